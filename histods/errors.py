@@ -1,0 +1,31 @@
+"""Errors that a user can act on.
+
+Every message is one line and says three things: what was expected, what was found, what to do.
+The command line catches `HistodsError` in one place; nothing else of histods prints errors.
+"""
+
+from __future__ import annotations
+
+
+class HistodsError(Exception):
+    """The input or the call is wrong; the message says what was expected, found and what to do."""
+
+
+class UnreadableFileError(HistodsError):
+    """A file's bytes are not a sound image; the message says why and what to do."""
+
+
+class StaleFileError(HistodsError):
+    """A file was made from something that has changed since; the message names the command that refreshes it."""
+
+
+class MissingExtraError(HistodsError):
+    """An optional part is not installed; the message names the pip command."""
+
+
+class InaccessibleFileError(UnreadableFileError):
+    """A file could not be opened now (permissions, disk); another time it may, so it is asked again."""
+
+
+class NotAnIndexMaskError(UnreadableFileError):
+    """A mask decodes well, but its values are not labels: colours, transparency, fractions, several pages."""

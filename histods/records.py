@@ -1,0 +1,61 @@
+"""The records that histods hands out: frozen, typed, and free of any disk access."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """How many files and samples an audit found.
+
+    `zero_masks` and `meaningful_masks` count the readable masks of pairs, so that on a sound dataset
+    their sum is `pairs`. `conditional`, `unconditional` and `excluded` count samples and sum to all rows.
+    """
+
+    images: int
+    masks: int
+    pairs: int
+    orphan_masks: int
+    images_without_mask: int
+    zero_masks: int
+    meaningful_masks: int
+    conditional: int
+    unconditional: int
+    excluded: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelCount:
+    """One source label: its pixels over all readable masks, their share in percent, the masks that hold it."""
+
+    label: int
+    name: str
+    pixels: int
+    percent: float
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassCount:
+    """One class after a label map: its pixels, their share in percent, the images that contain it.
+
+    `images` is None where only a table of counts was remapped, which does not know images.
+    """
+
+    index: int
+    name: str
+    pixels: int
+    percent: float
+    images: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that is wrong with, or worth knowing of, one file of the dataset."""
+
+    key: str
+    path: str
+    code: str
+    severity: str
+    message: str
