@@ -1,0 +1,294 @@
+"""One reader for every image and mask: labels exactly as stored, damage named, nothing decoded twice.
+
+Which decoder, and why (one core, 512x512 masks, microseconds, from memory, all measured in one run):
+
+| masks | kornia-rs | pyspng | OpenCV |
+| --- | --- | --- | --- |
+| 12 real lung masks, 1.9 KB | 86 | 404 | 580 |
+| the same written by OpenCV, 2.5 KB | 144 | 1,234 | 1,227 |
+| all zero | 63 | 603 | 676 |
+
+kornia-rs decodes 8 and 16 bit grey PNG, refuses wrong checksums and missing end chunks, and never
+converts; Pillow reads everything else. For JPEG, simplejpeg in its strict mode refuses damage that
+Pillow and OpenCV turn into grey blocks, in half of Pillow's time.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import simplejpeg
+from kornia_rs import io as kornia
+from PIL import Image
+
+from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
+from histods.storage.colours import Mask, labels_from_pixels
+from histods.storage.containers import (
+    Header,
+    check_jpeg,
+    check_other,
+    check_png,
+    one_line,
+    parse_jpeg,
+    sniff,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Colours = Mapping[int, tuple[int, int, int]]
+
+__all__ = ["Mask", "decode_image", "inspect_image", "read_content", "read_mask"]
+
+_HEAD_BYTES = 4096
+_PNG_KINDS = {
+    (0, 1): "bilevel",
+    (0, 2): "gray8",
+    (0, 4): "gray8",
+    (0, 8): "gray8",
+    (0, 16): "gray16",
+    (3, 1): "palette",
+    (3, 2): "palette",
+    (3, 4): "palette",
+    (3, 8): "palette",
+    (2, 8): "rgb",
+    (4, 8): "gray_alpha",
+    (6, 8): "rgba",
+}
+_PILLOW_KINDS = {
+    "1": "bilevel",
+    "L": "gray8",
+    "P": "palette",
+    "I;16": "gray16",
+    "I;16B": "gray16",
+    "RGB": "rgb",
+    "RGBA": "rgba",
+    "LA": "gray_alpha",
+}
+_KORNIA_DECODERS = {"gray8": kornia.decode_image_png_u8, "gray16": kornia.decode_image_png_u16}
+# Pillow spreads 2 and 4 bit grey over 0..255 for the eye; dividing gives back what is stored.
+_PILLOW_SPREAD = {2: 85, 4: 17}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """What is known of an image file: its header, and its whole content where that was asked for."""
+
+    header: Header
+    content: bytes | None
+
+
+def read_content(path: str | Path) -> bytes:
+    """Read a whole regular file.
+
+    Raises:
+        UnreadableFileError: it cannot be opened or is not a regular file.
+    """
+    descriptor = _open(path)
+    try:
+        return _read_all(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def inspect_image(path: str | Path, *, whole: bool = False) -> ImageFile:
+    """Verify the structure of an image file: magic bytes, header, size, end marker, PNG checksums.
+
+    A JPEG needs its first and last bytes only; with `whole` its content is read and given back too.
+
+    Raises:
+        UnreadableFileError: the file cannot be read or its structure is damaged.
+    """
+    descriptor = _open(path)
+    try:
+        head = os.pread(descriptor, _HEAD_BYTES, 0)
+        kind = sniff(head[:12])
+        if kind == "jpeg" and not whole:
+            found = parse_jpeg(head)
+            size = os.fstat(descriptor).st_size
+            if found is not None and size > found[1] and os.pread(descriptor, 2, size - 2) == b"\xff\xd9":
+                return ImageFile(found[0], None)
+        content = _read_all(descriptor)
+    finally:
+        os.close(descriptor)
+    if kind == "jpeg":
+        return ImageFile(check_jpeg(content), content)
+    return ImageFile(check_png(content) if kind == "png" else check_other(content, kind), content)
+
+
+def decode_image(content: bytes, header: Header) -> None:
+    """Decode an image completely and drop the pixels.
+
+    A JPEG's entropy-coded data is decoded in full and transformed at 1/8 scale: it finds the same damage
+    as a decode at full scale (checked on flipped bits) in 57 % of the time.
+
+    Raises:
+        UnreadableFileError: the pixel data is damaged.
+    """
+    if header.format == "jpeg":
+        _decode_jpeg(content, eighth=True)
+        return
+    with _pillow(content, header.format):
+        pass
+
+
+def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
+    """Read a mask's labels exactly as stored.
+
+    Grey values of 1 to 16 bits and palette indices are labels; colours are labels where `colours`
+    (label -> RGB) names them, or where red, green and blue are equal.
+
+    Args:
+        path: PNG, TIFF, BMP or JPEG file; the content decides, not the suffix.
+        colours: RGB of each label, for colour masks.
+        nearest: give pixels of other colours the label of the nearest colour (Euclidean in RGB)
+            instead of `OFF_PALETTE_LABEL`.
+
+    Raises:
+        UnreadableFileError: the file is damaged.
+        NotAnIndexMaskError: the file is sound but its values are not labels.
+    """
+    return decode_mask(read_content(path), colours, nearest=nearest)
+
+
+def decode_mask(content: bytes, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
+    """Decode a mask from a file's content; see `read_mask`."""
+    header, kind = identify_mask(content)
+    if header.format == "jpeg":
+        pixels = _decode_jpeg(content, eighth=False)
+        pixels = pixels[..., 0] if kind == "gray8" else pixels
+        return labels_from_pixels(pixels, kind, "jpeg", colours, nearest=nearest)
+    depth = content[24] if header.format == "png" else 0
+    if depth >= 8 and kind in _KORNIA_DECODERS:  # noqa: PLR2004 - 1, 2 and 4 bits are left to Pillow
+        try:
+            pixels = _KORNIA_DECODERS[kind](content, (header.height, header.width), "mono")
+        except Exception:  # noqa: S110 - grey with one transparent value, or damage: Pillow says which
+            pass
+        else:
+            return Mask(pixels[..., 0], kind, "png")
+    with _pillow(content, header.format) as image:
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1:
+            raise NotAnIndexMaskError(f"{pages} pages in one file, expected one")
+        pixels = np.asarray(image)
+        palette = _palette_colours(image) if kind == "palette" else None
+    if kind == "gray8":
+        pixels = pixels // _PILLOW_SPREAD.get(depth, 1)
+    elif kind in ("other", "bilevel", "gray16"):
+        pixels = _whole_labels(pixels, depth)
+    return labels_from_pixels(pixels, kind, header.format, colours, nearest=nearest, palette=palette)
+
+
+def identify_mask(content: bytes) -> tuple[Header, str]:
+    """Verify a mask's structure and say how its values are stored; see `Mask.kind`.
+
+    Raises:
+        UnreadableFileError: the file is damaged.
+    """
+    file_format = sniff(content[:12])
+    if file_format == "png":
+        return check_png(content), _PNG_KINDS.get((content[25], content[24]), "other")
+    if file_format == "jpeg":
+        header = check_jpeg(content)
+        return header, "gray8" if _jpeg_is_grey(content) else "rgb"
+    header = check_other(content, file_format)
+    with Image.open(io.BytesIO(content), formats=[file_format.upper()]) as image:
+        return header, _PILLOW_KINDS.get(image.mode, "other")
+
+
+def _whole_labels(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
+    """Bring Booleans, byte-swapped and wide integers to uint8 or uint16, or say why that loses something."""
+    if pixels.ndim != 2:  # noqa: PLR2004
+        stored = f" of {depth} bits" if depth else ""
+        raise NotAnIndexMaskError(f"{pixels.shape[-1]} channels{stored}, which are not labels")
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8)
+    if not np.issubdtype(pixels.dtype, np.integer):
+        raise NotAnIndexMaskError("fractions (floating point), which are not labels")
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        raise NotAnIndexMaskError(f"values from {low} to {high}, labels go from 0 to 65535")
+    return pixels.astype(np.uint16)
+
+
+def _palette_colours(image: Image.Image) -> NDArray[np.uint8]:
+    flat = np.array(image.getpalette("RGB") or [], dtype=np.uint8)
+    return flat.reshape(-1, 3)
+
+
+class _pillow:  # noqa: N801 - reads as a function
+    """Open and close an image with Pillow; whatever it raises or warns of becomes one line."""
+
+    def __init__(self, content: bytes, file_format: str) -> None:
+        self._content, self._format = content, file_format
+
+    def __enter__(self) -> Image.Image:
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+        try:
+            self._image = Image.open(io.BytesIO(self._content), formats=[self._format.upper()])
+            self._image.load()
+        except BaseException as error:
+            self._warnings.__exit__(None, None, None)
+            if isinstance(error, UnreadableFileError) or not isinstance(error, Exception):
+                raise
+            raise UnreadableFileError(f"damaged {self._format} data: {one_line(error)}") from error
+        return self._image
+
+    def __exit__(self, *_: object) -> None:
+        self._image.close()
+        self._warnings.__exit__(None, None, None)
+
+
+def _jpeg_is_grey(content: bytes) -> bool:
+    try:
+        return bool(simplejpeg.decode_jpeg_header(content, strict=True)[2] == "Gray")
+    except ValueError as error:
+        raise UnreadableFileError(f"damaged JPEG header: {one_line(error)}") from error
+
+
+def _decode_jpeg(content: bytes, *, eighth: bool) -> NDArray[np.uint8]:
+    try:
+        space = simplejpeg.decode_jpeg_header(content, strict=True)[2]
+        options = {"min_height": 1, "min_width": 1, "min_factor": 8} if eighth else {}
+        pixels = simplejpeg.decode_jpeg(
+            content, colorspace="GRAY" if eighth or space == "Gray" else "RGB", strict=True, **options
+        )
+    except ValueError as error:
+        raise UnreadableFileError(f"damaged JPEG data: {one_line(error)}") from error
+    result: NDArray[np.uint8] = pixels
+    return result
+
+
+def _open(path: str | Path) -> int:
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for ever for somebody to write to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise InaccessibleFileError(f"cannot be opened: {error.strerror}") from error
+    return descriptor
+
+
+def _read_all(descriptor: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableFileError("not a regular file")
+    parts = []
+    position = 0
+    while position < status.st_size:
+        part = os.pread(descriptor, min(status.st_size - position, 1 << 30), position)
+        if not part:
+            break
+        parts.append(part)
+        position += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
