@@ -1,0 +1,64 @@
+"""Worker processes on this machine, by loky: it starts them cleanly and notices when one is killed."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import FIRST_COMPLETED, wait
+from typing import TYPE_CHECKING, Any
+
+from loky import ProcessPoolExecutor, cpu_count
+from loky.process_executor import BrokenProcessPool
+
+from histods.engines.base import WorkerDiedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+
+class LocalPool:
+    """A pool of processes; `workers` defaults to the cores that this process may use."""
+
+    def __init__(self, workers: int | None) -> None:
+        self.workers: int = workers or cpu_count()
+        self._executor = self._start()  # processes start with the first call
+        self._failed: object = None
+
+    def _start(self) -> Any:
+        return ProcessPoolExecutor(max_workers=self.workers, initializer=_ignore_interrupts)
+
+    def submit(self, work: Callable[[Sequence[Any]], Any], chunk: Sequence[Any]) -> object:
+        """Queue a call."""
+        try:
+            return self._executor.submit(work, chunk)
+        except BrokenProcessPool:  # a worker died between two calls: nothing of this chunk is lost yet
+            self.restart()
+            return self._executor.submit(work, chunk)
+
+    def wait_any(self, handles: Sequence[Any]) -> tuple[object, Any]:
+        """Wait for one call; see `Pool.wait_any`."""
+        done, _ = wait(handles, return_when=FIRST_COMPLETED)
+        future: Future[Any] = next(iter(done))
+        self._failed = future
+        try:
+            return future, future.result()
+        except BrokenProcessPool as error:
+            raise WorkerDiedError from error
+
+    def failed_handle(self) -> object:
+        """Handle of the call that raised last."""
+        return self._failed
+
+    def restart(self) -> None:
+        """Replace the broken pool."""
+        self._executor.shutdown(wait=True, kill_workers=True)
+        self._executor = self._start()
+
+    def close(self) -> None:
+        """Stop the workers at once; nothing of theirs is needed any more."""
+        self._executor.shutdown(wait=True, kill_workers=True)
+
+
+def _ignore_interrupts() -> None:
+    """Let the parent alone answer Ctrl-C, so that a terminal shows one line and not one traceback a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

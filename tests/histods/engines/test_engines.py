@@ -1,0 +1,80 @@
+"""One outcome a chunk, whatever happens to the workers; the same promises for every engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from histods.engines import Done, Failed, engine_for
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
+KILLER, RAISER = 13, 17
+
+
+def double(chunk: Sequence[int]) -> list[int]:
+    """The work of these tests; two items are poison."""
+    for item in chunk:
+        if item == KILLER:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item == RAISER:
+            raise ValueError(f"cannot double {item}\nand a second line")
+    return [2 * item for item in chunk]
+
+
+@pytest.fixture(autouse=True)
+def _needs(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("ray"):
+        pytest.importorskip("ray", reason="the ray extra is not installed")
+
+
+def run(name: str, items: list[int], size: int, workers: int = 2) -> tuple[dict[int, int], dict[int, str]]:
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    values: dict[int, int] = {}
+    errors: dict[int, str] = {}
+    with engine_for(name, workers) as engine:
+        for outcome in engine.run(double, chunks):
+            match outcome:
+                case Done(chunk, value):
+                    assert not values.keys() & set(chunk), "a chunk came back twice"
+                    values.update(zip(chunk, value, strict=True))
+                case Failed(chunk, error):
+                    (item,) = chunk
+                    errors[item] = error
+    return values, errors
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_chunk_has_one_outcome(engine: str, workers: int) -> None:
+    values, errors = run(engine, list(range(100, 400)), 7, workers)
+    assert values == {item: 2 * item for item in range(100, 400)}
+    assert errors == {}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_chunks_give_no_outcome(engine: str) -> None:
+    assert run(engine, [], 5) == ({}, {})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_poison_is_narrowed_to_its_item_and_nothing_else_is_lost(engine: str) -> None:
+    items = list(range(60))
+    values, errors = run(engine, items, 8)
+    assert set(errors) == {KILLER, RAISER}
+    assert values == {item: 2 * item for item in items if item not in errors}
+    assert errors[KILLER] == "the worker process died while reading it (out of memory?)"
+    assert errors[RAISER] == f"ValueError: cannot double {RAISER}"
+
+
+def test_an_unknown_engine_and_no_workers_are_refused() -> None:
+    with pytest.raises(HistodsError, match="^Expected the engine local or ray, found 'slurm'; leave --engine out to use"):
+        engine_for("slurm")
+    with pytest.raises(HistodsError, match="^Expected at least 1 worker, found 0; leave --workers out to use all cores"):
+        engine_for("local", 0)
