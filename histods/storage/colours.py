@@ -65,7 +65,7 @@ def labels_from_pixels(
     """
     if kind == "palette" and palette is not None and colours:
         _refuse_contradicting_palette(pixels, palette, colours)
-    if pixels.ndim == 2:  # noqa: PLR2004 - grey, palette or bilevel: the values are the labels
+    if pixels.ndim == 2:
         return Mask(pixels, kind, file_format)
     if kind == "gray_alpha":
         _refuse_partial_alpha(pixels[..., 1], colours)
@@ -81,14 +81,10 @@ def labels_from_pixels(
     return Mask(np.ascontiguousarray(red), kind, file_format)
 
 
-def _by_colour(
-    pixels: NDArray[np.uint8], kind: str, file_format: str, colours: Colours, *, nearest: bool
-) -> Mask:
+def _by_colour(pixels: NDArray[np.uint8], kind: str, file_format: str, colours: Colours, *, nearest: bool) -> Mask:
     """Look up each distinct colour once: a class-colour mask has few, in long runs."""
     packed = _packed(pixels)
-    if (
-        kind == "rgba"
-    ):  # a pixel that is neither opaque nor fully transparent is an edge blended by a drawing tool
+    if kind == "rgba":  # a pixel that is neither opaque nor fully transparent is an edge blended by a drawing tool
         alpha = pixels[..., 3]
         packed = np.where((alpha == 0) | (alpha == _OPAQUE), packed, np.uint32(1 << 24))
     runs = find_runs(packed)
@@ -99,9 +95,7 @@ def _by_colour(
     off_palette = int(runs.lengths[unknown[place]].sum())
     if off_palette > _MOSTLY * packed.size and not nearest:
         share = 100 * off_palette / packed.size
-        raise NotAnIndexMaskError(
-            f"{share:.0f} % of its pixels have colours that the labels file does not name"
-        )
+        raise NotAnIndexMaskError(f"{share:.0f} % of its pixels have colours that the labels file does not name")
     if nearest and off_palette:
         names, points = np.array(list(known.values())), _unpacked(np.array(list(known)))
         for index in np.flatnonzero(unknown):
@@ -114,8 +108,7 @@ def _by_colour(
 def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """[h, w, 3 or 4] bytes -> [h, w] integers 0xRRGGBB."""
     wide = pixels.astype(np.uint32)
-    packed: NDArray[np.uint32] = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-    return packed
+    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], dtype=np.uint32)
 
 
 def _unpacked(packed: NDArray[Any]) -> NDArray[np.int64]:
@@ -137,7 +130,7 @@ def _refuse_contradicting_palette(
 
     Such a file was coloured first and then reduced to a palette, in which the indices mean nothing.
     """
-    known = {colour: label for label, colour in colours.items()}
+    known: dict[tuple[int, ...], int] = {colour: label for label, colour in colours.items()}
     used = np.unique(find_runs(indices).labels)
     meant = [known.get(tuple(map(int, palette[index]))) if index < len(palette) else None for index in used]
     if None in meant or meant == used.tolist():

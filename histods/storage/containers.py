@@ -54,9 +54,7 @@ def sniff(start: bytes) -> str:
         raise UnreadableFileError("the file is empty (0 bytes)")
     if start[:3] in (b"\xff\xd8", b"\x89PN") or PNG_SIGNATURE.startswith(start[:8]):
         raise UnreadableFileError("truncated: the file ends inside its signature")
-    raise UnreadableFileError(
-        f"not an image: it starts with {start[:8].hex(' ')}, no signature of a known format"
-    )
+    raise UnreadableFileError(f"not an image: it starts with {start[:8].hex(' ')}, no signature of a known format")
 
 
 def check_pixels(width: int, height: int) -> None:
@@ -91,9 +89,7 @@ def check_png(content: bytes) -> Header:
             break
         if zlib.crc32(content[position + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
             name = kind.decode("ascii", "backslashreplace")
-            raise UnreadableFileError(
-                f"damaged: the checksum of PNG chunk {name} at byte {position} is wrong"
-            )
+            raise UnreadableFileError(f"damaged: the checksum of PNG chunk {name} at byte {position} is wrong")
         if kind == b"IEND":
             if not has_pixels:
                 raise UnreadableFileError("damaged: the PNG has no pixel data (no IDAT chunk)")

@@ -168,7 +168,7 @@ def decode_mask(content: bytes, colours: Colours | None = None, *, nearest: bool
         pixels = pixels[..., 0] if kind == "gray8" else pixels
         return labels_from_pixels(pixels, kind, "jpeg", colours, nearest=nearest)
     depth = content[24] if header.format == "png" else 0
-    if depth >= 8 and kind in _KORNIA_DECODERS:  # noqa: PLR2004 - 1, 2 and 4 bits are left to Pillow
+    if depth >= 8 and kind in _KORNIA_DECODERS:
         try:
             pixels = _KORNIA_DECODERS[kind](content, (header.height, header.width), "mono")
         except Exception:  # noqa: S110 - grey with one transparent value, or damage: Pillow says which
@@ -207,7 +207,7 @@ def identify_mask(content: bytes) -> tuple[Header, str]:
 
 def _whole_labels(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
     """Bring Booleans, byte-swapped and wide integers to uint8 or uint16, or say why that loses something."""
-    if pixels.ndim != 2:  # noqa: PLR2004
+    if pixels.ndim != 2:
         stored = f" of {depth} bits" if depth else ""
         raise NotAnIndexMaskError(f"{pixels.shape[-1]} channels{stored}, which are not labels")
     if pixels.dtype == bool:

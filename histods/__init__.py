@@ -1,0 +1,36 @@
+"""histods: audit, remap and prepare histology patch datasets for training generative models.
+
+Each verb is a function with the options of the command of the same name. They are imported when first
+used, so that `import histods` costs nothing and worker processes stay small.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from histods.demo import demo
+    from histods.steps.audit import audit
+    from histods.steps.remap import remap
+    from histods.storage.manifest import Manifest
+    from reports.charts import plot
+
+__version__ = "0.1.0"
+__all__ = ["HistodsError", "Manifest", "audit", "demo", "plot", "remap"]
+
+_HOMES = {
+    "Manifest": "histods.storage.manifest",
+    "audit": "histods.steps.audit",
+    "demo": "histods.demo",
+    "plot": "reports.charts",
+    "remap": "histods.steps.remap",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'histods' has no attribute {name!r}")

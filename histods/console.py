@@ -1,0 +1,114 @@
+"""What people see on stderr: tables that fit 80 columns, and progress with a rate and the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+QUIET_SECONDS = 2.0
+"""Work shorter than this shows no progress."""
+LINE_SECONDS = 30.0
+"""Without a terminal, one line of progress is written this often: enough for a log, not a flood."""
+
+
+class Watch:
+    """Progress of one command; call it with a stage, the number done and the total.
+
+    On a terminal it is a bar; elsewhere a plain line now and then. Use it in a `with` statement.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = self._told = time.monotonic()
+        self._stage, self._stage_started = "", self._started
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note of the progress of a stage; `total` 0 means that it has no number."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._stage_started = stage, now
+        rate = done / (now - self._stage_started) if now > self._stage_started else 0.0
+        if not self._console.is_terminal:
+            if now - self._told >= LINE_SECONDS and total:
+                self._told = now
+                left = f"{(total - done) / rate:,.0f} s left" if rate else "time left unknown"
+                self._console.print(f"{stage}: {done:,} of {total:,}, {rate:,.0f}/s, {left}")
+        elif now - self._started >= QUIET_SECONDS:
+            self._draw(stage, done, total, rate)
+
+    def _draw(self, stage: str, done: int, total: int, rate: float) -> None:
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(stage, rate="")
+            self._bar.start()
+        self._bar.update(
+            self._task,
+            description=stage,
+            completed=done,
+            total=total or None,
+            rate=f"{rate:,.0f}/s" if rate else "",
+        )
+
+
+def make_console(*, quiet: bool) -> Console:
+    """The console for tables and progress: stderr; silent where `quiet`."""
+    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=False, file=sys.stderr)
+
+
+def print_table(
+    console: Console,
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Sequence[int] = (),
+) -> None:
+    """Print a plain table; the columns whose places are in `numbers` are aligned to the right.
+
+    Cells are printed as they are: no markup in a file's name is ever interpreted.
+    """
+    table = Table(
+        title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for place, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if place in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console.print(table)
+    console.print()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return str(value)
+    return f"{value:,}"
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print one line of plain words, without interpreting any markup in it."""
+    console.print(Text(text))

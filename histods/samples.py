@@ -1,0 +1,153 @@
+"""From measured files to samples: joining, roles, counts and totals, as whole-table arithmetic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from histods.errors import HistodsError
+from histods.records import Counts, LabelCount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Column of a measured file -> column of the sample it belongs to.
+_IMAGE_COLUMNS = {
+    "error": "image_error",
+    "format": "image_format",
+    "width": "image_width",
+    "height": "image_height",
+    "digest": "image_digest",
+    "bytes": "image_bytes",
+    "mtime_ns": "image_mtime_ns",
+}
+_MASK_COLUMNS = {
+    "error": "mask_error",
+    "not_index": "mask_not_index",
+    "format": "mask_format",
+    "kind": "mask_kind",
+    "width": "mask_width",
+    "height": "mask_height",
+    "labels": "labels",
+    "pixels": "pixels",
+    "digest": "mask_digest",
+    "runs": "runs",
+    "specks": "specks",
+    "off_palette": "off_palette",
+    "bytes": "mask_bytes",
+    "mtime_ns": "mask_mtime_ns",
+}
+
+
+def join_measurements(paired: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
+    """Give each sample what was measured of its image and of its mask; null where there is no such file.
+
+    Args:
+        paired: one row a sample with `image_path` and `mask_path`.
+        measured: one row a file with `path` and `is_mask`.
+
+    Returns:
+        The rows of `paired`, in their order, with the columns of both files.
+    """
+    joined = paired
+    for is_mask, path, columns in ((False, "image_path", _IMAGE_COLUMNS), (True, "mask_path", _MASK_COLUMNS)):
+        files = measured.filter(pl.col("is_mask") == is_mask).select(pl.col("path").alias(path), *columns)
+        joined = joined.join(files.rename(columns), on=path, how="left", maintain_order="left")
+    return joined
+
+
+def with_groups(samples: pl.DataFrame, group_regex: str | None) -> pl.DataFrame:
+    """Fill `group` from the key where it is null.
+
+    The first capture group of `group_regex`, or its whole match where it captures nothing. The expression
+    is run by Rust's regex engine, whose time is linear: no expression can hang on a hostile name.
+
+    Raises:
+        HistodsError: the expression is not valid, or no key matches it.
+    """
+    if group_regex is None:
+        return samples
+    try:
+        captures = 1 if _captures(group_regex) else 0
+        groups = samples.get_column("key").str.extract(group_regex, captures)
+    except pl.exceptions.ComputeError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("error: ")
+        raise HistodsError(
+            f"Expected a regular expression for --group-regex, found {group_regex!r} ({reason}); "
+            "mend it, for example '^([^_]+)_' for the part before the first '_'."
+        ) from error
+    if len(samples) and groups.null_count() == len(samples):
+        raise HistodsError(
+            f"Expected --group-regex {group_regex!r} to match the keys, found no match in {len(samples):,}, "
+            f"the first is {samples.item(0, 'key')!r}; mend the expression."
+        )
+    return samples.with_columns(pl.col("group").fill_null(groups))
+
+
+def _captures(expression: str) -> bool:
+    """Whether a regular expression has a capture group, as the engine that will run it sees it."""
+    groups = pl.select(pl.lit("").str.extract_groups(expression)).to_series()
+    return isinstance(groups.dtype, pl.Struct) and len(groups.dtype.fields) > 0
+
+
+def with_roles(samples: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
+    """Add `role`: excluded with an error or unread file, conditional with a non-zero mask, else unconditional."""
+    wrong = findings.filter(pl.col("severity") == "error").get_column("key").unique()
+    excluded = pl.col("key").is_in(wrong.implode()) | pl.col("image_outside") | pl.col("mask_outside")
+    role = (
+        pl.when(excluded)
+        .then(pl.lit("excluded"))
+        .when(_is_meaningful())
+        .then(pl.lit("conditional"))
+        .otherwise(pl.lit("unconditional"))
+    )
+    return samples.with_columns(role=role)
+
+
+def _is_meaningful() -> pl.Expr:
+    """The mask was read and has a label other than 0."""
+    return (pl.col("labels").list.max() > 0).fill_null(value=False)
+
+
+def count(samples: pl.DataFrame) -> Counts:
+    """Count files and samples; see `Counts`."""
+    image, mask = pl.col("image_path").is_not_null(), pl.col("mask_path").is_not_null()
+    pair = image & mask
+    numbers = samples.select(
+        images=image.sum(),
+        masks=mask.sum(),
+        pairs=pair.sum(),
+        orphan_masks=(mask & ~image & pl.col("collision").is_null()).sum(),
+        images_without_mask=(image & ~mask).sum(),
+        zero_masks=(pair & (pl.col("labels").list.max() == 0)).sum(),
+        meaningful_masks=(pair & _is_meaningful()).sum(),
+        conditional=(pl.col("role") == "conditional").sum(),
+        unconditional=(pl.col("role") == "unconditional").sum(),
+        excluded=(pl.col("role") == "excluded").sum(),
+    )
+    return Counts(**numbers.row(0, named=True))
+
+
+def total_labels(samples: pl.DataFrame, names: Mapping[int, str]) -> tuple[LabelCount, ...]:
+    """Pixels and images of each label over all masks that could be read, ascending by label."""
+    read = samples.get_column("labels").is_not_null()
+    labels = samples.filter(read).get_column("labels").explode().to_numpy()
+    pixels = samples.filter(read).get_column("pixels").explode().to_numpy()
+    if labels.size == 0:
+        return ()
+    # Weights are summed as float64, which is exact up to 2**53 pixels: 34 billion patches of 512x512.
+    totals = np.bincount(labels, weights=pixels).astype(np.int64)
+    images = np.bincount(labels)
+    everything = int(totals.sum())
+    return tuple(
+        LabelCount(
+            label=label,
+            name=names.get(label, f"label {label}"),
+            pixels=int(totals[label]),
+            percent=100 * int(totals[label]) / everything,
+            images=int(images[label]),
+        )
+        for label in np.flatnonzero(images).tolist()
+    )

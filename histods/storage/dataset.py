@@ -1,0 +1,199 @@
+"""The files of a dataset, as samples and as a list of files to measure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from histods.errors import HistodsError
+from histods.layouts import Layout, Pairing, Suggestion, find_layout, pair, pair_rows, suggest
+from histods.storage.pairs_csv import read_pairs
+from histods.storage.scan import Listing, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayoutOptions:
+    """How the user says that images and masks pair; `kind` None means: find it."""
+
+    kind: str | None
+    mask_suffix: str
+    images_dir: str
+    masks_dir: str
+    image_pattern: str | None
+    mask_pattern: str | None
+    pairs: str | Path | None
+    unconditional: Sequence[str | Path]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Dataset:
+    """What the names of the files tell.
+
+    Attributes:
+        layout: the layout that was given or found.
+        samples: one row a sample: key, image_path, mask_path, collision, by_design, group, image_outside,
+            mask_outside.
+        files: one row a file to measure: path, is_mask, bytes, mtime_ns, problem.
+        other: files that are neither images nor masks, by suffix.
+        suggestion: patterns that would pair more, where few files pair.
+        outside: links that leave the root and are not part of a sample -> what they point to.
+    """
+
+    layout: Layout
+    samples: pl.DataFrame
+    files: pl.DataFrame
+    other: dict[str, int]
+    suggestion: Suggestion | None
+    outside: dict[str, str]
+
+
+def open_dataset(root: Path, options: LayoutOptions, *, skip: Sequence[Path] = ()) -> Dataset:
+    """List the files below `root` and pair them.
+
+    Args:
+        root: the dataset's folder.
+        options: how its images and masks pair.
+        skip: folders to leave out.
+
+    Raises:
+        HistodsError: the options contradict each other, or name something that is not there.
+    """
+    listing = scan(root, skip=skip)
+    layout = _choose_layout(listing.paths, options)
+    designed = _scan_unconditional(options.unconditional, root)
+    listing, unconditional = _merge(listing, designed)
+    paired = _pair(listing, layout, unconditional, options.pairs, root)
+    in_samples = set(paired.samples["image_path"]) | set(paired.samples["mask_path"]) if listing.outside else set()
+    return Dataset(
+        layout=layout,
+        samples=paired.samples,
+        files=_list_files(paired.samples, listing),
+        other=paired.other,
+        suggestion=suggest(listing.paths, paired),
+        outside={path: target for path, target in sorted(listing.outside.items()) if path not in in_samples},
+    )
+
+
+def _choose_layout(paths: Sequence[str], options: LayoutOptions) -> Layout:
+    """Take the layout that was asked for, or the one that the options imply, or find it."""
+    kind = options.kind
+    if kind is None and options.pairs is not None:
+        kind = "csv"
+    if kind is None and (options.image_pattern or options.mask_pattern):
+        kind = "pattern"
+    if kind is None:
+        return find_layout(
+            paths, mask_suffix=options.mask_suffix, images_dir=options.images_dir, masks_dir=options.masks_dir
+        )
+    if kind not in ("suffix", "folders", "pattern", "csv"):
+        raise HistodsError(
+            f"Expected the layout suffix, folders, pattern or csv, found {kind!r}; choose one of them."
+        )
+    if (kind == "csv") != (options.pairs is not None):
+        found = "no --pairs" if kind == "csv" else f"--pairs and --layout {kind}"
+        raise HistodsError(
+            f"Expected --pairs FILE together with --layout csv, found {found}; give both or neither."
+        )
+    return Layout(
+        kind=kind,  # type: ignore[arg-type]  # one of the four, checked above
+        mask_suffix=options.mask_suffix,
+        images_dir=options.images_dir,
+        masks_dir=options.masks_dir,
+        image_pattern=options.image_pattern,
+        mask_pattern=options.mask_pattern,
+    )
+
+
+def _scan_unconditional(folders: Sequence[str | Path], root: Path) -> list[tuple[str, Listing]]:
+    """List the folders of images without masks; each with the prefix that makes its paths relative to the root.
+
+    A folder is looked up as given, then below the root.
+    """
+    listings = []
+    for given in folders:
+        folder = next((path for path in (Path(given), root / given) if path.is_dir()), None)
+        if folder is None:
+            raise HistodsError(
+                f"Expected a folder of images in --unconditional {given}, found nothing there; "
+                f"give a path that exists, or one below {root}."
+            )
+        prefix = Path(os.path.relpath(folder.resolve(), root)).as_posix()
+        listings.append(("" if prefix == "." else prefix + "/", scan(folder.resolve())))
+    return listings
+
+
+def _merge(listing: Listing, designed: list[tuple[str, Listing]]) -> tuple[Listing, list[str]]:
+    """One listing of the dataset and its unconditional folders, and the paths of the latter."""
+    known = set(listing.paths) if designed else set()
+    paths, unconditional = list(listing.paths), []
+    sizes, mtimes = [listing.sizes], [listing.mtimes]
+    problems, outside = dict(listing.problems), dict(listing.outside)
+    for prefix, files in designed:
+        here = [prefix + path for path in files.paths]
+        unconditional += here
+        new = [place for place, path in enumerate(here) if path not in known]
+        known.update(here)
+        paths += [here[place] for place in new]
+        sizes.append(files.sizes[new])
+        mtimes.append(files.mtimes[new])
+        problems |= {prefix + path: reason for path, reason in files.problems.items()}
+        outside |= {prefix + path: target for path, target in files.outside.items()}
+    merged = Listing(paths, np.concatenate(sizes), np.concatenate(mtimes), problems, outside, listing.hidden)
+    return merged, unconditional
+
+
+def _pair(
+    listing: Listing, layout: Layout, unconditional: list[str], pairs: str | Path | None, root: Path
+) -> Pairing:
+    """Pair the listed files; adds the columns `group`, `image_outside` and `mask_outside`."""
+    if layout.kind == "csv":
+        assert pairs is not None  # noqa: S101 - _choose_layout saw to it
+        rows = read_pairs(Path(pairs), root)
+        paired = pair_rows(rows, listing.paths, unconditional)
+        groups = rows.select(pl.col("image").alias("image_path"), "group")
+        samples = paired.samples.join(groups, on="image_path", how="left", maintain_order="left")
+    else:
+        paired = pair(listing.paths, layout, unconditional)
+        samples = paired.samples.with_columns(group=pl.lit(None, pl.String))
+    links = pl.Series(sorted(listing.outside), dtype=pl.String).implode()
+    return Pairing(
+        samples.with_columns(
+            image_outside=pl.col("image_path").is_in(links).fill_null(value=False),
+            mask_outside=pl.col("mask_path").is_in(links).fill_null(value=False),
+        ),
+        paired.other,
+    )
+
+
+def _list_files(samples: pl.DataFrame, listing: Listing) -> pl.DataFrame:
+    """One row a file to measure: path, is_mask, bytes, mtime_ns, problem."""
+    listed = pl.DataFrame(
+        {"path": listing.paths, "bytes": listing.sizes, "mtime_ns": listing.mtimes},
+        schema_overrides={"path": pl.String},
+    )
+    images = samples.filter(~pl.col("image_outside")).select(path="image_path", is_mask=pl.lit(value=False))
+    masks = samples.filter(~pl.col("mask_outside")).select(path="mask_path", is_mask=pl.lit(value=True))
+    problems = pl.DataFrame(
+        {"path": list(listing.problems), "problem": list(listing.problems.values())},
+        schema={"path": pl.String, "problem": pl.String},
+    )
+    named = pl.concat([images, masks]).drop_nulls("path").unique(maintain_order=True)
+    return (
+        named.join(listed, on="path", how="left", maintain_order="left")
+        .join(problems, on="path", how="left", maintain_order="left")
+        .with_columns(
+            problem=pl.when(pl.col("bytes").is_null() & pl.col("problem").is_null())
+            .then(pl.lit("there is no such file, though the pairs file names it"))
+            .otherwise("problem"),
+            bytes=pl.col("bytes").fill_null(0),
+            mtime_ns=pl.col("mtime_ns").fill_null(0),
+        )
+    )

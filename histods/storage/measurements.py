@@ -1,0 +1,96 @@
+"""Measurements that outlive a run: a journal while an audit works, one table when it is done.
+
+The journal is append-only: each record is a length, a digest and the Arrow stream that a worker made. A
+killed audit leaves at most one torn record at its end, which is dropped; all before it count as done.
+The table is `measurements.parquet`, sorted by path: the next audit takes from it whatever has not changed.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import xxhash
+
+from histods.errors import HistodsError
+from histods.storage.manifest import read_table, write_table
+from histods.storage.measure import SCHEMA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+_RECORD = struct.Struct("<QQ")  # bytes, xxh3-64 of the payload
+_VERSION = "1"
+
+
+class Journal:
+    """Append measured chunks to a file as they come; use it in a `with` statement.
+
+    It opens with what an interrupted run left; `fresh` forgets that.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        self._path = path
+        self._fresh = fresh
+        self._payloads: list[bytes] = []
+
+    def __enter__(self) -> Journal:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        sound = [] if self._fresh else _read_records(self._path)
+        self._payloads = sound
+        self._file = self._path.open("ab")
+        self._file.truncate(sum(_RECORD.size + len(payload) for payload in sound))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, payload: bytes) -> None:
+        """Keep one chunk's measurements (an Arrow IPC stream); they survive a kill from here on."""
+        self._file.write(_RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload)
+        self._file.flush()
+        self._payloads.append(payload)
+
+    def table(self) -> pa.Table:
+        """All measurements of this and the interrupted run, in the order in which they were appended."""
+        batches = [batch for payload in self._payloads for batch in pa.ipc.open_stream(payload)]
+        return pa.Table.from_batches(batches, SCHEMA)
+
+    def remove(self) -> None:
+        """Remove the file: everything in it has been written to the table."""
+        self._path.unlink()
+
+
+def _read_records(path: Path) -> list[bytes]:
+    """Payloads of a journal up to its torn end; none where there is no journal."""
+    if not path.is_file():
+        return []
+    content, position, payloads = path.read_bytes(), 0, []
+    while position + _RECORD.size <= len(content):
+        length, digest = _RECORD.unpack_from(content, position)
+        payload = content[position + _RECORD.size : position + _RECORD.size + length]
+        if len(payload) < length or xxhash.xxh3_64_intdigest(payload) != digest:
+            break
+        payloads.append(payload)
+        position += _RECORD.size + length
+    return payloads
+
+
+def read_measurements(path: Path) -> pa.Table:
+    """Measurements of the last audit; none where there was no audit or they are of another version."""
+    try:
+        table = read_table(path)
+    except HistodsError:
+        return SCHEMA.empty_table()
+    if (table.schema.metadata or {}).get(b"version") != _VERSION.encode():
+        return SCHEMA.empty_table()
+    return table.cast(SCHEMA)
+
+
+def write_measurements(table: pa.Table, path: Path) -> None:
+    """Write measurements; the caller sorts them, so that the same files give the same bytes."""
+    write_table(table, path, {"version": _VERSION})

@@ -1,0 +1,100 @@
+"""The workspace: where every command writes, and where later commands find what earlier ones made.
+
+```
+histods-out/
+  manifest.parquet findings.parquet audit.json   histods audit
+  measurements.parquet                           what audit measured of each file, so that it is read once
+  remap/NAME.parquet remap/NAME.json             histods remap, one pair a class system
+  charts/                                        histods plot
+```
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from histods.errors import HistodsError, StaleFileError
+from histods.storage.atomic import file_digest
+
+DEFAULT_WORKSPACE = Path("histods-out")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The files of one workspace folder, by name."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """One row a sample."""
+        return self.folder / "manifest.parquet"
+
+    @property
+    def findings(self) -> Path:
+        """One row a finding."""
+        return self.folder / "findings.parquet"
+
+    @property
+    def audit(self) -> Path:
+        """Counts, totals and digests of the last audit."""
+        return self.folder / "audit.json"
+
+    @property
+    def measurements(self) -> Path:
+        """What was measured of each file, with the size and time it had then."""
+        return self.folder / "measurements.parquet"
+
+    @property
+    def charts(self) -> Path:
+        """Folder of charts."""
+        return self.folder / "charts"
+
+    def remap_table(self, name: str) -> Path:
+        """Class histograms of the class system `name`, one row a sample."""
+        return self.folder / "remap" / f"{name}.parquet"
+
+    def remap_summary(self, name: str) -> Path:
+        """Class totals of the class system `name`."""
+        return self.folder / "remap" / f"{name}.json"
+
+    def class_systems(self) -> list[str]:
+        """Names of the class systems that were remapped here, sorted."""
+        return sorted(path.stem for path in (self.folder / "remap").glob("*.json"))
+
+    def read_audit(self) -> dict[str, Any]:
+        """Read `audit.json` and prove that `manifest.parquet` is the one it describes.
+
+        Raises:
+            HistodsError: there is no audit in this workspace, or its summary is not readable.
+            StaleFileError: the manifest changed since the audit wrote it.
+        """
+        if not self.audit.is_file() or not self.manifest.is_file():
+            raise HistodsError(
+                f"Expected an audit in {self.folder}, found none; run 'histods audit DATASET -w {self.folder}'."
+            )
+        summary = read_json(self.audit)
+        if file_digest(self.manifest) != summary.get("manifest_digest"):
+            raise StaleFileError(
+                f"Expected {self.manifest} as the last audit wrote it, found other bytes; "
+                f"run 'histods audit {summary.get('root')} -w {self.folder}' again."
+            )
+        return summary
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that histods wrote.
+
+    Raises:
+        HistodsError: the file does not hold a JSON object.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HistodsError(f"Expected a JSON file in {path}, found {error}; make it again.") from error
+    if not isinstance(document, dict):
+        raise HistodsError(f"Expected a JSON object in {path}, found {type(document).__name__}; make it again.")
+    return document

@@ -1,0 +1,327 @@
+"""The audit finds exactly what is there, reads every file once, and always ends with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from histods import HistodsError, Manifest, audit
+from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, make_convention, make_demo
+
+if TYPE_CHECKING:
+    from histods.steps.audit import AuditResult
+
+ARTEFACTS = ("manifest.parquet", "findings.parquet", "measurements.parquet")
+
+
+def summary(workspace: Path) -> dict[str, Any]:
+    """audit.json without what may differ between two runs."""
+    document: dict[str, Any] = json.loads((workspace / "audit.json").read_text())
+    document.pop("timing")
+    return document
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    for name in ARTEFACTS:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert summary(one) == summary(other)
+
+
+def found(result: AuditResult) -> set[tuple[str, str]]:
+    return {(finding.code, finding.path) for finding in result.iter_findings()}
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("benchmark") / "data"
+    orphans, zero_masks = drsk_proportions(600)
+    make_benchmark(root, pairs=600, orphans=orphans, zero_masks=zero_masks, size=64, workers=1)
+    return root
+
+
+@pytest.mark.parametrize("layout", ["suffix", "folders"])
+def test_planted_defects_are_found_all_of_them_and_nothing_else(tmp_path: Path, layout: Any) -> None:
+    planted = make_demo(tmp_path / "data", pairs=120, size=96, layout=layout, seed=3)
+    result = audit(
+        planted.root,
+        workspace=tmp_path / "out",
+        labels=planted.labels_file,
+        hash=True,
+        group_regex=planted.group_regex,
+        workers=2,
+    )
+    truth = {(fault.code, fault.path) for fault in planted.faults}
+    assert found(result) == truth
+    assert result.layout.kind == layout
+    rows = result.manifest.to_polars()
+    errors = {finding.key for finding in result.iter_findings() if finding.severity == "error"}
+    assert errors <= set(rows.filter(role="excluded")["key"])
+    assert rows["key"].to_list() == sorted(rows["key"])
+    sizes = rows.filter(pl.col("labels").is_not_null() & pl.col("image_path").is_null().not_())
+    assert (sizes["pixels"].list.len() == sizes["labels"].list.len()).all()
+
+
+def test_counts_are_exact_and_bytes_equal_for_any_number_of_workers(benchmark: Path, tmp_path: Path) -> None:
+    for workers in (1, 2, 4):
+        audit(benchmark, workspace=tmp_path / str(workers), workers=workers)
+    orphans, zero_masks = drsk_proportions(600)
+    counts = summary(tmp_path / "1")["counts"]
+    assert counts == {
+        "images": 600,
+        "masks": 600 + orphans,
+        "pairs": 600,
+        "orphan_masks": orphans,
+        "images_without_mask": 0,
+        "zero_masks": zero_masks,
+        "meaningful_masks": 600 - zero_masks,
+        "conditional": 600 - zero_masks,
+        "unconditional": zero_masks,
+        "excluded": orphans,
+    }
+    assert_same_files(tmp_path / "1", tmp_path / "2")
+    assert_same_files(tmp_path / "1", tmp_path / "4")
+
+
+def test_labels_and_pixels_equal_what_numpy_and_pillow_give(benchmark: Path, tmp_path: Path) -> None:
+    result = audit(benchmark, workspace=tmp_path)
+    for row in result.manifest.to_polars().iter_rows(named=True):
+        labels, pixels = np.unique(np.asarray(Image.open(benchmark / row["mask_path"])), return_counts=True)
+        assert (row["labels"], row["pixels"]) == (labels.tolist(), pixels.tolist())
+        with Image.open(benchmark / (row["image_path"] or row["mask_path"])) as image:
+            assert (row["width"], row["height"]) == image.size
+    assert sum(label.pixels for label in result.labels) == result.counts.masks * 64 * 64
+
+
+def test_a_second_audit_reads_nothing_and_a_touched_file_is_read_again(benchmark: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(benchmark, root)
+    first = audit(root, workspace=tmp_path / "out")
+    again = audit(root, workspace=tmp_path / "out")
+    assert (first.files_reused, again.files_read, again.files_reused) == (0, 0, first.files_read)
+    for path in sorted(root.iterdir())[:10]:
+        os.utime(path, ns=(1, time.time_ns()))
+    assert audit(root, workspace=tmp_path / "out").files_read == 10
+    assert audit(root, workspace=tmp_path / "out", fresh=True).files_read == first.files_read
+    assert audit(root, workspace=tmp_path / "out", hash=True).files_read == first.counts.images
+    audit(root, workspace=tmp_path / "other", hash=True)
+    assert_same_files(tmp_path / "out", tmp_path / "other")
+
+
+def test_removed_and_added_files_leave_no_trace_of_the_past(benchmark: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(benchmark, root)
+    audit(root, workspace=tmp_path / "out")
+    for path in sorted(root.glob("*.jpg"))[:5]:
+        path.unlink()
+    (root / "new.jpg").write_bytes(min(root.glob("*.jpg")).read_bytes())
+    result = audit(root, workspace=tmp_path / "out")
+    assert (result.files_read, result.counts.orphan_masks) == (1, 5 + drsk_proportions(600)[0])
+    audit(root, workspace=tmp_path / "fresh")
+    assert_same_files(tmp_path / "out", tmp_path / "fresh")
+
+
+def test_a_killed_audit_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    make_benchmark(root, pairs=6000, orphans=2, zero_masks=3000, size=64, workers=2)
+    audit(root, workspace=tmp_path / "undisturbed")
+    command = [
+        sys.executable,
+        "-m",
+        "histods",
+        "audit",
+        str(root),
+        "-w",
+        str(tmp_path / "killed"),
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen([*command, "--quiet"], start_new_session=True)
+    journal = tmp_path / "killed" / "audit.journal"
+    while process.poll() is None and not (journal.is_file() and journal.stat().st_size > 50_000):
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "audit.json").exists()
+    with journal.open("ab") as file:  # and the kill tore the last record
+        file.write(b"\x40\x00\x00\x00\x00\x00\x00\x00half a record")
+    result = audit(root, workspace=tmp_path / "killed")
+    assert result.files_reused >= 512
+    assert result.files_read + result.files_reused == 12_002
+    assert_same_files(tmp_path / "undisturbed", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_real_conventions_pair_fully(tmp_path: Path, name: str) -> None:
+    """By themselves, or with the pattern that the first audit proposes."""
+    truth = make_convention(tmp_path / "data", name, pairs=12)
+    options = {"pairs": truth.pairs_file, "labels": truth.labels_file, "workers": 1, "workspace": tmp_path / "out"}
+    result = audit(truth.root, **options)
+    if result.counts.pairs < 12:
+        assert result.suggestion is not None
+        patterns = {
+            "image_pattern": result.suggestion.image_pattern,
+            "mask_pattern": result.suggestion.mask_pattern,
+        }
+        result = audit(truth.root, **options, **patterns)
+    rows = result.manifest.to_polars()
+    assert set(rows.select("image_path", "mask_path").iter_rows()) == set(truth.pairs)
+    assert (result.counts.pairs, result.counts.excluded, result.severities.get("error", 0)) == (12, 0, 0)
+
+
+def write_pair(root: Path, name: str, value: int = 1) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(root / f"{name}.jpg")
+    Image.new("L", (8, 8), value).save(root / f"{name}_mask.png")
+
+
+def test_groups_come_from_the_key(tmp_path: Path) -> None:
+    for name in ("s1.tiff-a_1", "s1.tiff-a_2", "s2.tiff-b_1", "loose"):
+        write_pair(tmp_path / "data", name)
+    rows = audit(
+        tmp_path / "data", workspace=tmp_path / "o", group_regex=r"^(.+)\.tiff", workers=1
+    ).manifest.to_polars()
+    assert dict(rows.select("key", "group").iter_rows()) == {
+        "loose": None,
+        "s1.tiff-a_1": "s1",
+        "s1.tiff-a_2": "s1",
+        "s2.tiff-b_1": "s2",
+    }
+    whole = audit(tmp_path / "data", workspace=tmp_path / "o", group_regex=r"s\d", workers=1).manifest.to_polars()
+    assert whole["group"].to_list() == [None, "s1", "s1", "s2"]
+
+
+def test_unconditional_folders_need_no_masks_inside_or_outside_the_root(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    for folder in (tmp_path / "data" / "free", tmp_path / "elsewhere" / "deep"):
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "image.jpg")
+    result = audit(
+        tmp_path / "data", workspace=tmp_path / "o", unconditional=["free", tmp_path / "elsewhere"], workers=1
+    )
+    assert result.findings == {"constant_mask": 1}
+    assert (result.counts.unconditional, result.counts.conditional) == (2, 1)
+    assert set(result.manifest.to_polars()["image_path"]) == {
+        "a.jpg",
+        "free/image.jpg",
+        "../elsewhere/deep/image.jpg",
+    }
+
+
+def test_csv_rows_name_files_groups_and_what_is_not_there(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    rows = "image,mask,group\na.jpg,a_mask.png,slide1\nb.jpg,,slide2\n"
+    (tmp_path / "pairs.csv").write_text(rows)
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", pairs=tmp_path / "pairs.csv", workers=1)
+    table = result.manifest.to_polars()
+    assert table.select("key", "group", "role").rows() == [
+        ("a", "slide1", "conditional"),
+        ("b", "slide2", "excluded"),
+    ]
+    assert ("unreadable_image", "b.jpg") in found(result)
+
+
+def test_a_workspace_inside_the_dataset_is_no_part_of_it(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a")
+    first = audit(tmp_path, workspace=tmp_path / "histods-out", workers=1)
+    (tmp_path / "histods-out" / "chart.png").write_bytes(b"x")
+    assert audit(tmp_path, workspace=tmp_path / "histods-out", workers=1).counts == first.counts
+
+
+def test_an_empty_dataset_is_an_answer_not_an_error(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    assert (len(result.manifest), result.labels, result.findings) == (0, (), {})
+
+
+def test_links_that_leave_the_root_are_named_and_excluded(tmp_path: Path) -> None:
+    write_pair(tmp_path / "elsewhere", "x")
+    write_pair(tmp_path / "data", "a")
+    (tmp_path / "data" / "x.jpg").symlink_to(tmp_path / "elsewhere" / "x.jpg")
+    (tmp_path / "data" / "x_mask.png").symlink_to(tmp_path / "elsewhere" / "x_mask.png")
+    (tmp_path / "data" / "folder").symlink_to(tmp_path / "elsewhere")
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    assert {path for code, path in found(result) if code == "outside_root"} == {"folder", "x.jpg", "x_mask.png"}
+    assert dict(result.manifest.to_polars().select("key", "role").iter_rows()) == {
+        "a": "conditional",
+        "x": "excluded",
+    }
+
+
+def test_a_name_that_is_not_utf8_is_a_row_with_a_reason(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    with open(os.fsencode(tmp_path) + b"/data/caf\xe9.jpg", "wb") as file:  # noqa: PTH123 - bytes, not text
+        file.write(b"x")
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    (finding,) = [finding for finding in result.iter_findings() if finding.code == "unreadable_image"]
+    assert finding.path == "caf\\xe9.jpg"
+    assert "its name is not UTF-8" in finding.message
+
+
+def test_hostile_names_come_back_whole(tmp_path: Path) -> None:
+    names = ["-rf", "a b", "äöü 組織", "x\ny", "[bold]red[\\bold]", "%s{key}", "'; DROP TABLE", "a.b.c.tiff-1"]
+    for name in names:
+        write_pair(tmp_path / "data", name)
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    assert result.manifest.to_polars()["key"].to_list() == sorted(names)
+    assert result.counts.conditional == len(names)
+
+
+def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> None:
+    result = audit(benchmark, workspace=tmp_path)
+    read = Manifest.read(tmp_path / "manifest.parquet")
+    assert read.table.equals(result.manifest.table)
+    read.write(tmp_path / "copy.parquet")
+    assert (tmp_path / "copy.parquet").read_bytes() == (tmp_path / "manifest.parquet").read_bytes()
+    assert read.to_pandas()["key"].tolist() == read.to_polars()["key"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"root": "nowhere"},
+            "Expected a dataset's folder in nowhere, found nothing; give the folder that holds it.",
+        ),
+        (
+            {"layout": "csv"},
+            "Expected --pairs FILE together with --layout csv, found no --pairs; give both or neither.",
+        ),
+        ({"verify": "deep"}, "Expected --verify structure or decode, found 'deep'; choose one of them."),
+        (
+            {"layout": "flat"},
+            "Expected the layout suffix, folders, pattern or csv, found 'flat'; choose one of them.",
+        ),
+        ({"workers": 0}, "Expected at least 1 worker, found 0; leave --workers out to use all cores."),
+        (
+            {"group_regex": "nothing(x)"},
+            "Expected --group-regex 'nothing(x)' to match the keys, found no match in 1, the first is 'a'; "
+            "mend the expression.",
+        ),
+    ],
+)
+def test_wrong_calls_are_refused_in_one_line(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    write_pair(tmp_path / "data", "a")
+    arguments: dict[str, Any] = {"root": tmp_path / "data", "workspace": tmp_path / "o", "workers": 1} | options
+    with pytest.raises(HistodsError) as caught:
+        audit(**arguments)
+    assert str(caught.value) == message
+
+
+def test_a_bad_group_expression_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    with pytest.raises(
+        HistodsError, match=r"^Expected a regular expression for --group-regex, found '\(a' \(.+\); mend"
+    ):
+        audit(tmp_path / "data", workspace=tmp_path / "o", group_regex="(a", workers=1)
