@@ -1,0 +1,73 @@
+"""All checks of an audit, in the order in which reports list them: errors, warnings, infos.
+
+A new check is one file with one `CHECK`, and one entry in `CHECKS`.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from histods.checks import (
+    constant_mask,
+    duplicate_image,
+    key_collision,
+    lossy_mask,
+    missing_mask,
+    not_an_index_mask,
+    off_palette,
+    orphan_mask,
+    outside_root,
+    scaled_mask,
+    size_mismatch,
+    speckled_mask,
+    suffix_mismatch,
+    unknown_label,
+    unreadable_image,
+    unreadable_mask,
+    wide_mask,
+    zero_mask,
+)
+from histods.checks.base import SAMPLES, Check, Context
+
+__all__ = ["CHECKS", "SAMPLES", "Check", "Context", "judge_all"]
+
+CHECKS: tuple[Check, ...] = (
+    orphan_mask.CHECK,
+    unreadable_image.CHECK,
+    unreadable_mask.CHECK,
+    size_mismatch.CHECK,
+    unknown_label.CHECK,
+    not_an_index_mask.CHECK,
+    key_collision.CHECK,
+    missing_mask.CHECK,
+    lossy_mask.CHECK,
+    scaled_mask.CHECK,
+    speckled_mask.CHECK,
+    wide_mask.CHECK,
+    off_palette.CHECK,
+    suffix_mismatch.CHECK,
+    duplicate_image.CHECK,
+    outside_root.CHECK,
+    zero_mask.CHECK,
+    constant_mask.CHECK,
+)
+
+
+def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Run every check over a table of `SAMPLES`.
+
+    Returns:
+        The strings `key`, `path`, `code`, `severity`, `message`, one row a finding, sorted by key, path and
+        code; a file has at most one finding of a code. Messages are one line, whatever a name holds.
+    """
+    parts = [
+        check.judge(samples, context).select(
+            "key",
+            "path",
+            pl.lit(check.code).alias("code"),
+            pl.lit(check.severity).alias("severity"),
+            pl.col("message").str.replace_all(r"[\r\n]+", " "),
+        )
+        for check in CHECKS
+    ]
+    return pl.concat(parts).sort("key", "path", "code", maintain_order=True)

@@ -1,0 +1,93 @@
+"""What a check is: one judgement over the table of everything that was measured.
+
+Pixels are seen once, in a worker, and become numbers in a row of `SAMPLES`. A check turns the whole table
+into findings, so that a threshold can change without reading a file again, and so that a file can be
+judged against the rest of its dataset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Severity = Literal["error", "warning", "info"]
+
+SAMPLES = pl.Schema(
+    {
+        "key": pl.String(),
+        "image_path": pl.String(),
+        "mask_path": pl.String(),
+        "group": pl.String(),
+        "by_design": pl.Boolean(),  # the image lies in a folder that has no masks by design
+        "collision": pl.String(),  # names the files that claim one key
+        "image_outside": pl.Boolean(),  # a link that leaves the root: not followed, nothing measured
+        "mask_outside": pl.Boolean(),
+        "image_error": pl.String(),  # the reader's reason, lower-case start, no full stop
+        "image_format": pl.String(),  # of the content: jpeg, png, tiff, bmp, webp
+        "image_width": pl.UInt32(),
+        "image_height": pl.UInt32(),
+        "image_digest": pl.String(),
+        "mask_error": pl.String(),
+        "mask_not_index": pl.String(),  # why the values are not labels
+        "mask_format": pl.String(),
+        "mask_kind": pl.String(),
+        "mask_width": pl.UInt32(),
+        "mask_height": pl.UInt32(),
+        "labels": pl.List(pl.UInt16),  # ascending
+        "pixels": pl.List(pl.UInt32),  # same length; adds up to the mask's size
+        "mask_digest": pl.String(),
+        "runs": pl.UInt32(),  # run-length runs in row-major order
+        "specks": pl.UInt32(),  # runs of at most 3 pixels between two different labels
+        "off_palette": pl.UInt32(),  # pixels whose colour is not in the labels file
+        "nearest": pl.Boolean(),  # those pixels were given the nearest colour's label, as asked for
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What the user said about the dataset: named labels, and whether images were hashed.
+
+    `labels` is None where no labels file was given. Pixels off the palette are counted under
+    `off_palette_label`, which stands for no label.
+    """
+
+    labels: frozenset[int] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    off_palette_label: int = 65535
+    hashed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One code of the audit: its severity, one plain sentence, and the judgement.
+
+    `judge` takes a table of `SAMPLES` and returns the strings `key`, `path`, `message`: one row a flagged file.
+    """
+
+    code: str
+    severity: Severity
+    summary: str
+    judge: Callable[[pl.DataFrame, Context], pl.DataFrame]
+
+
+def found(flagged: pl.DataFrame, path: str, message: str | pl.Expr) -> pl.DataFrame:
+    """Findings for all rows of `flagged`: `path` names the column of the file, `message` says what to do."""
+    text = pl.lit(message) if isinstance(message, str) else message
+    return flagged.select("key", pl.col(path).alias("path"), text.alias("message"))
+
+
+def measured_mask() -> pl.Expr:
+    """Rows whose mask was read as labels: nothing else can be said of a mask that was not."""
+    unread = pl.col("mask_error").is_not_null() | pl.col("mask_not_index").is_not_null() | pl.col("mask_outside")
+    return pl.col("mask_path").is_not_null() & pl.col("labels").is_not_null() & ~unread
+
+
+def has_off_palette_pixels() -> pl.Expr:
+    """Rows whose mask was read from colours, some of which the labels file does not give."""
+    return pl.col("off_palette").fill_null(0) > 0

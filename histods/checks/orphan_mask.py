@@ -1,0 +1,20 @@
+"""`orphan_mask`: a mask whose image is missing."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from histods.checks.base import Check, Context, found
+
+
+def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+    """Find masks without an image; files that collide are told of once, as a collision."""
+    orphan = pl.col("mask_path").is_not_null() & pl.col("image_path").is_null() & pl.col("collision").is_null()
+    return found(
+        samples.filter(orphan),
+        "mask_path",
+        "mask has no image; restore the image or move the mask out of the dataset",
+    )
+
+
+CHECK = Check(code="orphan_mask", severity="error", summary="A mask whose image is missing.", judge=judge)

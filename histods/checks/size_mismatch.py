@@ -1,0 +1,29 @@
+"""`size_mismatch`: an image and its mask differ in width or height."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from histods.checks.base import Check, Context, found, measured_mask
+
+
+def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+    """Find pairs of which both sizes are known and differ."""
+    differs = (pl.col("image_width") != pl.col("mask_width")) | (pl.col("image_height") != pl.col("mask_height"))
+    message = pl.format(
+        "image is {}x{}, mask is {}x{}; export the mask again at the image's size",
+        "image_width",
+        "image_height",
+        "mask_width",
+        "mask_height",
+    )
+    sized = pl.all_horizontal(pl.col("image_width", "image_height", "mask_width", "mask_height").is_not_null())
+    return found(samples.filter(measured_mask() & sized & differs), "mask_path", message)
+
+
+CHECK = Check(
+    code="size_mismatch",
+    severity="error",
+    summary="An image and its mask differ in width or height.",
+    judge=judge,
+)

@@ -1,0 +1,250 @@
+"""Scaled and speckled masks are judged by evidence: what must be found, and what must not."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from histods.checks import Context, judge_all
+from histods.runs import count_specks, find_runs, histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.uint8]
+    Table = Callable[..., pl.DataFrame]
+
+SKIN = [[0, 1], [0, 28], [10, 20], [14, 28], [0, 28, 41], [0, 2, 28, 53], [3, 19, 28], [0, 27, 54], [15, 45], [28]]
+
+
+def flagged(samples: pl.DataFrame, code: str, context: Context | None = None) -> list[int]:
+    """Row numbers of the samples that have a finding of `code`."""
+    keys = samples["key"].to_list()
+    findings = judge_all(samples, context or Context()).filter(pl.col("code") == code)
+    return sorted(keys.index(key) for key in findings["key"])
+
+
+def scaled(table: Table, label_sets: list[list[int]], context: Context | None = None) -> list[list[int]]:
+    """Those of the label sets that are judged scaled."""
+    return [
+        label_sets[row]
+        for row in flagged(table(*({"labels": each} for each in label_sets)), "scaled_mask", context)
+    ]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 255],
+        [255],
+        [0, 65535],
+        [0, 127, 255],
+        [0, 128, 255],
+        [0, 85, 170, 255],
+        [0, 85, 255],
+        [0, 63, 127, 191, 255],
+        [0, 36, 72, 109, 145, 182, 218, 255],
+        [0, 32767, 65535],
+    ],
+)
+def test_labels_spread_over_the_full_range_are_scaled(table: Table, labels: list[int]) -> None:
+    assert scaled(table, [labels]) == [labels]
+    assert scaled(table, [*SKIN, labels]) == [labels]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 60, 120],
+        [0, 120, 180],
+        [0, 60, 120, 180, 240],
+        [0, 100, 200],
+        [0, 50, 100],
+        [0, 257, 514],
+        [0, 257, 7196],
+    ],
+)
+def test_steps_far_beyond_the_other_masks_are_scaled(table: Table, labels: list[int]) -> None:
+    assert scaled(table, [*SKIN, labels]) == [labels]
+
+
+@pytest.mark.parametrize(
+    "label_sets",
+    [
+        SKIN,
+        [[0, 28], [10, 20], [14, 28]],
+        [[10, 20]],
+        [[0, 1], [0, 1], [0, 1], [0, 2], [0, 4], [2, 4], [0, 3, 6]],
+        [[0, 15, 255], [0, 1, 255], [0, 7, 255], [0, 12, 255], [0, 255]],
+        [[0, 1, 255]],
+        [[0, 15, 255]],
+        [[0, 64, 255], [0, 3, 255], [0, 100, 149, 255], [0, 17, 255], [0, 128, 255]],
+        [[0, 18, 255]],
+        [list(range(256))],
+        [[0, *range(10, 101, 10)]],
+        [[0, 60, 120], [1, 2], [3, 120], [2, 4], [1, 3]],
+        [[0], [0]],
+    ],
+)
+def test_real_label_sets_are_not_scaled(table: Table, label_sets: list[list[int]]) -> None:
+    assert scaled(table, label_sets) == []
+
+
+def test_masks_on_a_step_that_another_mask_proves_are_scaled_too(table: Table) -> None:
+    sets = [*SKIN, [0, 60, 120], [0, 180], [240], [0, 120, 240]]
+    assert scaled(table, sets) == sets[len(SKIN) :]
+    assert scaled(table, [*SKIN, [0, 180], [240]]) == []
+    assert scaled(table, [*SKIN, [0, 85, 170, 255], [0, 85]]) == [[0, 85, 170, 255], [0, 85]]
+    assert scaled(table, [*SKIN, [0, 127, 255], [0, 127], [128]]) == [[0, 127, 255], [0, 127], [128]]
+
+
+def test_a_whole_dataset_on_steps_that_fill_8_bits_is_scaled(table: Table) -> None:
+    for factor, classes in ((17, 15), (63, 4), (25, 10), (127, 2)):
+        values = [factor * label for label in range(1, classes + 1)]
+        sets = [[0, value] for value in values]
+        assert scaled(table, sets) == sets
+    assert scaled(table, [[0, 10], [0, 20], [0, 30]]) == []
+
+
+def test_a_stray_label_does_not_hide_what_was_scaled(table: Table) -> None:
+    assert scaled(table, [*SKIN, *SKIN, [0, 3, 200], [0, 60, 120]]) == [[0, 60, 120]]
+    assert scaled(table, [*SKIN, [0, 3, 255], [0, 255], [255]]) == [[0, 255], [255]]
+
+
+def test_labels_that_the_user_names_are_not_scaled(table: Table) -> None:
+    sets = [[0, 255], [0, 60, 120], [0, 180], [0, 1]]
+    assert scaled(table, sets, Context(labels=frozenset({0, 1, 2}))) == sets[:3]
+    assert scaled(table, sets, Context(labels=frozenset({0, 1, 255}))) == sets[1:3]
+    assert scaled(table, sets, Context(labels=frozenset({0, 60, 120, 180, 255}))) == []
+
+
+def test_the_factor_is_named(table: Table) -> None:
+    samples = table(
+        *({"labels": labels} for labels in [*SKIN, [0, 60, 120], [0, 127, 255], list(range(0, 256, 17))])
+    )
+    messages = judge_all(samples, Context()).filter(pl.col("code") == "scaled_mask")["message"].to_list()
+    advice = "; restore the original labels, or name these in a --labels file if they are meant"
+    assert messages == [
+        "labels 0, 60, 120 look like 0, 1, 2 times 60" + advice,
+        "labels 0, 127, 255 look like 0, 1, 2 times 127.5" + advice,
+        "labels 0, 17, 34, 51, 68, 85, 102, 119 and 8 more look like 0, 1, 2, 3, 4, 5, 6, 7 and 8 more times 17"
+        + advice,
+    ]
+
+
+def test_damaged_masks_are_scaled_only_over_the_full_range(table: Table) -> None:
+    jpeg = {"mask_format": "jpeg", "mask_path": "m.jpg"}
+    speckled = {"runs": 1000, "specks": 700}
+    for damage in (jpeg, speckled):
+        rows = [{"labels": labels} for labels in SKIN]
+        full, steps = {"labels": [0, 255], **damage}, {"labels": [0, 60, 120], **damage}
+        assert flagged(table(*rows, full, steps), "scaled_mask") == [len(SKIN)]
+
+
+def test_pixels_off_the_palette_are_not_a_full_range(table: Table) -> None:
+    samples = table({"labels": [0, 65535], "mask_kind": "rgb", "off_palette": 9})
+    assert flagged(samples, "scaled_mask", Context(labels=frozenset({0, 1}))) == []
+
+
+def drawn(seed: int, labels: tuple[int, ...], size: int = 128) -> Mask:
+    """Ellipses of the given labels on 0."""
+    random = np.random.default_rng(seed)
+    mask = np.zeros((size, size), np.uint8)
+    for label in labels * 2:
+        centre, axes = random.integers(0, size, 2).tolist(), random.integers(size // 8, size // 3, 2).tolist()
+        cv2.ellipse(mask, centre, axes, float(random.integers(0, 180)), 0, 360, label, -1)
+    return mask
+
+
+def jpeg(mask: Mask, quality: int) -> Mask:
+    file = io.BytesIO()
+    Image.fromarray(mask).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def resized(mask: Mask, factor: float, resampling: Image.Resampling) -> Mask:
+    size = round(mask.shape[0] * factor)
+    return np.asarray(Image.fromarray(mask).resize((size, size), resampling))
+
+
+def frayed(mask: Mask) -> Mask:
+    """Each pixel from up to 2 pixels away."""
+    size = mask.shape[0]
+    moves = np.random.default_rng(0).integers(-2, 3, (2, size, size))
+    rows, columns = np.clip(np.indices((size, size)) + moves, 0, size - 1)
+    moved: Mask = mask[rows, columns]
+    return moved
+
+
+def outlined(mask: Mask) -> Mask:
+    """Each region within a line of label 60, as datasets of nuclei have it."""
+    square = np.ones((3, 3), np.uint8)
+    edges = cv2.dilate(mask, square) != cv2.erode(mask, square)
+    return np.where(edges, np.uint8(60), mask)
+
+
+def measured(masks: list[Mask], table: Table) -> pl.DataFrame:
+    rows = []
+    for mask in masks:
+        runs = find_runs(mask)
+        labels, pixels = histogram(runs)
+        counts = {"runs": len(runs.lengths), "specks": count_specks(runs)}
+        rows.append(counts | {"labels": labels.tolist(), "pixels": pixels.tolist()})
+    return table(*rows)
+
+
+SOUND = [
+    drawn(seed, labels) for seed in range(3) for labels in ((28,), (4,), (3, 28), (10, 20, 43), (1, 2, 3, 4, 5))
+]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(lambda mask, quality=quality: jpeg(mask, quality) for quality in (95, 75, 50)),
+        lambda mask: resized(mask, 0.5, Image.Resampling.BILINEAR),
+        lambda mask: resized(mask, 2, Image.Resampling.BILINEAR),
+        lambda mask: resized(mask, 1.3, Image.Resampling.BICUBIC),
+        lambda mask: resized(resized(mask, 0.5, Image.Resampling.BILINEAR), 2, Image.Resampling.BILINEAR),
+    ],
+    ids=["jpeg 95", "jpeg 75", "jpeg 50", "halved", "enlarged", "bicubic", "there and back"],
+)
+def test_masks_after_lossy_storage_or_resampling_are_speckled(
+    table: Table, damage: Callable[[Mask], Mask]
+) -> None:
+    masks = [damage(mask) for mask in SOUND]
+    assert flagged(measured(masks, table), "speckled_mask") == list(range(len(masks)))
+    few = [damage(mask) for mask in SOUND[:5]]
+    assert flagged(measured([*SOUND, *few], table), "speckled_mask") == list(range(len(SOUND), len(SOUND) + 5))
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        lambda mask: mask,
+        frayed,
+        outlined,
+        lambda mask: resized(mask, 0.5, Image.Resampling.NEAREST),
+        lambda mask: resized(mask, 1.7, Image.Resampling.NEAREST),
+        lambda mask: np.random.default_rng(int(mask.sum())).integers(0, 9, mask.shape).astype(np.uint8),
+    ],
+    ids=["as drawn", "frayed", "outlined", "halved to nearest", "enlarged to nearest", "noise"],
+)
+def test_sound_masks_are_not_speckled(table: Table, sound: Callable[[Mask], Mask]) -> None:
+    assert flagged(measured([sound(mask) for mask in SOUND], table), "speckled_mask") == []
+
+
+def test_the_share_of_specks_is_named(table: Table) -> None:
+    samples = table({"labels": list(range(29)), "pixels": [9000, *[20] * 27, 7000], "runs": 1000, "specks": 400})
+    assert judge_all(samples, Context())["message"].item() == (
+        "400 of 1000 runs are specks between two other labels, as resampling or lossy storage leaves them; "
+        "export the mask again with nearest-neighbour resampling as PNG"
+    )
