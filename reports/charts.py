@@ -1,0 +1,116 @@
+"""`plot`: charts of the source labels and of every class system, as PNG, SVG and CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from histods.storage.atomic import replacing, write_text
+from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from reports.bars import images_figure, percent_figure
+from reports.canvas import chart_style
+from reports.matrix import cooccurrence_figure
+from reports.tables import ClassSystem, images_csv, percent_csv, read_counts_system, read_systems, together_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from matplotlib.figure import Figure
+
+KINDS = ("percent", "percent-log", "images", "cooccurrence")
+LOG_BELOW = 1.0
+"""Percent: with a class smaller than this, most bars of a linear chart are too short to compare."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlotResult:
+    """The files that `plot` wrote, in the order written, and the class systems they show."""
+
+    files: tuple[Path, ...]
+    systems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    """One chart still to be drawn: its file name without suffix, its figure, and its numbers if kept apart."""
+
+    name: str
+    source: str
+    draw: Callable[[], Figure]
+    table: str | None
+
+
+def plot(
+    workspace: str | Path = DEFAULT_WORKSPACE,
+    *,
+    counts: str | Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> PlotResult:
+    """Draw class percentages, images per class and co-occurrence into `charts/` of the workspace.
+
+    Args:
+        workspace: folder of an audit and of the class systems remapped from it.
+        counts: a CSV table of `Label ID,Class Name,Pixel Count` to draw instead; percentages only, since
+            it does not know images.
+        progress: called with a stage, the charts done and the charts in all.
+
+    Returns:
+        The files written: `NAME-percent`, `NAME-percent-log` (where a class has under 1 % of the pixels),
+        `NAME-images` and `NAME-cooccurrence` as `.png`, `.svg` and `.csv`, for `labels` and every class system.
+
+    Raises:
+        HistodsError: there is no audit, no readable mask, or the table of counts is not one.
+        StaleFileError: the manifest or a class system is not of this audit.
+    """
+    place = Workspace(Path(workspace))
+    systems = read_systems(place) if counts is None else [read_counts_system(Path(counts))]
+    charts = [chart for system in systems for chart in _charts(system)]
+    files: list[Path] = []
+    with chart_style():
+        for done, chart in enumerate(charts):
+            if progress is not None:
+                progress("drawing charts", done, len(charts))
+            files += _write(chart, place.charts)
+    _remove_others(systems, {chart.name for chart in charts}, place.charts)
+    return PlotResult(files=tuple(files), systems=tuple(system.name for system in systems))
+
+
+def _charts(system: ClassSystem) -> Iterator[_Chart]:
+    """The charts that show a class system: no log chart without small classes, no images where unknown."""
+    name, source = system.name, system.source
+    yield _Chart(f"{name}-percent", source, partial(percent_figure, system), percent_csv(system))
+    if min(row.percent for row in system.classes if row.pixels) < LOG_BELOW:
+        yield _Chart(f"{name}-percent-log", source, partial(percent_figure, system, log=True), None)
+    if system.images is not None:
+        yield _Chart(f"{name}-images", source, partial(images_figure, system), images_csv(system))
+        yield _Chart(f"{name}-cooccurrence", source, partial(cooccurrence_figure, system), together_csv(system))
+
+
+def _write(chart: _Chart, folder: Path) -> Iterator[Path]:
+    """Write a chart as PNG and SVG, and its numbers as CSV; the same chart gives the same bytes."""
+    figure = chart.draw()
+    # Sharp in print; a matrix of hundreds of classes gets fewer dots, so that it still fits in memory.
+    dots = min(300.0, 6000 / max(figure.get_size_inches()))
+    # What would differ from one machine to the next is left out. Level 3 is faster than 6 here, and smaller.
+    png = {"metadata": {"Software": None, "Source": chart.source}, "pil_kwargs": {"compress_level": 3}}
+    svg = {"metadata": {"Date": None, "Creator": None, "Source": chart.source}}
+    for suffix, options in (("png", png), ("svg", svg)):
+        path = folder / f"{chart.name}.{suffix}"
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=suffix, dpi=dots, **options)
+        yield path
+    if chart.table is not None:
+        path = folder / f"{chart.name}.csv"
+        write_text(path, chart.table)
+        yield path
+
+
+def _remove_others(systems: list[ClassSystem], drawn: set[str], folder: Path) -> None:
+    """Remove charts that an earlier run drew of these systems and that no longer apply: they would mislead."""
+    for system in systems:
+        for kind in KINDS:
+            if f"{system.name}-{kind}" not in drawn:
+                for suffix in ("png", "svg", "csv"):
+                    (folder / f"{system.name}-{kind}.{suffix}").unlink(missing_ok=True)
