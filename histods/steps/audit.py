@@ -7,40 +7,33 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
-import pyarrow as pa
 
 from histods.checks import Context, judge_all
-from histods.engines import Engine, Failed, engine_for
+from histods.engines import engine_for
 from histods.errors import HistodsError
+from histods.jobs.measuring import measure_dataset
 from histods.records import Counts, Finding, LabelCount
 from histods.samples import count, join_measurements, total_labels, with_groups, with_roles
 from histods.storage.atomic import file_digest, write_json
+from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.dataset import LayoutOptions, open_dataset
 from histods.storage.label_maps import find_label_map, read_labels
 from histods.storage.manifest import SCHEMA as MANIFEST
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
-from histods.storage.measure import FileTask, MeasureOptions, failed_row, measure_files
-from histods.storage.measurements import Journal, read_measurements, write_measurements
+from histods.storage.measure import MeasureOptions, measure_files
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from histods.labels import LabelTable
     from histods.layouts import Layout, Suggestion
+    from histods.records import Progress
 
 VERSION = "0.1.0"
-CHUNK = 512
-"""Files a task: 15-50 ms of work, long against the 1 ms that a task costs, short enough to narrow and show."""
-
-
-class Progress(Protocol):
-    """What a caller may pass to watch: called with a stage in plain words, files done, and files in all."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note of the progress."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -55,6 +48,7 @@ class AuditResult:
         findings: number of findings of each code that occurs.
         severities: number of findings of each severity that occurs.
         labels: totals of each label over all readable masks.
+        groups: number of different groups (slides, patients).
         other_files: files that are neither images nor masks, by suffix.
         suggestion: patterns that would pair more, where few files pair.
         manifest: one row a sample.
@@ -70,6 +64,7 @@ class AuditResult:
     findings: dict[str, int]
     severities: dict[str, int]
     labels: tuple[LabelCount, ...]
+    groups: int
     other_files: dict[str, int]
     suggestion: Suggestion | None
     manifest: Manifest
@@ -163,7 +158,7 @@ def audit(
             runner.warm_up(partial(measure_files, options=options))
         report("listing files", 0, 0)
         dataset = open_dataset(folder, layouts, skip=[space.folder])
-        measured, read = _measure(runner, dataset.files, options, space, fresh=fresh, report=report)
+        measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
     rows = join_measurements(dataset.samples, measured)
     rows = with_groups(rows, group_regex).with_columns(nearest=pl.lit(nearest_colour))
@@ -179,7 +174,8 @@ def audit(
         counts=count(rows),
         findings=_tally(findings, "code"),
         severities=_tally(findings, "severity"),
-        labels=total_labels(rows, names.names if names else {}),
+        labels=total_labels(rows, _names(names)),
+        groups=rows["group"].drop_nulls().n_unique(),
         other_files=dataset.other,
         suggestion=dataset.suggestion,
         manifest=_manifest(rows, dataset.layout, options),
@@ -201,6 +197,7 @@ def to_document(result: AuditResult, manifest_digest: str, options: dict[str, ob
         "layout": {name: value for name, value in asdict(result.layout).items() if value is not None},
         "counts": asdict(result.counts),
         "findings": result.findings,
+        "groups": result.groups,
         "labels": [asdict(label) for label in result.labels],
         "other_files": result.other_files,
         "suggestion": None if suggestion is None else asdict(suggestion),
@@ -218,6 +215,15 @@ def _silent(stage: str, done: int, total: int) -> None:
     """Take no note of the progress."""
 
 
+def _names(labels: LabelTable | None) -> dict[int, str]:
+    """Names of labels; where colours are read, also of the label that stands for unknown ones."""
+    if labels is None:
+        return {}
+    return (
+        {OFF_PALETTE_LABEL: "(no label's colour)"} | dict(labels.names) if labels.colours else dict(labels.names)
+    )
+
+
 def _parse_root(root: str | Path) -> Path:
     folder = Path(root)
     if not folder.is_dir():
@@ -230,58 +236,6 @@ def _parse_verify(verify: str) -> str:
     if verify not in ("structure", "decode"):
         raise HistodsError(f"Expected --verify structure or decode, found {verify!r}; choose one of them.")
     return verify
-
-
-def _measure(
-    runner: Engine,
-    files: pl.DataFrame,
-    options: MeasureOptions,
-    space: Workspace,
-    *,
-    fresh: bool,
-    report: Progress,
-) -> tuple[pl.DataFrame, int]:
-    """Measure every file that no earlier run measured in its present state and under the same options.
-
-    Returns:
-        One row a file, sorted by path, and the number of files that had to be read.
-    """
-    how = pl.when("is_mask").then(pl.lit(options.masks_how)).otherwise(pl.lit(options.images_how))
-    files = files.with_columns(how=how)
-    state = ["path", "is_mask", "bytes", "mtime_ns"]
-    with Journal(space.folder / "audit.journal", fresh=fresh) as journal:
-        stored = read_measurements(space.measurements)
-        known = _frame(journal.table() if fresh else pa.concat_tables([stored, journal.table()]))
-        known = known.join(files, on=[*state, "how"], how="semi").unique(state, keep="last")
-        missing = files.join(known, on=state, how="anti").sort("path", "is_mask")
-        done = 0
-        report("reading", done, len(missing))
-        for outcome in runner.run(partial(measure_files, options=options), _chunks(missing)):
-            if isinstance(outcome, Failed):
-                journal.append(failed_row(outcome.chunk[0], options, outcome.error))
-            else:
-                journal.append(outcome.value)
-            done += len(outcome.chunk)
-            report("reading", done, len(missing))
-        if done:
-            new = _frame(journal.table()).join(missing, on=state, how="semi").unique(state, keep="last")
-            known = pl.concat([known, new])
-        measured = known.sort("path", "is_mask")
-        if done or len(measured) != len(stored):
-            write_measurements(measured.to_arrow(), space.measurements)
-        journal.remove()
-    return measured, done
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table is never a single column
-    return frame
-
-
-def _chunks(missing: pl.DataFrame) -> Iterator[list[FileTask]]:
-    for rows in missing.select(FileTask._fields).iter_slices(CHUNK):
-        yield [FileTask(*row) for row in rows.iter_rows()]
 
 
 def _with_outside_links(findings: pl.DataFrame, outside: dict[str, str]) -> pl.DataFrame:

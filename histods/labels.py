@@ -1,0 +1,333 @@
+"""Labels and classes: names, colours, label maps and their arithmetic, and how single values are read.
+
+Nothing here touches a disk. Labels are 0..65535 (16-bit masks), classes 0..255 (remapped masks have 8 bits).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+MOST_LABELS = 65536
+MOST_CLASSES = 256
+IDENTITY = "labels"
+"""Name of the class system in which labels stay as they are."""
+_MOST_LISTED = 40
+_MOST_SHOWN = 80
+_BRIGHTEST = 255
+_RANGE = re.compile(r"\s*([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?\s*")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_KINDS = {"bool": "the Boolean", "float": "the fraction", "int": "the number", "timestamp": "the date"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelTable:
+    """What source labels are called, and the RGB colour that stands for each in colour masks.
+
+    `colours` may be empty or hold only some of the labels; no two labels have one colour.
+    """
+
+    names: Mapping[int, str]
+    colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+
+    def name(self, label: int) -> str:
+        """The label's name, or `label N` where it has none."""
+        return self.names.get(label, f"label {label}")
+
+    def labels_named(self, name: str) -> tuple[int, ...]:
+        """All labels with exactly this name, ascending; several labels may share a name."""
+        return tuple(sorted(label for label, given in self.names.items() if given == name))
+
+
+class ClassHistograms(NamedTuple):
+    """Class histograms of many samples, as flattened lists.
+
+    Sample i has the classes `classes[offsets[i]:offsets[i + 1]]` (ascending) with as many `pixels` each.
+    """
+
+    classes: NDArray[np.uint16]
+    pixels: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+
+    def totals(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pixels, and number of samples, of each of the classes 0..count-1."""
+        # Weights are summed as float64, which is exact up to 2**53 pixels: 34 billion patches of 512x512.
+        pixels = np.bincount(self.classes, weights=self.pixels, minlength=count).astype(np.int64)
+        return pixels, np.bincount(self.classes, minlength=count)
+
+    def conditional(self) -> NDArray[np.bool_]:
+        """Whether each sample has a class other than 0: its classes ascend, so the last one tells."""
+        filled = np.diff(self.offsets) > 0
+        conditional = np.zeros(len(filled), dtype=bool)
+        conditional[filled] = self.classes[self.offsets[1:][filled] - 1] > 0
+        return conditional
+
+    def lists(self) -> Iterator[tuple[list[int], list[int]]]:
+        """Classes and pixels of each sample."""
+        classes, pixels = self.classes.tolist(), self.pixels.tolist()
+        for first, end in pairwise(self.offsets.tolist()):
+            yield classes[first:end], pixels[first:end]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelMap:
+    """A class system: which class each source label becomes.
+
+    Attributes:
+        name: what the class system is called; also the name of its files.
+        classes: class names; the index is the class.
+        table: class of each label that the map lists.
+        unmapped: class of every other label; None where such a label is an error.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    table: Mapping[int, int]
+    unmapped: int | None = None
+
+    def __post_init__(self) -> None:
+        found = len(self.classes)
+        if not 1 <= found <= MOST_CLASSES:
+            raise HistodsError(
+                f"Expected 1 to {MOST_CLASSES} classes in label map {self.name}, found {found}; "
+                "remapped masks have 8 bits: merge classes."
+            )
+        for name, times in Counter(self.classes).items():
+            if times > 1:
+                raise HistodsError(
+                    f"Expected different class names in label map {self.name}, "
+                    f"found {name!r} for {times} classes; rename all but one."
+                )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each class that no label can become."""
+        filled = {*self.table.values(), self.unmapped}
+        return tuple(
+            f"class {index} ({name}) has no labels in label map {self.name}, so no pixel becomes it"
+            for index, name in enumerate(self.classes)
+            if index not in filled
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the classes, the table and the unmapped class: 64 hexadecimal digits.
+
+        Two files that say the same in different forms have the same digest; the map's name is not in it.
+        """
+        content = [list(self.classes), sorted(self.table.items()), self.unmapped]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+    def labels_of(self, index: int) -> tuple[int, ...]:
+        """The labels that the map lists for a class, ascending."""
+        return tuple(sorted(label for label, became in self.table.items() if became == index))
+
+    def lookup(self) -> NDArray[np.uint8]:
+        """Class of each label, uint8 of shape [65536]; labels that are an error hold 0, so check them first."""
+        table = np.full(MOST_LABELS, self.unmapped or 0, dtype=np.uint8)
+        table[np.fromiter(self.table.keys(), np.int64)] = np.fromiter(self.table.values(), np.uint8)
+        return table
+
+    def unmapped_labels(self, labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Those of `labels` that the map does not list: ascending, each once."""
+        present = np.zeros(MOST_LABELS, dtype=bool)
+        present[labels] = True
+        present[np.fromiter(self.table.keys(), np.int64)] = False
+        return np.flatnonzero(present).astype(np.uint16)
+
+    def check_mapped(self, labels: NDArray[np.uint16], pixels: NDArray[np.integer]) -> None:
+        """Prove that every label has a class.
+
+        Args:
+            labels: labels that occur, in any order, repeated or not.
+            pixels: pixels of each.
+
+        Raises:
+            HistodsError: labels without a class are an error and occur; all are listed with their pixels.
+        """
+        missing = self.unmapped_labels(labels)
+        if self.unmapped is not None or missing.size == 0:
+            return
+        totals = np.bincount(labels, weights=pixels, minlength=MOST_LABELS).astype(np.int64)
+        listed = [f"{label} ({totals[label]:,} pixels)" for label in missing[:_MOST_LISTED]]
+        if missing.size > _MOST_LISTED:
+            listed.append(f"and {missing.size - _MOST_LISTED} more")
+        raise HistodsError(
+            f"Expected every label in label map {self.name}, found unmapped: {', '.join(listed)}; "
+            "add them to the map, or say 'unmapped: CLASS' in it."
+        )
+
+    def remap_histograms(
+        self, labels: NDArray[np.uint16], pixels: NDArray[np.uint32], offsets: NDArray[np.int64]
+    ) -> ClassHistograms:
+        """Turn label histograms of many samples into class histograms, without a loop over samples.
+
+        Args:
+            labels: labels of all samples, flattened.
+            pixels: pixels of each.
+            offsets: [samples + 1]; sample i has the entries `offsets[i]` up to `offsets[i + 1]`.
+
+        Raises:
+            HistodsError: a label has no class, or a sample does not have as many pixels as before.
+        """
+        self.check_mapped(labels, pixels)
+        sample = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        cell = sample * MOST_CLASSES + self.lookup()[labels]
+        order = np.argsort(cell, kind="stable")
+        cell = cell[order]
+        starts = np.flatnonzero(np.diff(cell, prepend=-1))
+        sums = np.add.reduceat(pixels[order], starts, dtype=np.uint64) if starts.size else pixels[:0]
+        cell = cell[starts]
+        result = ClassHistograms(
+            (cell % MOST_CLASSES).astype(np.uint16),
+            sums.astype(np.uint32),
+            np.searchsorted(cell, np.arange(len(offsets)) * MOST_CLASSES),
+        )
+        _check_conserved(_sums(pixels, offsets), _sums(result.pixels, result.offsets))
+        return result
+
+
+def identity_map(labels: Iterable[int], names: LabelTable) -> LabelMap:
+    """The map that keeps labels as they are: classes 0..highest label, called by the labels' names.
+
+    Raises:
+        HistodsError: the highest label does not fit into an 8-bit mask.
+    """
+    highest = max(labels, default=0)
+    if highest >= MOST_CLASSES:
+        raise HistodsError(
+            f"Expected labels 0..{MOST_CLASSES - 1} to keep them as they are, found label {highest}; "
+            "give a label map with --map."
+        )
+    classes = [names.name(label) for label in range(highest + 1)]
+    shared = {name for name, times in Counter(classes).items() if times > 1}
+    return LabelMap(
+        name=IDENTITY,
+        classes=tuple(f"{name} ({i})" if name in shared else name for i, name in enumerate(classes)),
+        table={label: label for label in range(highest + 1)},
+    )
+
+
+def _sums(pixels: NDArray[np.uint32], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pixels of each sample."""
+    running = np.zeros(len(pixels) + 1, dtype=np.int64)
+    np.cumsum(pixels, out=running[1:])
+    return running[offsets[1:]] - running[offsets[:-1]]
+
+
+def _check_conserved(before: NDArray[np.int64], after: NDArray[np.int64]) -> None:
+    wrong = np.flatnonzero(before != after)
+    if wrong.size:
+        first = int(wrong[0])
+        raise HistodsError(
+            f"Expected as many pixels after the label map as before, found {after[first]:,} instead of "
+            f"{before[first]:,} in sample {first} ({wrong.size} in all); run 'histods audit' again."
+        )
+
+
+# Reading single values
+
+
+@dataclass(frozen=True, slots=True)
+class OddScalar:
+    """A YAML scalar that is neither text nor a plain decimal number: its text as written, and YAML's type."""
+
+    text: str
+    kind: str
+
+
+Scalar: TypeAlias = "int | str | OddScalar"
+Value: TypeAlias = "Scalar | list[Value] | dict[Scalar, Value]"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where values come from, and the one line that refuses them."""
+
+    path: str
+
+    def error(self, expected: str, found: str, advice: str) -> HistodsError:
+        """The refusal: what was expected here, what was found instead, what to do."""
+        return HistodsError(f"Expected {expected} in {self.path}, found {found}; {advice}.")
+
+
+def show(value: Value) -> str:
+    """A value in words, for messages."""
+    if isinstance(value, OddScalar):
+        return "nothing" if value.kind == "null" else f"{_KINDS.get(value.kind, 'the word')} {value.text}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= _MOST_SHOWN else value[: _MOST_SHOWN - 3] + "...")
+    if isinstance(value, int):
+        return f"the number {value}"
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def advise(value: Value, otherwise: str) -> str:
+    """What to do about a value: YAML's Booleans are explained, since nobody sees them coming."""
+    if isinstance(value, OddScalar) and value.kind == "bool":
+        return f"YAML reads {value.text} as true or false: put it in quotes if it is a name"
+    return otherwise
+
+
+def nearest(value: Value, known: Iterable[str]) -> str:
+    """What to do about a name that is not among the known ones."""
+    text = value.text if isinstance(value, OddScalar) else str(value)
+    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.0) if text else []
+    return advise(value, f"the nearest is {close[0]!r}" if close else "write one")
+
+
+def is_range(value: Value) -> bool:
+    """Whether a value looks like a label or a range of labels."""
+    return isinstance(value, int) or (isinstance(value, str) and _RANGE.fullmatch(value) is not None)
+
+
+def parse_range(origin: Origin, value: Value, of: str) -> range:
+    """Labels of `7`, `"7"` or `"10-15"` (both ends belong to it)."""
+    match = _RANGE.fullmatch(str(value)) if isinstance(value, int | str) else None
+    if match is None and not isinstance(value, int):
+        advice = advise(value, "write a whole number")
+        raise origin.error(f"labels {of} such as 7 or '10-15'", show(value), advice)
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (int(str(value)),) * 2
+    if low > high:
+        raise origin.error(f"ranges {of} from low to high", show(value), f"write '{high}-{low}'")
+    if low < 0 or high >= MOST_LABELS:
+        raise origin.error(f"labels {of} from 0 to {MOST_LABELS - 1}", show(value), "correct it")
+    return range(low, high + 1)
+
+
+def parse_name(origin: Origin, value: Value, of: str) -> str:
+    """A name with single spaces."""
+    if isinstance(value, str) and value.strip():
+        return " ".join(value.split())
+    number = isinstance(value, int) or (isinstance(value, OddScalar) and value.kind != "null")
+    raise origin.error(
+        f"a name for {of}", show(value), advise(value, "put it in quotes" if number else "write its name")
+    )
+
+
+def parse_colour(origin: Origin, value: Value, label: int) -> tuple[int, int, int]:
+    """RGB of `"#rrggbb"` or `[red, green, blue]`."""
+    if isinstance(value, str) and _COLOUR.fullmatch(value):
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+    match value:
+        case [int(red), int(green), int(blue)] if all(0 <= part <= _BRIGHTEST for part in (red, green, blue)):
+            return red, green, blue
+    advice = "write '#rrggbb' in quotes, since # starts a comment, or [red, green, blue] from 0 to 255"
+    raise origin.error(
+        f"a colour for label {label}", str(value) if isinstance(value, list) else show(value), advice
+    )

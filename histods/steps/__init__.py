@@ -1,0 +1,1 @@
+"""The verbs, one file each; a step meets another through files alone."""

@@ -1,0 +1,339 @@
+"""remap: give every label its class, on the histograms of the manifest, and write remapped masks if asked."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from histods.engines import Failed, engine_for
+from histods.errors import HistodsError, StaleFileError
+from histods.labels import LabelMap, LabelTable, identity_map
+from histods.records import ClassCount
+from histods.storage.atomic import write_json, write_text
+from histods.storage.label_maps import find_label_map, read_counts, read_label_map, read_labels
+from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
+from histods.storage.mask_files import MaskReport, MaskTask, claim_folder, plan_masks, write_mask_files
+from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from histods.labels import ClassHistograms
+
+    Progress = Callable[[str, int, int], None]
+
+CHUNK = 256
+"""Masks a task: 0.1 s of work, long against the 1 ms that a task costs."""
+_COUNTS = ("conditional", "unconditional", "excluded", "became_unconditional", "became_conditional", "pixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemapResult:
+    """What a dataset, or a table of counts, is in a class system.
+
+    Attributes:
+        name: name of the class system.
+        classes: totals of each class over all samples that are not excluded.
+        labels: the source labels that the map lists for each class.
+        unmapped_class: class of labels that the map does not list; None where they are an error.
+        unmapped_labels: labels that occur, are not listed, and became `unmapped_class`.
+        unmapped_pixels: their pixels.
+        conditional: samples with a pixel of a class other than 0.
+        unconditional: samples without a mask, or with class 0 alone.
+        excluded: samples of the manifest that are left out.
+        became_unconditional: samples with a non-zero mask whose classes are all 0.
+        became_conditional: samples with a zero mask, where label 0 becomes another class.
+        pixels: pixels of all classes, the same number as before.
+        map_digest: digest of the label map's content.
+        manifest_digest: digest of the manifest; None where a table of counts was remapped.
+        warnings: what is odd, but no error.
+        masks_written: masks that this run wrote.
+        masks_present: masks that an earlier, interrupted run had written.
+    """
+
+    name: str
+    classes: tuple[ClassCount, ...]
+    labels: tuple[tuple[int, ...], ...]
+    unmapped_class: int | None
+    unmapped_labels: tuple[int, ...]
+    unmapped_pixels: int
+    conditional: int = 0
+    unconditional: int = 0
+    excluded: int = 0
+    became_unconditional: int = 0
+    became_conditional: int = 0
+    pixels: int
+    map_digest: str
+    manifest_digest: str | None = None
+    warnings: tuple[str, ...] = ()
+    masks_written: int = 0
+    masks_present: int = 0
+
+
+def remap(
+    *,
+    workspace: str | Path = DEFAULT_WORKSPACE,
+    map: str | Path | None = None,  # noqa: A002 - named like the command's option
+    write_masks: str | Path | None = None,
+    dataset_csv: str | Path | None = None,
+    counts: str | Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> RemapResult:
+    """Apply a label map to the histograms of the last audit; no pixel is read unless masks are written.
+
+    Args:
+        workspace: folder of the audit; gets `remap/NAME.parquet` and `remap/NAME.json`.
+        map: label map: a path, a file of the dataset's root or a bundled one; labels stay as they are if None.
+        write_masks: new folder for the remapped masks, 8-bit grey PNG; an interrupted run goes on there.
+        dataset_csv: file for headerless lines of `name,c0 c1 ...`, one for each sample that is not excluded.
+        counts: CSV table of pixels per label to remap instead of the audit; nothing is written.
+        workers: processes that write masks; all usable cores by default.
+        progress: called with a stage, masks done and masks in all.
+
+    Raises:
+        HistodsError: the map does not fit the labels, or a place to write to is not free.
+        StaleFileError: the manifest or a mask is not the one that was audited.
+    """
+    if counts is not None:
+        if write_masks is not None or dataset_csv is not None:
+            raise HistodsError(
+                "Expected --counts alone, found --write-masks or --dataset-csv with it; "
+                "a table of counts has no samples: leave --counts out."
+            )
+        return _remap_counts(Path(counts), map)
+    space = Workspace(Path(workspace))
+    audit = space.read_audit()
+    root = Path(audit["root"])
+    for place, option in ((write_masks, "--write-masks"), (dataset_csv, "--dataset-csv")):
+        if place is not None:
+            _check_place(Path(place), option, root, space)
+    table = Manifest.read(space.manifest).table
+    samples = table.filter(pc.not_equal(table["role"], "excluded"))
+    labels, pixels, offsets = _flatten(samples)
+    names = _read_names(audit)
+    label_map = _find_map(map, root, labels, names)
+    histograms = label_map.remap_histograms(labels, pixels, offsets)
+    conditional = histograms.conditional()
+    before = pc.equal(samples["role"], "conditional").to_numpy()
+    result = replace(
+        _summarise(label_map, labels, pixels, *histograms.totals(len(label_map.classes))),
+        conditional=int(conditional.sum()),
+        unconditional=int((~conditional).sum()),
+        excluded=len(table) - len(samples),
+        became_unconditional=int((before & ~conditional).sum()),
+        became_conditional=int((~before & conditional).sum()),
+        manifest_digest=audit["manifest_digest"],
+    )
+    _write_tables(result, samples, histograms, conditional, space)
+    if dataset_csv is not None:
+        _write_dataset_csv(Path(dataset_csv), samples, histograms)
+    if write_masks is None:
+        return result
+    work = partial(
+        write_mask_files,
+        root=str(root),
+        folder=str(write_masks),
+        lookup=label_map.lookup(),
+        colours=names.colours,
+        nearest=audit["options"]["nearest_colour"],
+    )
+    tasks = list(plan_masks(samples, histograms.lists()))
+    claim_folder(Path(write_masks), result.map_digest, audit["manifest_digest"])
+    report = _run(work, tasks, Path(write_masks), workers, progress)
+    if report.problems:
+        raise StaleFileError(
+            f"Expected masks as the last audit read them, found {_first_of(report.problems)}; "
+            f"run 'histods audit {root} -w {space.folder}' again, then remap into a new folder."
+        )
+    return replace(result, masks_written=report.written, masks_present=report.present)
+
+
+def to_document(result: RemapResult) -> dict[str, Any]:
+    """The content of `remap/NAME.json`."""
+    classes = []
+    for row, labels in zip(result.classes, result.labels, strict=True):
+        totals = {"pixels": row.pixels, "percent": row.percent, "images": row.images}
+        classes.append({"class": row.index, "name": row.name, "labels": list(labels), **totals})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": result.name,
+        "classes": classes,
+        "unmapped": {
+            "class": result.unmapped_class,
+            "labels": list(result.unmapped_labels),
+            "pixels": result.unmapped_pixels,
+        },
+        "counts": {name: getattr(result, name) for name in _COUNTS},
+        "warnings": list(result.warnings),
+        "map_digest": result.map_digest,
+        "manifest_digest": result.manifest_digest,
+    }
+
+
+def _check_place(place: Path, option: str, root: Path, space: Workspace) -> None:
+    """Refuse to write into the dataset; a workspace that was put inside it is no part of it."""
+    target, inside = place.resolve(), space.folder.resolve()
+    if inside != root and inside.is_relative_to(root) and target.is_relative_to(inside):
+        return
+    if target.is_relative_to(root) or root.is_relative_to(target):
+        raise HistodsError(
+            f"Expected a place outside the dataset {root} for {option}, found {place}; "
+            "the dataset is never written to: choose another."
+        )
+
+
+def _read_names(audit: dict[str, Any]) -> LabelTable:
+    """The labels file that the audit used, or its names alone where the file is gone."""
+    path = audit["options"]["labels"]
+    if path is None:
+        return LabelTable(names={})
+    if Path(path).is_file():
+        return read_labels(Path(path))
+    return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+
+
+def _flatten(samples: pa.Table) -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.int64]]:
+    """Labels and pixels of all samples, flattened, and where each sample's begin; no mask, no entries."""
+    lengths = pc.fill_null(pc.list_value_length(samples["labels"]), 0).to_numpy()
+    labels, pixels = (pc.list_flatten(samples[column]).to_numpy() for column in ("labels", "pixels"))
+    return labels, pixels, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _find_map(
+    name: str | Path | None, root: Path | None, labels: NDArray[np.uint16], names: LabelTable
+) -> LabelMap:
+    if name is None:
+        return identity_map(np.unique(labels).tolist(), names)
+    return read_label_map(find_label_map(name, root), names)
+
+
+def _remap_counts(path: Path, name: str | Path | None) -> RemapResult:
+    labels, names, pixels = read_counts(path)
+    label_map = _find_map(name, None, labels, LabelTable(names=dict(zip(labels.tolist(), names, strict=True))))
+    label_map.check_mapped(labels, pixels)
+    totals = np.zeros(len(label_map.classes), dtype=np.int64)
+    np.add.at(totals, label_map.lookup()[labels], pixels)
+    return _summarise(label_map, labels, pixels, totals, None)
+
+
+def _summarise(
+    label_map: LabelMap,
+    labels: NDArray[np.uint16],
+    pixels: NDArray[np.integer],
+    totals: NDArray[np.int64],
+    images: NDArray[np.int64] | None,
+) -> RemapResult:
+    """What holds of a table of counts as well as of samples."""
+    everything = int(totals.sum())
+    others = label_map.unmapped_labels(labels)
+    classes = tuple(
+        ClassCount(
+            index=index,
+            name=name,
+            pixels=int(totals[index]),
+            percent=100 * int(totals[index]) / everything if everything else 0.0,
+            images=None if images is None else int(images[index]),
+        )
+        for index, name in enumerate(label_map.classes)
+    )
+    return RemapResult(
+        name=label_map.name,
+        classes=classes,
+        labels=tuple(label_map.labels_of(index) for index in range(len(classes))),
+        unmapped_class=label_map.unmapped,
+        unmapped_labels=tuple(others.tolist()),
+        unmapped_pixels=int(pixels[np.isin(labels, others)].sum(dtype=np.int64)),
+        pixels=everything,
+        map_digest=label_map.digest,
+        warnings=label_map.warnings,
+    )
+
+
+def _write_tables(
+    result: RemapResult,
+    samples: pa.Table,
+    histograms: ClassHistograms,
+    conditional: NDArray[np.bool_],
+    space: Workspace,
+) -> None:
+    """Write the table of samples, then the summary, which vouches for it."""
+    without = pc.is_null(samples["labels"]).combine_chunks()
+    offsets = pa.array(histograms.offsets, pa.int32())
+    table = pa.table(
+        {
+            "key": samples["key"],
+            "role": pa.array(np.where(conditional, "conditional", "unconditional"), pa.string()),
+            "classes": pa.ListArray.from_arrays(offsets, pa.array(histograms.classes), mask=without),
+            "pixels": pa.ListArray.from_arrays(offsets, pa.array(histograms.pixels), mask=without),
+        }
+    )
+    metadata = {
+        "schema_version": str(SCHEMA_VERSION),
+        "name": result.name,
+        "map_digest": result.map_digest,
+        "manifest_digest": str(result.manifest_digest),
+    }
+    write_table(table, space.remap_table(result.name), metadata)
+    write_json(space.remap_summary(result.name), to_document(result))
+
+
+def _write_dataset_csv(path: Path, samples: pa.Table, histograms: ClassHistograms) -> None:
+    """Write `name,c0 c1 ...` lines; class 0 stands for a mask that is missing."""
+    if path.is_dir():
+        raise HistodsError(f"Expected a file for --dataset-csv, found the folder {path}; name a file in it.")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for key, (classes, _) in zip(samples["key"].to_pylist(), histograms.lists(), strict=True):
+        writer.writerow([key, " ".join(map(str, classes or [0]))])
+    write_text(path, text.getvalue())
+
+
+def _run(
+    work: Callable[[Sequence[MaskTask]], MaskReport],
+    tasks: list[MaskTask],
+    folder: Path,
+    workers: int | None,
+    progress: Progress | None,
+) -> MaskReport:
+    """Write all masks and add the reports up; a full disk ends it at once."""
+    written = present = done = 0
+    problems: list[tuple[str, str]] = []
+    failures: list[tuple[str, str]] = []
+    chunks = (tasks[first : first + CHUNK] for first in range(0, len(tasks), CHUNK))
+    with engine_for("local", workers) as engine:
+        for outcome in engine.run(work, chunks):
+            if isinstance(outcome, Failed):
+                failures.append((outcome.chunk[0].source, outcome.error))
+            else:
+                report = outcome.value
+                if report.disk is not None:
+                    raise HistodsError(
+                        f"Expected to write into {folder}, found {report.disk}; "
+                        "mend that and run the same command again to go on."
+                    )
+                written, present = written + report.written, present + report.present
+                problems += report.problems
+            done += len(outcome.chunk)
+            if progress is not None:
+                progress("writing masks", done, len(tasks))
+    if failures:
+        found = _first_of(failures)
+        raise HistodsError(f"Expected to remap every mask, found {found}; run the same command again to go on.")
+    return MaskReport(written, present, problems, None)
+
+
+def _first_of(problems: list[tuple[str, str]]) -> str:
+    """The first of some paths with reasons, and how many more there are."""
+    path, reason = min(problems)
+    return f"{path} ({reason})" + (f" and {len(problems) - 1:,} more" if len(problems) > 1 else "")
