@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from histods.demo import DemoResult
+    from histods.records import Finding
     from histods.steps.audit import AuditResult
     from histods.steps.remap import RemapResult
 
 _MOST_LABELS = 60
-_EXAMPLES = 3
 
 
 def show_audit(console: Console, result: AuditResult) -> None:
@@ -38,6 +38,7 @@ def show_audit(console: Console, result: AuditResult) -> None:
             ["conditional", counts.conditional],
             ["unconditional", counts.unconditional],
             ["excluded", counts.excluded],
+            *([["groups", result.groups]] if result.groups else []),
         ],
         numbers=[1],
     )
@@ -166,10 +167,6 @@ def _show_findings(console: Console, result: AuditResult) -> None:
         print_line(console, "Nothing found that is wrong.")
         return
     order = {check.code: (place, check.severity) for place, check in enumerate(CHECKS)}
-    examples: dict[str, list[str]] = {code: [] for code in result.findings}
-    for finding in result.iter_findings():
-        if len(examples[finding.code]) < _EXAMPLES and finding.severity != "info":
-            examples[finding.code].append(f"{finding.path}: {finding.message}")
     rows = sorted(result.findings.items(), key=lambda item: order[item[0]])
     print_table(
         console,
@@ -178,7 +175,11 @@ def _show_findings(console: Console, result: AuditResult) -> None:
         [[order[code][1], code, n] for code, n in rows],
         numbers=[2],
     )
-    for code, _ in rows:
-        for text in examples[code]:
-            print_line(console, f"  {code}  {text}")
-    print_line(console, "All findings: findings.parquet")
+    examples: dict[str, Finding] = {}
+    for finding in result.iter_findings():
+        examples.setdefault(finding.code, finding)
+    for code, number in rows:
+        if order[code][1] != "info":
+            print_line(console, f"{code} ({number:,}), for example {examples[code].path}:")
+            print_line(console, f"    {examples[code].message}")
+    print_line(console, "")

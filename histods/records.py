@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,3 +60,10 @@ class Finding:
     code: str
     severity: str
     message: str
+
+
+class Progress(Protocol):
+    """What a caller may pass to watch: called with a stage in plain words, files done, and files in all."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note of the progress."""

@@ -7,7 +7,7 @@ A run is a maximal stretch of equal labels in row-major order (a run may cross a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,11 +21,11 @@ SPECK_PIXELS = 3
 class Runs(NamedTuple):
     """Labels and lengths of the runs of a mask, both of shape [runs]; the lengths add up to its pixels."""
 
-    labels: NDArray[np.uint8] | NDArray[np.uint16]
+    labels: NDArray[np.unsignedinteger[Any]]
     lengths: NDArray[np.int64]
 
 
-def find_runs(mask: NDArray[np.uint8] | NDArray[np.uint16]) -> Runs:
+def find_runs(mask: NDArray[np.unsignedinteger[Any]]) -> Runs:
     """Split a mask of any shape with at least one pixel into runs, in row-major order."""
     flat = mask.reshape(-1)
     ends = np.flatnonzero(flat[1:] != flat[:-1])

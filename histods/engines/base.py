@@ -144,9 +144,7 @@ def engine_for(name: str = "local", workers: int | None = None) -> Engine:
         MissingExtraError: the engine's package is not installed.
     """
     if workers is not None and workers < 1:
-        raise HistodsError(
-            f"Expected at least 1 worker, found {workers}; leave --workers out to use all cores."
-        )
+        raise HistodsError(f"Expected at least 1 worker, found {workers}; leave --workers out to use all cores.")
     if name == "local":
         from histods.engines.local import LocalPool
 

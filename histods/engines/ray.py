@@ -5,6 +5,7 @@ The dataset has to be mounted at the same path on every machine of the cluster.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from histods.engines.base import WorkerDiedError
@@ -27,7 +28,7 @@ class RayPool:
         self._ray = ray
         self._started_here = not ray.is_initialized()
         if self._started_here:
-            ray.init(num_cpus=workers, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+            ray.init(num_cpus=workers, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         self.workers: int = workers or int(ray.cluster_resources().get("CPU", 1))
         # Narrowing is done by the engine, so that a file that kills its worker is not tried for ever.
         self._remote = ray.remote(max_retries=0)(_call)

@@ -58,7 +58,8 @@ def read_table(path: Path) -> pa.Table:
         HistodsError: the file is missing or is not Parquet.
     """
     try:
-        return pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:  # pq.read_table would import pyarrow.dataset and with it pandas
+            return file.read()
     except (OSError, pa.ArrowInvalid) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HistodsError(f"Expected a Parquet file in {path}, found: {reason}; make it again.") from error

@@ -7,6 +7,7 @@ The table is `measurements.parquet`, sorted by path: the next audit takes from i
 
 from __future__ import annotations
 
+import fcntl
 import struct
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,16 @@ class Journal:
 
     def __enter__(self) -> Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        sound = [] if self._fresh else _read_records(self._path)
-        self._payloads = sound
         self._file = self._path.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise HistodsError(
+                f"Expected {self._path.parent} for this audit alone, found another audit at work there; "
+                "wait for it or choose another --workspace."
+            ) from error
+        self._payloads = sound = [] if self._fresh else _read_records(self._path)
         self._file.truncate(sum(_RECORD.size + len(payload) for payload in sound))
         return self
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COLUMNS = ("image", "mask", "group", "split")
+_BLANK = " \t"
 _SCHEMA = {**dict.fromkeys(_COLUMNS, pl.String), "line": pl.Int64}
 
 
@@ -50,7 +51,7 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
                 f"Expected {len(header)} fields in line {line} of {path}, found {len(fields)}; "
                 "give each line as many as the first, with quotes around a name that has a comma."
             )
-        image, mask, group, split = (fields[place].rstrip() if place is not None else "" for place in places)
+        image, mask, group, split = (fields[place].rstrip(_BLANK) if place is not None else "" for place in places)
         if not image:
             raise HistodsError(
                 f"Expected an image in line {line} of {path}, found none; name it or remove the line."
@@ -89,7 +90,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     line = 1
     try:
         for fields in reader:
-            if any(field.strip() for field in fields) or len(fields) > 1:
+            if any(field.strip(_BLANK) for field in fields) or len(fields) > 1:
                 yield line, fields
             line = reader.line_num + 1
     except csv.Error as error:

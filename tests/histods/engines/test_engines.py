@@ -74,7 +74,11 @@ def test_poison_is_narrowed_to_its_item_and_nothing_else_is_lost(engine: str) ->
 
 
 def test_an_unknown_engine_and_no_workers_are_refused() -> None:
-    with pytest.raises(HistodsError, match="^Expected the engine local or ray, found 'slurm'; leave --engine out to use"):
+    with pytest.raises(
+        HistodsError, match="^Expected the engine local or ray, found 'slurm'; leave --engine out to use"
+    ):
         engine_for("slurm")
-    with pytest.raises(HistodsError, match="^Expected at least 1 worker, found 0; leave --workers out to use all cores"):
+    with pytest.raises(
+        HistodsError, match="^Expected at least 1 worker, found 0; leave --workers out to use all cores"
+    ):
         engine_for("local", 0)

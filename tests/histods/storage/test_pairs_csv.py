@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from histods.errors import HistodsError
+from histods.storage.pairs_csv import read_pairs
+
+EXAMPLE = Path(__file__).parents[3] / "data_manifest.example.csv"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "data set"
+    folder.mkdir()
+    return folder
+
+
+def read(root: Path, content: str | bytes) -> pl.DataFrame:
+    path = root.parent / "pairs.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_pairs(path, root)
+
+
+def rows(root: Path, content: str | bytes) -> list[tuple[object, ...]]:
+    return read(root, content).rows()
+
+
+def refusal(root: Path, content: str | bytes) -> str:
+    with pytest.raises(HistodsError) as refused:
+        read(root, content)
+    return str(refused.value).replace(str(root.parent / "pairs.csv"), "FILE").replace(str(root), "ROOT")
+
+
+def test_the_example_beside_the_readme_is_read(root: Path) -> None:
+    table = read_pairs(EXAMPLE, root)
+    assert table.columns == ["image", "mask", "group", "split", "line"]
+    assert table["image"].null_count() == 0
+    assert table["mask"].null_count() == 1
+    assert set(table["split"]) == {"train", "test"}
+
+
+def test_only_the_image_is_needed(root: Path) -> None:
+    assert rows(root, "image\na.jpg\nb.jpg\n") == [
+        ("a.jpg", None, None, None, 2),
+        ("b.jpg", None, None, None, 3),
+    ]
+
+
+def test_columns_may_stand_in_any_order_case_and_company(root: Path) -> None:
+    content = "stain, Split ,MASK,note,Image\nHE,test,a_m.png,x,a.jpg\n"
+    assert rows(root, content) == [("a.jpg", "a_m.png", None, "test", 2)]
+
+
+def test_byte_order_mark_and_windows_line_ends_are_read(root: Path) -> None:
+    assert rows(root, b"\xef\xbb\xbfimage,mask\r\na.jpg,a.png\r\n") == [("a.jpg", "a.png", None, None, 2)]
+
+
+def test_spaces_around_fields_and_empty_lines_are_passed_over(root: Path) -> None:
+    content = 'image,mask,group\n\n a.jpg , a.png ,  \n  \n" b.jpg",,s 1 \n'
+    assert rows(root, content) == [("a.jpg", "a.png", None, None, 3), (" b.jpg", None, "s 1", None, 5)]
+
+
+def test_paths_become_relative_to_the_root(root: Path) -> None:
+    content = f"image,mask\n./a//b.jpg,a/../m/b.png\n{root}/c.jpg,{root}/x/../m/c.png\n"
+    assert rows(root, content) == [("a/b.jpg", "m/b.png", None, None, 2), ("c.jpg", "m/c.png", None, None, 3)]
+
+
+def test_a_root_behind_a_link_has_two_names(root: Path) -> None:
+    link = root.parent / "link"
+    link.symlink_to(root)
+    assert rows(link, f"image\n{root}/a.jpg\n{link}/b.jpg\n") == rows(root, "image\na.jpg\nb.jpg\n")
+
+
+def test_a_line_in_quotes_counts_every_line_it_spans(root: Path) -> None:
+    content = 'image,note\na.jpg,"one\ntwo"\nb.jpg,\n../c.jpg,\n'
+    assert refusal(root, content).startswith("Expected a file inside ROOT in line 5 of FILE")
+    assert rows(root, content.replace("../", ""))[1:] == [
+        ("b.jpg", None, None, None, 4),
+        ("c.jpg", None, None, None, 5),
+    ]
+
+
+characters = st.characters(codec="utf-8", exclude_characters="/\0\r\t")
+fields = st.text(characters, min_size=1).filter(lambda text: not text.endswith(" "))
+files = fields.filter(lambda name: name not in (".", ".."))
+masks = files.map("m/{}".format)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    table=st.lists(
+        st.tuples(files, st.none() | masks, st.none() | fields, st.none() | fields),
+        min_size=1,
+        unique_by=lambda row: row[0],
+    ),
+    ends=st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_any_csv_writer_writes_is_read_back(
+    root: Path, table: list[tuple[str | None, ...]], ends: str
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=ends, quoting=csv.QUOTE_ALL)
+    writer.writerows([("image", "mask", "group", "split"), *((field or "" for field in row) for row in table)])
+    assert read(root, text.getvalue()).select("image", "mask", "group", "split").rows() == table
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "",
+            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
+            "found an empty line or file; name them there.",
+        ),
+        (
+            "a.jpg,a_mask.png\n",
+            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
+            "found a.jpg,a_mask.png; name them there.",
+        ),
+        (
+            "image;mask\na.jpg;b.png\n",
+            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
+            "found image;mask; name them there.",
+        ),
+        (
+            "image,mask,Mask\na.jpg,,\n",
+            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
+            "found image,mask,mask; name them there.",
+        ),
+        (
+            "image,mask\n",
+            "Expected a line for each image in FILE, found only the first; name the images there.",
+        ),
+        (
+            "image,mask\na.jpg,a.png\nb,1.jpg,b.png\n",
+            "Expected 2 fields in line 3 of FILE, found 3; "
+            "give each line as many as the first, with quotes around a name that has a comma.",
+        ),
+        (
+            "image,mask\na.jpg\n",
+            "Expected 2 fields in line 2 of FILE, found 1; "
+            "give each line as many as the first, with quotes around a name that has a comma.",
+        ),
+        (
+            "image,mask\n,a.png\n",
+            "Expected an image in line 2 of FILE, found none; name it or remove the line.",
+        ),
+        (
+            "image\n../a.jpg\n",
+            "Expected a file inside ROOT in line 2 of FILE, found '../a.jpg'; name it relative to that folder.",
+        ),
+        (
+            "image\na/../../b.jpg\n",
+            "Expected a file inside ROOT in line 2 of FILE, found 'a/../../b.jpg'; "
+            "name it relative to that folder.",
+        ),
+        (
+            "image,mask\na.jpg,/elsewhere/a.png\n",
+            "Expected a file inside ROOT in line 2 of FILE, found '/elsewhere/a.png'; "
+            "name it relative to that folder.",
+        ),
+        (
+            "image\n.\n",
+            "Expected a file inside ROOT in line 2 of FILE, found '.'; name it relative to that folder.",
+        ),
+        (
+            "image\na.jpg\nb.jpg\n./a.jpg\n",
+            "Expected each image once in FILE, found a.jpg in lines 2 and 4; remove one of them.",
+        ),
+        (
+            "image,mask\na.jpg,b.jpg\nb.jpg,\n",
+            "Expected no image as a mask in FILE, found b.jpg as mask in line 2 and as image in line 3; "
+            "mend one of them.",
+        ),
+        (
+            "image,mask\na.png,a.png\n",
+            "Expected no image as a mask in FILE, found a.png as mask in line 2 and as image in line 2; "
+            "mend one of them.",
+        ),
+        (
+            b"image\n\xe4.jpg\n",
+            "Expected UTF-8 in FILE, found byte 0xe4 at position 6; save it as UTF-8.",
+        ),
+        (
+            'image\na.jpg\n"b.jpg\n',
+            "Expected fields with commas between them in line 3 of FILE, found: unexpected end of data; "
+            "mend that line.",
+        ),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused_in_one_line(
+    root: Path, content: str | bytes, message: str
+) -> None:
+    assert refusal(root, content) == message
+
+
+def test_a_missing_file_is_refused_in_one_line(root: Path) -> None:
+    missing = root / "none.csv"
+    with pytest.raises(HistodsError) as refused:
+        read_pairs(missing, root)
+    assert str(refused.value) == (
+        f"Expected a CSV file in {missing}, found: No such file or directory; "
+        "give --pairs a file that can be read."
+    )
