@@ -146,7 +146,8 @@ def audit(
         Path | None, typer.Option(help="csv: file with the columns image, mask, group, split.")
     ] = None,
     unconditional: Annotated[
-        list[Path] | None, typer.Option(help="Folder of images without masks by design; may be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="<path>", help="Folder of images without masks by design; may be repeated."),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="File, or bundled name, of source labels: names and perhaps colours.")

@@ -1,0 +1,103 @@
+"""demo: make a small synthetic skin-like dataset with planted defects, and run everything on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from histods.errors import HistodsError
+from histods.steps.audit import AuditResult, audit
+from histods.steps.remap import RemapResult, remap
+from histods.synthetic import Fault, make_demo, make_unconditional, read_faults
+from reports.charts import PlotResult, plot
+
+if TYPE_CHECKING:
+    from histods.records import Progress
+
+MAPS = ("label_map_5.yml", "label_map_10.yml")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DemoResult:
+    """What the demo made and whether the audit found exactly what was planted.
+
+    Attributes:
+        folder: the demo's folder, with `dataset/`, `unlabelled/`, `planted.csv` and the workspace.
+        workspace: the workspace in it.
+        planted: every finding that had to be reported, as (code, path).
+        missed: planted, and not found.
+        invented: found, and not planted.
+        audit: result of the audit.
+        remaps: results of the label maps.
+        plot: result of plotting.
+    """
+
+    folder: Path
+    workspace: Path
+    planted: frozenset[tuple[str, str]]
+    missed: frozenset[tuple[str, str]]
+    invented: frozenset[tuple[str, str]]
+    audit: AuditResult
+    remaps: tuple[RemapResult, ...]
+    plot: PlotResult
+
+
+def demo(
+    folder: str | Path = "histods-demo", *, workers: int | None = None, progress: Progress | None = None
+) -> DemoResult:
+    """Make the demo dataset in `folder`, or take the one that is there, then audit, remap and plot it.
+
+    Args:
+        folder: new, empty, or made by an earlier demo.
+        workers: worker processes; all usable cores by default.
+        progress: called as the work goes on.
+
+    Raises:
+        HistodsError: the folder holds something else.
+    """
+    folder = Path(folder)
+    dataset, workspace = folder / "dataset", folder / "histods-out"
+    if progress is not None:
+        progress("making the dataset", 0, 0)
+    planted = frozenset((fault.code, fault.path) for fault in _plant(folder, dataset))
+    audited = audit(
+        dataset,
+        workspace=workspace,
+        unconditional=[folder / "unlabelled"],
+        labels=folder / "dataset_labels.yml",
+        group_regex=r"(slide_\d+)",
+        hash=True,
+        workers=workers,
+        progress=progress,
+    )
+    found = frozenset((finding.code, finding.path) for finding in audited.iter_findings())
+    remaps = tuple(remap(workspace=workspace, map=name) for name in MAPS)
+    if progress is not None:
+        progress("drawing charts", 0, 0)
+    return DemoResult(
+        folder=folder,
+        workspace=workspace,
+        planted=planted,
+        missed=planted - found,
+        invented=found - planted,
+        audit=audited,
+        remaps=remaps,
+        plot=plot(workspace),
+    )
+
+
+def _plant(folder: Path, dataset: Path) -> tuple[Fault, ...]:
+    """Make the dataset, or read what an earlier demo planted in it."""
+    listed = folder / "planted.csv"
+    if listed.is_file():
+        return read_faults(listed)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise HistodsError(
+            f"Expected {folder} to be new, empty or a finished demo, found other files in it; "
+            "choose another folder."
+        )
+    make_unconditional(folder / "unlabelled")
+    planted = make_demo(dataset)
+    planted.write_planted_csv(listed)
+    return planted.faults

@@ -1,0 +1,209 @@
+"""Every command helps, fails in one line, speaks JSON when asked, and never shows a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from histods.synthetic import make_benchmark
+
+COMMANDS = ["audit", "remap", "plot", "demo"]
+
+
+def histods(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "histods", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cli") / "data"
+    root.mkdir()
+    for number in range(6):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(root / f"x{number}.jpg")
+        mask = np.zeros((16, 16), dtype=np.uint8)
+        mask[: 2 * number] = number % 3
+        Image.fromarray(mask).save(root / f"x{number}_mask.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def workspace(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace") / "out"
+    assert histods("audit", dataset, "-w", folder).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps_with_an_example(command: str) -> None:
+    result = histods(command, "--help", env={**os.environ, "COLUMNS": "80"})
+    assert result.returncode == 0
+    assert f"Example: histods {command}" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_the_installed_command_is_the_module() -> None:
+    command = shutil.which("histods", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("histods is not installed beside this Python")
+    version = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+    assert version == histods("--version").stdout
+    assert re.fullmatch(r"histods \d+\.\d+\.\d+\n", version)
+
+
+def test_shell_completion_offers_the_commands() -> None:
+    environment = {**os.environ, "_HISTODS_COMPLETE": "complete_bash", "COMP_WORDS": "histods ", "COMP_CWORD": "1"}
+    command = shutil.which("histods", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("histods is not installed beside this Python")
+    result = subprocess.run([command], env=environment, capture_output=True, text=True, check=False)
+    assert set(result.stdout.split()) >= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["audit", "nowhere"],
+            "histods: Expected a dataset's folder in nowhere, found nothing; give the folder that holds it.",
+        ),
+        (["audit"], "histods: Missing argument 'ROOT'."),
+        (["audit", ".", "--frsh"], "histods: No such option: --frsh"),
+        (["audit", ".", "--workers", "many"], "histods: Invalid value for '--workers': "),
+        (["audit", ".", "--labels", "nothing.yml"], "histods: Expected "),
+        (
+            ["remap", "-w", "empty"],
+            "histods: Expected an audit in empty, found none; run 'histods audit DATASET -w empty'.",
+        ),
+        (
+            ["plot", "-w", "empty"],
+            "histods: Expected an audit in empty, found none; run 'histods audit DATASET -w empty'.",
+        ),
+        (["frobnicate"], "histods: No such command 'frobnicate'."),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], line: str) -> None:
+    result = histods(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = histods("audit", tmp_path / "nowhere", "--debug")
+    assert result.returncode != 0
+    assert "Traceback" in result.stderr
+
+
+def test_json_is_all_that_stdout_gets(dataset: Path, workspace: Path) -> None:
+    for arguments in (
+        ["audit", dataset, "-w", workspace],
+        ["remap", "-w", workspace],
+        ["plot", "-w", workspace],
+    ):
+        document = json.loads(histods(*arguments, "--json").stdout)
+        assert isinstance(document, dict)
+    audit = json.loads(histods("audit", dataset, "-w", workspace, "--json").stdout)
+    assert audit == json.loads((workspace / "audit.json").read_text())
+
+
+def test_tables_fit_80_columns_and_go_to_stderr(dataset: Path, workspace: Path) -> None:
+    for arguments in (["audit", dataset], ["remap"], ["plot"]):
+        result = histods(*arguments, "-w", workspace, env={**os.environ, "COLUMNS": "80"})
+        assert result.stdout == ""
+        assert result.stderr
+        assert max(map(len, result.stderr.splitlines())) <= 80
+        assert histods(*arguments, "-w", workspace, "--quiet").stderr == ""
+
+
+def test_the_workspace_can_come_from_the_environment(dataset: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "HISTODS_WORKSPACE": str(tmp_path / "from-environment")}
+    assert histods("audit", dataset, env=environment).returncode == 0
+    assert (tmp_path / "from-environment" / "manifest.parquet").is_file()
+
+
+def test_the_exit_status_follows_fail_on(dataset: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(dataset, root)
+    (root / "y.jpg").write_bytes((root / "x1.jpg").read_bytes())  # an image without a mask: a warning
+    statuses = {
+        level: histods("audit", root, "-w", tmp_path / "o", "--fail-on", level).returncode
+        for level in ("error", "warning", "never")
+    }
+    assert statuses == {"error": 0, "warning": 1, "never": 0}
+    (root / "z_mask.png").write_bytes(b"")  # a broken mask without an image: errors
+    statuses = {
+        level: histods("audit", root, "-w", tmp_path / "o", "--fail-on", level).returncode
+        for level in ("error", "never")
+    }
+    assert statuses == {"error": 1, "never": 0}
+
+
+def test_a_changed_manifest_is_refused_with_the_command_that_makes_it_again(dataset: Path, tmp_path: Path) -> None:
+    histods("audit", dataset, "-w", tmp_path)
+    with (tmp_path / "manifest.parquet").open("ab") as file:
+        file.write(b"x")
+    for command in ("remap", "plot"):
+        result = histods(command, "-w", tmp_path)
+        assert result.returncode == 2
+        assert f"run 'histods audit {dataset} -w {tmp_path}' again" in result.stderr
+
+
+def test_interrupting_is_status_130_and_one_line(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    make_benchmark(root, pairs=6000, orphans=0, zero_masks=0, size=64, workers=2)
+    command = [sys.executable, "-m", "histods", "audit", str(root), "-w", str(tmp_path / "o"), "--workers", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    journal = tmp_path / "o" / "audit.journal"
+    while process.poll() is None and not (journal.is_file() and journal.stat().st_size > 50_000):
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
+    _, text = process.communicate()
+    assert process.returncode == 130
+    assert text == "histods: interrupted; run the same command again to go on\n"
+    assert journal.is_file()
+
+
+def test_two_audits_do_not_share_a_workspace_at_the_same_time(dataset: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / "o").mkdir()
+    with (tmp_path / "o" / "audit.journal").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = histods("audit", dataset, "-w", tmp_path / "o")
+    assert result.returncode == 2
+    assert "found another audit at work there" in result.stderr
+
+
+def test_progress_is_drawn_on_a_terminal_only(dataset: Path, tmp_path: Path) -> None:
+    """The same command in a pseudo-terminal uses colour or movement; in a pipe it is plain text."""
+    piped = histods("audit", dataset, "-w", tmp_path)
+    assert "\x1b" not in piped.stderr
+    output = bytearray()
+
+    def read(descriptor: int) -> bytes:
+        data = os.read(descriptor, 4096)
+        output.extend(data)
+        return data
+
+    status = pty.spawn([sys.executable, "-m", "histods", "audit", str(dataset), "-w", str(tmp_path)], read)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert b"\x1b[" in output
