@@ -1,0 +1,53 @@
+"""Pixels to the bytes of image files, as other people's tools write them."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def encode(pixels: NDArray[Any] | Image.Image, suffix: str, *, quality: int = 85) -> bytes:
+    """Encode pixels with Pillow's defaults in the format of a suffix (`.jpg`, `.png`, `.tif`, `.bmp`, `.webp`)."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    file_format = Image.registered_extensions()[suffix.lower()]
+    if file_format in ("JPEG", "WEBP"):
+        image.save(buffer, file_format, quality=quality)
+    else:
+        image.save(buffer, file_format)
+    return buffer.getvalue()
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`; on leaving without an error it takes the final name.
+
+    Raises:
+        HistodsError: `folder` exists and holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise HistodsError(f"Expected a new or empty folder, found files in {folder}; choose another name.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if folder.exists():
+            folder.rmdir()  # empty; Windows would not replace it
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,38 @@
+"""Names and colours of the labels in synthetic datasets, and the labels file that gives them to an audit."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import yaml
+
+from histods.storage.atomic import write_text
+from histods.storage.label_maps import find_label_map, read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+LABELS = frozenset(range(55))
+"""DRSK's source labels."""
+
+
+def colour_table() -> NDArray[np.uint8]:
+    """RGB of each label [55, 3], all different; label 0 is black."""
+    colours = np.zeros((len(LABELS), 3), np.uint8)
+    for label in range(1, len(LABELS)):
+        hue = label * 0.381966 % 1.0  # the golden angle keeps neighbours apart
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.2 * (label % 3), 1.0 - 0.2 * (label % 4 // 2))
+        colours[label] = (round(red * 255), round(green * 255), round(blue * 255))
+    return colours
+
+
+def write_labels_file(path: Path) -> None:
+    """Write a labels file with the name and the colour of each label."""
+    names = read_labels(find_label_map("drsk_labels.yml")).names
+    table = colour_table().tolist()
+    labels = {label: {"name": names[label], "colour": table[label]} for label in sorted(LABELS)}
+    write_text(path, yaml.safe_dump({"labels": labels}, sort_keys=False, default_flow_style=None, width=120))

@@ -1,0 +1,276 @@
+"""Patches and the demo dataset: same seed, same bytes; each planted fault is real; the list is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from histods.errors import HistodsError
+from histods.storage.label_maps import read_labels
+from histods.synthetic import Planted, make_demo, make_unconditional, read_faults
+from histods.synthetic.faults import speck_share
+from histods.synthetic.palette import colour_table
+from histods.synthetic.tissue import make_patch
+
+LAYOUTS = ("suffix", "folders")
+CODES = {
+    *("orphan_mask", "unreadable_image", "unreadable_mask", "size_mismatch", "unknown_label", "not_an_index_mask"),
+    *("key_collision", "missing_mask", "lossy_mask", "scaled_mask", "speckled_mask", "wide_mask", "off_palette"),
+    *("suffix_mismatch", "duplicate_image", "outside_root", "zero_mask", "constant_mask"),
+}
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+}
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return make_demo(tmp_path_factory.mktemp(request.param) / "demo", pairs=120, size=96, layout=request.param)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Content of every file below a folder, and where every link points."""
+    return {
+        path.relative_to(folder).as_posix(): str(path.readlink())
+        if path.is_symlink()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+# Patches.
+
+
+@given(seed=st.integers(0, 2**40), index=st.integers(0, 2**40), size=st.integers(64, 160))
+@settings(max_examples=40, deadline=None)
+def test_a_patch_is_an_rgb_image_with_several_of_the_55_labels_and_without_specks(
+    seed: int, index: int, size: int
+) -> None:
+    patch = make_patch(seed, index, size=size)
+    assert patch.image.shape == (size, size, 3)
+    assert patch.mask.shape == (size, size)
+    assert patch.image.dtype == patch.mask.dtype == np.uint8
+    assert np.unique(patch.mask).size > 1
+    assert patch.mask.max() < 55
+    assert speck_share(patch.mask)[0] < 0.05
+
+
+def test_a_patch_depends_on_its_own_seed_and_number_alone() -> None:
+    forwards = [make_patch(5, index, size=64) for index in range(4)]
+    backwards = [make_patch(5, index, size=64) for index in reversed(range(4))][::-1]
+    for one, other in zip(forwards, backwards, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.mask, other.mask)
+    assert len({patch.image.tobytes() for patch in forwards}) == 4
+
+
+def test_the_colour_of_a_pixel_follows_from_its_label() -> None:
+    patches = [make_patch(0, index, size=96) for index in range(60)]
+    pixels = np.concatenate([patch.image.reshape(-1, 3) for patch in patches]).astype(float)
+    labels = np.concatenate([patch.mask.ravel() for patch in patches])
+    pixels, labels = pixels[labels > 0], labels[labels > 0]
+    means = {label: pixels[labels == label].mean(axis=0) for label in np.unique(labels)}
+    explained = np.array([means[label] for label in labels])
+    share = 1 - np.square(pixels - explained).sum() / np.square(pixels - pixels.mean(axis=0)).sum()
+    assert share > 0.4
+    assert means[1].min() > 215  # background is nearly white
+    assert means[28][0] > means[28][2] > means[28][1]  # dermis is pink
+
+
+# The demo: the same bytes again, and refusals.
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    first, again, other = (
+        make_demo(tmp_path / str(number) / "demo", pairs=100, size=96, seed=seed)
+        for number, seed in enumerate((3, 3, 4))
+    )
+    assert digests(first.root.parent) == digests(again.root.parent)
+    assert first.faults == again.faults
+    assert digests(first.root) != digests(other.root)
+
+
+def test_images_without_masks_are_sound_and_distinct(tmp_path: Path) -> None:
+    make_unconditional(tmp_path / "images", images=9, size=64)
+    paths = sorted((tmp_path / "images").rglob("*.*"))
+    assert len(paths) == 9
+    assert len({path.read_bytes() for path in paths}) == 9
+    assert {read(path).size for path in paths} == {(64, 64)}
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine.txt").write_text("keep")
+    with pytest.raises(HistodsError, match="Expected a new or empty folder, found files in"):
+        make_demo(tmp_path / "demo", pairs=100, size=96)
+    assert [path.name for path in tmp_path.rglob("*")] == ["demo", "mine.txt"]
+
+
+def test_too_few_pairs_for_all_defects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        HistodsError, match="Expected at least 100 pairs of 96 pixels and a seed from 0, found 99 "
+    ):
+        make_demo(tmp_path / "demo", pairs=99)
+
+
+def test_the_list_of_faults_reads_back_as_it_was_written(planted: Planted, tmp_path: Path) -> None:
+    planted.write_planted_csv(tmp_path / "planted.csv")
+    assert (tmp_path / "planted.csv").read_text(encoding="utf-8").startswith("code,key,path,note\n")
+    assert read_faults(tmp_path / "planted.csv") == planted.faults
+    (tmp_path / "other.csv").write_text("code,path\nzero_mask,x\n")
+    with pytest.raises(HistodsError, match="Expected a list of planted faults with the columns code, key, path"):
+        read_faults(tmp_path / "other.csv")
+
+
+def test_the_labels_file_names_and_colours_all_55_labels(planted: Planted) -> None:
+    table = read_labels(planted.labels_file)
+    assert sorted(table.names) == sorted(table.colours) == list(range(55))
+    assert [table.colours[label] for label in range(55)] == [tuple(colour) for colour in colour_table().tolist()]
+
+
+# The demo: a small auditor of its own, with Pillow alone, must come to the planted list.
+
+
+def read(path: Path) -> Image.Image:
+    """Decode a file, or raise whatever Pillow raises; checksums, end markers and sizes included."""
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        image.verify()
+    if content[:2] == b"\xff\xd8" and content[-2:] != b"\xff\xd9":
+        raise OSError("no end marker")
+    if content[:4] == b"\x89PNG" and content[-8:-4] != b"IEND":
+        raise OSError("no end chunk")
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def labels_of(image: Image.Image) -> tuple[np.ndarray, int] | None:
+    """Labels of a mask and its pixels off the palette; None where the values are not labels."""
+    colours = {tuple(colour): label for label, colour in enumerate(colour_table().tolist())}
+    pixels = np.asarray(image)
+    if image.mode == "P":
+        palette = np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)[np.unique(pixels)]
+        meant = [colours.get(tuple(colour)) for colour in palette.tolist()]
+        return (pixels, 0) if meant == np.unique(pixels).tolist() else None
+    if image.mode in ("1", "L", "I;16"):
+        return pixels, 0
+    if image.mode == "LA" or (image.mode == "RGBA" and np.unique(pixels[..., 3]).size > 1):
+        return None
+    found = np.array([colours.get(tuple(colour), 65535) for colour in pixels[..., :3].reshape(-1, 3).tolist()])
+    off = int(np.sum(found == 65535))
+    return (found.reshape(pixels.shape[:2]), off) if off < found.size / 2 else None
+
+
+def judge_mask(image: Image.Image) -> set[str]:
+    codes = {"lossy_mask"} if image.format == "JPEG" else set()
+    decoded = labels_of(image)
+    if decoded is None:
+        return codes | {"not_an_index_mask"}
+    labels, off = decoded
+    present = set(np.unique(labels).tolist()) - ({65535} if off else set())
+    share, specks = speck_share(labels.astype(np.uint16))
+    scaled = present in ({0, 255}, {0, 60, 120, 180, 240})
+    judged = {
+        "off_palette": off > 0,
+        "zero_mask": present == {0},
+        "constant_mask": len(present) == 1 and present != {0},
+        "unknown_label": max(present) > 54,
+        "scaled_mask": scaled,
+        "wide_mask": image.mode == "I;16" and max(present) < 256,
+        "speckled_mask": share >= 0.2 and specks >= 16,
+    }
+    return codes | {code for code, holds in judged.items() if holds}
+
+
+def judge_file(path: Path, *, is_mask: bool) -> tuple[set[str], tuple[int, int] | None]:
+    """Codes of one file, and its size where it can be read."""
+    try:
+        image = read(path)
+    except Exception:  # Pillow raises many kinds
+        return {"unreadable_mask" if is_mask else "unreadable_image"}, None
+    codes = judge_mask(image) if is_mask else set()
+    sound_name = path.suffix.lower() in SUFFIXES[str(image.format)]
+    return codes | (set() if sound_name else {"suffix_mismatch"}), image.size
+
+
+def judge_pair(
+    images: list[str], masks: list[str], sizes: dict[str, tuple[int, int] | None]
+) -> set[tuple[str, str]]:
+    """(code, path) of what is wrong between the files of one key."""
+    found = {("key_collision", name) for group in (images, masks) for name in group if len(group) > 1}
+    found |= {("orphan_mask", name) for name in masks if not images}
+    found |= {("missing_mask", name) for name in images if not masks}
+    pair = [sizes[name] for name in (*images[:1], *masks[:1])]
+    differ = len(pair) == 2 and None not in pair and pair[0] != pair[1]
+    return found | ({("size_mismatch", masks[0])} if differ else set())
+
+
+def audit(root: Path, layout: str) -> set[tuple[str, str]]:
+    """(code, path) of everything that is wrong, by reading every file with Pillow."""
+    found: set[tuple[str, str]] = set()
+    images: dict[str, list[str]] = defaultdict(list)
+    masks: dict[str, list[str]] = defaultdict(list)
+    contents: dict[bytes, list[str]] = defaultdict(list)
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            found.add(("outside_root", name))
+        elif path.is_file() and path.suffix != ".txt":
+            stem = name.removesuffix(path.suffix)
+            is_mask = name.startswith("masks/") if layout == "folders" else stem.endswith("_mask")
+            key = stem.split("/", 1)[1] if layout == "folders" else stem.removesuffix("_mask")
+            (masks if is_mask else images)[key].append(name)
+            contents[path.read_bytes()] += [] if is_mask else [name]
+            codes, sizes[name] = judge_file(path, is_mask=is_mask)
+            found |= {(code, name) for code in codes}
+    for key in images.keys() | masks.keys():
+        found |= judge_pair(images[key], masks[key], sizes)
+    for names in contents.values():
+        found |= {("duplicate_image", name) for name in names if len(names) > 1}
+    return found
+
+
+def test_the_planted_list_is_what_is_wrong_and_nothing_else(planted: Planted) -> None:
+    listed = [(fault.code, fault.path) for fault in planted.faults]
+    assert set(listed) == audit(planted.root, planted.layout)
+    assert len(listed) == len(set(listed))
+
+
+def test_every_code_is_planted_several_times(planted: Planted) -> None:
+    counts = Counter(fault.code for fault in planted.faults)
+    assert set(counts) == CODES
+    assert min(counts.values()) >= 3
+
+
+def test_keys_are_paths_without_suffix_of_files_that_are_there(planted: Planted) -> None:
+    for fault in planted.faults:
+        path = planted.root / fault.path
+        assert path.is_symlink() or path.is_file()
+        own = fault.path.removesuffix(path.suffix)
+        of_image = (
+            own.replace("masks/", "images/", 1) if planted.layout == "folders" else own.removesuffix("_mask")
+        )
+        assert fault.key in (own, of_image)
+
+
+def test_slides_can_be_told_from_the_keys_and_links_work(planted: Planted) -> None:
+    slides = {path.parent.name for path in planted.root.rglob("*.jpg") if not path.is_symlink()}
+    assert len({slide for slide in slides if slide.startswith("slide_")}) == 8
+    links = [path for path in planted.root.rglob("*") if path.is_symlink()]
+    assert links
+    assert all(path.exists() and not path.resolve().is_relative_to(planted.root) for path in links)
