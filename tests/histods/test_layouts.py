@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from histods.errors import HistodsError
+from histods.layouts import Layout, Pairing, pair, pair_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+SUFFIX = Layout(kind="suffix")
+FOLDERS = Layout(kind="folders")
+TOKEN = Layout(kind="pattern", image_pattern="{key}_image_{key}.png", mask_pattern="{key}_label_{key}.png")
+LAYOUTS = [
+    SUFFIX,
+    FOLDERS,
+    TOKEN,
+    Layout(kind="suffix", mask_suffix="-GT"),
+    Layout(kind="folders", images_dir="train/images", masks_dir="train/masks"),
+    Layout(kind="folders", images_dir="images", masks_dir="images/masks"),
+    Layout(kind="pattern", mask_pattern="{key}_mask"),
+    Layout(kind="pattern", image_pattern="images/{key}.JPG", mask_pattern="masks/{key}.png"),
+    Layout(kind="pattern", image_pattern="{key}x{key}", mask_pattern="{key}m{key}"),
+]
+quick = settings(max_examples=50, deadline=None)
+
+# Few parts, so that generated names pair, collide and look like each other.
+folders = st.sampled_from(["images", "masks", "train", "Ünter Ordner", "v1.0", "images.old"])
+stems = st.sampled_from(["x", "X", "y", "é ñ", "x\ny", ".hidden", "x.", "a.tiff-b_79", "_mask"]) | st.sampled_from(
+    [
+        "x_mask",
+        "x_mask_mask",
+        "y_mask",
+        "a.tiff-b_79_mask",
+        "x-GT",
+        "x_overlay",
+        "y_overlay",
+        "1_image_1",
+        "1_label_1",
+    ]
+)
+suffixes = st.sampled_from([".jpg", ".JPG", ".png", ".PNG", ".tif", ".webp", ".txt", ""])
+names_of_files = st.builds(
+    "{}{}{}".format, st.lists(folders.map("{}/".format), max_size=3).map("".join), stems, suffixes
+)
+paths = st.lists(names_of_files, unique=True, max_size=25)
+layouts = st.sampled_from(LAYOUTS)
+
+
+def samples_of(pairing: Pairing) -> list[tuple[str | None, ...]]:
+    return pairing.samples.select("key", "image_path", "mask_path").rows()
+
+
+def paired_by(names: Sequence[str], layout: Layout) -> set[tuple[str, str]]:
+    rows = pair(names, layout).samples.select("image_path", "mask_path").drop_nulls().rows()
+    return {(image, mask) for image, mask in rows}
+
+
+def files_of(pairing: Pairing) -> list[str]:
+    return [*pairing.samples["image_path"].drop_nulls(), *pairing.samples["mask_path"].drop_nulls()]
+
+
+@quick
+@given(layout=layouts, names=paths, data=st.data())
+def test_every_file_is_an_image_or_a_mask_or_counted_exactly_once(
+    layout: Layout, names: list[str], data: st.DataObject
+) -> None:
+    designed = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    pairing = pair(names, layout, designed)
+    used = files_of(pairing)
+    assert len(used) == len(set(used))
+    assert set(used) <= set(names)
+    assert len(used) + sum(pairing.other.values()) == len(names)
+    assert pairing.samples["key"].null_count() == 0
+
+
+@quick
+@given(layout=layouts, names=paths, seed=st.randoms(use_true_random=False))
+def test_the_order_of_the_files_changes_nothing(layout: Layout, names: list[str], seed: Random) -> None:
+    shuffled = list(names)
+    seed.shuffle(shuffled)
+    first, second = pair(names, layout), pair(pl.Series(shuffled, dtype=pl.String), layout)
+    assert first.samples.equals(second.samples)
+    assert first.other == second.other
+    assert first.samples.equals(first.samples.sort("key", "image_path", "mask_path", nulls_last=True))
+
+
+@quick
+@given(names=paths)
+def test_the_suffix_layout_pairs_as_a_plain_loop_over_the_names_does(names: list[str]) -> None:
+    def split(name: str) -> tuple[str, str]:
+        suffix = PurePosixPath(name).suffix
+        return name[: len(name) - len(suffix)], suffix.lower()
+
+    pictures = sorted(name for name in names if split(name)[1] in (".jpg", ".png", ".tif", ".webp"))
+    masks: dict[str, str] = {}
+    for name in pictures:
+        key, suffix = split(name)
+        if key.endswith("_mask") and suffix != ".webp":
+            masks.setdefault(key.removesuffix("_mask"), name)
+    images = [name for name in pictures if not (split(name)[0].endswith("_mask") and split(name)[1] != ".webp")]
+    expected: dict[str, tuple[str, str]] = {}
+    for name in images:
+        key = split(name)[0]
+        if key in masks:
+            expected.setdefault(key, (name, masks[key]))
+    assert paired_by(names, SUFFIX) == set(expected.values())
+
+
+@quick
+@given(names=paths)
+def test_the_suffix_layout_and_the_pattern_that_says_the_same_agree(names: list[str]) -> None:
+    as_pattern = Layout(kind="pattern", image_pattern="{key}", mask_pattern="{key}_mask")
+    first, second = pair(names, SUFFIX), pair(names, as_pattern)
+    assert first.samples.equals(second.samples)
+    assert first.other == second.other
+
+
+@quick
+@given(layout=layouts, names=paths)
+def test_collisions_are_said_of_all_rows_that_share_a_key_with_an_image(layout: Layout, names: list[str]) -> None:
+    samples = pair(names, layout).samples
+    shared = samples.filter(pl.len().over("key") > 1, pl.col("image_path").is_not_null().any().over("key"))
+    assert shared["collision"].null_count() == 0
+
+
+KEYS = ["a", "b c", "é.tiff-x_79", "a.b.c", "sub/a", "A"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "image", "mask"),
+    [
+        (SUFFIX, "{}.JPG", "{}_mask.PNG"),
+        (Layout(kind="suffix", mask_suffix=".mask"), "{}.webp", "{}.mask.jpeg"),
+        (FOLDERS, "images/{}.jpg", "masks/{}.tiff"),
+        (FOLDERS, "train/images/{}.jpg", "train/masks/{}.bmp"),
+        (FOLDERS, "images/masks/images/{}.jpg", "images/masks/masks/{}.png"),
+        (Layout(kind="folders", images_dir="/i/", masks_dir="i/masks"), "i/{}.png", "i/masks/{}.png"),
+        (Layout(kind="folders", images_dir="a/img", masks_dir="b/gt"), "a/img/{}.png", "b/gt/{}.png"),
+        (Layout(kind="pattern", mask_pattern="{key}_maskbin.png"), "{}.png", "{}_maskbin.png"),
+        (Layout(kind="pattern", mask_pattern="./m/{key}.png"), "{}.png", "m/{}.png"),
+        (Layout(kind="pattern", image_pattern="i/{key}", mask_pattern="m/{key}"), "i/{}.jpg", "m/{}.tif"),
+        (
+            Layout(kind="pattern", image_pattern="{key}.tif", mask_pattern="{key}_(1)+.png"),
+            "{}.TIF",
+            "{}_(1)+.PNG",
+        ),
+        (TOKEN, "{}_image_{}.png", "{}_label_{}.png"),
+    ],
+)
+def test_names_that_follow_a_layout_pair_completely(layout: Layout, image: str, mask: str) -> None:
+    expected = {(image.replace("{}", key), mask.replace("{}", key)) for key in KEYS}
+    names = [name for both in expected for name in both]
+    pairing = pair(names, layout)
+    assert paired_by(names, layout) == expected
+    assert pairing.pairs == pairing.images == len(pairing.samples) == len(KEYS)
+    assert set(pairing.samples["key"]) == {one[: one.rindex(".")] for one, _ in expected}
+    assert pairing.samples["collision"].null_count() == len(KEYS)
+    assert pairing.other == {}
+
+
+def test_orphan_masks_and_images_without_a_mask_have_rows_of_their_own() -> None:
+    pairing = pair(["a.jpg", "b_mask.png", "c.jpg", "c_mask.png"], SUFFIX)
+    assert samples_of(pairing) == [
+        ("a", "a.jpg", None),
+        ("b_mask", None, "b_mask.png"),
+        ("c", "c.jpg", "c_mask.png"),
+    ]
+    assert (pairing.pairs, pairing.images) == (1, 2)
+
+
+def test_keys_differ_by_case() -> None:
+    names = ["X.jpg", "x.jpg", "X_mask.png", "x_mask.png"]
+    assert paired_by(names, SUFFIX) == {("X.jpg", "X_mask.png"), ("x.jpg", "x_mask.png")}
+    assert pair(names, SUFFIX).samples["collision"].null_count() == 2
+
+
+def test_two_images_of_one_key_collide_and_the_first_takes_the_mask() -> None:
+    samples = pair(["x.png", "x.jpg", "x_mask.png", "y.jpg", "y_mask.png"], SUFFIX).samples
+    assert samples.rows() == [
+        ("x", "x.jpg", "x_mask.png", "x.jpg and x.png share the key x", False),
+        ("x", "x.png", None, "x.jpg and x.png share the key x", False),
+        ("y", "y.jpg", "y_mask.png", None, False),
+    ]
+
+
+def test_two_masks_of_one_image_collide_and_none_of_them_is_lost() -> None:
+    text = "x_mask.png and x_mask.tif are masks of the one image x.jpg"
+    assert pair(["x.jpg", "x_mask.tif", "x_mask.png"], SUFFIX).samples.rows() == [
+        ("x", "x.jpg", "x_mask.png", text, False),
+        ("x_mask", None, "x_mask.tif", text, False),
+    ]
+
+
+def test_two_images_and_two_masks_of_one_key_say_both() -> None:
+    samples = pair(["x.jpg", "x.png", "x_mask.tif", "x_mask.png"], SUFFIX).samples
+    masks = "x_mask.png and x_mask.tif are masks of the one image x.jpg"
+    assert samples["collision"].to_list() == [
+        f"x.jpg and x.png share the key x; {masks}",
+        f"x.jpg and x.png share the key x; {masks}",
+        masks,
+    ]
+
+
+def test_masks_without_an_image_are_orphans_even_where_they_share_a_key() -> None:
+    samples = pair(["x_mask.png", "x_mask.tif"], SUFFIX).samples
+    assert samples["collision"].null_count() == 2
+
+
+def test_images_without_masks_by_design_never_take_a_mask_but_may_collide() -> None:
+    names = ["free/x.jpg", "free/x_mask.png", "free/notes.txt", "y.jpg"]
+    pairing = pair(names, SUFFIX, ["free/x.jpg", "free/notes.txt", "../out/z.jpg"])
+    assert pairing.samples.select("key", "image_path", "mask_path", "by_design").rows() == [
+        ("../out/z", "../out/z.jpg", None, True),
+        ("free/x", "free/x.jpg", None, True),
+        ("free/x_mask", None, "free/x_mask.png", False),
+        ("y", "y.jpg", None, False),
+    ]
+    assert pairing.other == {".txt": 1}
+    assert pairing.images == 1
+    both = pair(["free/x.jpg", "free/x.png"], SUFFIX, ["free/x.jpg", "free/x.png", "free/x.jpg"])
+    assert both.samples["collision"].to_list() == ["free/x.jpg and free/x.png share the key free/x"] * 2
+
+
+def names_with(addition: str, times: int, of: int) -> list[str]:
+    names = [name for place in range(of) for name in (f"s/p{place}.jpg", f"s/p{place}_mask.png")]
+    return names + [f"s/p{place}{addition}" for place in range(times)]
+
+
+@pytest.mark.parametrize(
+    ("addition", "times", "label"),
+    [
+        ("_overlay.png", 2, "_overlay.png"),
+        ("-pred.PNG", 3, "-pred.png"),
+        (".heatmap.jpg", 20, ".heatmap.jpg"),
+        ("_mask_overlay.png", 2, "_mask_overlay.png"),
+        ("_stain_normed.png", 10, "_stain_normed.png"),
+    ],
+)
+def test_pictures_made_from_images_are_counted_by_their_addition(addition: str, times: int, label: str) -> None:
+    pairing = pair(names_with(addition, times, of=20), SUFFIX)
+    assert pairing.other == {label: times}
+    assert pairing.pairs == pairing.images == 20
+
+
+@pytest.mark.parametrize(
+    ("addition", "times"),
+    [
+        ("_overlay.png", 1),  # of one image only
+        ("_copy.png", 4),  # does not say what it is, and few images have it
+        ("_2.png", 20),  # a number is another patch
+        ("overlay.png", 20),  # no separator: another name
+    ],
+)
+def test_images_that_only_look_like_another_one_stay_images(addition: str, times: int) -> None:
+    pairing = pair(names_with(addition, times, of=20), SUFFIX)
+    assert pairing.other == {}
+    assert pairing.images == 20 + times
+
+
+def test_an_overlay_of_an_image_without_a_mask_is_an_overlay_too() -> None:
+    names = [*names_with("_overlay.png", 10, of=10), "s/lonely.jpg", "s/lonely_overlay.png"]
+    pairing = pair(names, SUFFIX)
+    assert pairing.other == {"_overlay.png": 11}
+    assert pairing.images == 11
+
+
+def test_among_masks_only_pictures_that_say_what_they_are_are_set_aside() -> None:
+    names = [f"{kind}/{place}.png" for place in range(10) for kind in ("images", "masks")]
+    names += [f"masks/{place}_{what}.png" for place in range(10) for what in ("color", "lost")]
+    pairing = pair(names, FOLDERS)
+    assert pairing.other == {"_color.png": 10}
+    assert len(pairing.samples.filter(pl.col("image_path").is_null())) == 10
+
+
+def test_files_beside_the_layout_are_counted_by_suffix_or_folder() -> None:
+    names = ["images/1.jpg", "masks/1.png", "masks/1.webp", "overlays/1.png", "overlays/2.PNG", "loose.png"]
+    names += [
+        "train/images/2.jpg",
+        "train/masks/2.png",
+        "train/overlays/a/2.png",
+        "README",
+        "notes.TXT",
+        ".ignore",
+    ]
+    assert pair(names, FOLDERS).other == {
+        "(no suffix)": 2,
+        "*.png": 1,
+        ".txt": 1,
+        "masks/*.webp": 1,
+        "overlays/*.png": 3,
+    }
+
+
+def test_many_folders_beside_the_layout_are_counted_together() -> None:
+    names = [f"slide {place}/x.png" for place in range(30)]
+    assert pair(names, FOLDERS).other == {"*/*.png": 30}
+
+
+def test_the_pattern_with_more_literal_characters_wins() -> None:
+    layout = Layout(kind="pattern", image_pattern="{key}.png", mask_pattern="{key}_maskbin.png")
+    assert samples_of(pair(["x.png", "x_maskbin.png"], layout)) == [("x", "x.png", "x_maskbin.png")]
+    layout = Layout(kind="pattern", image_pattern="{key}_image.png", mask_pattern="{key}.png")
+    assert samples_of(pair(["x.png", "x_image.png"], layout)) == [("x_image", "x_image.png", "x.png")]
+
+
+def test_each_piece_of_a_pattern_must_be_equal_in_order() -> None:
+    names = ["a_image_1.png", "a_label_1.png", "a_image_2.png", "1_label_a.png"]
+    assert paired_by(names, TOKEN) == {("a_image_1.png", "a_label_1.png")}
+
+
+def test_a_pattern_with_a_suffix_names_only_files_of_that_suffix() -> None:
+    layout = Layout(kind="pattern", image_pattern="{key}.tif", mask_pattern="{key}_m.png")
+    pairing = pair(["a.tif", "a.tiff", "b.jpg", "a_m.png", "a_m.tif"], layout)
+    assert samples_of(pairing) == [("a", "a.tif", "a_m.png"), ("a_m", "a_m.tif", None)]
+    assert pairing.other == {"*.jpg": 1, "*.tiff": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"kind": "suffix", "mask_suffix": ""},
+            "Expected what a mask's name adds to its image's, such as _mask, found ''; "
+            "give --mask-suffix without folder and without file suffix.",
+        ),
+        (
+            {"kind": "suffix", "mask_suffix": "_mask.PNG"},
+            "Expected what a mask's name adds to its image's, such as _mask, found '_mask.PNG'; "
+            "give --mask-suffix without folder and without file suffix.",
+        ),
+        (
+            {"kind": "folders", "images_dir": "data/", "masks_dir": "/data"},
+            "Expected two different folder names for images and masks, found 'data/' and '/data'; "
+            "give --images-dir and --masks-dir.",
+        ),
+        (
+            {"kind": "folders", "masks_dir": "/"},
+            "Expected two different folder names for images and masks, found 'images' and '/'; "
+            "give --images-dir and --masks-dir.",
+        ),
+        (
+            {"kind": "pattern", "image_pattern": "img_{key}.png"},
+            "Expected a pattern for masks, found none; give --mask-pattern '{key}_mask.png'.",
+        ),
+        (
+            {"kind": "pattern", "mask_pattern": "masks/x.png"},
+            "Expected a path below the dataset with {key} where names vary, found 'masks/x.png'; "
+            "give --mask-pattern such as 'masks/{key}.png'.",
+        ),
+        (
+            {"kind": "pattern", "image_pattern": "/data/{key}.png", "mask_pattern": "{key}_m.png"},
+            "Expected a path below the dataset with {key} where names vary, found '/data/{key}.png'; "
+            "give --image-pattern such as 'masks/{key}.png'.",
+        ),
+        (
+            {"kind": "pattern", "mask_pattern": "{key}{key}_m.png"},
+            "Expected a path below the dataset with {key} where names vary, found '{key}{key}_m.png'; "
+            "give --mask-pattern such as 'masks/{key}.png'.",
+        ),
+        (
+            {"kind": "pattern", "mask_pattern": "{key}_label_{key}.png"},
+            "Expected as many {key} for images as for masks, found '{key}' and '{key}_label_{key}.png'; "
+            "give --image-pattern and --mask-pattern that name the same pieces.",
+        ),
+        (
+            {"kind": "pattern", "image_pattern": "{key}.png", "mask_pattern": "./{key}.PNG"},
+            "Expected different patterns for images and masks, found './{key}.PNG' for both; "
+            "give --mask-pattern what only masks have.",
+        ),
+        (
+            {"kind": "pattern", "mask_pattern": "{key}_m.webp"},
+            "Expected masks that are png, tif, tiff, bmp, jpg, jpeg, found '{key}_m.webp'; "
+            "convert the masks to PNG.",
+        ),
+    ],
+)
+def test_a_layout_that_cannot_pair_is_refused_in_one_line(options: dict[str, str], message: str) -> None:
+    with pytest.raises(HistodsError) as refused:
+        Layout(**options)  # type: ignore[arg-type]
+    assert str(refused.value) == message
+
+
+def test_what_cannot_be_paired_by_name_is_refused_in_one_line() -> None:
+    with pytest.raises(HistodsError, match=r"^Expected a layout that pairs by name, found csv; .*--pairs\.$"):
+        pair([], Layout(kind="csv"))
+    with pytest.raises(
+        HistodsError, match=r"^Expected file names in UTF-8, found 'a\\udcff.jpg'; rename the file\.$"
+    ):
+        pair(["a\udcff.jpg"], SUFFIX)
+
+
+def rows_of(*rows: tuple[str, str | None]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={"image": pl.String, "mask": pl.String}, orient="row")
+
+
+def test_rows_pair_as_they_say_and_other_files_are_counted() -> None:
+    rows = rows_of(("b/1.jpg", "m/9.png"), ("a.v1.jpg", None), ("gone.jpg", "gone.png"), ("n/2.jpg", None))
+    names = ["b/1.jpg", "m/9.png", "a.v1.jpg", "m/8.png", "pairs.csv", "n/2.jpg", "n/3.jpg", "n/3.txt"]
+    pairing = pair_rows(rows, names, ["n/2.jpg", "n/3.jpg", "n/3.txt"])
+    assert pairing.samples.select("key", "image_path", "mask_path", "by_design").rows() == [
+        ("a.v1", "a.v1.jpg", None, False),
+        ("b/1", "b/1.jpg", "m/9.png", False),
+        ("gone", "gone.jpg", "gone.png", False),
+        ("n/2", "n/2.jpg", None, True),
+        ("n/3", "n/3.jpg", None, True),
+    ]
+    assert pairing.other == {".csv": 1, ".txt": 1, "m/*.png": 1}
+
+
+def test_rows_of_one_key_collide() -> None:
+    samples = pair_rows(rows_of(("x.jpg", "m1.png"), ("x.png", "m2.png")), []).samples
+    assert samples["collision"].to_list() == ["x.jpg and x.png share the key x"] * 2
+
+
+@quick
+@given(names=paths, data=st.data())
+def test_no_file_is_lost_beside_rows(names: list[str], data: st.DataObject) -> None:
+    images = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    masks = [name for name in names if name not in images]
+    rows = rows_of(*((image, masks[place] if place < len(masks) else None) for place, image in enumerate(images)))
+    pairing = pair_rows(rows, names)
+    assert len(files_of(pairing)) + sum(pairing.other.values()) == len(names)
