@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
-from histods.steps.audit import AuditResult, audit
+from histods.steps.audit import audit
 from histods.steps.remap import RemapResult, remap
 from histods.synthetic import Fault, make_demo, make_unconditional, read_faults
 from reports.charts import PlotResult, plot
 
 if TYPE_CHECKING:
     from histods.records import Progress
+    from histods.storage.audit_file import AuditResult
 
 MAPS = ("label_map_5.yml", "label_map_10.yml")
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from histods.demo import DemoResult
     from histods.records import Finding
-    from histods.steps.audit import AuditResult
     from histods.steps.remap import RemapResult
+    from histods.storage.audit_file import AuditResult
 
 _MOST_LABELS = 60
 

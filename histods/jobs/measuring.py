@@ -49,7 +49,7 @@ def measure_dataset(
     how = pl.when("is_mask").then(pl.lit(options.masks_how)).otherwise(pl.lit(options.images_how))
     files = files.with_columns(how=how)
     state = ["path", "is_mask", "bytes", "mtime_ns"]
-    with Journal(space.folder / "audit.journal", fresh=fresh) as journal:
+    with Journal(space.journal, fresh=fresh) as journal:
         stored = read_measurements(space.measurements)
         known = _frame(journal.table() if fresh else pa.concat_tables([stored, journal.table()]))
         known = known.join(files, on=[*state, "how"], how="semi").unique(state, keep="last")
@@ -58,13 +58,14 @@ def measure_dataset(
         progress("reading", done, len(missing))
         for outcome in engine.run(partial(measure_files, options=options), _chunks(missing)):
             if isinstance(outcome, Failed):
-                journal.append(failed_row(outcome.chunk[0], options, outcome.error))
+                journal.append(failed_row(outcome.chunk[0], outcome.error))
             else:
                 journal.append(outcome.value)
             done += len(outcome.chunk)
             progress("reading", done, len(missing))
         if done:
-            new = _frame(journal.table()).join(missing, on=state, how="semi").unique(state, keep="last")
+            file = ["path", "is_mask"]  # a file may have changed since it was listed: what was read counts
+            new = _frame(journal.table()).join(missing, on=file, how="semi").unique(file, keep="last")
             known = pl.concat([known, new])
         measured = known.sort("path", "is_mask")
         if done or len(measured) != len(stored):

@@ -4,78 +4,36 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
+import xxhash
 
+from histods import __version__
 from histods.checks import Context, judge_all
 from histods.engines import engine_for
 from histods.errors import HistodsError
 from histods.jobs.measuring import measure_dataset
-from histods.records import Counts, Finding, LabelCount
 from histods.samples import count, join_measurements, total_labels, with_groups, with_roles
-from histods.storage.atomic import file_digest, write_json
+from histods.storage.atomic import file_digest
+from histods.storage.audit_file import AuditResult, read_unchanged, write_result, write_summary
 from histods.storage.colours import OFF_PALETTE_LABEL
-from histods.storage.dataset import LayoutOptions, open_dataset
+from histods.storage.dataset import LayoutOptions, list_files, pair_files
 from histods.storage.label_maps import find_label_map, read_labels
 from histods.storage.manifest import SCHEMA as MANIFEST
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
+from histods.storage.manifest import Manifest
 from histods.storage.measure import MeasureOptions, measure_files
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from histods.labels import LabelTable
-    from histods.layouts import Layout, Suggestion
+    from histods.layouts import Layout
     from histods.records import Progress
-
-VERSION = "0.1.0"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class AuditResult:
-    """What an audit found.
-
-    Attributes:
-        root: the dataset's folder.
-        workspace: where `manifest.parquet`, `findings.parquet` and `audit.json` are.
-        layout: how images and masks were paired.
-        counts: files and samples.
-        findings: number of findings of each code that occurs.
-        severities: number of findings of each severity that occurs.
-        labels: totals of each label over all readable masks.
-        groups: number of different groups (slides, patients).
-        other_files: files that are neither images nor masks, by suffix.
-        suggestion: patterns that would pair more, where few files pair.
-        manifest: one row a sample.
-        files_read: files that this run read.
-        files_reused: files that had not changed since an earlier run measured them.
-        seconds: time the audit took.
-    """
-
-    root: Path
-    workspace: Path
-    layout: Layout
-    counts: Counts
-    findings: dict[str, int]
-    severities: dict[str, int]
-    labels: tuple[LabelCount, ...]
-    groups: int
-    other_files: dict[str, int]
-    suggestion: Suggestion | None
-    manifest: Manifest
-    files_read: int
-    files_reused: int
-    seconds: float
-
-    def iter_findings(self) -> Iterator[Finding]:
-        """Go through all findings, sorted by key, path and code."""
-        for row in pl.read_parquet(Workspace(self.workspace).findings).iter_rows(named=True):
-            yield Finding(**row)
 
 
 def audit(
@@ -130,9 +88,11 @@ def audit(
         HistodsError: the call or the dataset as a whole is wrong; single bad files never raise.
     """
     started = time.perf_counter()
+    report = progress or _silent
     folder = _parse_root(root)
     space = Workspace(Path(workspace))
-    names = read_labels(find_label_map(str(labels), folder)) if labels is not None else None
+    labels_file = None if labels is None else find_label_map(str(labels), folder)
+    names = None if labels_file is None else read_labels(labels_file)
     layouts = LayoutOptions(
         kind=layout,
         mask_suffix=mask_suffix,
@@ -150,23 +110,30 @@ def audit(
         colours=dict(names.colours) if names else {},
         nearest=nearest_colour,
     )
-    report = progress or _silent
+    asked = [__version__, layouts, options, group_regex, *(_digest(file) for file in (labels_file, pairs))]
     with engine_for(engine, workers) as runner:
-        if (
-            fresh or not space.measurements.is_file()
-        ):  # else there may be nothing to read, and a core is better used
+        first = fresh or not (space.measurements.is_file() or space.journal.is_file())
+        if first:  # else there may be nothing to read, and the cores are better used otherwise
             runner.warm_up(partial(measure_files, options=options))
         report("listing files", 0, 0)
-        dataset = open_dataset(folder, layouts, skip=[space.folder])
+        files = list_files(folder, layouts, skip=[space.folder], states=not first)
+        if not first:
+            known = read_unchanged(space, _fingerprint(files.fingerprint(folder), asked))
+            if known is not None:
+                known = replace(known, seconds=time.perf_counter() - started)
+                write_summary(known)
+                return known
+        dataset = pair_files(folder, layouts, files)
         measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
     rows = join_measurements(dataset.samples, measured)
     rows = with_groups(rows, group_regex).with_columns(nearest=pl.lit(nearest_colour))
-    context = Context(
-        labels=frozenset(names.names) if names else None, names=names.names if names else {}, hashed=hash
-    )
+    context = Context(hashed=hash)
+    if names is not None:
+        context = Context(labels=frozenset(names.names), names=names.names, hashed=hash)
     findings = _with_outside_links(judge_all(rows, context), dataset.outside)
     rows = with_roles(rows, findings)
+    settled = measured["how"].null_count() == 0
     result = AuditResult(
         root=folder,
         workspace=space.folder,
@@ -179,36 +146,24 @@ def audit(
         other_files=dataset.other,
         suggestion=dataset.suggestion,
         manifest=_manifest(rows, dataset.layout, options),
+        options={"labels": None if labels_file is None else str(labels_file), "nearest_colour": nearest_colour},
+        fingerprint=_fingerprint(files.fingerprint(folder, measured), asked) if settled else None,
         files_read=read,
         files_reused=len(dataset.files) - read,
         seconds=time.perf_counter() - started,
     )
     report("writing", 0, 0)
-    _write(result, findings, space, labels=labels, nearest_colour=nearest_colour)
+    write_result(result, findings)
     return result
 
 
-def to_document(result: AuditResult, manifest_digest: str, options: dict[str, object]) -> dict[str, object]:
-    """The content of `audit.json`."""
-    suggestion = result.suggestion
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "root": result.root.as_posix(),
-        "layout": {name: value for name, value in asdict(result.layout).items() if value is not None},
-        "counts": asdict(result.counts),
-        "findings": result.findings,
-        "groups": result.groups,
-        "labels": [asdict(label) for label in result.labels],
-        "other_files": result.other_files,
-        "suggestion": None if suggestion is None else asdict(suggestion),
-        "options": options,
-        "manifest_digest": manifest_digest,
-        "timing": {
-            "seconds": round(result.seconds, 3),
-            "files_read": result.files_read,
-            "files_reused": result.files_reused,
-        },
-    }
+def _fingerprint(files: str, asked: Sequence[object]) -> str:
+    """Digest of the dataset's files and of everything that was asked for."""
+    return files + xxhash.xxh3_64_hexdigest(repr(asked).encode())
+
+
+def _digest(file: str | Path | None) -> str | None:
+    return file_digest(Path(file)) if file is not None and Path(file).is_file() else None
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -265,27 +220,9 @@ def _manifest(rows: pl.DataFrame, layout: Layout, options: MeasureOptions) -> Ma
     )
     table = columns.select(MANIFEST.names).to_arrow().cast(MANIFEST)
     provenance = {
-        "histods_version": VERSION,
+        "histods_version": __version__,
         "layout": json.dumps(asdict(layout), sort_keys=True),
         "images_measured": options.images_how,
         "masks_measured": options.masks_how,
     }
     return Manifest(table, provenance)
-
-
-def _write(
-    result: AuditResult,
-    findings: pl.DataFrame,
-    space: Workspace,
-    *,
-    labels: str | Path | None,
-    nearest_colour: bool,
-) -> None:
-    """Write the three files; `audit.json` comes last, since it vouches for the others."""
-    result.manifest.write(space.manifest)
-    write_table(findings.to_arrow(), space.findings, {"schema_version": str(SCHEMA_VERSION)})
-    options: dict[str, object] = {
-        "labels": None if labels is None else str(find_label_map(str(labels), result.root)),
-        "nearest_colour": nearest_colour,
-    }
-    write_json(space.audit, to_document(result, file_digest(space.manifest), options))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import xxhash
 
 from histods.errors import HistodsError
 from histods.layouts import Layout, Pairing, Suggestion, find_layout, pair, pair_rows, suggest
 from histods.storage.pairs_csv import read_pairs
-from histods.storage.scan import Listing, scan
+from histods.storage.scan import Listing, ask_states, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,36 @@ class LayoutOptions:
     mask_pattern: str | None
     pairs: str | Path | None
     unconditional: Sequence[str | Path]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Files:
+    """The files of a dataset and of its unconditional folders; `unconditional` are the paths of the latter."""
+
+    listing: Listing
+    unconditional: list[str]
+
+    def fingerprint(self, root: Path, measured: pl.DataFrame | None = None) -> str:
+        """Digest of all names, sizes and times, in any order: equal for a dataset that has not changed.
+
+        Args:
+            root: the dataset's folder.
+            measured: path, bytes and mtime_ns of files where the listing was made without them.
+        """
+        table = pl.DataFrame(
+            {"path": self.listing.paths, "bytes": self.listing.sizes, "mtime_ns": self.listing.mtimes},
+            schema_overrides={"path": pl.String},
+        )
+        if measured is not None:
+            states = measured.select("path", "bytes", "mtime_ns").unique("path")
+            known = table.select("path").join(states, on="path", how="inner")
+            rest = table.join(states, on="path", how="anti")
+            unsafe = self.listing.problems.keys() | self.listing.outside.keys()
+            sizes, mtimes = ask_states(root, rest["path"].to_list(), unsafe=unsafe)
+            rest = rest.with_columns(bytes=pl.Series(sizes), mtime_ns=pl.Series(mtimes))
+            table = pl.concat([known, rest])
+        links = repr((sorted(self.listing.problems.items()), sorted(self.listing.outside.items())))
+        return xxhash.xxh3_64_hexdigest(f"{table.hash_rows().sum()} {len(table)} {links}".encode())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -55,21 +86,31 @@ class Dataset:
     outside: dict[str, str]
 
 
-def open_dataset(root: Path, options: LayoutOptions, *, skip: Sequence[Path] = ()) -> Dataset:
-    """List the files below `root` and pair them.
+def list_files(root: Path, options: LayoutOptions, *, skip: Sequence[Path] = (), states: bool = True) -> Files:
+    """List the files below `root` and in the unconditional folders.
 
     Args:
         root: the dataset's folder.
         options: how its images and masks pair.
         skip: folders to leave out.
+        states: ask for sizes and times; see `scan`.
 
     Raises:
-        HistodsError: the options contradict each other, or name something that is not there.
+        HistodsError: a folder is not there or cannot be listed.
     """
-    listing = scan(root, skip=skip)
-    layout = _choose_layout(listing.paths, options)
-    designed = _scan_unconditional(options.unconditional, root)
-    listing, unconditional = _merge(listing, designed)
+    listing = scan(root, skip=skip, states=states)
+    designed = _scan_unconditional(options.unconditional, root, states=states)
+    return Files(*_merge(listing, designed))
+
+
+def pair_files(root: Path, options: LayoutOptions, files: Files) -> Dataset:
+    """Pair the listed files.
+
+    Raises:
+        HistodsError: the options contradict each other, or the file of pairs is wrong.
+    """
+    listing, unconditional = files.listing, files.unconditional
+    layout = _choose_layout(listing.paths, options, unconditional)
     paired = _pair(listing, layout, unconditional, options.pairs, root)
     in_samples = set(paired.samples["image_path"]) | set(paired.samples["mask_path"]) if listing.outside else set()
     return Dataset(
@@ -82,7 +123,7 @@ def open_dataset(root: Path, options: LayoutOptions, *, skip: Sequence[Path] = (
     )
 
 
-def _choose_layout(paths: Sequence[str], options: LayoutOptions) -> Layout:
+def _choose_layout(paths: Sequence[str], options: LayoutOptions, unconditional: Sequence[str]) -> Layout:
     """Take the layout that was asked for, or the one that the options imply, or find it."""
     kind = options.kind
     if kind is None and options.pairs is not None:
@@ -91,7 +132,11 @@ def _choose_layout(paths: Sequence[str], options: LayoutOptions) -> Layout:
         kind = "pattern"
     if kind is None:
         return find_layout(
-            paths, mask_suffix=options.mask_suffix, images_dir=options.images_dir, masks_dir=options.masks_dir
+            paths,
+            mask_suffix=options.mask_suffix,
+            images_dir=options.images_dir,
+            masks_dir=options.masks_dir,
+            unconditional=unconditional,
         )
     if kind not in ("suffix", "folders", "pattern", "csv"):
         raise HistodsError(
@@ -112,7 +157,7 @@ def _choose_layout(paths: Sequence[str], options: LayoutOptions) -> Layout:
     )
 
 
-def _scan_unconditional(folders: Sequence[str | Path], root: Path) -> list[tuple[str, Listing]]:
+def _scan_unconditional(folders: Sequence[str | Path], root: Path, *, states: bool) -> list[tuple[str, Listing]]:
     """List the folders of images without masks; each with the prefix that makes its paths relative to the root.
 
     A folder is looked up as given, then below the root.
@@ -126,7 +171,7 @@ def _scan_unconditional(folders: Sequence[str | Path], root: Path) -> list[tuple
                 f"give a path that exists, or one below {root}."
             )
         prefix = Path(os.path.relpath(folder.resolve(), root)).as_posix()
-        listings.append(("" if prefix == "." else prefix + "/", scan(folder.resolve())))
+        listings.append(("" if prefix == "." else prefix + "/", scan(folder.resolve(), states=states)))
     return listings
 
 

@@ -19,7 +19,6 @@ import io
 import os
 import stat
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Colours = Mapping[int, tuple[int, int, int]]
-
-__all__ = ["Mask", "decode_image", "inspect_image", "read_content", "read_mask"]
 
 _HEAD_BYTES = 4096
 _PNG_KINDS = {
@@ -79,50 +76,68 @@ _KORNIA_DECODERS = {"gray8": kornia.decode_image_png_u8, "gray16": kornia.decode
 _PILLOW_SPREAD = {2: 85, 4: 17}
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """What is known of an image file: its header, and its whole content where that was asked for."""
-
-    header: Header
-    content: bytes | None
-
-
-def read_content(path: str | Path) -> bytes:
-    """Read a whole regular file.
+class OpenFile:
+    """A regular file opened for reading, with the size and time that it has; use it in a `with` statement.
 
     Raises:
-        UnreadableFileError: it cannot be opened or is not a regular file.
+        InaccessibleFileError: it cannot be opened.
+        UnreadableFileError: it is not a regular file.
     """
-    descriptor = _open(path)
-    try:
-        return _read_all(descriptor)
-    finally:
-        os.close(descriptor)
+
+    __slots__ = ("descriptor", "mtime_ns", "size")
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            # Without O_NONBLOCK, opening a named pipe waits for ever for somebody to write to it.
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise InaccessibleFileError(f"cannot be opened: {error.strerror}") from error
+        status = os.fstat(self.descriptor)
+        self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self.descriptor)
+            raise UnreadableFileError("not a regular file")
+
+    def __enter__(self) -> OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def read(self) -> bytes:
+        """The whole content."""
+        content = os.pread(self.descriptor, self.size, 0)
+        while 0 < len(content) < self.size:  # one call reads at most 2 GiB
+            part = os.pread(self.descriptor, self.size - len(content), len(content))
+            if not part:
+                break
+            content += part
+        return content
 
 
-def inspect_image(path: str | Path, *, whole: bool = False) -> ImageFile:
+def inspect_image(file: OpenFile, *, whole: bool = False) -> tuple[Header, bytes | None]:
     """Verify the structure of an image file: magic bytes, header, size, end marker, PNG checksums.
 
-    A JPEG needs its first and last bytes only; with `whole` its content is read and given back too.
+    Returns:
+        The header, and the content where it was read: of a JPEG the first and last bytes do, unless `whole`.
 
     Raises:
-        UnreadableFileError: the file cannot be read or its structure is damaged.
+        UnreadableFileError: the structure is damaged.
     """
-    descriptor = _open(path)
-    try:
-        head = os.pread(descriptor, _HEAD_BYTES, 0)
-        kind = sniff(head[:12])
-        if kind == "jpeg" and not whole:
-            found = parse_jpeg(head)
-            size = os.fstat(descriptor).st_size
-            if found is not None and size > found[1] and os.pread(descriptor, 2, size - 2) == b"\xff\xd9":
-                return ImageFile(found[0], None)
-        content = _read_all(descriptor)
-    finally:
-        os.close(descriptor)
+    head = os.pread(file.descriptor, _HEAD_BYTES, 0)
+    kind = sniff(head[:12])
+    if kind == "jpeg" and not whole:
+        found = parse_jpeg(head)
+        if (
+            found is not None
+            and file.size > found[1]
+            and os.pread(file.descriptor, 2, file.size - 2) == b"\xff\xd9"
+        ):
+            return found[0], None
+    content = file.read()
     if kind == "jpeg":
-        return ImageFile(check_jpeg(content), content)
-    return ImageFile(check_png(content) if kind == "png" else check_other(content, kind), content)
+        return check_jpeg(content), content
+    return check_png(content) if kind == "png" else check_other(content, kind), content
 
 
 def decode_image(content: bytes, header: Header) -> None:
@@ -157,7 +172,9 @@ def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool
         UnreadableFileError: the file is damaged.
         NotAnIndexMaskError: the file is sound but its values are not labels.
     """
-    return decode_mask(read_content(path), colours, nearest=nearest)
+    with OpenFile(path) as file:
+        content = file.read()
+    return decode_mask(content, colours, nearest=nearest)
 
 
 def decode_mask(content: bytes, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
@@ -268,27 +285,3 @@ def _decode_jpeg(content: bytes, *, eighth: bool) -> NDArray[np.uint8]:
         raise UnreadableFileError(f"damaged JPEG data: {one_line(error)}") from error
     result: NDArray[np.uint8] = pixels
     return result
-
-
-def _open(path: str | Path) -> int:
-    try:
-        # Without O_NONBLOCK, opening a named pipe waits for ever for somebody to write to it.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        raise InaccessibleFileError(f"cannot be opened: {error.strerror}") from error
-    return descriptor
-
-
-def _read_all(descriptor: int) -> bytes:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableFileError("not a regular file")
-    parts = []
-    position = 0
-    while position < status.st_size:
-        part = os.pread(descriptor, min(status.st_size - position, 1 << 30), position)
-        if not part:
-            break
-        parts.append(part)
-        position += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

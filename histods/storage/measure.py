@@ -15,7 +15,7 @@ import xxhash
 
 from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
 from histods.runs import count_specks, find_runs, histogram
-from histods.storage.images import decode_image, decode_mask, identify_mask, inspect_image, read_content
+from histods.storage.images import OpenFile, decode_image, decode_mask, identify_mask, inspect_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,14 +52,32 @@ _PICTURE_LABELS, _PICTURE_RUN = 64, 4.0
 
 
 class FileTask(NamedTuple):
-    """One file to measure, with the size and time that the scan saw."""
+    """One file to measure, and why it must not be opened (broken link, not a regular file) if so."""
 
     path: str
     is_mask: bool
-    bytes: int
-    mtime_ns: int
     problem: str | None = None
-    """Why it must not be opened (broken link, not a regular file), or None."""
+
+
+class Measured(NamedTuple):
+    """What the content of a file gives: the columns of `SCHEMA` after path, is_mask, bytes and mtime_ns."""
+
+    how: str | None
+    error: str | None = None
+    not_index: str | None = None
+    format: str | None = None
+    kind: str | None = None
+    width: int | None = None
+    height: int | None = None
+    labels: list[int] | None = None
+    pixels: list[int] | None = None
+    digest: str | None = None
+    runs: int | None = None
+    specks: int | None = None
+    off_palette: int | None = None
+
+
+Row = tuple[Any, ...]  # one value for each column of SCHEMA
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +104,6 @@ class MeasureOptions:
         return ("nearest:" if self.nearest else "colours:") + xxhash.xxh3_128_hexdigest(named.encode())
 
 
-Row = dict[str, Any]  # columns of SCHEMA; those that are absent are null
-
-
 def measure_files(chunk: Sequence[FileTask], *, options: MeasureOptions) -> bytes:
     """Measure a chunk of files; a damaged file is a row with an error.
 
@@ -97,116 +112,102 @@ def measure_files(chunk: Sequence[FileTask], *, options: MeasureOptions) -> byte
     """
     if not chunk:
         return b""
-    return serialise([_measure_file(task, options) for task in chunk])
+    hows = options.images_how, options.masks_how
+    return _serialise([_measure_file(task, options, hows[task.is_mask]) for task in chunk])
 
 
-def failed_row(task: FileTask, options: MeasureOptions, error: str) -> bytes:
+def failed_row(task: FileTask, error: str) -> bytes:
     """The row of a file whose measuring failed in every attempt, as `measure_files` gives rows."""
-    return serialise([_base_row(task, options) | {"error": error, "how": None}])
+    return _serialise([(task.path, task.is_mask, 0, 0, *Measured(None, error))])
 
 
-def serialise(rows: list[Row]) -> bytes:
+def _serialise(rows: list[Row]) -> bytes:
     """Rows as an Arrow IPC stream."""
-    columns = [
-        pa.array([row.get(name) for row in rows], type=kind)
-        for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
-    ]
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, type=kind) for values, kind in zip(columns, SCHEMA.types, strict=True)]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, SCHEMA) as writer:
-        writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+        writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
     return bytes(sink.getvalue())
 
 
-def _base_row(task: FileTask, options: MeasureOptions) -> Row:
-    how = options.masks_how if task.is_mask else options.images_how
-    return {
-        "path": task.path,
-        "is_mask": task.is_mask,
-        "bytes": task.bytes,
-        "mtime_ns": task.mtime_ns,
-        "how": how,
-    }
-
-
-def _measure_file(task: FileTask, options: MeasureOptions) -> Row:
-    row = _base_row(task, options)
+def _measure_file(task: FileTask, options: MeasureOptions, how: str) -> Row:
     if task.problem is not None:
-        return row | {"error": task.problem}
-    path = f"{options.root}/{task.path}"
+        return (task.path, task.is_mask, 0, 0, *Measured(how, task.problem))
+    size = mtime_ns = 0
+    measure = _measure_mask if task.is_mask else _measure_image
     try:
-        row.update(_measure_mask(path, options) if task.is_mask else _measure_image(path, options))
+        with OpenFile(f"{options.root}/{task.path}") as file:
+            size, mtime_ns = file.size, file.mtime_ns
+            measured = measure(file, options, how)
     except (InaccessibleFileError, OSError) as error:
-        row |= {"error": str(error), "how": None}
+        measured = Measured(None, str(error))
     except UnreadableFileError as error:
-        row["error"] = str(error)
+        measured = Measured(how, str(error))
     except MemoryError:
-        row |= {"error": "too large for the memory of this machine", "how": None}
-    return row
+        measured = Measured(None, "too large for the memory of this machine")
+    return (task.path, task.is_mask, size, mtime_ns, *measured)
 
 
-def _measure_image(path: str, options: MeasureOptions) -> Row:
-    whole = options.decode or options.digest_images
-    image = inspect_image(path, whole=whole)
-    row: Row = {"format": image.header.format, "width": image.header.width, "height": image.header.height}
-    if image.content is not None and whole:
-        if options.digest_images:
-            row["digest"] = xxhash.xxh3_128_hexdigest(image.content)
-        if options.decode:
-            try:
-                decode_image(image.content, image.header)
-            except UnreadableFileError as error:
-                row["error"] = str(error)
-    return row
+def _measure_image(file: OpenFile, options: MeasureOptions, how: str) -> Measured:
+    header, content = inspect_image(file, whole=options.decode or options.digest_images)
+    error = digest = None
+    if options.digest_images and content is not None:
+        digest = xxhash.xxh3_128_hexdigest(content)
+    if options.decode and content is not None:
+        try:
+            decode_image(content, header)
+        except UnreadableFileError as damage:
+            error = str(damage)
+    # By position: this line and its like run half a million times.
+    return Measured(how, error, None, header.format, None, header.width, header.height, None, None, digest)
 
 
-_seen: OrderedDict[tuple[str, str], Row] = OrderedDict()
+_seen: OrderedDict[tuple[str, str], Measured] = OrderedDict()
 
 
-def _measure_mask(path: str, options: MeasureOptions) -> Row:
+def _measure_mask(file: OpenFile, options: MeasureOptions, how: str) -> Measured:
     """Measure a mask, or remember it: all-zero masks of one encoder are byte-identical, and often most masks."""
-    content = read_content(path)
+    content = file.read()
     digest = xxhash.xxh3_128_hexdigest(content)
-    key = (digest, options.masks_how)
-    row = _seen.get(key)
-    if row is None:
-        row = _measure_mask_content(content, options) | {"digest": digest}
-        _seen[key] = row
-        if len(_seen) > _REMEMBERED:
-            _seen.popitem(last=False)
-    else:
-        _seen.move_to_end(key)
-    return row
+    known = _seen.get((digest, how))
+    if known is not None:
+        _seen.move_to_end((digest, how))
+        return known
+    measured = _measure_mask_content(content, options, how)._replace(digest=digest)
+    _seen[digest, how] = measured
+    if len(_seen) > _REMEMBERED:
+        _seen.popitem(last=False)
+    return measured
 
 
-def _measure_mask_content(content: bytes, options: MeasureOptions) -> Row:
+def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> Measured:
     try:
         mask = decode_mask(content, options.colours, nearest=options.nearest)
     except NotAnIndexMaskError as error:
         header, kind = identify_mask(content)
-        return {
-            "not_index": str(error),
-            "format": header.format,
-            "kind": kind,
-            "width": header.width,
-            "height": header.height,
-        }
+        return Measured(how, None, str(error), header.format, kind, header.width, header.height)
     except UnreadableFileError as error:
-        return {"error": str(error)}
+        return Measured(how, str(error))
     runs = find_runs(mask.labels)
     labels, pixels = histogram(runs)
-    height, width = mask.labels.shape
-    row: Row = {
-        "format": mask.format,
-        "kind": mask.kind,
-        "width": width,
-        "height": height,
-        "runs": len(runs.lengths),
-        "specks": count_specks(runs),
-        "off_palette": mask.off_palette,
-    }
+    not_index = None
     if mask.kind == "palette" and _looks_like_a_picture(labels, runs.lengths):
-        return row | {"not_index": f"{len(labels)} palette entries in short runs: a picture reduced to a palette"}
-    return row | {"labels": labels, "pixels": pixels}
+        not_index = f"{len(labels)} palette entries in short runs: a picture made a palette"
+    height, width = mask.labels.shape
+    return Measured(
+        how=how,
+        not_index=not_index,
+        format=mask.format,
+        kind=mask.kind,
+        width=width,
+        height=height,
+        labels=None if not_index else labels.tolist(),
+        pixels=None if not_index else pixels.tolist(),
+        runs=len(runs.lengths),
+        specks=count_specks(runs),
+        off_palette=mask.off_palette,
+    )
 
 
 def _looks_like_a_picture(labels: NDArray[np.uint16], lengths: NDArray[np.int64]) -> bool:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.fs as pafs
-import xxhash
 
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-_BATCH = 8192
+_BATCH, _THREADS = 16384, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,22 +47,14 @@ class Listing:
     outside: dict[str, str]
     hidden: int
 
-    def fingerprint(self) -> str:
-        """Digest of all names, sizes and times: equal for an unchanged folder."""
-        digest = xxhash.xxh3_128("\0".join(self.paths).encode())
-        digest.update(self.sizes.tobytes())
-        digest.update(self.mtimes.tobytes())
-        digest.update(repr((self.problems, self.outside, self.hidden)).encode())
-        return digest.hexdigest()
 
-
-def scan(root: Path, *, skip: Sequence[Path] = (), threads: int = 2) -> Listing:
+def scan(root: Path, *, skip: Sequence[Path] = (), states: bool = True) -> Listing:
     """List all files below `root`, following links only where they stay inside it.
 
     Args:
         root: an existing folder.
         skip: folders to leave out (the workspace, where it lies inside the dataset).
-        threads: threads that ask for sizes and times.
+        states: ask for sizes and times, without which they are 0; needed only where files may be known already.
 
     Raises:
         HistodsError: a folder cannot be listed.
@@ -72,7 +64,10 @@ def scan(root: Path, *, skip: Sequence[Path] = (), threads: int = 2) -> Listing:
         "\0".join(walk.paths).encode()
     except UnicodeEncodeError:
         walk.escape_names()
-    sizes, mtimes = _sizes_and_times(str(root), walk, threads)
+    if states:
+        sizes, mtimes = ask_states(root, walk.paths, unsafe=walk.problems.keys() | walk.outside.keys())
+    else:
+        sizes, mtimes = np.zeros((2, len(walk.paths)), dtype=np.int64)
     return Listing(walk.paths, sizes, mtimes, walk.problems, walk.outside, walk.hidden)
 
 
@@ -139,22 +134,22 @@ class _Walk:
                 self.problems[plain] = "its name is not UTF-8; rename it"
 
 
-def _sizes_and_times(root: str, walk: _Walk, threads: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ask for size and time of every path; notes a problem where there is no file any more."""
+def ask_states(
+    root: Path, paths: Sequence[str], *, unsafe: AbstractSet[str] = frozenset()
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ask for size and time of paths below `root`; 0 for the `unsafe` ones and those that have disappeared."""
     files = pafs.LocalFileSystem()
-
-    def ask(paths: list[str]) -> list[tuple[int, int]]:
-        infos = files.get_file_info([f"{root}/{path}" for path in paths])
-        return [(info.size, info.mtime_ns) if info.is_file else (-1, 0) for info in infos]
-
-    batches = [walk.paths[start : start + _BATCH] for start in range(0, len(walk.paths), _BATCH)]
-    with ThreadPoolExecutor(threads) as executor:
-        answers = np.array([pair for batch in executor.map(ask, batches) for pair in batch], dtype=np.int64)
-    answers = answers.reshape(-1, 2)
-    unsafe = walk.problems.keys() | walk.outside.keys()
+    sizes: list[int] = []
+    mtimes: list[int] = []
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    with ThreadPoolExecutor(_THREADS) as executor:
+        for infos in executor.map(
+            lambda batch: files.get_file_info([f"{root}/{path}" for path in batch]), batches
+        ):
+            sizes += [info.size or 0 for info in infos]
+            mtimes += [info.mtime_ns or 0 for info in infos]
     if unsafe:
-        answers[[path in unsafe for path in walk.paths]] = 0
-    for place in np.flatnonzero(answers[:, 0] < 0).tolist():
-        walk.problems[walk.paths[place]] = "it disappeared while the folder was read"
-        answers[place] = 0
-    return np.ascontiguousarray(answers[:, 0]), np.ascontiguousarray(answers[:, 1])
+        for place, path in enumerate(paths):
+            if path in unsafe:
+                sizes[place] = mtimes[place] = 0
+    return np.array(sizes, dtype=np.int64), np.array(mtimes, dtype=np.int64)

@@ -49,6 +49,11 @@ class Workspace:
         return self.folder / "measurements.parquet"
 
     @property
+    def journal(self) -> Path:
+        """Measurements of an audit that is at work, or was killed."""
+        return self.folder / "audit.journal"
+
+    @property
     def charts(self) -> Path:
         """Folder of charts."""
         return self.folder / "charts"

@@ -21,7 +21,7 @@ from histods import HistodsError, Manifest, audit
 from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, make_convention, make_demo
 
 if TYPE_CHECKING:
-    from histods.steps.audit import AuditResult
+    from histods.storage.audit_file import AuditResult
 
 ARTEFACTS = ("manifest.parquet", "findings.parquet", "measurements.parquet")
 

@@ -19,11 +19,18 @@ from PIL import Image
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.storage.colours import OFF_PALETTE_LABEL
-from histods.storage.containers import MAX_PIXELS
-from histods.storage.images import decode_image, decode_mask, inspect_image, read_mask
+from histods.storage.containers import MAX_PIXELS, Header
+from histods.storage.images import OpenFile, decode_image, decode_mask, read_mask
+from histods.storage.images import inspect_image as inspect_open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def inspect_image(path: Path, *, whole: bool = False) -> tuple[Header, bytes | None]:
+    with OpenFile(path) as file:
+        return inspect_open_image(file, whole=whole)
+
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)
 
@@ -227,13 +234,13 @@ def test_every_truncation_of_other_formats_is_caught(tmp_path: Path, file_format
     content = encode(Image.fromarray(np.arange(1200, dtype=np.uint8).reshape(20, 20, 3)), file_format)
     path = tmp_path / "file"
     path.write_bytes(content)
-    assert inspect_image(path).header.format == file_format
+    assert inspect_image(path)[0].format == file_format
     for length in range(12, len(content) - 2, 37):
         path.write_bytes(content[:length])
         with pytest.raises(UnreadableFileError):
-            decode = inspect_image(path, whole=True)
-            assert decode.content is not None
-            decode_image(decode.content, decode.header)
+            header, whole = inspect_image(path, whole=True)
+            assert whole is not None
+            decode_image(whole, header)
 
 
 def test_every_flipped_bit_of_a_png_is_caught() -> None:
@@ -268,7 +275,7 @@ def test_random_bytes_never_end_in_anything_but_a_reason(noise: bytes, seed: int
 def test_jpeg_padding_after_the_end_marker_is_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "padded.jpg"
     path.write_bytes(JPEG + b"\0" * 100)
-    assert (inspect_image(path).header.width, inspect_image(path).header.height) == (48, 64)
+    assert inspect_image(path)[0] == Header("jpeg", 48, 64)
 
 
 def test_decoding_finds_what_structure_cannot() -> None:

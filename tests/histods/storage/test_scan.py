@@ -89,11 +89,3 @@ def test_a_deep_tree_does_not_exhaust_the_stack(tmp_path: Path) -> None:
     finally:
         os.close(here)
     assert scan(tmp_path).paths == ["d/" * 1200 + "x.png"]
-
-
-def test_the_fingerprint_changes_with_any_file(tmp_path: Path) -> None:
-    fill(tmp_path, "a.png", "b.png")
-    before = scan(tmp_path).fingerprint()
-    assert scan(tmp_path).fingerprint() == before
-    os.utime(tmp_path / "a.png", ns=(1, 1))
-    assert scan(tmp_path).fingerprint() != before

@@ -1,0 +1,131 @@
+"""The result of an audit, and `audit.json`, from which it can be had again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from histods.layouts import Layout, Suggestion
+from histods.records import Counts, Finding, LabelCount
+from histods.storage.atomic import file_digest, write_json
+from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
+from histods.storage.workspace import Workspace, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        root: the dataset's folder.
+        workspace: where `manifest.parquet`, `findings.parquet` and `audit.json` are.
+        layout: how images and masks were paired.
+        counts: files and samples.
+        findings: number of findings of each code that occurs.
+        severities: number of findings of each severity that occurs.
+        labels: totals of each label over all readable masks.
+        groups: number of different groups (slides, patients).
+        other_files: files that are neither images nor masks, by suffix.
+        suggestion: patterns that would pair more, where few files pair.
+        manifest: one row a sample.
+        options: options that later commands need: the labels file, and whether colours were matched nearest.
+        fingerprint: digest of all files' names, sizes and times and of the options; None where a file could
+            not be read for a reason that may pass.
+        files_read: files that this run read.
+        files_reused: files that had not changed since an earlier run measured them.
+        seconds: time the audit took.
+    """
+
+    root: Path
+    workspace: Path
+    layout: Layout
+    counts: Counts
+    findings: dict[str, int]
+    severities: dict[str, int]
+    labels: tuple[LabelCount, ...]
+    groups: int
+    other_files: dict[str, int]
+    suggestion: Suggestion | None
+    manifest: Manifest
+    options: dict[str, str | bool | None]
+    fingerprint: str | None
+    files_read: int
+    files_reused: int
+    seconds: float
+
+    def iter_findings(self) -> Iterator[Finding]:
+        """Go through all findings, sorted by key, path and code."""
+        for row in pl.read_parquet(Workspace(self.workspace).findings).iter_rows(named=True):
+            yield Finding(**row)
+
+
+def write_result(result: AuditResult, findings: pl.DataFrame) -> None:
+    """Write `manifest.parquet`, `findings.parquet` and last `audit.json`, which vouches for the others."""
+    space = Workspace(result.workspace)
+    result.manifest.write(space.manifest)
+    write_table(findings.to_arrow(), space.findings, {"schema_version": str(SCHEMA_VERSION)})
+    write_summary(result)
+
+
+def write_summary(result: AuditResult) -> None:
+    """Write `audit.json` for the manifest and the findings that are in the workspace."""
+    space = Workspace(result.workspace)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "root": result.root.as_posix(),
+        "layout": asdict(result.layout),
+        "counts": asdict(result.counts),
+        "findings": result.findings,
+        "severities": result.severities,
+        "groups": result.groups,
+        "labels": [asdict(label) for label in result.labels],
+        "other_files": result.other_files,
+        "suggestion": None if result.suggestion is None else asdict(result.suggestion),
+        "options": result.options,
+        "fingerprint": result.fingerprint,
+        "manifest_digest": file_digest(space.manifest),
+        "findings_digest": file_digest(space.findings),
+        "timing": {
+            "seconds": round(result.seconds, 3),
+            "files_read": result.files_read,
+            "files_reused": result.files_reused,
+        },
+    }
+    write_json(space.audit, document)
+
+
+def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
+    """The result that is in the workspace, if it is of the same files and options and is whole."""
+    if not (space.audit.is_file() and space.manifest.is_file() and space.findings.is_file()):
+        return None
+    document: dict[str, Any] = read_json(space.audit)
+    written = (document.get("manifest_digest"), document.get("findings_digest"))
+    if document.get("schema_version") != SCHEMA_VERSION or document.get("fingerprint") != fingerprint:
+        return None
+    if written != (file_digest(space.manifest), file_digest(space.findings)):
+        return None
+    suggestion, timing = document["suggestion"], document["timing"]
+    return AuditResult(
+        root=Path(document["root"]),
+        workspace=space.folder,
+        layout=Layout(**document["layout"]),
+        counts=Counts(**document["counts"]),
+        findings=document["findings"],
+        severities=document["severities"],
+        labels=tuple(LabelCount(**label) for label in document["labels"]),
+        groups=document["groups"],
+        other_files=document["other_files"],
+        suggestion=None if suggestion is None else Suggestion(**suggestion),
+        manifest=Manifest.read(space.manifest),
+        options=document["options"],
+        fingerprint=fingerprint,
+        files_read=0,
+        files_reused=timing["files_read"] + timing["files_reused"],
+        seconds=0.0,
+    )
