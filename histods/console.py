@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -87,8 +88,11 @@ def print_table(
     rows: Iterable[Sequence[object]],
     *,
     numbers: Sequence[int] = (),
+    shortened: Sequence[int] = (),
 ) -> None:
-    """Print a plain table; the columns whose places are in `numbers` are aligned to the right.
+    """Print a plain table; the columns at the places in `numbers` are aligned to the right.
+
+    Where a row is too wide, cells are folded, and those in the columns `shortened` cut with an ellipsis.
 
     Cells are printed as they are: no markup in a file's name is ever interpreted.
     """
@@ -96,7 +100,12 @@ def print_table(
         title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     for place, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if place in numbers else "left", overflow="fold")
+        table.add_column(
+            Text(name),
+            justify="right" if place in numbers else "left",
+            overflow="ellipsis" if place in shortened else "fold",
+            no_wrap=place in shortened or place in numbers,
+        )
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     console.print(table)
@@ -109,6 +118,6 @@ def _cell(value: object) -> str:
     return f"{value:,}"
 
 
-def print_line(console: Console, text: str) -> None:
-    """Print one line of plain words, without interpreting any markup in it."""
-    console.print(Text(text))
+def print_line(console: Console, text: str, *, indent: int = 0) -> None:
+    """Print plain words, folded at the width of the console, without interpreting any markup in them."""
+    console.print(Padding(Text(text), (0, 0, 0, indent), expand=False))

@@ -71,6 +71,7 @@ def show_remap(console: Console, result: RemapResult) -> None:
         ["class", "name", "pixels", "%", "images"],
         rows,
         numbers=[0, 2, 3, 4],
+        shortened=[1],
     )
     if result.manifest_digest is not None:
         print_line(console, f"{result.conditional:,} samples conditional, {result.unconditional:,} unconditional.")
@@ -107,7 +108,7 @@ def show_demo(console: Console, result: DemoResult) -> None:
     print_line(console, f"{len(result.planted):,} findings planted, found: {verdict}.")
     for title, findings in (("missed", result.missed), ("invented", result.invented)):
         for code, path in sorted(findings):
-            print_line(console, f"  {title}: {code} {path}")
+            print_line(console, f"{title}: {code} {path}", indent=2)
     print_table(
         console,
         "Where to look",
@@ -157,6 +158,7 @@ def _show_labels(console: Console, result: AuditResult) -> None:
         ["label", "name", "pixels", "%", "masks"],
         [[str(row.label), row.name, row.pixels, f"{row.percent:.4f}", row.images] for row in shown],
         numbers=[0, 2, 3, 4],
+        shortened=[1],
     )
     if len(result.labels) > len(shown):
         print_line(console, f"and {len(result.labels) - len(shown)} more labels, in audit.json")
@@ -181,5 +183,5 @@ def _show_findings(console: Console, result: AuditResult) -> None:
     for code, number in rows:
         if order[code][1] != "info":
             print_line(console, f"{code} ({number:,}), for example {examples[code].path}:")
-            print_line(console, f"    {examples[code].message}")
+            print_line(console, examples[code].message, indent=4)
     print_line(console, "")

@@ -99,9 +99,10 @@ def _read_remapped(workspace: Workspace, name: str, digest: str) -> ClassSystem 
     table = read_table(workspace.remap_table(name))
     stored = (table.schema.metadata or {}).get(b"manifest_digest", b"").decode()
     if not digest == summary.get("manifest_digest") == stored:
+        label_map = "" if summary.get("map") is None else f" --map {summary['map']}"
         raise StaleFileError(
             f"Expected the class system '{name}' to be made from this audit, found one of another; "
-            f"run 'histods remap --map FILE -w {workspace.folder}' again with its label map."
+            f"run 'histods remap{label_map} -w {workspace.folder}' again."
         )
     return _with_images(name, classes, table, "classes", digest)
 

@@ -43,6 +43,7 @@ class RemapResult:
 
     Attributes:
         name: name of the class system.
+        map: the label map as it was asked for; None where labels stayed as they are.
         classes: totals of each class over all samples that are not excluded.
         labels: the source labels that the map lists for each class.
         unmapped_class: class of labels that the map does not list; None where they are an error.
@@ -62,6 +63,7 @@ class RemapResult:
     """
 
     name: str
+    map: str | None = None
     classes: tuple[ClassCount, ...]
     labels: tuple[tuple[int, ...], ...]
     unmapped_class: int | None
@@ -128,6 +130,7 @@ def remap(
     before = pc.equal(samples["role"], "conditional").to_numpy()
     result = replace(
         _summarise(label_map, labels, pixels, *histograms.totals(len(label_map.classes))),
+        map=None if map is None else str(map),
         conditional=int(conditional.sum()),
         unconditional=int((~conditional).sum()),
         excluded=len(table) - len(samples),
@@ -168,6 +171,7 @@ def to_document(result: RemapResult) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "name": result.name,
+        "map": result.map,
         "classes": classes,
         "unmapped": {
             "class": result.unmapped_class,

@@ -315,7 +315,7 @@ def test_a_class_system_of_another_audit_is_refused_with_the_command_that_refres
         plot(tmp_path)
     assert str(refused.value) == (
         "Expected the class system 'tissue' to be made from this audit, found one of another; "
-        f"run 'histods remap --map FILE -w {tmp_path}' again with its label map."
+        f"run 'histods remap --map ten.yml -w {tmp_path}' again."
     )
     assert not workspace.charts.exists()
 
