@@ -84,7 +84,8 @@ def write_remap(
     table = pa.table({"classes": pa.array(masks, pa.list_(pa.uint16()))})
     write_table(table, workspace.remap_table(name), {"manifest_digest": digest})
     classes = write_classes(masks, names, "class")
-    write_json(workspace.remap_summary(name), {"classes": classes, "manifest_digest": digest})
+    summary = {"map": "ten.yml", "classes": classes, "manifest_digest": digest}
+    write_json(workspace.remap_summary(name), summary)
 
 
 def make_masks(labels: int, images: int, seed: int = 0) -> Masks:

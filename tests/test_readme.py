@@ -1,0 +1,133 @@
+"""The README says what is true: commands, checks, columns, tree and tour are held against the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from histods import Manifest, __version__
+from histods.checks import CHECKS
+from histods.cli import app
+from histods.storage.manifest import SCHEMA
+from histods.storage.pairs_csv import read_pairs
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def table(header: str) -> list[list[str]]:
+    """Rows of the table under a header line, cells without their backticks."""
+    body = README.split(header + "\n", 1)[1].split("\n", 1)[1]
+    rows = []
+    for line in body.splitlines():
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().strip("`") for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_table_of_checks_is_the_list_of_checks() -> None:
+    expected = [[check.code, check.severity, check.summary] for check in CHECKS]
+    assert table("| code | severity | what it means |") == expected
+
+
+def test_the_manifest_s_columns_are_all_described() -> None:
+    rows = table("| column | type | meaning |")
+    assert [row[0] for row in rows] == SCHEMA.names
+    types = {"string": "string", "uint32": "uint32", "int64": "int64"}
+    for name, kind, meaning in rows:
+        stored = str(SCHEMA.field(name).type)
+        assert kind == types.get(stored, stored.replace("list<item: ", "list<").replace("list<element: ", "list<"))
+        assert meaning
+
+
+def test_the_tree_names_every_module_and_nothing_else() -> None:
+    listed = set()
+    tree = next(block for block in blocks("") if "pyproject.toml" in block)
+    folder: dict[int, str] = {}
+    for line in tree.splitlines():
+        indent = (len(line) - len(line.lstrip())) // 2
+        for name in re.findall(r"\S+\.(?:py|yml|csv|toml|txt|md)(?=\s|$)|\S+/(?=\s|$)|Makefile|\.ci/run", line):
+            path = folder.get(indent - 1, "") + name
+            if name.endswith("/"):
+                folder[indent] = path
+            listed.add(path)
+    for path in listed:
+        assert (ROOT / path).exists(), path
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("histods", "reports")
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py" and path.parent.name not in ("checks", "synthetic")
+    }
+    assert modules <= listed
+
+
+def commands() -> list[str]:
+    """Every histods command line of the README, in blocks and in running text."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines += re.findall(r"`(histods [^`]+)`", README)
+    return [line.split("  #")[0].strip() for line in lines if line.startswith("histods ")]
+
+
+@pytest.mark.parametrize("line", sorted(set(commands())))
+def test_every_command_and_option_exists(line: str) -> None:
+    words = shlex.split(line)[1:]
+    group = typer.main.get_command(app)
+    known = {option for parameter in group.params for option in parameter.opts}
+    if words[0] in group.commands:  # type: ignore[attr-defined]
+        command = group.commands[words.pop(0)]  # type: ignore[attr-defined]
+        known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_every_command_is_in_the_readme() -> None:
+    group = typer.main.get_command(app)
+    assert {line.split()[1] for line in commands()} >= set(group.commands)  # type: ignore[attr-defined]
+
+
+def test_the_example_manifest_is_read(tmp_path: Path) -> None:
+    rows = read_pairs(ROOT / "data_manifest.example.csv", tmp_path)
+    assert rows.columns[:4] == ["image", "mask", "group", "split"]
+    assert len(rows) > 1
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert first is not None
+    assert first.group(1) == __version__
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.slow
+def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
+    """The commands of the tour, one after the other; the audit's output is the one that is printed there."""
+    tour = next(block for block in blocks("sh") if "histods demo" in block)
+    script = tour.replace("histods ", f"{shlex.quote(sys.executable)} -m histods ").replace(
+        f"{shlex.quote(sys.executable)} -m histods -demo", "histods-demo"
+    )
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode in (0, 1), result.stderr
+    printed = [" ".join(line.split()) for line in result.stderr.splitlines()]
+    shown = next(block for block in blocks("text") if "Samples" in block)
+    for line in shown.splitlines():
+        if line.strip() not in ("", "..."):
+            assert " ".join(line.split()) in printed
+    code = blocks("python")[0]
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "histods-demo", env=environment, check=True)
+    manifest = Manifest.read(tmp_path / "histods-demo" / "tour" / "manifest.parquet")
+    assert len(manifest) == 207
