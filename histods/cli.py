@@ -105,6 +105,11 @@ def main() -> NoReturn:
         if debug:
             raise
         sys.exit(_say(f"Expected to read and write files, found: {error}; mend that and run again.", 2))
+    except Exception as error:
+        if debug:
+            raise
+        kind = type(error).__name__
+        sys.exit(_say(f"Expected no such thing, found {kind}: {error}; run again with --debug and report it.", 2))
     if status == 130:
         _say("interrupted; run the same command again to go on", status)
     sys.exit(status)

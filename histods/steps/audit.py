@@ -90,7 +90,7 @@ def audit(
     started = time.perf_counter()
     report = progress or _silent
     folder = _parse_root(root)
-    space = Workspace(Path(workspace))
+    space = _parse_workspace(workspace, folder)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
     layouts = LayoutOptions(
@@ -185,6 +185,16 @@ def _parse_root(root: str | Path) -> Path:
         found = "a file" if folder.is_file() else "nothing"
         raise HistodsError(f"Expected a dataset's folder in {root}, found {found}; give the folder that holds it.")
     return folder.resolve()
+
+
+def _parse_workspace(workspace: str | Path, root: Path) -> Workspace:
+    folder = Path(workspace)
+    if folder.resolve() == root or folder.is_file():
+        found = "a file" if folder.is_file() else "the dataset itself"
+        raise HistodsError(
+            f"Expected a folder for the workspace, found {found} in {workspace}; choose another with --workspace."
+        )
+    return Workspace(folder)
 
 
 def _parse_verify(verify: str) -> str:
