@@ -296,7 +296,8 @@ def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> 
         ),
         (
             {"root": "data", "workspace": "data"},
-            "Expected a folder for the workspace, found the dataset itself in data; choose another with --workspace.",
+            "Expected a folder for the workspace, found the dataset itself in data; "
+            "choose another with --workspace.",
         ),
         (
             {"layout": "csv"},
