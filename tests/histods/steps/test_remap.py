@@ -212,6 +212,7 @@ def test_the_summary_says_everything_in_a_stable_form(site: Site) -> None:
     assert list(document) == [
         "schema_version",
         "name",
+        "map",
         "classes",
         "unmapped",
         "counts",
