@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from histods.errors import HistodsError
 from histods.steps.audit import audit
 from histods.steps.remap import RemapResult, remap
+from histods.storage.atomic import write_text
 from histods.synthetic import Fault, make_demo, make_unconditional, read_faults
 from reports.charts import PlotResult, plot
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from histods.records import Progress
     from histods.storage.audit_file import AuditResult
 
+MARK = "MADE_BY_HISTODS_DEMO.txt"
 MAPS = ("label_map_5.yml", "label_map_10.yml")
 
 
@@ -93,11 +96,15 @@ def _plant(folder: Path, dataset: Path) -> tuple[Fault, ...]:
     listed = folder / "planted.csv"
     if listed.is_file():
         return read_faults(listed)
-    if folder.is_dir() and any(folder.iterdir()):
+    mark = folder / MARK
+    if folder.exists() and not mark.is_file() and (folder.is_file() or any(folder.iterdir())):
         raise HistodsError(
-            f"Expected {folder} to be new, empty or a finished demo, found other files in it; "
+            f"Expected {folder} to be new, empty or made by a demo, found other files in it; "
             "choose another folder."
         )
+    if mark.is_file():  # a demo was killed while it made its dataset
+        shutil.rmtree(folder)
+    write_text(mark, "This folder was made by 'histods demo'; all of it may be deleted.\n")
     make_unconditional(folder / "unlabelled")
     planted = make_demo(dataset)
     planted.write_planted_csv(listed)

@@ -93,6 +93,10 @@ def audit(
     space = _parse_workspace(workspace, folder)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
+    if nearest_colour and not (names and names.colours):
+        raise HistodsError(
+            "Expected --nearest-colour together with a --labels file that gives colours, found none; give one."
+        )
     layouts = LayoutOptions(
         kind=layout,
         mask_suffix=mask_suffix,

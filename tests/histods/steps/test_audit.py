@@ -300,6 +300,10 @@ def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> 
             "choose another with --workspace.",
         ),
         (
+            {"nearest_colour": True},
+            "Expected --nearest-colour together with a --labels file that gives colours, found none; give one.",
+        ),
+        (
             {"layout": "csv"},
             "Expected --pairs FILE together with --layout csv, found no --pairs; give both or neither.",
         ),

@@ -1,0 +1,47 @@
+"""The demo finds exactly what it planted, can be run again, and never touches a folder that it did not make."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from histods import HistodsError
+from histods.demo import demo
+
+
+@pytest.mark.slow
+def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "histods", "demo", str(folder), "-q"], start_new_session=True
+    )
+    while process.poll() is None and not (folder / "unlabelled").is_dir():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "planted.csv").exists()
+    result = demo(folder, workers=2)
+    assert (result.missed, result.invented) == (frozenset(), frozenset())
+    with (folder / "planted.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(result.planted) > 100
+    assert {code for code, _ in result.planted} == set(result.audit.findings)
+    assert result.audit.counts.images == result.audit.manifest.to_polars()["image_path"].drop_nulls().n_unique()
+    again = demo(folder, workers=2)
+    assert again.audit.files_read == 0
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(HistodsError) as refused:
+        demo(tmp_path)
+    assert str(refused.value) == (
+        f"Expected {tmp_path} to be new, empty or made by a demo, found other files in it; choose another folder."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
