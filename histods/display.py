@@ -166,7 +166,8 @@ def _show_labels(console: Console, result: AuditResult) -> None:
 
 def _show_findings(console: Console, result: AuditResult) -> None:
     if not result.findings:
-        print_line(console, "Nothing found that is wrong.")
+        empty = result.counts.images == result.counts.masks == 0
+        print_line(console, "No images and no masks found." if empty else "Nothing found that is wrong.")
         return
     order = {check.code: (place, check.severity) for place, check in enumerate(CHECKS)}
     rows = sorted(result.findings.items(), key=lambda item: order[item[0]])
