@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
+
+import pytest
 
 from histods.storage.scan import scan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -74,18 +78,22 @@ def test_a_name_that_is_not_utf8_gets_a_row_and_a_reason(tmp_path: Path) -> None
     assert listing.problems == {"caf\\xe9.png": "its name is not UTF-8; rename it"}
 
 
-def test_a_deep_tree_does_not_exhaust_the_stack(tmp_path: Path) -> None:
-    folder = tmp_path
+@pytest.fixture
+def deep_tree(tmp_path: Path) -> Iterator[Path]:
+    """1,200 folders in each other and a file in the last; `rm` removes them, where `shutil.rmtree` cannot."""
+    root = tmp_path / "deep"
+    root.mkdir()
+    here = os.open(root, os.O_RDONLY)
     for _ in range(1200):
-        folder = folder / "d"
-    here = os.open(tmp_path, os.O_RDONLY)
-    try:
-        for _ in range(1200):
-            os.mkdir("d", dir_fd=here)
-            below = os.open("d", os.O_RDONLY, dir_fd=here)
-            os.close(here)
-            here = below
-        os.close(os.open("x.png", os.O_CREAT | os.O_WRONLY, dir_fd=here))
-    finally:
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)
-    assert scan(tmp_path).paths == ["d/" * 1200 + "x.png"]
+        here = below
+    os.close(os.open("x.png", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    yield root
+    subprocess.run(["rm", "-rf", str(root)], check=True)
+
+
+def test_a_deep_tree_does_not_exhaust_the_stack(deep_tree: Path) -> None:
+    assert scan(deep_tree).paths == ["d/" * 1200 + "x.png"]
