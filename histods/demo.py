@@ -102,9 +102,10 @@ def _plant(folder: Path, dataset: Path) -> tuple[Fault, ...]:
             f"Expected {folder} to be new, empty or made by a demo, found other files in it; "
             "choose another folder."
         )
-    if mark.is_file():  # a demo was killed while it made its dataset
-        shutil.rmtree(folder)
-    write_text(mark, "This folder was made by 'histods demo'; all of it may be deleted.\n")
+    if mark.is_file():  # a demo was killed while it made its dataset: only what it had made is made again
+        for part in (folder / "unlabelled", dataset, folder / "dataset_outside", *folder.glob(".*.part")):
+            shutil.rmtree(part, ignore_errors=True)
+    write_text(mark, "This folder was made by 'histods demo'.\n")
     make_unconditional(folder / "unlabelled")
     planted = make_demo(dataset)
     planted.write_planted_csv(listed)
