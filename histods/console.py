@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -121,3 +122,8 @@ def _cell(value: object) -> str:
 def print_line(console: Console, text: str, *, indent: int = 0) -> None:
     """Print plain words, folded at the width of the console, without interpreting any markup in them."""
     console.print(Padding(Text(text), (0, 0, 0, indent), expand=False))
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on stdout, for `--json`."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,83 @@
+"""histods demo: its options, and what people see of its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from histods.commands.audit import show_audit
+from histods.commands.options import DebugOption, JsonOption, QuietOption, WorkersOption
+from histods.commands.remap import show_remap
+from histods.console import make_console, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from histods.demo import DemoResult
+
+
+EXAMPLE = "histods demo histods-demo"
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="New folder for the dataset and everything made from it.")] = Path(
+        "histods-demo"
+    ),
+    workers: WorkersOption = None,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main
+) -> None:
+    """Make a small synthetic dataset with planted defects, and audit, remap and plot it."""
+    from histods.console import Watch
+    from histods.demo import demo as run
+
+    console = make_console(quiet=quiet)
+    with Watch(console) as watch:
+        result = run(folder, workers=workers, progress=watch)
+    show_demo(console, result)
+    if json_output:
+        print_json(demo_document(result))
+    if result.missed or result.invented:
+        raise typer.Exit(1)
+
+
+def show_demo(console: Console, result: DemoResult) -> None:
+    """Print the demo's audit, compare it with what was planted, and say where to look."""
+    show_audit(console, result.audit)
+    print_line(console, "")
+    for remapped in result.remaps:
+        show_remap(console, remapped)
+        print_line(console, "")
+    verdict = "exactly what was planted" if not (result.missed or result.invented) else "NOT what was planted"
+    print_line(console, f"{len(result.planted):,} findings planted, found: {verdict}.")
+    for title, findings in (("missed", result.missed), ("invented", result.invented)):
+        for code, path in sorted(findings):
+            print_line(console, f"{title}: {code} {path}", indent=2)
+    print_table(
+        console,
+        "Where to look",
+        ["", ""],
+        [
+            ["the dataset", f"{result.folder}/dataset"],
+            ["what was planted in it", f"{result.folder}/planted.csv"],
+            ["what the audit found", f"{result.workspace}/findings.parquet, audit.json"],
+            ["one row a sample", f"{result.workspace}/manifest.parquet"],
+            ["classes", f"{result.workspace}/remap/"],
+            ["charts", f"{result.plot.files[0].parent}/"],
+        ],
+    )
+
+
+def demo_document(result: DemoResult) -> dict[str, Any]:
+    """The demo's outcome for `--json`."""
+    return {
+        "folder": result.folder.as_posix(),
+        "workspace": result.workspace.as_posix(),
+        "planted": len(result.planted),
+        "missed": sorted(map(list, result.missed)),
+        "invented": sorted(map(list, result.invented)),
+        "charts": len(result.plot.files),
+    }

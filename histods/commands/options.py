@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option("--workspace", "-w", envvar="HISTODS_WORKSPACE", help="Folder for everything that is written."),
+]
+WorkersOption = Annotated[int | None, typer.Option(help="Worker processes; all usable cores by default.")]
+CountsOption = Annotated[
+    Path | None, typer.Option(help="Take this table (Label ID,Class Name,Pixel Count) instead of an audit.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No tables and no progress.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+DEFAULT_WORKSPACE = Path("histods-out")
+
+
+class EngineName(StrEnum):
+    """Who runs the work."""
+
+    local = "local"
+    ray = "ray"

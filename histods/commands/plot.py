@@ -1,0 +1,34 @@
+"""histods plot: its options, and what people see of its result."""
+
+from __future__ import annotations
+
+from histods.commands.options import (
+    DEFAULT_WORKSPACE,
+    CountsOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    WorkspaceOption,
+)
+from histods.console import make_console, print_json, print_line
+
+EXAMPLE = "histods plot -w histods-out"
+
+
+def plot(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    counts: CountsOption = None,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main
+) -> None:
+    """Draw charts of the labels and of every class system in the workspace: PNG, SVG and CSV."""
+    from histods.console import Watch
+    from reports.charts import plot as run
+
+    console = make_console(quiet=quiet)
+    with Watch(console) as watch:
+        result = run(workspace, counts=counts, progress=watch)
+    print_line(console, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
+    if json_output:
+        print_json({"files": [path.as_posix() for path in result.files], "systems": list(result.systems)})

@@ -1,0 +1,106 @@
+"""histods remap: its options, and what people see of its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from histods.commands.options import (
+    DEFAULT_WORKSPACE,
+    CountsOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    WorkersOption,
+    WorkspaceOption,
+)
+from histods.console import make_console, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from histods.steps.remap import RemapResult
+
+
+EXAMPLE = "histods remap --map label_map_10.yml --write-masks masks10"
+
+
+def remap(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    label_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--map", help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay."
+        ),
+    ] = None,
+    write_masks: Annotated[
+        Path | None, typer.Option(help="Also write the remapped masks here, as 8-bit PNG files.")
+    ] = None,
+    dataset_csv: Annotated[
+        Path | None, typer.Option(help="Also write lines of name,'c0 c1 ...' to this file.")
+    ] = None,
+    counts: CountsOption = None,
+    workers: WorkersOption = None,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main
+) -> None:
+    """Give every label its class, on the numbers of the audit: no pixel is read again."""
+    from histods.console import Watch
+    from histods.steps.remap import remap as run
+    from histods.steps.remap import to_document
+
+    console = make_console(quiet=quiet)
+    with Watch(console) as watch:
+        result = run(
+            workspace=workspace,
+            map=label_map,
+            write_masks=write_masks,
+            dataset_csv=dataset_csv,
+            counts=counts,
+            workers=workers,
+            progress=watch,
+        )
+    show_remap(console, result)
+    if json_output:
+        print_json(to_document(result))
+
+
+def show_remap(console: Console, result: RemapResult) -> None:
+    """Print the classes of a class system and what the map changed."""
+    rows = [
+        [row.index, row.name, row.pixels, f"{row.percent:.2f}", "-" if row.images is None else row.images]
+        for row in result.classes
+    ]
+    print_table(
+        console,
+        f"Classes of {result.name}",
+        ["class", "name", "pixels", "%", "images"],
+        rows,
+        numbers=[0, 2, 3, 4],
+        shortened=[1],
+    )
+    if result.manifest_digest is not None:
+        print_line(console, f"{result.conditional:,} samples conditional, {result.unconditional:,} unconditional.")
+    if result.became_unconditional:
+        print_line(
+            console,
+            f"{result.became_unconditional:,} of these became unconditional: all their labels are class 0.",
+        )
+    if result.excluded:
+        print_line(console, f"{result.excluded:,} excluded samples are left out.")
+    if result.unmapped_labels and result.unmapped_class is not None:
+        listed = ", ".join(map(str, result.unmapped_labels))
+        name = result.classes[result.unmapped_class].name
+        print_line(
+            console,
+            f"Labels that the map does not list became {name}: {listed} ({result.unmapped_pixels:,} pixels).",
+        )
+    for warning in result.warnings:
+        print_line(console, f"warning: {warning}")
+    if result.masks_written or result.masks_present:
+        there = f", {result.masks_present:,} were there already" if result.masks_present else ""
+        print_line(console, f"{result.masks_written:,} masks written{there}.")
+    print_line(console, f"{result.pixels:,} pixels, as many as before.")
