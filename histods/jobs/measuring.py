@@ -85,5 +85,5 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 def _chunks(missing: pl.DataFrame, workers: int) -> Iterator[list[FileTask]]:
     files = min(max(len(missing) // (TASKS_EACH * workers), FEWEST_FILES), MOST_FILES)
-    for rows in missing.select(FileTask._fields).iter_slices(files):
-        yield [FileTask(*row) for row in rows.iter_rows()]
+    for rows in missing.select("path", "is_mask", "problem").iter_slices(files):
+        yield rows.rows()
