@@ -27,12 +27,15 @@ FLOORS = {
     "histods.checks": 2,
     "histods.engines": 2,
     "histods.storage": 2,
+    "histods.counting": 1,
     "histods.errors": 1,
     "histods.labels": 1,
     "histods.layouts": 1,
     "histods.records": 1,
     "histods.runs": 1,
     "histods.samples": 1,
+    "histods.sampling": 1,
+    "histods.sharding": 1,
 }
 # Modules of one part may use each other; on these floors a part is the whole floor.
 ONE_PART = {6, 1}
