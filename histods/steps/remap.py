@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
-from histods.labels import LabelMap, LabelTable, identity_map
+from histods.labels import LabelMap, LabelTable
 from histods.records import ClassCount
 from histods.storage.atomic import write_json, write_text
-from histods.storage.label_maps import find_label_map, read_counts, read_label_map, read_labels
+from histods.storage.class_systems import choose_map, flatten_labels, labels_of_audit, list_column
+from histods.storage.label_maps import read_counts
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.mask_files import MaskReport, MaskTask, claim_folder, plan_masks, write_mask_files
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
@@ -122,9 +123,9 @@ def remap(
             _check_place(Path(place), option, root, space)
     table = Manifest.read(space.manifest).table
     samples = table.filter(pc.not_equal(table["role"], "excluded"))
-    labels, pixels, offsets = _flatten(samples)
-    names = _read_names(audit)
-    label_map = _find_map(map, root, labels, names)
+    labels, pixels, offsets = flatten_labels(samples)
+    names = labels_of_audit(audit)
+    label_map = choose_map(map, root, labels, names)
     histograms = label_map.remap_histograms(labels, pixels, offsets)
     conditional = histograms.conditional()
     before = pc.equal(samples["role"], "conditional").to_numpy()
@@ -197,34 +198,9 @@ def _check_place(place: Path, option: str, root: Path, space: Workspace) -> None
         )
 
 
-def _read_names(audit: dict[str, Any]) -> LabelTable:
-    """The labels file that the audit used, or its names alone where the file is gone."""
-    path = audit["options"]["labels"]
-    if path is None:
-        return LabelTable(names={})
-    if Path(path).is_file():
-        return read_labels(Path(path))
-    return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
-
-
-def _flatten(samples: pa.Table) -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.int64]]:
-    """Labels and pixels of all samples, flattened, and where each sample's begin; no mask, no entries."""
-    lengths = pc.fill_null(pc.list_value_length(samples["labels"]), 0).to_numpy()
-    labels, pixels = (pc.list_flatten(samples[column]).to_numpy() for column in ("labels", "pixels"))
-    return labels, pixels, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-
-
-def _find_map(
-    name: str | Path | None, root: Path | None, labels: NDArray[np.uint16], names: LabelTable
-) -> LabelMap:
-    if name is None:
-        return identity_map(np.unique(labels).tolist(), names)
-    return read_label_map(find_label_map(name, root), names)
-
-
 def _remap_counts(path: Path, name: str | Path | None) -> RemapResult:
     labels, names, pixels = read_counts(path)
-    label_map = _find_map(name, None, labels, LabelTable(names=dict(zip(labels.tolist(), names, strict=True))))
+    label_map = choose_map(name, None, labels, LabelTable(names=dict(zip(labels.tolist(), names, strict=True))))
     label_map.check_mapped(labels, pixels)
     totals = np.zeros(len(label_map.classes), dtype=np.int64)
     np.add.at(totals, label_map.lookup()[labels], pixels)
@@ -273,13 +249,12 @@ def _write_tables(
 ) -> None:
     """Write the table of samples, then the summary, which vouches for it."""
     without = pc.is_null(samples["labels"]).combine_chunks()
-    offsets = pa.array(histograms.offsets, pa.int32())
     table = pa.table(
         {
             "key": samples["key"],
             "role": pa.array(np.where(conditional, "conditional", "unconditional"), pa.string()),
-            "classes": pa.ListArray.from_arrays(offsets, pa.array(histograms.classes), mask=without),
-            "pixels": pa.ListArray.from_arrays(offsets, pa.array(histograms.pixels), mask=without),
+            "classes": list_column(histograms.classes, histograms.offsets, without),
+            "pixels": list_column(histograms.pixels, histograms.offsets, without),
         }
     )
     metadata = {

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from histods.errors import HistodsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+@contextmanager
+def only_one(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder for this process alone, by a lock that ends with the process.
+
+    Raises:
+        HistodsError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HistodsError(
+                f"Expected {folder} for this command alone, found another process {doing} there; "
+                "wait for it or choose another folder."
+            ) from error
+        yield
 
 
 @contextmanager

@@ -156,6 +156,30 @@ def decode_image(content: bytes, header: Header) -> None:
         pass
 
 
+def decode_rgb(content: bytes, buffer: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Decode an image to red, green and blue.
+
+    Args:
+        content: a file of any supported format; other modes than RGB are converted as Pillow does.
+        buffer: [height x width x 3] or larger; a JPEG is decoded into it and no memory is asked for.
+
+    Returns:
+        uint8 of shape [height, width, 3].
+
+    Raises:
+        UnreadableFileError: the image is damaged.
+    """
+    if content.startswith(b"\xff\xd8"):
+        try:
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, strict=True, buffer=buffer)
+        except ValueError:  # four colours, or damage: Pillow converts the one, and says which the other
+            pass
+        else:
+            return pixels
+    with _pillow(content, sniff(content[:12])) as image:
+        return np.asarray(image.convert("RGB"))
+
+
 def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
     """Read a mask's labels exactly as stored.
 

@@ -1,0 +1,287 @@
+"""shard: copy samples into archives that trainers read, with an index of where each one is; verify them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from histods.engines import Failed, engine_for
+from histods.errors import HistodsError
+from histods.sharding import cut, shuffled
+from histods.storage.atomic import only_one
+from histods.storage.class_systems import choose_map, flatten_labels, labels_of_audit, list_column
+from histods.storage.manifest import Manifest
+from histods.storage.shard_check import verify_shard
+from histods.storage.shard_folder import claim, gather, tidy
+from histods.storage.shard_set import Shard, ShardSet, read_index, write_index
+from histods.storage.shards import INDEX, ShardOptions, ShardTask, plan_shard, write_shards
+from histods.storage.split_file import read_split
+from histods.storage.tar import safe_key, stored_size
+from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from histods.engines import Engine
+    from histods.labels import LabelMap
+    from histods.records import Progress
+
+ALL = "all"
+"""Name of the one split where there are none."""
+_MEGABYTE = 1_000_000
+_JSON_BYTES = 512  # what the JSON member of a sample is reckoned to take
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardResult:
+    """What is in a folder of shards.
+
+    Attributes:
+        folder: where the shards are.
+        map: name of the label map.
+        classes: names of the classes.
+        splits: split -> (shards, samples, bytes).
+        written: shards that this run wrote.
+        present: shards that were there already.
+        verified: whether every byte was read and compared.
+        left_out: samples that are excluded, or in none of the splits that were asked for.
+    """
+
+    folder: Path
+    map: str
+    classes: tuple[str, ...]
+    splits: dict[str, tuple[int, int, int]]
+    written: int = 0
+    present: int = 0
+    verified: bool = False
+    left_out: int = 0
+
+
+def shard(
+    *,
+    workspace: str | Path = DEFAULT_WORKSPACE,
+    map: str | Path | None = None,  # noqa: A002 - named like the command's option
+    split: Sequence[str] = (),
+    shard_mb: int = 512,
+    out: str | Path | None = None,
+    verify: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> ShardResult:
+    """Write shards of the audited dataset, or verify those that are there.
+
+    A run that was killed goes on where it was. Where the folder holds shards of the same map already, new
+    samples are appended in new shards; the old ones stay as they are.
+
+    Args:
+        workspace: folder of the audit and of the split, if there is one.
+        map: label map: a path, a file of the dataset's root or a bundled one; labels stay as they are if None.
+        split: names of splits to write; all of them if empty.
+        shard_mb: megabytes (10**6 bytes) that a shard holds at most.
+        out: folder for the shards; `shards` in the workspace if None.
+        verify: write nothing, read every byte of the shards and compare.
+        workers: processes; all usable cores by default.
+        progress: called with a stage, shards done and shards in all.
+
+    Raises:
+        HistodsError: the input is wrong, the folder holds other shards, or shards are damaged.
+        StaleFileError: the manifest, the split or a file changed since it was read.
+    """
+    space = Workspace(Path(workspace))
+    folder = space.shards if out is None else Path(out)
+    if verify:
+        return _verify(ShardSet.describe(folder), workers, progress)
+    if shard_mb < 1:
+        raise HistodsError(f"Expected --shard-mb of at least 1, found {shard_mb}; 512 is usual.")
+    audit = space.read_audit()
+    _check_folder(folder, Path(audit["root"]))
+    names = labels_of_audit(audit)
+    manifest = Manifest.read(space.manifest).table
+    samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
+    label_map = choose_map(map, Path(audit["root"]), flatten_labels(samples).labels, names)
+    samples, split_digest = _select(_with_classes(samples, label_map), space, audit["manifest_digest"], split)
+    options = ShardOptions(
+        root=audit["root"],
+        folder=str(folder.resolve()),
+        lookup=label_map.lookup(),
+        map_digest=label_map.digest,
+        colours=dict(names.colours),
+        nearest=bool(audit["options"]["nearest_colour"]),
+    )
+    with only_one(folder, "writes shards"):
+        kept, rows, tasks = _plan(folder, samples, options, shard_mb * _MEGABYTE)
+        todo = claim(folder, tasks, kept)
+        with engine_for("local", workers) as engine:
+            _write_all(engine, todo, options, progress)
+        parts, index = gather(folder, rows)
+        shards = ShardSet(
+            folder=folder,
+            shards=tuple(sorted([*kept, *parts], key=lambda one: one.name)),
+            map=label_map.name,
+            classes=label_map.classes,
+            labels=tuple(label_map.labels_of(index) for index in range(len(label_map.classes))),
+            map_digest=label_map.digest,
+            manifest_digest=audit["manifest_digest"],
+            split_digest=split_digest,
+            index_digest=write_index(index, folder),
+        )
+        shards.write()
+        tidy(folder)
+    return _result(
+        shards,
+        written=len(todo),
+        present=len(shards.shards) - len(todo),
+        left_out=len(manifest) - len(samples),
+    )
+
+
+def _with_classes(samples: pa.Table, label_map: LabelMap) -> pa.Table:
+    """Add what each mask holds after the label map, and the role that follows from it."""
+    histograms = label_map.remap_histograms(*flatten_labels(samples))
+    without = pc.is_null(samples["labels"]).combine_chunks()
+    role = pa.array(np.where(histograms.conditional(), "conditional", "unconditional"), pa.string())
+    samples = samples.set_column(samples.schema.get_field_index("role"), "role", role)
+    samples = samples.drop_columns("pixels")
+    samples = samples.append_column("classes", list_column(histograms.classes, histograms.offsets, without))
+    return samples.append_column("pixels", list_column(histograms.pixels, histograms.offsets, without))
+
+
+def _select(
+    samples: pa.Table, space: Workspace, manifest_digest: str, wanted: Sequence[str]
+) -> tuple[pa.Table, str | None]:
+    """Rows of the wanted splits with their split and member name, in random order; the split's digest."""
+    found = read_split(space, manifest_digest)
+    if found is None and wanted:
+        raise HistodsError(
+            f"Expected a split in {space.folder} for --split {wanted[0]}, found none; run 'histods split'."
+        )
+    if found is None:
+        split, digest = pa.array([ALL] * len(samples), pa.string()), None
+    else:
+        table, digest = found
+        places = pc.index_in(samples["key"], table["key"].combine_chunks())
+        split = table["split"].combine_chunks().take(places.combine_chunks())
+        if unknown := sorted(set(wanted) - set(table["split"].unique().to_pylist())):
+            known = ", ".join(sorted(table["split"].unique().to_pylist()))
+            raise HistodsError(f"Expected --split to name one of {known}, found {unknown[0]!r}; mend it.")
+    samples = samples.append_column("split", split)
+    if wanted:
+        samples = samples.filter(pc.is_in(samples["split"], pa.array(list(wanted), pa.string())))
+    keys = samples["key"].to_pylist()
+    samples = samples.append_column("member", pa.array([safe_key(key) for key in keys], pa.string()))
+    if not keys:
+        raise HistodsError(
+            f"Expected samples to write in {space.folder}, found none that can be used; see its findings."
+        )
+    return samples.take(pa.array(shuffled(keys))), digest
+
+
+def _plan(
+    folder: Path, samples: pa.Table, options: ShardOptions, most: int
+) -> tuple[list[Shard], pa.Table, list[ShardTask]]:
+    """Finished shards that stay, their rows of the index, and the shards to write.
+
+    Raises:
+        HistodsError: the folder holds finished shards of another map, or of samples that have changed.
+    """
+    kept: list[Shard] = []
+    tasks: list[ShardTask] = []
+    rows = INDEX.empty_table()
+    if (folder / "shards.json").is_file():
+        known = ShardSet.describe(folder)
+        index = read_index(known)
+        places = pc.index_in(samples["key"], index["key"].combine_chunks()).combine_chunks()
+        homes = index["shard"].combine_chunks().take(places)
+        for old in known.shards:
+            task = plan_shard(old.name, samples.filter(pc.equal(homes, old.name)), options)
+            if task.digest != old.plan:
+                raise HistodsError(
+                    f"Expected the map, split and samples with which {folder} was written, found others for "
+                    f"{old.name}.tar; write to a new folder with --out, or remove this one."
+                )
+            path = known.tar(old.name)
+            if path.is_file() and path.stat().st_size == old.bytes:
+                kept.append(old)
+            else:
+                tasks.append(task)
+        rows = index.filter(pc.is_in(index["shard"], pa.array([one.name for one in kept], pa.string())))
+        samples = samples.filter(pc.is_null(homes))
+    taken = [one.name for one in kept] + [task.name for task in tasks]
+    return kept, rows, [*tasks, *_new_tasks(samples, options, most, taken)]
+
+
+def _new_tasks(samples: pa.Table, options: ShardOptions, most: int, taken: Sequence[str]) -> Iterator[ShardTask]:
+    """Share samples out over new shards, split by split."""
+    for name in sorted(samples["split"].unique().to_pylist()):
+        here = samples.filter(pc.equal(samples["split"], name))
+        first = sum(one.rsplit("-", 1)[0] == name for one in taken)
+        numbers = cut(_sizes(here), most)
+        for number in range(int(numbers[-1]) + 1):
+            yield plan_shard(f"{name}-{first + number:05d}", here.filter(pa.array(numbers == number)), options)
+
+
+def _sizes(samples: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Bytes that each sample will take in an archive, by the sizes of its files."""
+    image, mask = (pc.fill_null(samples[column], 0).to_numpy() for column in ("image_bytes", "mask_bytes"))
+    rounded = -(-image // 512) * 512 + -(-mask // 512) * 512
+    return np.asarray(rounded + 3 * 512 + stored_size(_JSON_BYTES) - 512, dtype=np.int64)
+
+
+def _write_all(
+    engine: Engine, tasks: Sequence[ShardTask], options: ShardOptions, progress: Progress | None
+) -> None:
+    outcomes = engine.run(partial(write_shards, options=options), ([task] for task in tasks))
+    for done, outcome in enumerate(outcomes, start=1):
+        problem = outcome.error if isinstance(outcome, Failed) else outcome.value
+        if problem is not None:
+            raise HistodsError(problem)
+        if progress is not None:
+            progress("writing shards", done, len(tasks))
+
+
+def _check_folder(folder: Path, root: Path) -> None:
+    """Refuse to write into the dataset."""
+    target = folder.resolve()
+    if target.is_relative_to(root) or root.is_relative_to(target) or (folder.exists() and not folder.is_dir()):
+        found = "a file" if folder.is_file() else "a place in the dataset"
+        raise HistodsError(
+            f"Expected a folder outside the dataset for the shards, found {found}: {folder}; "
+            "choose another with --out."
+        )
+
+
+def _verify(shards: ShardSet, workers: int | None, progress: Progress | None) -> ShardResult:
+    """Read every byte of all shards."""
+    shards.refuse(shards.check_index())
+    index = read_index(shards)
+    problems: list[str] = []
+
+    def tasks() -> Iterator[list[tuple[str, Shard, bytes]]]:
+        for one in shards.shards:
+            rows = index.filter(pc.equal(index["shard"], one.name))
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, rows.schema) as writer:
+                writer.write_table(rows)
+            yield [(str(shards.folder), one, bytes(sink.getvalue()))]
+
+    with engine_for("local", workers) as engine:
+        for done, outcome in enumerate(engine.run(verify_shard, tasks()), start=1):
+            problems += [outcome.error] if isinstance(outcome, Failed) else outcome.value
+            if progress is not None:
+                progress("verifying shards", done, len(shards.shards))
+    shards.refuse(sorted(problems))
+    return _result(shards, present=len(shards.shards), verified=True)
+
+
+def _result(shards: ShardSet, **what: Any) -> ShardResult:
+    splits: dict[str, tuple[int, int, int]] = {}
+    for one in shards.shards:
+        before = splits.get(one.split, (0, 0, 0))
+        splits[one.split] = (before[0] + 1, before[1] + one.samples, before[2] + one.bytes)
+    return ShardResult(folder=shards.folder, map=shards.map, classes=shards.classes, splits=splits, **what)

@@ -1,0 +1,59 @@
+"""What a label map makes of an audited dataset: the map, found and read, and the histograms it is applied to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from histods.labels import LabelMap, LabelTable, identity_map
+from histods.storage.label_maps import find_label_map, read_label_map, read_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class LabelHistograms(NamedTuple):
+    """Label histograms of many samples, flattened; those of sample i are at `offsets[i]:offsets[i + 1]`."""
+
+    labels: NDArray[np.uint16]
+    pixels: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+
+
+def flatten_labels(samples: pa.Table) -> LabelHistograms:
+    """Labels and pixels of all rows of a manifest; a sample without a mask has no entries."""
+    lengths = pc.fill_null(pc.list_value_length(samples["labels"]), 0).to_numpy()
+    labels, pixels = (pc.list_flatten(samples[column]).to_numpy() for column in ("labels", "pixels"))
+    return LabelHistograms(labels, pixels, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+
+def choose_map(
+    name: str | Path | None, root: Path | None, labels: NDArray[np.uint16], names: LabelTable
+) -> LabelMap:
+    """The label map of that name (a path, a file of the dataset's root, a bundled one), or labels as they are.
+
+    Raises:
+        HistodsError: there is no such map, it is wrong, or labels do not fit 8 bits as they are.
+    """
+    if name is None:
+        return identity_map(np.unique(labels).tolist(), names)
+    return read_label_map(find_label_map(name, root), names)
+
+
+def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
+    """The labels file that the audit used, or its names alone where the file is gone."""
+    path = audit["options"]["labels"]
+    if path is None:
+        return LabelTable(names={})
+    if Path(path).is_file():
+        return read_labels(Path(path))
+    return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+
+
+def list_column(values: NDArray[np.generic], offsets: NDArray[np.int64], nulls: pa.Array) -> pa.Array:
+    """A column of lists from flattened values; null where `nulls` says so."""
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), mask=nulls)

@@ -1,0 +1,268 @@
+"""Write shards: plain USTAR archives with `KEY.jpg`, `KEY.mask.png` and `KEY.json` side by side.
+
+A shard is written beside its final name and renamed; then its part of the index is written into `parts/`,
+which says that it is done. Images are copied byte for byte. A mask is copied too where it is an 8-bit grey
+PNG whose labels stay as they are; any other is written as one, of classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from histods.errors import HistodsError, StaleFileError
+from histods.runs import find_runs, histogram
+from histods.storage.atomic import replacing
+from histods.storage.images import OpenFile, decode_mask
+from histods.storage.manifest import write_table
+from histods.storage.mask_files import encode_mask
+from histods.storage.tar import END, header, padding, stored_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+SAMPLES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("member", pa.string()),
+        ("split", pa.string()),
+        ("role", pa.string()),
+        ("group", pa.string()),
+        ("width", pa.uint32()),
+        ("height", pa.uint32()),
+        ("image_path", pa.string()),
+        ("image_bytes", pa.int64()),
+        ("image_mtime_ns", pa.int64()),
+        ("mask_path", pa.string()),
+        ("mask_bytes", pa.int64()),
+        ("mask_mtime_ns", pa.int64()),
+        ("labels", pa.list_(pa.uint16())),
+        ("classes", pa.list_(pa.uint16())),
+        ("pixels", pa.list_(pa.uint32())),
+    ]
+)
+"""What a shard is made from, one row a sample. `classes` are those after the label map, `pixels` theirs."""
+
+INDEX = pa.schema(
+    [
+        ("key", pa.string()),
+        ("member", pa.string()),
+        ("shard", pa.string()),
+        ("split", pa.string()),
+        ("role", pa.string()),
+        ("group", pa.string()),
+        ("width", pa.uint32()),
+        ("height", pa.uint32()),
+        ("image_suffix", pa.string()),
+        ("image_offset", pa.int64()),
+        ("image_bytes", pa.int64()),
+        ("image_digest", pa.uint64()),
+        ("mask_offset", pa.int64()),
+        ("mask_bytes", pa.int64()),
+        ("mask_digest", pa.uint64()),
+        ("classes", pa.list_(pa.uint16())),
+        ("pixels", pa.list_(pa.uint32())),
+    ]
+)
+"""Where each sample is: offsets are of the bytes of the file itself, digests are XXH3-64 of them."""
+
+_PNG, _GREY_8 = b"\x89PNG\r\n\x1a\n", b"\x08\x00"  # magic bytes; bit depth and colour type
+_WRITE_BYTES = 8 << 20
+
+
+class ShardTask(NamedTuple):
+    """A shard to write: its name without `.tar`, its samples (an Arrow stream of `SAMPLES`), and their digest."""
+
+    name: str
+    samples: bytes
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardOptions:
+    """How shards are written.
+
+    Attributes:
+        root: the dataset's folder.
+        folder: where shards go.
+        lookup: [65536] class of each label.
+        map_digest: digest of the label map.
+        colours: RGB of labels, for colour masks, as in the audit.
+        nearest: give unknown colours the nearest label, as in the audit.
+    """
+
+    root: str
+    folder: str
+    lookup: NDArray[np.uint8]
+    map_digest: str
+    colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    nearest: bool = False
+
+    @property
+    def how(self) -> str:
+        """What of this bears on the bytes of a shard."""
+        return repr((1, self.map_digest, sorted(self.colours.items()), self.nearest))
+
+
+def plan_shard(name: str, samples: pa.Table, options: ShardOptions) -> ShardTask:
+    """The task of writing a shard from rows of `SAMPLES`, in this order."""
+    sink = pa.BufferOutputStream()
+    table = samples.select(SAMPLES.names).cast(SAMPLES).combine_chunks()
+    with pa.ipc.new_stream(sink, SAMPLES) as writer:
+        writer.write_table(table)
+    content = bytes(sink.getvalue())
+    return ShardTask(name, content, hashlib.sha256(options.how.encode() + content).hexdigest())
+
+
+def write_shards(tasks: Sequence[ShardTask], *, options: ShardOptions) -> str | None:
+    """Write shards, in a worker; what is wrong with the input or the disk is returned in words.
+
+    A shard that cannot be finished leaves nothing behind.
+    """
+    for task in tasks:
+        try:
+            _write_shard(task, options)
+        except HistodsError as error:
+            return str(error)
+        except OSError as error:
+            return f"Expected to write {task.name}.tar, found: {error}; mend that and run the same command again."
+    return None
+
+
+def _write_shard(task: ShardTask, options: ShardOptions) -> None:
+    samples = pa.ipc.open_stream(task.samples).read_all().to_pylist()
+    folder = Path(options.folder)
+    with replacing(folder / f"{task.name}.tar") as temporary, temporary.open("wb") as file:
+        archive = _Archive(file)
+        rows = [_write_sample(archive, sample, task.name, options) for sample in samples]
+        archive.close()
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, INDEX.types, strict=True)]
+    metadata = {"bytes": str(archive.size), "sha256": archive.sha256.hexdigest(), "plan": task.digest}
+    write_table(pa.Table.from_arrays(arrays, schema=INDEX), part_of(folder, task.name), metadata)
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """The part of the index that says that a shard is done."""
+    return folder / "parts" / f"{name}.parquet"
+
+
+class _Archive:
+    """An archive under way: gathers members, so that the disk and the digest see large pieces."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    def add(self, name: str, content: bytes) -> int:
+        """Append a member; the offset of its bytes."""
+        offset = self.size + 512
+        self._pieces += (header(name, len(content)), content, padding(len(content)))
+        self._advance(stored_size(len(content)))
+        return offset
+
+    def close(self) -> None:
+        """Write the end of the archive."""
+        self._pieces.append(END)
+        self._advance(len(END))
+        self._flush()
+
+    def _advance(self, size: int) -> None:
+        self.size += size
+        self._waiting += size
+        if self._waiting >= _WRITE_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        content = b"".join(self._pieces)
+        self.sha256.update(content)
+        self._file.write(content)
+        self._pieces.clear()
+        self._waiting = 0
+
+
+def _write_sample(archive: _Archive, sample: dict[str, Any], shard: str, options: ShardOptions) -> tuple[Any, ...]:
+    """Append the members of one sample; its row of `INDEX`."""
+    suffix = posixpath.splitext(sample["image_path"])[1].lower()
+    member = sample["member"]
+    image = _read(options.root, sample["image_path"], sample["image_bytes"], sample["image_mtime_ns"])
+    image_offset = archive.add(member + suffix, image)
+    mask_offset = mask_bytes = mask_digest = None
+    if sample["classes"] is not None:
+        mask = _mask(sample, options)
+        mask_offset, mask_bytes = archive.add(f"{member}.mask.png", mask), len(mask)
+        mask_digest = xxhash.xxh3_64_intdigest(mask)
+    archive.add(f"{member}.json", _describe(sample))
+    return (
+        *(sample["key"], member, shard, sample["split"], sample["role"], sample["group"]),
+        *(sample["width"], sample["height"], suffix),
+        *(image_offset, len(image), xxhash.xxh3_64_intdigest(image)),
+        *(mask_offset, mask_bytes, mask_digest),
+        *(sample["classes"], sample["pixels"]),
+    )
+
+
+def _describe(sample: dict[str, Any]) -> bytes:
+    """The JSON member: the original key and paths, and what is in the mask."""
+    names = ("key", "image_path", "mask_path", "role", "group", "split", "width", "height", "classes", "pixels")
+    document = {name: sample[name] for name in names}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _read(root: str, path: str, size: int, mtime_ns: int) -> bytes:
+    """Read a file that must be as it was audited."""
+    try:
+        with OpenFile(f"{root}/{path}") as file:
+            found = (file.size, file.mtime_ns)
+            content = file.read() if found == (size, mtime_ns) else b""
+    except HistodsError as error:
+        raise StaleFileError(
+            f"Expected {path} as the audit read it, found that it {error}; run 'histods audit' again."
+        ) from error
+    if found != (size, mtime_ns) or len(content) != size:
+        raise StaleFileError(
+            f"Expected {path} as the audit read it, found another size or time; run 'histods audit {root}' again."
+        )
+    return content
+
+
+def _mask(sample: dict[str, Any], options: ShardOptions) -> bytes:
+    """A mask as 8-bit grey PNG of classes."""
+    content = _read(options.root, sample["mask_path"], sample["mask_bytes"], sample["mask_mtime_ns"])
+    labels = sample["labels"]
+    if content.startswith(_PNG) and content[24:26] == _GREY_8 and _stays(options.lookup, labels):
+        return content
+    if len(sample["classes"]) == 1:  # most masks of most datasets: their pixels are known from the manifest
+        return _constant(sample["height"], sample["width"], sample["classes"][0])
+    mask = options.lookup[decode_mask(content, options.colours, nearest=options.nearest).labels]
+    classes, pixels = histogram(find_runs(mask))
+    if classes.tolist() != sample["classes"] or pixels.tolist() != sample["pixels"]:
+        raise StaleFileError(
+            f"Expected {sample['mask_path']} with the labels that were audited, found others; "
+            "run 'histods audit' again."
+        )
+    return encode_mask(mask)
+
+
+def _stays(lookup: NDArray[np.uint8], labels: Sequence[int]) -> bool:
+    return all(lookup[label] == label for label in labels)
+
+
+@lru_cache(maxsize=64)
+def _constant(height: int, width: int, index: int) -> bytes:
+    return encode_mask(np.full((height, width), index, dtype=np.uint8))

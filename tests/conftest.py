@@ -1,0 +1,104 @@
+"""A small dataset with awkward names and formats, audited: what shards and loaders are tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from histods import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+MAP = """
+name: three
+classes: [Unknown, Tumour, Stroma]
+map: {Unknown: [0, 1], Tumour: ["2-9"], Stroma: ["10-700"]}
+"""
+LOOKUP = np.array([0, 0] + [1] * 8 + [2] * 691, dtype=np.uint8)
+AWKWARD = ("plain", "with space", "dots.in.tiff-xy_79", "ärmel_日本", "-dash", "x" * 120, "UPPER", "a%2Eb")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A dataset of pairs and its workspace; `labels` are the source labels of each key's mask, if it has one."""
+
+    root: Path
+    workspace: Path
+    map: Path
+    images: dict[str, Path]
+    labels: dict[str, NDArray[np.uint16] | None]
+
+    def pixels(self, key: str) -> NDArray[np.uint8]:
+        """The image as Pillow decodes it."""
+        return np.asarray(Image.open(self.images[key]).convert("RGB"))
+
+    def classes(self, key: str) -> NDArray[np.uint8] | None:
+        """The mask after the label map, computed by itself."""
+        labels = self.labels[key]
+        return None if labels is None else LOOKUP[labels]
+
+
+def make_site(folder: Path, *, pairs: int = 40, size: int = 48, seed: int = 0) -> Site:
+    """Write the dataset and audit it: all image and mask formats, masks of 8 and 16 bits, palettes, zero masks."""
+    random = np.random.default_rng(seed)
+    site = Site(folder / "data", folder / "out", folder / "three.yml", {}, {})
+    site.map.parent.mkdir(parents=True, exist_ok=True)
+    site.map.write_text(MAP)
+    for number in range(pairs):
+        key = f"slide.{number % 5}/{AWKWARD[number % len(AWKWARD)]}_{number:03d}"
+        suffix = (".jpg", ".png", ".JPEG", ".tif")[number % 4]
+        image = site.root / (key + suffix)
+        image.parent.mkdir(parents=True, exist_ok=True)
+        coarse = random.integers(0, 255, (size // 8, size // 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((size, size)).save(image)
+        site.images[key] = image
+        mask = site.root / f"{key}_mask"
+        site.labels[key] = None if number % 10 == 9 else write_mask(mask, number, size, random)
+    audit(site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", workers=1, hash=True)
+    return site
+
+
+def write_mask(path: Path, number: int, size: int, random: np.random.Generator) -> NDArray[np.uint16]:
+    """A mask of rectangles in one of five ways of storing it; every fourth is zero."""
+    labels = np.zeros((size, size), np.uint16)
+    kind = number % 5
+    if number % 4:
+        for _ in range(3):
+            top, left = random.integers(0, size - 8, 2)
+            labels[top : top + 20, left : left + 12] = random.integers(0, 601 if kind == 3 else 40)
+    name = f"{path}.{'tif' if kind == 4 else 'png'}"
+    if kind == 3:
+        Image.fromarray(labels).save(name)
+    elif kind == 2:
+        image = Image.fromarray(labels.astype(np.uint8), mode=None)
+        image.putpalette(bytes(random.integers(0, 255, 768, dtype=np.uint8)))
+        image.save(name)
+    else:
+        Image.fromarray(labels.astype(np.uint8)).save(name)
+    return labels
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A fresh dataset for one test."""
+    return make_site(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A dataset that no test changes."""
+    return make_site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def new_site() -> Callable[..., Site]:
+    """Makes datasets of other sizes."""
+    return make_site
