@@ -9,8 +9,8 @@ It compares, on the same files with a warm cache:
   what no audit on this machine can beat;
 - histods: `histods audit` as a whole process, from start to written manifest; then again, unchanged.
 
-The cost of a further pair is the slope from an audit of 1,000 pairs: what every audit costs before it reads
-(imports, worker processes, the first use of each library) is the same at all sizes and is told apart.
+The cost a pair is given in wall time and in CPU time of all processes, both less those of an audit of one
+pair: imports and worker processes cost the same at all sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import kornia_rs
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 1500
 ROUNDS = 3
-SMALL, SMALL_ROUNDS = 1_000, 6
+SMALL_ROUNDS = 6
 CHUNK = 256
 
 
@@ -111,8 +111,17 @@ def tree_memory(process: int) -> int:
     return total
 
 
-def audit(root: Path, workspace: Path, *options: str) -> tuple[float, float, int]:
-    """Seconds of `histods audit` as a process, seconds it says it needed, and its peak memory in bytes."""
+class Audit(NamedTuple):
+    """One `histods audit` as a process: seconds, CPU seconds of all its processes, seconds inside, peak bytes."""
+
+    seconds: float
+    cpu: float
+    inside: float
+    memory: int
+
+
+def audit(root: Path, workspace: Path, *options: str) -> Audit:
+    """Run `histods audit` as a process and watch it."""
     command = [sys.executable, "-m", "histods", "audit", str(root), "-w", str(workspace), "--quiet", *options]
     started = time.perf_counter()
     process = subprocess.Popen(command)
@@ -125,13 +134,15 @@ def audit(root: Path, workspace: Path, *options: str) -> tuple[float, float, int
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    status = process.wait()
+    _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     ended.set()
     watcher.join()
-    if status not in (0, 1):
-        raise SystemExit(f"histods audit ended with {status}")
-    return seconds, json.loads((workspace / "audit.json").read_text())["timing"]["seconds"], peak
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"histods audit ended with {process.returncode}")
+    inside = json.loads((workspace / "audit.json").read_text())["timing"]["seconds"]
+    return Audit(seconds, usage.ru_utime + usage.ru_stime, inside, peak)
 
 
 def make(folder: Path, pairs: int) -> Path:
@@ -156,19 +167,19 @@ def measure(folder: Path, pairs: int) -> dict[str, float]:
     for _ in range(ROUNDS if pairs > 50_000 else SMALL_ROUNDS):
         floors.append(floor(images))
         firsts.append(audit(root, folder / f"out-{pairs}", "--fresh"))
-    floor_seconds, (first, inside, _) = min(floors), min(firsts)
-    peak = max(memory for _, _, memory in firsts)
-    again = min(audit(root, folder / f"out-{pairs}")[0] for _ in range(ROUNDS))
+    first = min(firsts)
+    again = min(audit(root, folder / f"out-{pairs}") for _ in range(ROUNDS))
     return {
         "pairs": pairs,
         "plain loop, pairs/s": max(rate(plain_loop, sample) for _ in range(ROUNDS)),
         "Pillow loop, pairs/s": max(rate(pillow_loop, sample) for _ in range(ROUNDS)),
-        "floor, pairs/s": pairs / floor_seconds,
-        "histods, pairs/s": pairs / first,
-        "histods, s": first,
-        "  of these inside audit(), s": inside,
-        "second audit, s": again,
-        "peak memory of all processes, MB": peak / 1e6,
+        "floor, pairs/s": pairs / min(floors),
+        "histods, pairs/s": pairs / first.seconds,
+        "histods, s": first.seconds,
+        "  of these inside audit(), s": first.inside,
+        "histods, CPU s": min(run.cpu for run in firsts),
+        "second audit, s": again.seconds,
+        "peak memory of all processes, MB": max(run.memory for run in firsts) / 1e6,
     }
 
 
@@ -180,24 +191,28 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        small = audit_small(folder)
+        one = audit_one(folder)
         results = [measure(folder, pairs) for pairs in options.pairs]
     for result in results:
         result["histods / plain loop"] = result["histods, pairs/s"] / result["plain loop, pairs/s"]
         result["histods / floor"] = result["histods, pairs/s"] / result["floor, pairs/s"]
         result["second / first audit"] = result["second audit, s"] / result["histods, s"]
-        result["cost of a further pair, us"] = 1e6 * (result["histods, s"] - small) / (result["pairs"] - SMALL)
-    print(f"audit of {SMALL:,} pairs: {small:.2f} s; cores: {cpu_count()}")
+        for kind, name, start_up in (("wall", "histods, s", one.seconds), ("CPU", "histods, CPU s", one.cpu)):
+            result[f"{kind} time a pair less one pair's, us"] = 1e6 * (result[name] - start_up) / result["pairs"]
+    print(f"audit of one pair: {one.seconds:.2f} s, {one.cpu:.2f} s of CPU; cores: {cpu_count()}")
     for name in results[0]:
         print(
-            f"{name:34}" + "".join(f"{result[name]:>14,.{0 if result[name] >= 100 else 2}f}" for result in results)
+            f"{name:38}" + "".join(f"{result[name]:>14,.{0 if result[name] >= 100 else 2}f}" for result in results)
         )
 
 
-def audit_small(folder: Path) -> float:
-    """Seconds of an audit so small that almost all of it is start-up."""
-    root = make(folder, SMALL)
-    return min(audit(root, folder / f"out-{SMALL}", "--fresh")[0] for _ in range(SMALL_ROUNDS))
+def audit_one(folder: Path) -> Audit:
+    """What an audit costs before it reads anything: the least of each figure."""
+    root = folder / "one"
+    if not root.exists():
+        make_benchmark(root, pairs=1, orphans=0, zero_masks=0)
+    runs = [audit(root, folder / "out-one", "--fresh") for _ in range(SMALL_ROUNDS)]
+    return Audit(*map(min, zip(*runs, strict=True)))
 
 
 if __name__ == "__main__":
