@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histods import audit
+from histods import audit, shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,3 +102,11 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def new_site() -> Callable[..., Site]:
     """Makes datasets of other sizes."""
     return make_site
+
+
+@pytest.fixture(scope="session")
+def folder(shared_site: Site) -> Path:
+    """Shards of the dataset that no test changes, under a label map of three classes."""
+    out = shared_site.workspace.parent / "for-loading"
+    shard(workspace=shared_site.workspace, map=shared_site.map, out=out, shard_mb=1, workers=1)
+    return out

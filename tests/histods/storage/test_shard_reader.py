@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +19,6 @@ from histods.storage import shard_reader
 from histods.storage.shard_reader import ShardReader
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Site
 
 
@@ -90,3 +90,13 @@ def test_an_unknown_split_is_named(folder: Path) -> None:
     with pytest.raises(HistodsError) as caught:
         ShardReader(folder, ["valid"])
     assert str(caught.value) == (f"Expected one of the splits test, train of {folder}, found 'valid'; choose one.")
+
+
+def test_nothing_is_left_open_or_copied_when_a_reader_goes_to_another_process(folder: Path) -> None:
+    reader = ShardReader(folder)
+    files = reader.read(0)
+    again = pickle.loads(pickle.dumps(reader))  # noqa: S301 - our own bytes
+    assert again.read(0) == files
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    del reader, again
+    assert len(list(Path("/proc/self/fd").iterdir())) < before
