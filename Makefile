@@ -30,6 +30,7 @@ lint: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.benchmarks.audit
+	$(BIN)/python -m tests.benchmarks.shards
 
 clean:
 	rm -rf $(VENV) demo-out build *.egg-info

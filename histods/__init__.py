@@ -14,19 +14,25 @@ from histods.errors import HistodsError
 if TYPE_CHECKING:
     from histods.demo import demo
     from histods.steps.audit import audit
+    from histods.steps.fix import fix
     from histods.steps.remap import remap
+    from histods.steps.shard import shard
+    from histods.steps.split import split
     from histods.storage.manifest import Manifest
     from reports.charts import plot
 
 __version__ = "0.1.0"
-__all__ = ["HistodsError", "Manifest", "audit", "demo", "plot", "remap"]
+__all__ = ["HistodsError", "Manifest", "audit", "demo", "fix", "plot", "remap", "shard", "split"]
 
 _HOMES = {
     "Manifest": "histods.storage.manifest",
     "audit": "histods.steps.audit",
     "demo": "histods.demo",
+    "fix": "histods.steps.fix",
     "plot": "reports.charts",
     "remap": "histods.steps.remap",
+    "shard": "histods.steps.shard",
+    "split": "histods.steps.split",
 }
 
 

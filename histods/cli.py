@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from histods import __version__
-from histods.commands import audit, demo, plot, remap
+from histods.commands import audit, demo, fix, plot, remap, shard, split
+from histods.console import escaped
 from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_ENDED = {_INTERRUPTED: "interrupted", _TERMINATED: "terminated"}
 
 app = typer.Typer(
     name="histods",
     help="Audit, remap and prepare histology patch datasets: images with masks, by the hundred thousand.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -26,18 +33,23 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - _version answers it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Audit, remap and prepare histology patch datasets: images with masks, by the hundred thousand."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 def main() -> NoReturn:
     """Run a command; the one place where errors become a line and an exit status."""
     debug = "--debug" in sys.argv[1:]
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(standalone_mode=False)
     except (HistodsError, typer.exceptions.TyperException) as error:
@@ -45,8 +57,8 @@ def main() -> NoReturn:
             raise
         text = error.format_message() if isinstance(error, typer.exceptions.TyperException) else str(error)
         sys.exit(_say(text, 2))
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
+    except (KeyboardInterrupt, typer.Abort, _TerminatedError) as error:
+        status = _TERMINATED if isinstance(error, _TerminatedError) else _INTERRUPTED
     except BrokenPipeError:
         status = 1
     except OSError as error:
@@ -58,16 +70,33 @@ def main() -> NoReturn:
             raise
         kind = type(error).__name__
         sys.exit(_say(f"Expected no such thing, found {kind}: {error}; run again with --debug and report it.", 2))
-    if status == 130:
-        _say("interrupted; run the same command again to go on", status)
+    if status in _ENDED:
+        _say(f"{_ENDED[status]}; run the same command again to go on", status)
     sys.exit(status)
 
 
 def _say(text: str, status: int) -> int:
     """Write one line to stderr."""
-    print("histods:", " ".join(text.split()), file=sys.stderr)
+    print("histods:", escaped(" ".join(text.split())), file=sys.stderr)
     return status
 
 
-for name, command in (("audit", audit), ("remap", remap), ("plot", plot), ("demo", demo)):
+class _TerminatedError(BaseException):
+    """Someone asked this process to end; as with Ctrl-C, what is under way is closed on the way out."""
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError
+
+
+COMMANDS = {
+    "audit": audit,
+    "remap": remap,
+    "plot": plot,
+    "split": split,
+    "shard": shard,
+    "fix": fix,
+    "demo": demo,
+}
+for name, command in COMMANDS.items():
     app.command(epilog=f"Example: {command.EXAMPLE}")(getattr(command, name))

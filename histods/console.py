@@ -95,7 +95,7 @@ def print_table(
 
     Where a row is too wide, cells are folded, and those in the columns `shortened` cut with an ellipsis.
 
-    Cells are printed as they are: no markup in a file's name is ever interpreted.
+    No markup in a file's name is ever interpreted, and what could steer the terminal is shown escaped.
     """
     table = Table(
         title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
@@ -115,13 +115,18 @@ def print_table(
 
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int):
-        return str(value)
+        return escaped(str(value))
     return f"{value:,}"
 
 
 def print_line(console: Console, text: str, *, indent: int = 0) -> None:
     """Print plain words, folded at the width of the console, without interpreting any markup in them."""
-    console.print(Padding(Text(text), (0, 0, 0, indent), expand=False))
+    console.print(Padding(Text(escaped(text)), (0, 0, 0, indent), expand=False))
+
+
+def escaped(text: str) -> str:
+    r"""Text as it is, but for what steers a terminal or cannot be seen: `\x1b`, `\n`, `\u202e`."""
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
 def print_json(document: dict[str, Any]) -> None:

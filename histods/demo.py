@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from histods.errors import HistodsError
 from histods.steps.audit import audit
 from histods.steps.remap import RemapResult, remap
+from histods.steps.shard import ShardResult, shard
+from histods.steps.split import SplitResult, split
 from histods.storage.atomic import write_text
 from histods.synthetic import Fault, make_demo, make_unconditional, read_faults
 from reports.charts import PlotResult, plot
@@ -35,6 +37,8 @@ class DemoResult:
         audit: result of the audit.
         remaps: results of the label maps.
         plot: result of plotting.
+        split: result of the split by slides.
+        shards: result of writing shards of the first label map, and of reading every byte of them again.
     """
 
     folder: Path
@@ -45,12 +49,14 @@ class DemoResult:
     audit: AuditResult
     remaps: tuple[RemapResult, ...]
     plot: PlotResult
+    split: SplitResult
+    shards: ShardResult
 
 
 def demo(
     folder: str | Path = "histods-demo", *, workers: int | None = None, progress: Progress | None = None
 ) -> DemoResult:
-    """Make the demo dataset in `folder`, or take the one that is there, then audit, remap and plot it.
+    """Make the demo dataset in `folder`, or take the one that is there, then audit, remap, plot, split and shard it.
 
     Args:
         folder: new, empty, or made by an earlier demo.
@@ -79,6 +85,9 @@ def demo(
     remaps = tuple(remap(workspace=workspace, map=name) for name in MAPS)
     if progress is not None:
         progress("drawing charts", 0, 0)
+    charts = plot(workspace)
+    sides = split(workspace=workspace, test=0.2, progress=progress)
+    shard(workspace=workspace, map=MAPS[0], workers=workers, progress=progress)
     return DemoResult(
         folder=folder,
         workspace=workspace,
@@ -87,7 +96,9 @@ def demo(
         invented=found - planted,
         audit=audited,
         remaps=remaps,
-        plot=plot(workspace),
+        plot=charts,
+        split=sides,
+        shards=shard(workspace=workspace, verify=True, workers=workers, progress=progress),
     )
 
 

@@ -23,7 +23,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return [content for name, content in fenced if name == language]
 
 
 def table(header: str) -> list[list[str]]:
@@ -67,7 +68,7 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
         assert (ROOT / path).exists(), path
     modules = {
         path.relative_to(ROOT).as_posix()
-        for package in ("histods", "reports")
+        for package in ("histods", "reports", "training")
         for path in (ROOT / package).rglob("*.py")
         if path.name != "__init__.py" and path.parent.name not in ("checks", "synthetic")
     }
@@ -127,7 +128,7 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
     for line in shown.splitlines():
         if line.strip() not in ("", "..."):
             assert " ".join(line.split()) in printed
-    code = blocks("python")[0]
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "histods-demo", env=environment, check=True)
+    for code in blocks("python"):
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "histods-demo", env=environment, check=True)
     manifest = Manifest.read(tmp_path / "histods-demo" / "tour" / "manifest.parquet")
     assert len(manifest) == 207

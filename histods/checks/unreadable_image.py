@@ -7,10 +7,31 @@ import polars as pl
 from histods.checks.base import Check, Context, found
 
 
+def reason_and_advice(column: str) -> pl.Expr:
+    """A reader's reason, and what to do: the reason's own advice, which follows a semicolon, or else ours.
+
+    Args:
+        column: holds the reasons.
+    """
+    reason = pl.col(column)
+    advice = (
+        pl.when(reason.str.contains("; ", literal=True))
+        .then(pl.lit(""))
+        .when(reason.str.starts_with("cannot be opened"))
+        .then(pl.lit("; make it readable and audit again"))
+        .when(reason.str.starts_with("too large for the memory"))
+        .then(pl.lit("; audit again with fewer --workers"))
+        .when(reason == "not a regular file")
+        .then(pl.lit("; put a file in its place"))
+        .otherwise(pl.lit("; restore it from its source"))
+    )
+    return pl.concat_str(reason, advice)
+
+
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     """Turn the reader's reason for each refused image into a finding."""
     refused = pl.col("image_path").is_not_null() & pl.col("image_error").is_not_null() & ~pl.col("image_outside")
-    message = pl.format("image cannot be read: {}; restore it from its source", "image_error")
+    message = pl.format("image cannot be read: {}", reason_and_advice("image_error"))
     return found(samples.filter(refused), "image_path", message)
 
 

@@ -10,6 +10,8 @@ import typer
 from histods.commands.audit import show_audit
 from histods.commands.options import DebugOption, JsonOption, QuietOption, WorkersOption
 from histods.commands.remap import show_remap
+from histods.commands.shard import show_shard
+from histods.commands.split import show_split
 from histods.console import make_console, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def demo(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Make a small synthetic dataset with planted defects, and audit, remap and plot it."""
+    """Make a small synthetic dataset with planted defects, and audit, remap, plot, split and shard it."""
     from histods.console import Watch
     from histods.demo import demo as run
 
@@ -45,12 +47,16 @@ def demo(
 
 
 def show_demo(console: Console, result: DemoResult) -> None:
-    """Print the demo's audit, compare it with what was planted, and say where to look."""
+    """Print what every step of the demo found, compare it with what was planted, and say where to look."""
     show_audit(console, result.audit)
     print_line(console, "")
     for remapped in result.remaps:
         show_remap(console, remapped)
         print_line(console, "")
+    show_split(console, result.split)
+    print_line(console, "")
+    show_shard(console, result.shards)
+    print_line(console, "")
     verdict = "exactly what was planted" if not (result.missed or result.invented) else "NOT what was planted"
     print_line(console, f"{len(result.planted):,} findings planted, found: {verdict}.")
     for title, findings in (("missed", result.missed), ("invented", result.invented)):
@@ -67,6 +73,8 @@ def show_demo(console: Console, result: DemoResult) -> None:
             ["one row a sample", f"{result.workspace}/manifest.parquet"],
             ["classes", f"{result.workspace}/remap/"],
             ["charts", f"{result.plot.files[0].parent}/"],
+            ["which side each sample is on", f"{result.workspace}/split.parquet"],
+            ["shards", f"{result.shards.folder}/"],
         ],
     )
 
@@ -80,4 +88,6 @@ def demo_document(result: DemoResult) -> dict[str, Any]:
         "missed": sorted(map(list, result.missed)),
         "invented": sorted(map(list, result.invented)),
         "charts": len(result.plot.files),
+        "splits": {side.name: side.samples for side in result.split.splits},
+        "shards": sum(shards for shards, _, _ in result.shards.splits.values()),
     }

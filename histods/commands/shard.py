@@ -73,7 +73,7 @@ def show_shard(console: Console, result: ShardResult) -> None:
     """Print what is in a folder of shards."""
     print_table(
         console,
-        f"Shards in {result.folder} (classes of {result.map})",
+        f"Shards of {result.map}",
         ["split", "shards", "samples", "MB"],
         [
             [name, shards, samples, f"{size / 1e6:,.1f}"]
@@ -82,12 +82,12 @@ def show_shard(console: Console, result: ShardResult) -> None:
         numbers=[1, 2, 3],
     )
     if result.verified:
-        print_line(console, "Every byte was read and is as it was written.")
+        print_line(console, f"Every byte of {result.folder} was read and is as it was written.")
         return
     if result.left_out:
         print_line(console, f"{result.left_out:,} samples are excluded or in no such split, and left out.")
     there = f", {result.present:,} were there already" if result.present else ""
-    print_line(console, f"{result.written:,} shards written{there}.")
+    print_line(console, f"{result.written:,} shards written{there}: {result.folder}")
 
 
 def to_document(result: ShardResult) -> dict[str, Any]:

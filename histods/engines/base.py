@@ -140,9 +140,13 @@ def engine_for(name: str = "local", workers: int | None = None) -> Engine:
     """Make the engine `name` ("local" or "ray") with `workers` processes (all usable cores by default).
 
     Raises:
-        HistodsError: the name is unknown or the number of workers is not positive.
+        HistodsError: the name is unknown or the number of workers is not a positive whole number.
         MissingExtraError: the engine's package is not installed.
     """
+    if workers is not None and not isinstance(workers, int):
+        raise HistodsError(
+            f"Expected a whole number of workers, found {workers!r}; leave --workers out to use all cores."
+        )
     if workers is not None and workers < 1:
         raise HistodsError(f"Expected at least 1 worker, found {workers}; leave --workers out to use all cores.")
     if name == "local":

@@ -19,7 +19,7 @@ from histods.errors import HistodsError
 from histods.jobs.measuring import measure_dataset
 from histods.samples import count, join_measurements, total_labels, with_groups, with_roles
 from histods.storage.atomic import file_digest
-from histods.storage.audit_file import AuditResult, read_unchanged, write_result, write_summary
+from histods.storage.audit_file import AuditResult, command_of, read_unchanged, write_result, write_summary
 from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.dataset import LayoutOptions, list_files, pair_files
 from histods.storage.label_maps import find_label_map, read_labels
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from histods.labels import LabelTable
     from histods.layouts import Layout
     from histods.records import Progress
+    from histods.storage.dataset import Dataset
 
 
 def audit(
@@ -47,7 +48,7 @@ def audit(
     image_pattern: str | None = None,
     mask_pattern: str | None = None,
     pairs: str | Path | None = None,
-    unconditional: Sequence[str | Path] = (),
+    unconditional: str | Path | Sequence[str | Path] = (),
     labels: str | Path | None = None,
     nearest_colour: bool = False,
     group_regex: str | None = None,
@@ -73,7 +74,7 @@ def audit(
         image_pattern: `pattern` layout: paths of images, with `{key}` for what names the pair.
         mask_pattern: `pattern` layout: paths of masks.
         pairs: `csv` layout: CSV file with the columns image, mask, group, split.
-        unconditional: folders of images that have no masks by design.
+        unconditional: one folder, or several, of images that have no masks by design.
         labels: file (or bundled name) that names the source labels and may give each a colour.
         nearest_colour: give pixels of unknown colours the nearest known colour's label.
         group_regex: takes a sample's group (slide, patient) from its key.
@@ -105,7 +106,7 @@ def audit(
         image_pattern=image_pattern,
         mask_pattern=mask_pattern,
         pairs=pairs,
-        unconditional=unconditional,
+        unconditional=_parse_folders(unconditional),
     )
     options = MeasureOptions(
         root=folder.as_posix(),
@@ -114,7 +115,15 @@ def audit(
         colours=dict(names.colours) if names else {},
         nearest=nearest_colour,
     )
-    asked = [__version__, layouts, options, group_regex, *(_digest(file) for file in (labels_file, pairs))]
+    recorded: dict[str, str | bool | None] = {
+        "labels": None if labels_file is None else str(labels_file.absolute()),
+        "labels_digest": _digest(labels_file),
+        "labels_have_colours": bool(names and names.colours),
+        "nearest_colour": nearest_colour,
+        "pairs": None if pairs is None else str(Path(pairs).resolve()),
+        "pairs_digest": _digest(pairs),
+    }
+    asked = [__version__, layouts, options, group_regex, recorded]
     with engine_for(engine, workers) as runner:
         first = fresh or not (space.measurements.is_file() or space.journal.is_file())
         if first:  # else there may be nothing to read, and the cores are better used otherwise
@@ -135,7 +144,7 @@ def audit(
     context = Context(hashed=hash)
     if names is not None:
         context = Context(labels=frozenset(names.names), names=names.names, hashed=hash)
-    findings = _with_outside_links(judge_all(rows, context), dataset.outside)
+    findings = _with_folders(judge_all(rows, context), dataset)
     rows = with_roles(rows, findings)
     settled = measured["how"].null_count() == 0
     result = AuditResult(
@@ -150,7 +159,8 @@ def audit(
         other_files=dataset.other,
         suggestion=dataset.suggestion,
         manifest=_manifest(rows, dataset.layout, options),
-        options={"labels": None if labels_file is None else str(labels_file), "nearest_colour": nearest_colour},
+        options=recorded,
+        command=command_of(folder, layouts, options, recorded, group_regex),
         fingerprint=_fingerprint(files.fingerprint(folder, measured), asked) if settled else None,
         files_read=read,
         files_reused=len(dataset.files) - read,
@@ -201,16 +211,19 @@ def _parse_workspace(workspace: str | Path, root: Path) -> Workspace:
     return Workspace(folder)
 
 
+def _parse_folders(folders: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """One folder or several; a text is one folder, not a sequence of letters."""
+    return (str(folders),) if isinstance(folders, str | Path) else tuple(map(str, folders))
+
+
 def _parse_verify(verify: str) -> str:
     if verify not in ("structure", "decode"):
         raise HistodsError(f"Expected --verify structure or decode, found {verify!r}; choose one of them.")
     return verify
 
 
-def _with_outside_links(findings: pl.DataFrame, outside: dict[str, str]) -> pl.DataFrame:
-    """Add a finding for each link out of the root that is no sample's file: most often a folder."""
-    if not outside:
-        return findings
+def _with_folders(findings: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    """Add what is no sample's: links out of the root (most often to a folder), folders that cannot be listed."""
     rows = [
         {
             "key": path,
@@ -219,8 +232,20 @@ def _with_outside_links(findings: pl.DataFrame, outside: dict[str, str]) -> pl.D
             "severity": "warning",
             "message": f"a link to {target}, outside the dataset, was not followed; copy what it points to",
         }
-        for path, target in outside.items()
+        for path, target in dataset.outside.items()
     ]
+    rows += [
+        {
+            "key": f"{path}/",  # no sample's: a key never ends so
+            "path": path,
+            "code": "unreadable_image",
+            "severity": "error",
+            "message": f"the folder cannot be listed: {reason}; make it readable, or move it out of the dataset",
+        }
+        for path, reason in dataset.unlisted.items()
+    ]
+    if not rows:
+        return findings
     return pl.concat([findings, pl.DataFrame(rows, schema=findings.schema)]).sort("key", "path", "code")
 
 

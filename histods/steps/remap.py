@@ -22,7 +22,7 @@ from histods.storage.class_systems import choose_map, flatten_labels, labels_of_
 from histods.storage.label_maps import read_counts
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.mask_files import MaskReport, MaskTask, claim_folder, plan_masks, write_mask_files
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,7 +139,10 @@ def remap(
         became_conditional=int((~before & conditional).sum()),
         manifest_digest=audit["manifest_digest"],
     )
+    replaced = _replaces_another(result, space)
     _write_tables(result, samples, histograms, conditional, space)
+    # Said, but not written: the files are the same whatever was there before.
+    result = replace(result, warnings=(*result.warnings, *replaced))
     if dataset_csv is not None:
         _write_dataset_csv(Path(dataset_csv), samples, histograms)
     if write_masks is None:
@@ -158,7 +161,7 @@ def remap(
     if report.problems:
         raise StaleFileError(
             f"Expected masks as the last audit read them, found {_first_of(report.problems)}; "
-            f"run 'histods audit {root} -w {space.folder}' again, then remap into a new folder."
+            f"run '{audit['command']}' again, then remap into a new folder."
         )
     return replace(result, masks_written=report.written, masks_present=report.present)
 
@@ -265,6 +268,17 @@ def _write_tables(
     }
     write_table(table, space.remap_table(result.name), metadata)
     write_json(space.remap_summary(result.name), to_document(result))
+
+
+def _replaces_another(result: RemapResult, space: Workspace) -> tuple[str, ...]:
+    """A warning where the workspace has a class system of this name that another map made."""
+    try:
+        before = read_json(space.remap_summary(result.name))
+    except HistodsError:  # there is none, or it is damaged
+        return ()
+    if before.get("map_digest") == result.map_digest:
+        return ()
+    return (f"replaces the class system {result.name}, which was made from another map",)
 
 
 def _write_dataset_csv(path: Path, samples: pa.Table, histograms: ClassHistograms) -> None:

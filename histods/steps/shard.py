@@ -114,11 +114,12 @@ def shard(
         colours=dict(names.colours),
         nearest=bool(audit["options"]["nearest_colour"]),
     )
-    with only_one(folder, "writes shards"):
+    with only_one(folder, "writes shards"), engine_for("local", workers) as engine:
+        if not (folder / "shards.json").is_file():
+            engine.warm_up(partial(write_shards, options=options))
         kept, rows, tasks = _plan(folder, samples, options, shard_mb * _MEGABYTE)
         todo = claim(folder, tasks, kept)
-        with engine_for("local", workers) as engine:
-            _write_all(engine, todo, options, progress)
+        _write_all(engine, todo, options, progress)
         parts, index = gather(folder, rows)
         shards = ShardSet(
             folder=folder,

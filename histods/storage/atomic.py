@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_MOST_NAME_BYTES = 255  # of all usual file systems
+
 
 @contextmanager
 def only_one(folder: Path, doing: str) -> Iterator[None]:
@@ -39,15 +41,27 @@ def only_one(folder: Path, doing: str) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving without an error it takes the final name.
 
-    The temporary name holds the process id, so that two runs never write into each other's file.
+    The temporary name holds the process id, so that two runs never write into each other's file. Of a name that
+    leaves no room for that it has the beginning, a digest of the whole, and the suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(_temporary_name(path.name, f".{os.getpid()}.part"))
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(name: str, end: str) -> str:
+    """A hidden name of at most `_MOST_NAME_BYTES`: the name itself where it is short enough."""
+    whole = os.fsencode(name)
+    room = _MOST_NAME_BYTES - len(end) - 1
+    if len(whole) <= room:
+        return f".{name}{end}"
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a name, not a path
+    rest = f"~{hashlib.sha256(whole).hexdigest()[:8]}{suffix if len(os.fsencode(suffix)) <= 16 else ''}"
+    return f".{whole[: room - len(os.fsencode(rest))].decode('utf-8', 'ignore')}{rest}{end}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

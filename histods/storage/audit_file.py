@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from histods.errors import HistodsError
 from histods.layouts import Layout, Suggestion
 from histods.records import Counts, Finding, LabelCount
 from histods.storage.atomic import file_digest, write_json
@@ -15,7 +17,10 @@ from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from histods.storage.dataset import LayoutOptions
+    from histods.storage.measure import MeasureOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,7 +39,9 @@ class AuditResult:
         other_files: files that are neither images nor masks, by suffix.
         suggestion: patterns that would pair more, where few files pair.
         manifest: one row a sample.
-        options: options that later commands need: the labels file, and whether colours were matched nearest.
+        options: what later commands need: the labels file with its digest and whether it has colours, whether
+            colours were matched nearest, and the CSV file of pairs with its digest.
+        command: the shell command that audits the dataset in the same way, without its workspace.
         fingerprint: digest of all files' names, sizes and times and of the options; None where a file could
             not be read for a reason that may pass.
         files_read: files that this run read.
@@ -54,6 +61,7 @@ class AuditResult:
     suggestion: Suggestion | None
     manifest: Manifest
     options: dict[str, str | bool | None]
+    command: str
     fingerprint: str | None
     files_read: int
     files_reused: int
@@ -63,6 +71,41 @@ class AuditResult:
         """Go through all findings, sorted by key, path and code."""
         for row in pl.read_parquet(Workspace(self.workspace).findings).iter_rows(named=True):
             yield Finding(**row)
+
+
+def command_of(
+    root: Path,
+    layouts: LayoutOptions,
+    measured: MeasureOptions,
+    recorded: Mapping[str, str | bool | None],
+    group_regex: str | None,
+) -> str:
+    """The shell command that audits a dataset as it was audited; what is as by default is left out."""
+    usual = Layout(kind="suffix")
+    words: list[str] = ["histods", "audit", str(root)]
+    for option, value, default in (
+        ("--layout", layouts.kind, None),
+        ("--mask-suffix", layouts.mask_suffix, usual.mask_suffix),
+        ("--images-dir", layouts.images_dir, usual.images_dir),
+        ("--masks-dir", layouts.masks_dir, usual.masks_dir),
+        ("--image-pattern", layouts.image_pattern, None),
+        ("--mask-pattern", layouts.mask_pattern, None),
+        ("--pairs", recorded["pairs"], None),
+        *(("--unconditional", _absolute(folder), None) for folder in layouts.unconditional),
+        ("--labels", recorded["labels"], None),
+        ("--group-regex", group_regex, None),
+        ("--verify", "decode" if measured.decode else None, None),
+    ):
+        if value != default:
+            words += [option, str(value)]
+    words += ["--nearest-colour"] if measured.nearest else []
+    words += ["--hash"] if measured.digest_images else []
+    return shlex.join(words)
+
+
+def _absolute(folder: str | Path) -> str:
+    """An unconditional folder for a command that is run elsewhere; one below the root is named from there."""
+    return str(Path(folder).absolute() if Path(folder).is_dir() else folder)
 
 
 def write_result(result: AuditResult, findings: pl.DataFrame) -> None:
@@ -88,6 +131,7 @@ def write_summary(result: AuditResult) -> None:
         "other_files": result.other_files,
         "suggestion": None if result.suggestion is None else asdict(result.suggestion),
         "options": result.options,
+        "command": result.command,
         "fingerprint": result.fingerprint,
         "manifest_digest": file_digest(space.manifest),
         "findings_digest": file_digest(space.findings),
@@ -104,7 +148,10 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
     """The result that is in the workspace, if it is of the same files and options and is whole."""
     if not (space.audit.is_file() and space.manifest.is_file() and space.findings.is_file()):
         return None
-    document: dict[str, Any] = read_json(space.audit)
+    try:
+        document: dict[str, Any] = read_json(space.audit)
+    except HistodsError:  # damaged: as if there were none
+        return None
     written = (document.get("manifest_digest"), document.get("findings_digest"))
     if document.get("schema_version") != SCHEMA_VERSION or document.get("fingerprint") != fingerprint:
         return None
@@ -124,6 +171,7 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         suggestion=None if suggestion is None else Suggestion(**suggestion),
         manifest=Manifest.read(space.manifest),
         options=document["options"],
+        command=document["command"],
         fingerprint=fingerprint,
         files_read=0,
         files_reused=timing["files_read"] + timing["files_reused"],

@@ -9,7 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from histods.errors import HistodsError, StaleFileError
 from histods.labels import LabelMap, LabelTable, identity_map
+from histods.storage.atomic import file_digest
+from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.label_maps import find_label_map, read_label_map, read_labels
 
 if TYPE_CHECKING:
@@ -39,18 +42,38 @@ def choose_map(
     Raises:
         HistodsError: there is no such map, it is wrong, or labels do not fit 8 bits as they are.
     """
+    if name is None and names.colours and OFF_PALETTE_LABEL in labels:
+        raise HistodsError(
+            "Expected every colour of the masks in the labels file to keep labels as they are, found pixels of "
+            f"unknown colours; add their colours, or give a --map that has a class for label {OFF_PALETTE_LABEL}."
+        )
     if name is None:
         return identity_map(np.unique(labels).tolist(), names)
     return read_label_map(find_label_map(name, root), names)
 
 
 def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
-    """The labels file that the audit used, or its names alone where the file is gone."""
-    path = audit["options"]["labels"]
+    """The labels file that the audit used; where it is gone and gave no colours, the names that the audit kept.
+
+    Raises:
+        StaleFileError: the file changed since, or is gone and gave colours, without which no mask can be read.
+    """
+    options = audit["options"]
+    path, digest = options["labels"], options.get("labels_digest")
     if path is None:
         return LabelTable(names={})
     if Path(path).is_file():
+        if digest is not None and file_digest(Path(path)) != digest:
+            raise StaleFileError(
+                f"Expected the labels file {path} as the audit read it, found it changed; "
+                f"run '{audit['command']}' again."
+            )
         return read_labels(Path(path))
+    if options.get("labels_have_colours"):
+        raise StaleFileError(
+            f"Expected the labels file {path}, whose colours the audit used, found nothing there; "
+            f"put it back, or run '{audit['command']}' with another."
+        )
     return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
 
 

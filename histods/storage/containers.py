@@ -7,13 +7,27 @@ TIFF 6.0, BMP (BITMAPFILEHEADER).
 from __future__ import annotations
 
 import io
+import logging
 import struct
+import warnings
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from histods.errors import UnreadableFileError
+from histods.storage.tiff import Tiff, parse_tiff, unsupported, without_misleading_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 """Largest image that is decoded, about 9,459 px square: Pillow's own bound against decompression bombs."""
@@ -22,16 +36,28 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # JPEG start-of-frame markers carry the size; C4, C8 and CC in their range are something else.
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
-_PILLOW_FORMATS = {"tiff": "TIFF", "bmp": "BMP", "webp": "WEBP"}
+# By themselves, not through `Image.open`, which has a limit of its own and names memory addresses in its errors.
+_PILLOW_READERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+    "jpeg": JpegImageFile,
+    "png": PngImageFile,
+    "tiff": TiffImageFile,
+    "bmp": BmpImageFile,
+    "webp": WebPImageFile,
+}
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors reach stderr past every setting
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Format of a file by its content, and its size in pixels."""
+    """Format of a file by its content, its size in pixels as stored, and how many pictures it holds.
+
+    Pages are counted where labels could hide in them: in PNG (animated ones), TIFF and WebP.
+    """
 
     format: str
     width: int
     height: int
+    pages: int = 1
 
 
 def sniff(start: bytes) -> str:
@@ -80,7 +106,8 @@ def check_png(content: bytes) -> Header:
     if len(content) < 33 or content[12:16] != b"IHDR":
         raise UnreadableFileError("truncated: the PNG ends inside its header")
     width, height = struct.unpack_from(">II", content, 16)
-    position, size, has_pixels = 8, len(content), False
+    position, size = 8, len(content)
+    kinds: list[bytes] = []
     while position + 12 <= size:
         (length,) = struct.unpack_from(">I", content, position)
         end = position + 12 + length
@@ -88,17 +115,23 @@ def check_png(content: bytes) -> Header:
         if end > size:
             break
         if zlib.crc32(content[position + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
-            name = kind.decode("ascii", "backslashreplace")
+            name = kind.decode() if kind.isalpha() else kind.hex(" ")
             raise UnreadableFileError(f"damaged: the checksum of PNG chunk {name} at byte {position} is wrong")
         if kind == b"IEND":
-            if not has_pixels:
+            if b"IDAT" not in kinds:
                 raise UnreadableFileError("damaged: the PNG has no pixel data (no IDAT chunk)")
             check_pixels(width, height)
-            return Header("png", width, height)
-        has_pixels = has_pixels or kind == b"IDAT"
+            return Header("png", width, height, _count_frames(kinds) if b"acTL" in kinds else 1)
+        kinds.append(kind)
         position = end
     check_pixels(width, height)
     raise UnreadableFileError("truncated: the PNG has no end chunk (IEND)")
+
+
+def _count_frames(kinds: list[bytes]) -> int:
+    """Pictures of an animated PNG: its frames, and the one before them that is shown where nothing moves."""
+    still = b"fcTL" not in kinds[: kinds.index(b"IDAT")]
+    return kinds.count(b"fcTL") + still
 
 
 def parse_jpeg(start: bytes) -> tuple[Header, int] | None:
@@ -149,44 +182,80 @@ def check_jpeg(content: bytes) -> Header:
     return header
 
 
-def check_other(content: bytes, kind: str) -> Header:
-    """Open a TIFF, BMP or WebP file with Pillow and prove that the data that its header promises is there.
+def check_other(content: bytes, kind: str) -> tuple[Header, str]:
+    """Prove that the data which the header of a TIFF, BMP or WebP file promises is there.
+
+    Returns:
+        The header, and Pillow's mode of the pixels.
 
     Raises:
-        UnreadableFileError: the header is damaged or points past the end of the file.
+        UnreadableFileError: the header is damaged or points past the end of the file, or no reader knows it.
     """
-    try:
-        with Image.open(io.BytesIO(content), formats=[_PILLOW_FORMATS[kind]]) as image:
-            width, height = image.size
-            check_pixels(width, height)
-            missing = _promised_bytes(image, content, kind) - len(content)
-    except UnreadableFileError:
-        raise
-    except Exception as error:  # Pillow raises anything from SyntaxError to KeyError on damaged headers
-        raise UnreadableFileError(f"damaged {kind} header: {one_line(error)}") from error
-    if missing > 0:
-        raise UnreadableFileError(f"truncated: the {kind} header promises {missing:,} more bytes")
-    return Header(kind, width, height)
+    with opened(content, kind) as image:
+        if kind == "tiff":
+            return check_tiff(content)[0], image.mode
+        return Header(kind, *image.size, getattr(image, "n_frames", 1)), image.mode
 
 
-def _promised_bytes(image: Image.Image, content: bytes, kind: str) -> int:
+def check_tiff(content: bytes) -> tuple[Header, Tiff]:
+    """Read the tags of a TIFF file and prove that the pixels are where they say.
+
+    Raises:
+        UnreadableFileError: the tags are damaged or point past the end of the file.
+    """
+    tiff = parse_tiff(content)
+    check_pixels(tiff.width, tiff.height)
+    _check_length(tiff.end, content, "tiff")
+    return Header("tiff", tiff.width, tiff.height, tiff.pages), tiff
+
+
+@contextmanager
+def opened(content: bytes, kind: str) -> Iterator[ImageFile]:
+    """Open a file of any format with Pillow, quietly, and check its size and length; nothing is decoded yet.
+
+    Raises:
+        UnreadableFileError: the header is damaged, promises more than there is, or no reader knows it.
+    """
+    tiff = check_tiff(content)[1] if kind == "tiff" else None
+    if tiff is not None and not tiff.decodable:
+        raise UnreadableFileError(unsupported(tiff))
+    plain = content if tiff is None else without_misleading_tags(content, tiff)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = _PILLOW_READERS[kind](io.BytesIO(plain))
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow raises anything from SyntaxError to KeyError
+            # The tags of a TIFF are sound: it is their combination that Pillow does not know.
+            reason = f"damaged {kind} header: {one_line(error)}" if tiff is None else unsupported(tiff)
+            raise UnreadableFileError(reason) from error
+        with image:
+            check_pixels(*image.size)
+            if kind in ("bmp", "webp"):
+                _check_length(_promised_bytes(image, content, kind), content, kind)
+            yield image
+
+
+def _check_length(promised: int, content: bytes, kind: str) -> None:
+    if promised > len(content):
+        raise UnreadableFileError(f"truncated: the {kind} header promises {promised - len(content):,} more bytes")
+
+
+def _promised_bytes(image: ImageFile, content: bytes, kind: str) -> int:
     """Smallest file size that can hold the pixel data which the header of an opened image points to."""
     if kind == "webp":
         return int.from_bytes(content[4:8], "little") + 8
-    if kind == "bmp":
-        bits = int.from_bytes(content[28:30], "little") or 8
-        compressed = int.from_bytes(content[30:34], "little") not in (0, 3)
-        pixels = 0 if compressed else (image.width * bits + 31) // 32 * 4 * image.height
-        return int.from_bytes(content[10:14], "little") + pixels
-    tags = image.tag_v2  # type: ignore[attr-defined]  # TIFF: strips (273, 279) or tiles (324, 325)
-    offsets = tags.get(273) or tags.get(324)
-    lengths = tags.get(279) or tags.get(325)
-    if not offsets or not lengths:
-        raise UnreadableFileError("damaged: the TIFF does not say where its pixels are")
-    return int(max(offset + length for offset, length in zip(offsets, lengths, strict=True)))
+    bits = int.from_bytes(content[28:30], "little") or 8
+    compressed = int.from_bytes(content[30:34], "little") not in (0, 3)
+    pixels = 0 if compressed else (image.width * bits + 31) // 32 * 4 * image.height
+    return int.from_bytes(content[10:14], "little") + pixels
 
 
 def one_line(error: BaseException) -> str:
-    """First line of an error's text without the final full stop, or the error's name where it has none."""
+    """First line of an error's text without the final full stop, or the error's name where it has none.
+
+    Semicolons become commas: what follows one in a reason is advice.
+    """
     text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    return text.splitlines()[0].rstrip(".").replace(";", ",") if text else type(error).__name__

@@ -60,8 +60,9 @@ class Files:
             sizes, mtimes = ask_states(root, rest["path"].to_list(), unsafe=unsafe)
             rest = rest.with_columns(bytes=pl.Series(sizes), mtime_ns=pl.Series(mtimes))
             table = pl.concat([known, rest])
-        links = repr((sorted(self.listing.problems.items()), sorted(self.listing.outside.items())))
-        return xxhash.xxh3_64_hexdigest(f"{table.hash_rows().sum()} {len(table)} {links}".encode())
+        reasons = (self.listing.problems, self.listing.outside, self.listing.unlisted)
+        others = repr(([sorted(reason.items()) for reason in reasons], self.listing.own))
+        return xxhash.xxh3_64_hexdigest(f"{table.hash_rows().sum()} {len(table)} {others}".encode())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -73,9 +74,10 @@ class Dataset:
         samples: one row a sample: key, image_path, mask_path, collision, by_design, group, image_outside,
             mask_outside.
         files: one row a file to measure: path, is_mask, bytes, mtime_ns, problem.
-        other: files that are neither images nor masks, by suffix.
+        other: files that are neither images nor masks, by suffix; also folders that histods wrote, by path.
         suggestion: patterns that would pair more, where few files pair.
         outside: links that leave the root and are not part of a sample -> what they point to.
+        unlisted: folders that cannot be listed -> why.
     """
 
     layout: Layout
@@ -84,6 +86,7 @@ class Dataset:
     other: dict[str, int]
     suggestion: Suggestion | None
     outside: dict[str, str]
+    unlisted: dict[str, str]
 
 
 def list_files(root: Path, options: LayoutOptions, *, skip: Sequence[Path] = (), states: bool = True) -> Files:
@@ -92,14 +95,14 @@ def list_files(root: Path, options: LayoutOptions, *, skip: Sequence[Path] = (),
     Args:
         root: the dataset's folder.
         options: how its images and masks pair.
-        skip: folders to leave out.
+        skip: folders to leave out, also where they lie in an unconditional folder.
         states: ask for sizes and times; see `scan`.
 
     Raises:
-        HistodsError: a folder is not there or cannot be listed.
+        HistodsError: one of these folders is not there or cannot be listed.
     """
     listing = scan(root, skip=skip, states=states)
-    designed = _scan_unconditional(options.unconditional, root, states=states)
+    designed = _scan_unconditional(options.unconditional, root, skip=skip, states=states)
     return Files(*_merge(listing, designed))
 
 
@@ -117,9 +120,10 @@ def pair_files(root: Path, options: LayoutOptions, files: Files) -> Dataset:
         layout=layout,
         samples=paired.samples,
         files=_list_files(paired.samples, listing),
-        other=paired.other,
+        other=paired.other | {f"{path}/ (written by histods)": 1 for path in listing.own},
         suggestion=suggest(listing.paths, paired),
         outside={path: target for path, target in sorted(listing.outside.items()) if path not in in_samples},
+        unlisted=dict(sorted(listing.unlisted.items())),
     )
 
 
@@ -157,7 +161,9 @@ def _choose_layout(paths: Sequence[str], options: LayoutOptions, unconditional: 
     )
 
 
-def _scan_unconditional(folders: Sequence[str | Path], root: Path, *, states: bool) -> list[tuple[str, Listing]]:
+def _scan_unconditional(
+    folders: Sequence[str | Path], root: Path, *, skip: Sequence[Path], states: bool
+) -> list[tuple[str, Listing]]:
     """List the folders of images without masks; each with the prefix that makes its paths relative to the root.
 
     A folder is looked up as given, then below the root.
@@ -171,7 +177,8 @@ def _scan_unconditional(folders: Sequence[str | Path], root: Path, *, states: bo
                 f"give a path that exists, or one below {root}."
             )
         prefix = Path(os.path.relpath(folder.resolve(), root)).as_posix()
-        listings.append(("" if prefix == "." else prefix + "/", scan(folder.resolve(), states=states)))
+        listing = scan(folder.resolve(), skip=skip, states=states)
+        listings.append(("" if prefix == "." else prefix + "/", listing))
     return listings
 
 
@@ -180,7 +187,8 @@ def _merge(listing: Listing, designed: list[tuple[str, Listing]]) -> tuple[Listi
     known = set(listing.paths) if designed else set()
     paths, unconditional = list(listing.paths), []
     sizes, mtimes = [listing.sizes], [listing.mtimes]
-    problems, outside = dict(listing.problems), dict(listing.outside)
+    problems, outside, unlisted = dict(listing.problems), dict(listing.outside), dict(listing.unlisted)
+    own = set(listing.own)
     for prefix, files in designed:
         here = [prefix + path for path in files.paths]
         unconditional += here
@@ -191,8 +199,10 @@ def _merge(listing: Listing, designed: list[tuple[str, Listing]]) -> tuple[Listi
         mtimes.append(files.mtimes[new])
         problems |= {prefix + path: reason for path, reason in files.problems.items()}
         outside |= {prefix + path: target for path, target in files.outside.items()}
-    merged = Listing(paths, np.concatenate(sizes), np.concatenate(mtimes), problems, outside, listing.hidden)
-    return merged, unconditional
+        unlisted |= {prefix + path: reason for path, reason in files.unlisted.items()}
+        own.update(prefix + path for path in files.own)
+    states = np.concatenate(sizes), np.concatenate(mtimes)
+    return Listing(paths, *states, problems, outside, unlisted, sorted(own), listing.hidden), unconditional
 
 
 def _pair(
@@ -226,19 +236,27 @@ def _list_files(samples: pl.DataFrame, listing: Listing) -> pl.DataFrame:
     )
     images = samples.filter(~pl.col("image_outside")).select(path="image_path", is_mask=pl.lit(value=False))
     masks = samples.filter(~pl.col("mask_outside")).select(path="mask_path", is_mask=pl.lit(value=True))
+    named = pl.concat([images, masks]).drop_nulls("path").unique(maintain_order=True)
+    named = named.join(listed, on="path", how="left", maintain_order="left")
+    absent = named.filter(pl.col("bytes").is_null())["path"]  # only a file of pairs can name what is not there
+    reasons = {path: _why_absent(path, listing) for path in absent} | listing.problems
     problems = pl.DataFrame(
-        {"path": list(listing.problems), "problem": list(listing.problems.values())},
+        {"path": list(reasons), "problem": list(reasons.values())},
         schema={"path": pl.String, "problem": pl.String},
     )
-    named = pl.concat([images, masks]).drop_nulls("path").unique(maintain_order=True)
-    return (
-        named.join(listed, on="path", how="left", maintain_order="left")
-        .join(problems, on="path", how="left", maintain_order="left")
-        .with_columns(
-            problem=pl.when(pl.col("bytes").is_null() & pl.col("problem").is_null())
-            .then(pl.lit("there is no such file, though the pairs file names it"))
-            .otherwise("problem"),
-            bytes=pl.col("bytes").fill_null(0),
-            mtime_ns=pl.col("mtime_ns").fill_null(0),
-        )
+    return named.join(problems, on="path", how="left", maintain_order="left").with_columns(
+        pl.col("bytes", "mtime_ns").fill_null(0)
     )
+
+
+def _why_absent(path: str, listing: Listing) -> str:
+    """Why a file that the file of pairs names was not listed."""
+    if any(part.startswith(".") for part in path.split("/")):
+        return "hidden files and folders (a leading dot) are passed over, though the pairs file names this one"
+    if folder := next((folder for folder in listing.unlisted if path.startswith(folder + "/")), None):
+        return f"its folder {folder} cannot be listed: {listing.unlisted[folder]}"
+    if folder := next((folder for folder in listing.own if path.startswith(folder + "/")), None):
+        return (
+            f"the folder {folder} was written by histods and is passed over, though the pairs file names this file"
+        )
+    return "there is no such file, though the pairs file names it"

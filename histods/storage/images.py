@@ -15,16 +15,14 @@ Pillow and OpenCV turn into grey blocks, in half of Pillow's time.
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simplejpeg
 from kornia_rs import io as kornia
-from PIL import Image
 
 from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
 from histods.storage.colours import Mask, labels_from_pixels
@@ -33,16 +31,21 @@ from histods.storage.containers import (
     check_jpeg,
     check_other,
     check_png,
+    check_tiff,
     one_line,
+    opened,
     parse_jpeg,
     sniff,
 )
+from histods.storage.tiff import FRACTIONS, PILLOW_SPREAD, as_stored, parse_tiff, why_no_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import Image
+    from PIL.ImageFile import ImageFile
 
     Colours = Mapping[int, tuple[int, int, int]]
 
@@ -72,8 +75,6 @@ _PILLOW_KINDS = {
     "LA": "gray_alpha",
 }
 _KORNIA_DECODERS = {"gray8": kornia.decode_image_png_u8, "gray16": kornia.decode_image_png_u16}
-# Pillow spreads 2 and 4 bit grey over 0..255 for the eye; dividing gives back what is stored.
-_PILLOW_SPREAD = {2: 85, 4: 17}
 
 
 class OpenFile:
@@ -137,7 +138,7 @@ def inspect_image(file: OpenFile, *, whole: bool = False) -> tuple[Header, bytes
     content = file.read()
     if kind == "jpeg":
         return check_jpeg(content), content
-    return check_png(content) if kind == "png" else check_other(content, kind), content
+    return check_png(content) if kind == "png" else check_other(content, kind)[0], content
 
 
 def decode_image(content: bytes, header: Header) -> None:
@@ -152,7 +153,7 @@ def decode_image(content: bytes, header: Header) -> None:
     if header.format == "jpeg":
         _decode_jpeg(content, eighth=True)
         return
-    with _pillow(content, header.format):
+    with _decoded(content, header.format):
         pass
 
 
@@ -176,7 +177,7 @@ def decode_rgb(content: bytes, buffer: NDArray[np.uint8] | None = None) -> NDArr
             pass
         else:
             return pixels
-    with _pillow(content, sniff(content[:12])) as image:
+    with _decoded(content, sniff(content[:12])) as image:
         return np.asarray(image.convert("RGB"))
 
 
@@ -204,6 +205,8 @@ def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool
 def decode_mask(content: bytes, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
     """Decode a mask from a file's content; see `read_mask`."""
     header, kind = identify_mask(content)
+    if header.pages > 1:
+        raise NotAnIndexMaskError(f"{header.pages} pages in one file, expected one")
     if header.format == "jpeg":
         pixels = _decode_jpeg(content, eighth=False)
         pixels = pixels[..., 0] if kind == "gray8" else pixels
@@ -216,15 +219,10 @@ def decode_mask(content: bytes, colours: Colours | None = None, *, nearest: bool
             pass
         else:
             return Mask(pixels[..., 0], kind, "png")
-    with _pillow(content, header.format) as image:
-        pages = getattr(image, "n_frames", 1)
-        if pages > 1:
-            raise NotAnIndexMaskError(f"{pages} pages in one file, expected one")
-        pixels = np.asarray(image)
-        palette = _palette_colours(image) if kind == "palette" else None
-    if kind == "gray8":
-        pixels = pixels // _PILLOW_SPREAD.get(depth, 1)
-    elif kind in ("other", "bilevel", "gray16"):
+    pixels, palette = _decode_values(content, header.format, kind)
+    if kind == "gray8" and depth in PILLOW_SPREAD:
+        pixels = pixels // PILLOW_SPREAD[depth]
+    if kind == "other" or pixels.dtype != np.uint8:
         pixels = _whole_labels(pixels, depth)
     return labels_from_pixels(pixels, kind, header.format, colours, nearest=nearest, palette=palette)
 
@@ -241,9 +239,24 @@ def identify_mask(content: bytes) -> tuple[Header, str]:
     if file_format == "jpeg":
         header = check_jpeg(content)
         return header, "gray8" if _jpeg_is_grey(content) else "rgb"
-    header = check_other(content, file_format)
-    with Image.open(io.BytesIO(content), formats=[file_format.upper()]) as image:
-        return header, _PILLOW_KINDS.get(image.mode, "other")
+    if file_format == "tiff":
+        header, tiff = check_tiff(content)
+        if why_no_labels(tiff) is not None:  # then Pillow may not even open it
+            return header, "other"
+    header, mode = check_other(content, file_format)
+    return header, _PILLOW_KINDS.get(mode, "other")
+
+
+def _decode_values(content: bytes, file_format: str, kind: str) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    """Pixels of a mask with the values that the file holds (in PNG of few bits: spread), and its palette."""
+    tiff = parse_tiff(content) if file_format == "tiff" else None
+    reason = None if tiff is None else why_no_labels(tiff)
+    if reason is not None:
+        raise NotAnIndexMaskError(reason)
+    with _decoded(content, file_format) as image:
+        pixels = np.asarray(image)
+        palette = _palette_colours(image) if kind == "palette" else None
+    return pixels if tiff is None else as_stored(pixels, tiff), palette
 
 
 def _whole_labels(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
@@ -254,7 +267,7 @@ def _whole_labels(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
     if pixels.dtype == bool:
         return pixels.astype(np.uint8)
     if not np.issubdtype(pixels.dtype, np.integer):
-        raise NotAnIndexMaskError("fractions (floating point), which are not labels")
+        raise NotAnIndexMaskError(FRACTIONS)
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise NotAnIndexMaskError(f"values from {low} to {high}, labels go from 0 to 65535")
@@ -266,29 +279,17 @@ def _palette_colours(image: Image.Image) -> NDArray[np.uint8]:
     return flat.reshape(-1, 3)
 
 
-class _pillow:  # noqa: N801 - reads as a function
-    """Open and close an image with Pillow; whatever it raises or warns of becomes one line."""
-
-    def __init__(self, content: bytes, file_format: str) -> None:
-        self._content, self._format = content, file_format
-
-    def __enter__(self) -> Image.Image:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
+@contextmanager
+def _decoded(content: bytes, file_format: str) -> Iterator[ImageFile]:
+    """Decode an image with Pillow; whatever it raises becomes one line."""
+    with opened(content, file_format) as image:
         try:
-            self._image = Image.open(io.BytesIO(self._content), formats=[self._format.upper()])
-            self._image.load()
-        except BaseException as error:
-            self._warnings.__exit__(None, None, None)
-            if isinstance(error, UnreadableFileError) or not isinstance(error, Exception):
-                raise
-            raise UnreadableFileError(f"damaged {self._format} data: {one_line(error)}") from error
-        return self._image
-
-    def __exit__(self, *_: object) -> None:
-        self._image.close()
-        self._warnings.__exit__(None, None, None)
+            image.load()
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise UnreadableFileError(f"damaged {file_format} data: {one_line(error)}") from error
+        yield image
 
 
 def _jpeg_is_grey(content: bytes) -> bool:

@@ -7,6 +7,8 @@ about half of the 2.1-2.7 s of `os.scandir` with `stat` (two cores, measured in 
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH, _THREADS = 16384, 2
+# Files that stand together in a folder of histods' own: a workspace, and a folder of shards.
+_OWN_PAIRS = (("audit.json", "manifest.parquet"), ("shards.json", "index.parquet"))
+_OWN_MASKS = "remap.json"  # marks a folder of remapped masks
+_OWN_MASKS_KEYS = {"map_digest", "manifest_digest"}
+_OWN_NAMES = {_OWN_MASKS, *(name for pair in _OWN_PAIRS for name in pair)}
+_MARK_BYTES = 4096  # more than the mark has
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +45,8 @@ class Listing:
         mtimes: [files] modification times in nanoseconds; 0 where there is a problem.
         problems: path -> why it must not be opened.
         outside: path of a link (to a file or a folder) that leaves the root -> what it points to.
+        unlisted: path of a folder that cannot be listed -> why.
+        own: paths of folders that histods wrote (another workspace, shards, remapped masks), passed over.
         hidden: number of hidden files and folders (a leading dot), which are passed over.
     """
 
@@ -45,11 +55,17 @@ class Listing:
     mtimes: NDArray[np.int64]
     problems: dict[str, str]
     outside: dict[str, str]
+    unlisted: dict[str, str]
+    own: list[str]
     hidden: int
 
 
 def scan(root: Path, *, skip: Sequence[Path] = (), states: bool = True) -> Listing:
     """List all files below `root`, following links only where they stay inside it.
+
+    A folder elsewhere inside the root that a link leads to is listed under the link's name too, but once
+    only: of several links that lead to it (from folders listed earlier, then in order of their names), the
+    first counts. Else folders that link to one another would have more paths than can be listed.
 
     Args:
         root: an existing folder.
@@ -57,18 +73,20 @@ def scan(root: Path, *, skip: Sequence[Path] = (), states: bool = True) -> Listi
         states: ask for sizes and times, without which they are 0; needed only where files may be known already.
 
     Raises:
-        HistodsError: a folder cannot be listed.
+        HistodsError: the root cannot be listed.
     """
     walk = _Walk(str(root), skip)
     try:
         "\0".join(walk.paths).encode()
     except UnicodeEncodeError:
         walk.escape_names()
+    unlisted = {_plain(path): reason for path, reason in walk.unlisted.items()}
     if states:
         sizes, mtimes = ask_states(root, walk.paths, unsafe=walk.problems.keys() | walk.outside.keys())
     else:
         sizes, mtimes = np.zeros((2, len(walk.paths)), dtype=np.int64)
-    return Listing(walk.paths, sizes, mtimes, walk.problems, walk.outside, walk.hidden)
+    own = sorted(map(_plain, walk.own))
+    return Listing(walk.paths, sizes, mtimes, walk.problems, walk.outside, unlisted, own, walk.hidden)
 
 
 class _Walk:
@@ -80,9 +98,23 @@ class _Walk:
         self.paths: list[str] = []
         self.problems: dict[str, str] = {}
         self.outside: dict[str, str] = {}
+        self.unlisted: dict[str, str] = {}
+        self.own: list[str] = []
         self.hidden = 0
         # Folders still to list: where it is, the prefix of its paths, real paths of the folders that lead to it.
         self.waiting: list[tuple[str, str, tuple[str, ...]]] = [(root, "", (self.real_root,))]
+        # Links to folders wait until all else is listed, and go in order: which is first is then no accident.
+        self.links: list[tuple[str, str, tuple[str, ...]]] = []
+        self.linked: set[str] | None = None  # real folders that were reached through a link
+        self._list_waiting()
+        self.linked = set()
+        while self.links:
+            links, self.links = sorted(self.links), []
+            for link in links:
+                self._enter(*link)
+                self._list_waiting()
+
+    def _list_waiting(self) -> None:
         while self.waiting:
             self._list(*self.waiting.pop())
 
@@ -90,9 +122,15 @@ class _Walk:
         try:
             entries = list(os.scandir(folder))
         except OSError as error:
+            if prefix:
+                self.unlisted[prefix[:-1]] = str(error.strerror)
+                return
             raise HistodsError(
                 f"Expected to list the folder {folder}, found: {error.strerror}; mend it and run again."
             ) from error
+        if prefix and _is_own(folder, entries):
+            self.own.append(prefix[:-1])
+            return
         for entry in entries:
             name = entry.name
             if name[0] == ".":
@@ -100,38 +138,73 @@ class _Walk:
             elif entry.is_symlink():
                 self._follow(entry, prefix + name, above)
             elif entry.is_dir(follow_symlinks=False):
-                self._enter(entry.path, prefix + name, f"{above[-1]}/{name}", above)
+                self._enter(entry.path, prefix + name, (*above, f"{above[-1]}/{name}"))
             else:
                 self.paths.append(prefix + name)
                 if not entry.is_file(follow_symlinks=False):
                     self.problems[prefix + name] = "not a regular file"
 
-    def _enter(self, folder: str, path: str, real: str, above: tuple[str, ...]) -> None:
-        if real not in self.skip and real not in above:  # a link to a folder above would go in a circle
-            self.waiting.append((folder, path + "/", (*above, real)))
+    def _enter(self, folder: str, path: str, above: tuple[str, ...]) -> None:
+        """Have a folder listed; the last of `above` is its own real path."""
+        real = above[-1]
+        if real in self.skip or (self.linked is not None and real in self.linked):
+            return
+        if self.linked is not None:
+            self.linked.add(real)
+        self.waiting.append((folder, path + "/", above))
 
     def _follow(self, entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> None:
         """Follow a link that stays inside the root; note one that leaves it or is broken."""
         target = os.path.realpath(entry.path)
         if target != self.real_root and not target.startswith(self.real_root.rstrip("/") + "/"):
-            self.outside[path] = target
+            self.outside[path] = _plain(target)
             self.paths.append(path)
-        elif entry.is_dir():
-            self._enter(entry.path, path, target, above)
+            return
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:
+            is_folder = is_file = False
+            circle = error.errno == errno.ELOOP
+            problem = "a link that leads to itself" if circle else f"a link that fails: {error.strerror}"
         else:
-            self.paths.append(path)
-            if not entry.is_file():
-                self.problems[path] = "a link to a file that does not exist"
+            problem = "a link to a file that does not exist"
+        if is_folder:
+            if target not in above:  # a link to a folder above would go in a circle
+                self.links.append((entry.path, path, (*above, target)))
+            return
+        self.paths.append(path)
+        if not is_file:
+            self.problems[path] = problem
 
     def escape_names(self) -> None:
         r"""Write names that are not UTF-8 with `\xNN`: they get a row and a reason, but are not opened."""
         for place, path in enumerate(self.paths):
-            plain = os.fsencode(path).decode("utf-8", "backslashreplace")
+            plain = _plain(path)
             if plain != path:
                 self.paths[place] = plain
                 self.outside.pop(path, None)
                 self.problems.pop(path, None)
                 self.problems[plain] = "its name is not UTF-8; rename it"
+
+
+def _plain(path: str) -> str:
+    r"""A path as text that can be written anywhere: bytes that are not UTF-8 as `\xNN`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_own(folder: str, entries: Sequence[os.DirEntry[str]]) -> bool:
+    """Whether histods wrote what is in a folder; a file is opened only where its name is the mark's."""
+    names = {entry.name for entry in entries if entry.name in _OWN_NAMES}
+    if any(names.issuperset(pair) for pair in _OWN_PAIRS):
+        return True
+    if _OWN_MASKS not in names:
+        return False
+    try:
+        with open(f"{folder}/{_OWN_MASKS}", encoding="utf-8") as file:  # noqa: PTH123 - no Path a folder
+            document = json.loads(file.read(_MARK_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.keys() == _OWN_MASKS_KEYS
 
 
 def ask_states(
@@ -143,13 +216,28 @@ def ask_states(
     mtimes: list[int] = []
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     with ThreadPoolExecutor(_THREADS) as executor:
-        for infos in executor.map(
-            lambda batch: files.get_file_info([f"{root}/{path}" for path in batch]), batches
-        ):
-            sizes += [info.size or 0 for info in infos]
-            mtimes += [info.mtime_ns or 0 for info in infos]
+        for states in executor.map(lambda batch: _ask_batch(files, root, batch), batches):
+            sizes += [size for size, _ in states]
+            mtimes += [mtime for _, mtime in states]
     if unsafe:
         for place, path in enumerate(paths):
             if path in unsafe:
                 sizes[place] = mtimes[place] = 0
     return np.array(sizes, dtype=np.int64), np.array(mtimes, dtype=np.int64)
+
+
+def _ask_batch(files: pafs.LocalFileSystem, root: Path, paths: Sequence[str]) -> list[tuple[int, int]]:
+    """Size and time of each path; one that refuses to tell (too long, no permission) has 0, like a missing one."""
+    try:
+        infos = files.get_file_info([f"{root}/{path}" for path in paths])
+    except OSError:  # one of them; which, only asking each by itself tells
+        return [_ask_one(f"{root}/{path}") for path in paths]
+    return [(info.size or 0, info.mtime_ns or 0) for info in infos]
+
+
+def _ask_one(path: str) -> tuple[int, int]:
+    try:
+        state = os.stat(path)  # noqa: PTH116 - no Path a file
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns

@@ -6,12 +6,16 @@ histods-out/
   measurements.parquet                           what audit measured of each file, so that it is read once
   remap/NAME.parquet remap/NAME.json             histods remap, one pair a class system
   charts/                                        histods plot
+  split.parquet                                  histods split
+  shards/                                        histods shard
+  fixes/CODE-N.jsonl                             histods fix, the journal of each that was applied
 ```
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +62,21 @@ class Workspace:
         """Folder of charts."""
         return self.folder / "charts"
 
+    @property
+    def split(self) -> Path:
+        """The split that each sample is in, one row a sample."""
+        return self.folder / "split.parquet"
+
+    @property
+    def shards(self) -> Path:
+        """Folder of shards."""
+        return self.folder / "shards"
+
+    @property
+    def fixes(self) -> Path:
+        """Folder of the journals of fixes."""
+        return self.folder / "fixes"
+
     def remap_table(self, name: str) -> Path:
         """Class histograms of the class system `name`, one row a sample."""
         return self.folder / "remap" / f"{name}.parquet"
@@ -73,6 +92,8 @@ class Workspace:
     def read_audit(self) -> dict[str, Any]:
         """Read `audit.json` and prove that `manifest.parquet` is the one it describes.
 
+        Its `command` is completed with this workspace: the command that makes the audit again.
+
         Raises:
             HistodsError: there is no audit in this workspace, or its summary is not readable.
             StaleFileError: the manifest changed since the audit wrote it.
@@ -82,10 +103,12 @@ class Workspace:
                 f"Expected an audit in {self.folder}, found none; run 'histods audit DATASET -w {self.folder}'."
             )
         summary = read_json(self.audit)
+        plain = shlex.join(["histods", "audit", str(summary.get("root"))])
+        summary["command"] = f"{summary.get('command', plain)} -w {shlex.quote(str(self.folder))}"
         if file_digest(self.manifest) != summary.get("manifest_digest"):
             raise StaleFileError(
                 f"Expected {self.manifest} as the last audit wrote it, found other bytes; "
-                f"run 'histods audit {summary.get('root')} -w {self.folder}' again."
+                f"run '{summary['command']}' again."
             )
         return summary
 

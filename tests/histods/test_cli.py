@@ -19,7 +19,7 @@ from PIL import Image
 
 from histods.synthetic import make_benchmark
 
-COMMANDS = ["audit", "remap", "plot", "demo"]
+COMMANDS = ["audit", "remap", "plot", "split", "shard", "fix", "demo"]
 
 
 def histods(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -207,3 +207,50 @@ def test_progress_is_drawn_on_a_terminal_only(dataset: Path, tmp_path: Path) -> 
     status = pty.spawn([sys.executable, "-m", "histods", "audit", str(dataset), "-w", str(tmp_path)], read)
     assert os.waitstatus_to_exitcode(status) == 0
     assert b"\x1b[" in output
+
+
+def test_without_a_command_the_help_is_shown_as_it_is() -> None:
+    environment = {**os.environ, "COLUMNS": "80"}
+    bare, asked = histods(env=environment), histods("--help", env=environment)
+    assert (bare.returncode, bare.stdout) == (2, "")
+    assert bare.stderr.strip() == asked.stdout.strip()
+
+
+def start_long_audit(folder: Path) -> subprocess.Popen[str]:
+    """An audit that has measured something and still has much to do."""
+    make_benchmark(folder / "data", pairs=6000, orphans=0, zero_masks=0, size=64, workers=2)
+    command = [sys.executable, "-m", "histods", "audit", str(folder / "data"), "-w", str(folder / "o")]
+    process = subprocess.Popen(
+        [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    journal = folder / "o" / "audit.journal"
+    while process.poll() is None and not (journal.is_file() and journal.stat().st_size > 50_000):
+        time.sleep(0.002)
+    return process
+
+
+def test_being_asked_to_end_is_status_143_and_one_line_and_leaves_no_process(tmp_path: Path) -> None:
+    process = start_long_audit(tmp_path)
+    process.terminate()
+    _, text = process.communicate(timeout=20)  # the pipes end when the last process that holds them has ended
+    assert process.returncode == 143
+    assert text == "histods: terminated; run the same command again to go on\n"
+
+
+def test_being_killed_leaves_no_process(tmp_path: Path) -> None:
+    process = start_long_audit(tmp_path)
+    process.kill()
+    process.communicate(timeout=5)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_names_never_steer_the_terminal(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "a\x1b[2J\x9b\u202e\n.jpg").write_bytes(b"")
+    result = histods("audit", root, "-w", tmp_path / "o", "--workers", "1")
+    assert result.returncode == 1
+    assert r"a\x1b[2J\x9b\u202e\n.jpg" in result.stderr.replace("\n", "")
+    assert not set(result.stderr) & {"\x1b", "\x9b", "\u202e"}
+    refusal = histods("audit", root / "b\x1b[2J", "-w", tmp_path / "o")
+    assert refusal.stderr.startswith(f"histods: Expected a dataset's folder in {root}/b\\x1b[2J, found nothing;")

@@ -33,8 +33,13 @@ def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path)
         assert len(list(csv.DictReader(file))) == len(result.planted) > 100
     assert {code for code, _ in result.planted} == set(result.audit.findings)
     assert result.audit.counts.images == result.audit.manifest.to_polars()["image_path"].drop_nulls().n_unique()
+    assert result.split.check.sound
+    usable = result.audit.counts.conditional + result.audit.counts.unconditional
+    assert sum(samples for _, samples, _ in result.shards.splits.values()) == usable
+    assert set(result.shards.splits) == {"train", "test"}
     again = demo(folder, workers=2)
     assert again.audit.files_read == 0
+    assert again.shards.splits == result.shards.splits
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

@@ -96,6 +96,23 @@ def test_the_readers_reason_becomes_the_finding(table: Table) -> None:
     assert found(bad_mask) == [("a_mask.png", "unreadable_mask")]
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("damaged: the checksum of PNG chunk IDAT at byte 33 is wrong", "; restore it from its source"),
+        ("a link to a file that does not exist", "; restore it from its source"),
+        ("its name is not UTF-8; rename it", ""),
+        ("a variant of TIFF that is not supported (5 channels); convert it to PNG or plain TIFF", ""),
+        ("cannot be opened: Permission denied", "; make it readable and audit again"),
+        ("too large for the memory of this machine", "; audit again with fewer --workers"),
+        ("not a regular file", "; put a file in its place"),
+    ],
+)
+def test_the_advice_fits_the_reason(table: Table, reason: str, advice: str) -> None:
+    assert message(table({"image_error": reason})) == f"image cannot be read: {reason}{advice}"
+    assert message(table({**UNREAD, "mask_error": reason})) == f"mask cannot be read: {reason}{advice}"
+
+
 def test_a_mask_that_is_not_labels_has_no_other_findings(table: Table) -> None:
     colours = "RGB colours that no labels file explains"
     samples = table(

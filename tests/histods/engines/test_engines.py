@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -82,3 +85,40 @@ def test_an_unknown_engine_and_no_workers_are_refused() -> None:
         HistodsError, match="^Expected at least 1 worker, found 0; leave --workers out to use all cores"
     ):
         engine_for("local", 0)
+
+
+def test_workers_that_are_no_number_are_refused() -> None:
+    workers: Any = "2"
+    with pytest.raises(
+        HistodsError, match="^Expected a whole number of workers, found '2'; leave --workers out to use all cores"
+    ):
+        engine_for("local", workers)
+
+
+SLEEPER = """
+import time
+from histods.engines import engine_for
+
+def doze(chunk):
+    print("at work", flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with engine_for("local", 2) as engine:
+        list(engine.run(doze, [[1], [2]]))
+"""
+
+
+def test_workers_end_with_a_parent_that_was_killed_in_the_middle_of_work(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "sleeper.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    assert process.stdout is not None
+    for _ in range(2):
+        assert process.stdout.readline() == b"at work\n"
+    process.kill()
+    # The pipes end when the last process that holds them has ended, be it a worker or loky's own.
+    process.communicate(timeout=5)
+    assert process.returncode == -signal.SIGKILL

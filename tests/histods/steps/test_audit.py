@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -337,3 +338,145 @@ def test_a_bad_group_expression_says_what_is_wrong_with_it(tmp_path: Path) -> No
         HistodsError, match=r"^Expected a regular expression for --group-regex, found '\(a' \(.+\); mend"
     ):
         audit(tmp_path / "data", workspace=tmp_path / "o", group_regex="(a", workers=1)
+
+
+def test_one_unconditional_folder_may_be_given_as_text(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    (tmp_path / "free").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "free" / "image.jpg")
+    counts = [
+        audit(tmp_path / "data", workspace=tmp_path / "o", unconditional=folders, workers=1).counts
+        for folders in (str(tmp_path / "free"), tmp_path / "free", [tmp_path / "free"])
+    ]
+    assert counts[0] == counts[1] == counts[2]
+    assert (counts[0].images, counts[0].unconditional) == (2, 1)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_the_rest_is_audited(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    write_pair(tmp_path / "data", "d")  # its key is like the folder's name, and it must not be excluded for it
+    here = os.open(tmp_path / "data", os.O_RDONLY)
+    names = ["d", *["d" * 250] * 20]  # paths too long to be listed
+    for name in names:
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    try:
+        result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "data" / "d")], check=True)
+    (finding,) = [finding for finding in result.iter_findings() if finding.severity == "error"]
+    assert (finding.code, finding.path.startswith("d/ddd")) == ("unreadable_image", True)
+    assert finding.message == (
+        "the folder cannot be listed: File name too long; make it readable, or move it out of the dataset"
+    )
+    assert result.severities["error"] == 1
+    assert (result.counts.conditional, result.counts.excluded) == (2, 0)
+    again = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    assert "error" not in again.severities
+
+
+def test_another_workspace_is_no_part_of_the_dataset_and_is_named(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    first = audit(tmp_path / "data", workspace=tmp_path / "data" / "histods-out", workers=1)
+    Image.new("RGB", (8, 8)).save(tmp_path / "data" / "histods-out" / "chart.png")
+    again = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    assert again.counts == first.counts
+    assert again.other_files == {"histods-out/ (written by histods)": 1}
+
+
+def test_the_workspace_in_an_unconditional_folder_is_no_part_of_it(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    (tmp_path / "free" / "out").mkdir(parents=True)
+    for name in ("image.jpg", "out/chart.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "free" / name)
+    result = audit(
+        tmp_path / "data", workspace=tmp_path / "free" / "out", unconditional=tmp_path / "free", workers=1
+    )
+    assert set(result.manifest.to_polars()["image_path"]) == {"a.jpg", "../free/image.jpg"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_a_damaged_summary_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    write_pair(tmp_path / "data", "a")
+    audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    audit(tmp_path / "data", workspace=tmp_path / "whole", workers=1)
+    (tmp_path / "o" / "audit.json").write_bytes(damage)
+    audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    assert_same_files(tmp_path / "o", tmp_path / "whole")
+
+
+def test_a_hidden_file_that_is_named_as_a_pair_is_said_to_be_passed_over(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    write_pair(tmp_path / "data" / ".store", "b")
+    (tmp_path / "pairs.csv").write_text("image,mask\na.jpg,a_mask.png\n.store/b.jpg,\nc.jpg,\n")
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", pairs=tmp_path / "pairs.csv", workers=1)
+    reasons = {finding.path: finding.message for finding in result.iter_findings() if finding.severity == "error"}
+    assert reasons == {
+        ".store/b.jpg": "image cannot be read: hidden files and folders (a leading dot) are passed over, "
+        "though the pairs file names this one; restore it from its source",
+        "c.jpg": "image cannot be read: there is no such file, though the pairs file names it; "
+        "restore it from its source",
+    }
+
+
+def test_the_recorded_command_makes_the_same_audit_from_another_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data set"
+    for name in ("s1_a", "s2_b"):
+        write_pair(root, name, value=3)
+    for folder in (root / "free", tmp_path / "more images"):
+        folder.mkdir()
+        Image.new("RGB", (8, 8)).save(folder / "s3_image.jpg")
+    (tmp_path / "labels.yml").write_text("3: tumour\n")
+    monkeypatch.chdir(tmp_path)
+    audit(
+        "data set",
+        workspace="o",
+        layout="suffix",
+        labels="labels.yml",
+        unconditional=["free", "more images"],
+        group_regex="^([^_]+)_",
+        verify="decode",
+        hash=True,
+        workers=1,
+    )
+    command = summary(Path("o"))["command"]
+    assert str(tmp_path / "labels.yml") in command
+    words = shlex.split(command)
+    assert words[:3] == ["histods", "audit", str(root)]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    arguments = [sys.executable, "-m", *words, "-w", str(tmp_path / "again"), "--workers", "1", "--quiet"]
+    subprocess.run(arguments, cwd=elsewhere, env=environment, check=True)
+    for name in ARTEFACTS:
+        assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+    one, other = summary(Path("o")), summary(tmp_path / "again")
+    assert one["options"] == other["options"]
+    assert one["options"]["labels"] == str(tmp_path / "labels.yml")
+
+
+def test_links_in_a_circle_cost_no_other_file(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    (tmp_path / "data" / "x.jpg").symlink_to("y.jpg")
+    (tmp_path / "data" / "y.jpg").symlink_to("x.jpg")
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    assert result.counts.conditional == 1
+    reasons = {finding.path: finding.message for finding in result.iter_findings() if finding.severity == "error"}
+    assert reasons == dict.fromkeys(
+        ("x.jpg", "y.jpg"), "image cannot be read: a link that leads to itself; restore it from its source"
+    )
+
+
+def test_a_link_to_a_name_that_is_not_utf8_is_a_finding(tmp_path: Path) -> None:
+    write_pair(tmp_path / "data", "a")
+    outside = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    outside.mkdir()
+    (tmp_path / "data" / "link").symlink_to(outside)
+    result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
+    (finding,) = [finding for finding in result.iter_findings() if finding.code == "outside_root"]
+    assert "caf\\xe9, outside the dataset" in finding.message

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from histods import audit
 from histods.errors import HistodsError, StaleFileError
 from histods.steps.remap import remap, to_document
 from histods.storage.atomic import file_digest, write_json
@@ -626,3 +627,98 @@ def test_encoded_masks_decode_to_the_same_pixels(classes: NDArray[np.uint8]) -> 
     content = encode_mask(classes)
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED), classes)
     assert content == encode_mask(np.asfortranarray(classes))
+
+
+# What changed since the audit, and what was there before
+
+
+def test_a_labels_file_that_changed_or_lost_its_colours_is_stale(tmp_path: Path) -> None:
+    root, labels_file = tmp_path / "data", tmp_path / "labels.csv"
+    save(root / "x_mask.png", draw([0, 3]))
+    Image.new("RGB", (32, 24)).save(root / "x.jpg")
+    content = "label,name,colour\n0,background,#000000\n3,tumour,#ff0000\n"
+    labels_file.write_text(content)
+    audit(root, workspace=tmp_path / "out", labels=labels_file, workers=1)
+    command = f"histods audit {root} --labels {labels_file} -w {tmp_path}/out"
+    labels_file.write_text(content.replace("ff", "fe"))
+    with pytest.raises(StaleFileError) as refusal:
+        remap(workspace=tmp_path / "out")
+    assert str(refusal.value) == (
+        f"Expected the labels file {labels_file} as the audit read it, found it changed; run '{command}' again."
+    )
+    labels_file.unlink()
+    with pytest.raises(StaleFileError) as refusal:
+        remap(workspace=tmp_path / "out")
+    assert str(refusal.value) == (
+        f"Expected the labels file {labels_file}, whose colours the audit used, found nothing there; "
+        f"put it back, or run '{command}' with another."
+    )
+    labels_file.write_text(content)
+    assert [row.name for row in remap(workspace=tmp_path / "out").classes] == [
+        "background",
+        "label 1",
+        "label 2",
+        "tumour",
+    ]
+    with (tmp_path / "out" / "manifest.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(StaleFileError) as refusal:
+        remap(workspace=tmp_path / "out")
+    assert str(refusal.value).endswith(f"found other bytes; run '{command}' again.")
+
+
+def test_a_labels_file_is_found_from_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "data"
+    save(root / "x_mask.png", draw([0, 3]))
+    Image.new("RGB", (32, 24)).save(root / "x.jpg")
+    (tmp_path / "labels.yml").write_text("0: background\n2: named, but in no mask\n3: tumour\n")
+    monkeypatch.chdir(tmp_path)
+    audit(root, workspace=tmp_path / "out", labels="labels.yml", workers=1)
+    monkeypatch.chdir(root)
+    assert [row.name for row in remap(workspace=tmp_path / "out").classes] == [
+        "background",
+        "label 1",
+        "named, but in no mask",
+        "tumour",
+    ]
+
+
+def test_pixels_of_unknown_colours_need_a_map_and_are_called_so(tmp_path: Path) -> None:
+    root, labels_file = tmp_path / "data", tmp_path / "labels.csv"
+    save(root / "rgb_mask.png", draw([0, 3, 5]))  # 5 has a colour that no label has
+    Image.new("RGB", (32, 24)).save(root / "rgb.jpg")
+    labels_file.write_text("label,name,colour\n0,background,#000000\n3,tumour,#ff0000\n")
+    audit(root, workspace=tmp_path / "out", labels=labels_file, workers=1)
+    with pytest.raises(HistodsError) as refusal:
+        remap(workspace=tmp_path / "out")
+    assert str(refusal.value) == (
+        "Expected every colour of the masks in the labels file to keep labels as they are, found pixels of "
+        "unknown colours; add their colours, or give a --map that has a class for label 65535."
+    )
+    (tmp_path / "map.yml").write_text("0: 0\n65535: 0\n3: 1\n")
+    assert len(remap(workspace=tmp_path / "out", map=tmp_path / "map.yml").classes) == 2
+
+
+def test_another_map_of_the_same_name_replaces_the_first_and_says_so(site: Site) -> None:
+    assert remap(workspace=site.space.folder, map=site.map).warnings == ()
+    files = [site.space.remap_table("three"), site.space.remap_summary("three")]
+    first = [file.read_bytes() for file in files]
+    assert remap(workspace=site.space.folder, map=site.map).warnings == ()
+    site.map.write_text(MAP.replace("[0, 1]", "[0]").replace("[3]", "[1, 3]"))
+    warning = "replaces the class system three, which was made from another map"
+    assert remap(workspace=site.space.folder, map=site.map).warnings == (warning,)
+    assert [file.read_bytes() for file in files] != first
+    site.map.write_text(MAP)
+    assert remap(workspace=site.space.folder, map=site.map).warnings == (warning,)
+    assert [file.read_bytes() for file in files] == first
+
+
+@pytest.mark.parametrize("name", ["x" * 251, "ä" * 125 + "x", "組" * 83])
+def test_the_longest_legal_names_are_remapped(tmp_path: Path, name: str) -> None:
+    site = Site(tmp_path, {"x": Mask(path=f"{name}.png", labels=draw([0, 3, 9]))})
+    site.map.write_text(MAP.replace("three", "組" * 80))
+    folder = tmp_path / "masks"
+    result = remap(workspace=site.space.folder, map=site.map, write_masks=folder, workers=1)
+    assert (result.name, result.masks_written) == ("組" * 80, 1)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["remap.json", f"{name}.png"])
+    assert site.space.class_systems() == ["組" * 80]

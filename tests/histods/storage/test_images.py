@@ -139,6 +139,19 @@ def test_fractions_and_several_pages_are_no_labels() -> None:
         decode_mask(encode(page, "tiff", save_all=True, append_images=[page]))
 
 
+def test_an_animated_png_is_several_pages_to_a_mask_and_its_first_picture_to_an_image(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((4, 4), label, dtype=np.uint8)) for label in (1, 2, 3)]
+    animated = encode(frames[0], "png", save_all=True, append_images=frames[1:])
+    hidden = encode(frames[0], "png", save_all=True, append_images=frames[1:2], default_image=True)
+    for content, pages in ((animated, 3), (hidden, 2)):
+        with pytest.raises(NotAnIndexMaskError, match=f"^{pages} pages in one file, expected one$"):
+            decode_mask(content)
+        path = tmp_path / "image.png"
+        path.write_bytes(content)
+        assert inspect_image(path)[0] == Header("png", 4, 4, pages)
+    assert decode_mask(encode(frames[0], "png", save_all=True)).labels.tolist() == [[1] * 4] * 4
+
+
 COLOURS = {0: (255, 255, 255), 3: (200, 0, 0), 9: (0, 0, 200)}
 
 
@@ -200,6 +213,10 @@ JPEG = encode(Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 48,
         (
             GREY_PNG[:60] + bytes([GREY_PNG[60] ^ 1]) + GREY_PNG[61:],
             "damaged: the checksum of PNG chunk IDAT at byte 33 is wrong",
+        ),
+        (
+            GREY_PNG[:33] + chunk(b"a; \x1b", b"")[:-1] + b"?",
+            "damaged: the checksum of PNG chunk 61 3b 20 1b at byte 33 is wrong",
         ),
         (GREY_PNG[:33] + chunk(b"IEND", b""), "damaged: the PNG has no pixel data (no IDAT chunk)"),
         (JPEG[:-2], "truncated: the JPEG has no end marker"),
@@ -268,6 +285,7 @@ def test_random_bytes_never_end_in_anything_but_a_reason(noise: bytes, seed: int
         mask = decode_mask(bytes(content))
     except UnreadableFileError as error:
         assert "\n" not in str(error)
+        assert " object at " not in str(error)
     else:
         assert mask.labels.size > 0
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from histods.storage.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def fill(root: Path, *paths: str) -> None:
@@ -97,3 +99,99 @@ def deep_tree(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_deep_tree_does_not_exhaust_the_stack(deep_tree: Path) -> None:
     assert scan(deep_tree).paths == ["d/" * 1200 + "x.png"]
+
+
+def test_links_that_lead_to_themselves_are_rows_with_a_reason(tmp_path: Path) -> None:
+    fill(tmp_path, "x.png")
+    (tmp_path / "a.png").symlink_to("b.png")
+    (tmp_path / "b.png").symlink_to("a.png")
+    (tmp_path / "long.png").symlink_to("n" * 300)
+    listing = scan(tmp_path)
+    assert sorted(listing.paths) == ["a.png", "b.png", "long.png", "x.png"]
+    assert listing.problems == {
+        "a.png": "a link that leads to itself",
+        "b.png": "a link that leads to itself",
+        "long.png": "a link that fails: File name too long",
+    }
+    sizes = dict(zip(listing.paths, listing.sizes.tolist(), strict=True))
+    assert sizes == {"a.png": 0, "b.png": 0, "long.png": 0, "x.png": 5}
+
+
+def test_a_link_to_a_name_that_is_not_utf8_is_named_in_text_that_can_be_written(tmp_path: Path) -> None:
+    fill(tmp_path, "root/x.png")
+    outside = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    outside.mkdir()
+    (tmp_path / "root" / "link").symlink_to(outside)
+    listing = scan(tmp_path / "root")
+    assert listing.outside == {"link": f"{tmp_path}/caf\\xe9"}
+
+
+def test_folders_that_link_to_one_another_are_listed_twice_at_most(tmp_path: Path) -> None:
+    """Nine folders with eight links each have 986,409 paths without a folder twice in them."""
+    folders = [f"f{number}" for number in range(9)]
+    fill(tmp_path, *(f"{folder}/x.png" for folder in folders))
+    for folder in folders:
+        for other in folders:
+            if other != folder:
+                (tmp_path / folder / f"to_{other}").symlink_to(tmp_path / other)
+    paths = scan(tmp_path).paths
+    assert {path for path in paths if "to_" not in path} == {f"{folder}/x.png" for folder in folders}
+    assert sorted(path.split("/")[-2] for path in paths if "to_" in path) == [f"to_{folder}" for folder in folders]
+
+
+@given(order=st.permutations(["b", "c", "d/e", "a/up/z"]))
+@settings(max_examples=10, deadline=None)
+def test_which_of_several_links_to_a_folder_counts_is_no_accident(
+    tmp_path_factory: pytest.TempPathFactory, order: list[str]
+) -> None:
+    root = tmp_path_factory.mktemp("root")
+    fill(root, "a/x.png", "a/up/y.png", "d/w.png")
+    for name in order:
+        (root / name).symlink_to(root / "a")
+    assert sorted(scan(root).paths) == ["a/up/y.png", "a/x.png", "b/up/y.png", "b/x.png", "d/w.png"]
+
+
+@pytest.fixture
+def long_tree(tmp_path: Path) -> Iterator[Path]:
+    """Twenty folders in each other with names of 250 bytes: the last ones have paths too long for any call."""
+    root = tmp_path / "long"
+    root.mkdir()
+    (root / "x.png").write_bytes(b"x")
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        os.close(os.open("y.png", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    yield root
+    subprocess.run(["rm", "-rf", str(root)], check=True)
+
+
+def test_a_folder_that_cannot_be_listed_costs_no_other_file(long_tree: Path) -> None:
+    listing = scan(long_tree)
+    ((folder, reason),) = listing.unlisted.items()
+    assert reason == "File name too long"
+    assert "x.png" in listing.paths
+    depth = folder.count("/")
+    assert len(listing.paths) == 1 + depth
+    sizes = dict(zip(listing.paths, listing.sizes.tolist(), strict=True))
+    assert (sizes.pop("x.png"), set(sizes.values())) == (1, {0})
+
+
+def test_folders_that_histods_wrote_are_passed_over_and_named(tmp_path: Path) -> None:
+    fill(tmp_path, "x.png", "other/audit.json", "other/manifest.parquet", "other/charts/a.png")
+    fill(tmp_path, "shards/shards.json", "shards/index.parquet", "masks/x.png", "mine/audit.json", "mine/y.png")
+    (tmp_path / "masks" / "remap.json").write_text('{"map_digest": "1", "manifest_digest": "2"}')
+    listing = scan(tmp_path)
+    assert sorted(listing.paths) == ["mine/audit.json", "mine/y.png", "x.png"]
+    assert listing.own == ["masks", "other", "shards"]
+    assert sorted(scan(tmp_path / "masks").paths) == ["remap.json", "x.png"], "what was asked for is listed"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"map_digest": "1"}', "\x00\xff", "[" * 9999])
+def test_a_file_that_happens_to_be_called_remap_json_is_no_mark(tmp_path: Path, content: str) -> None:
+    fill(tmp_path, "masks/x.png")
+    (tmp_path / "masks" / "remap.json").write_bytes(content.encode("latin-1"))
+    assert "masks/x.png" in scan(tmp_path).paths

@@ -1,0 +1,293 @@
+"""split: train, test and validation sides, or folds, such that nothing leaks and labels are balanced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow.compute as pc
+
+from histods.errors import HistodsError
+from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
+from histods.storage.class_systems import LabelHistograms, flatten_labels, labels_of_audit
+from histods.storage.given_sides import refuse_conflicts, with_given_sides
+from histods.storage.manifest import Manifest
+from histods.storage.split_file import SplitCheck, SplitOptions, check_split, write_split
+from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from histods.labels import LabelTable
+    from histods.records import Progress
+
+    Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitSide:
+    """One split: its samples of each role, and the percent of all samples that it should have.
+
+    `target` is None where the side takes what it was given and nothing else.
+    """
+
+    name: str
+    conditional: int
+    unconditional: int
+    target: float | None
+
+    @property
+    def samples(self) -> int:
+        """Samples of both roles."""
+        return self.conditional + self.unconditional
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelBalance:
+    """One source label: its pixels in all splits, and the percent of them in each.
+
+    `deviation` is the largest difference, in percent points, from what a split should have; 0 without targets.
+    """
+
+    label: int
+    name: str
+    pixels: int
+    percent: tuple[float, ...]
+    deviation: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitResult:
+    """How a dataset was split.
+
+    Attributes:
+        path: the file that was written.
+        splits: the sides, as they are on disk.
+        labels: where the pixels of each source label are, ascending by label.
+        ungrouped: samples without a group.
+        given: samples whose side the pairs file gives.
+        kept: samples that stay on the side on which an earlier split put them.
+        followed: samples that follow such ones, for their group or as duplicates.
+        assigned: all others.
+        excluded: samples of the manifest that are left out.
+        pairs: the pairs file that gives sides; None where none does.
+        check: what reading the file back showed.
+        options: what was asked for.
+        audit: the command that makes the audit again.
+        manifest_digest: digest of the manifest.
+    """
+
+    path: Path
+    splits: tuple[SplitSide, ...]
+    labels: tuple[LabelBalance, ...]
+    ungrouped: int
+    given: int
+    kept: int
+    followed: int
+    assigned: int
+    excluded: int
+    pairs: Path | None
+    check: SplitCheck
+    options: SplitOptions
+    audit: str
+    manifest_digest: str
+
+
+def split(
+    *,
+    workspace: str | Path = DEFAULT_WORKSPACE,
+    test: float | None = None,
+    val: float = 0.0,
+    folds: int | None = None,
+    seed: int = 0,
+    keep: bool = False,
+    progress: Progress | None = None,
+) -> SplitResult:
+    """Split the samples of the last audit into train, test and perhaps val, or into folds.
+
+    No group and no set of images with the same bytes is in two splits. Within each role the fractions are
+    exact to the nearest sample, as far as whole groups allow, and the pixels of each label are balanced.
+
+    Args:
+        workspace: folder of the audit; gets `split.parquet`.
+        test: fraction of the samples for the test; 0.1 if None and there are no folds.
+        val: fraction for validation.
+        folds: number of folds, instead of test and val.
+        seed: another seed gives another split.
+        keep: samples of the split that is in the workspace stay on their side; only others are assigned.
+        progress: called with a stage as the work goes on.
+
+    Raises:
+        HistodsError: the call cannot be met, or what is given contradicts itself.
+        StaleFileError: the manifest or the pairs file is not the one that was audited.
+    """
+    plan = parse_plan(test, val, folds)
+    space = Workspace(Path(workspace))
+    audit = space.read_audit()
+    report = progress or _silent
+    report("reading the manifest", 0, 0)
+    manifest = Manifest.read(space.manifest).table
+    samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
+    if not len(samples):
+        raise HistodsError(
+            f"Expected samples to split in {space.folder}, found none that can be used of {len(manifest):,}; "
+            "see the audit's findings."
+        )
+    frame = pl.DataFrame(pl.from_arrow(samples.select(["key", "image_path", "role", "group", "image_digest"])))
+    rows = with_given_sides(frame, space, audit, plan, keep=keep)
+    names = (*plan.names, *sorted(set(rows["given"].drop_nulls()) - set(plan.names)))
+    histograms = flatten_labels(samples)
+    known = _join(rows, histograms, names, seed)
+    report("balancing", 0, 0)
+    sides = _assign(known, plan)
+    options = SplitOptions(
+        test=None if folds is not None else plan.fractions[-1], val=val, folds=folds, seed=seed, keep=keep
+    )
+    report("writing", 0, 0)
+    named = pl.Series("split", names).gather(sides)
+    write_split(space, rows.select("key").with_columns(named), audit, options)
+    report("checking", 0, 0)
+    check = _prove(space)
+    splits = _list_sides(check, plan, names, known.fixed)
+    given, fixed = rows["line"].count(), int((known.fixed >= 0).sum())
+    return SplitResult(
+        path=space.split,
+        splits=splits,
+        labels=_balance(histograms, sides, names, splits, labels_of_audit(audit)),
+        ungrouped=rows["group"].null_count(),
+        given=given,
+        kept=rows["given"].count() - given,
+        followed=fixed - rows["given"].count(),
+        assigned=len(rows) - fixed,
+        excluded=len(manifest) - len(samples),
+        pairs=Path(audit["options"]["pairs"]) if given else None,
+        check=check,
+        options=options,
+        audit=audit["command"],
+        manifest_digest=audit["manifest_digest"],
+    )
+
+
+def _join(rows: pl.DataFrame, histograms: LabelHistograms, names: tuple[str, ...], seed: int) -> Samples:
+    """The samples in units, with the sides that units have already, as numbers of `names`."""
+    groups, digests = _codes(rows["group"]), _codes(rows["image_digest"])
+    units = join_units(groups, digests)
+    numbers = {name: number for number, name in enumerate(names)}
+    fixed = rows["given"].replace_strict(numbers, default=-1, return_dtype=pl.Int64).to_numpy()
+    refuse_conflicts(rows, fixed, groups=groups, digests=digests, units=units)
+    return Samples(
+        hashes=keyed_hashes(rows["key"], seed),
+        units=units,
+        conditional=(rows["role"] == "conditional").to_numpy(),
+        fixed=spread_sides(fixed, units),
+        **histograms._asdict(),
+    )
+
+
+def _assign(samples: Samples, plan: Plan) -> Integers:
+    """Number of the split of each sample.
+
+    Raises:
+        HistodsError: a side of the plan would stay empty.
+    """
+    free = samples.fixed < 0
+    if not free.any():
+        return samples.fixed
+    units = len(np.unique(samples.units[free]))
+    empty = [name for number, name in enumerate(plan.names) if not (samples.fixed == number).any()]
+    if units < len(empty):
+        raise HistodsError(
+            f"Expected a group or a single image for each of {len(empty)} splits, found {units} to share out; "
+            "ask for fewer splits."
+        )
+    elsewhere, conditional = samples.fixed >= len(plan.names), samples.conditional
+    targets = plan.sizes(int(conditional.sum()), int((~conditional).sum()))
+    targets[:, 0] -= (elsewhere & conditional).sum(), (elsewhere & ~conditional).sum()
+    sides = assign(samples, targets)
+    for name in empty:
+        if not (sides == plan.names.index(name)).any():
+            raise HistodsError(
+                f"Expected samples for {name}, found {free.sum():,} in {units:,} groups or single images to share "
+                "out, too few to give it one; give it a larger fraction."
+            )
+    return sides
+
+
+def _codes(values: pl.Series) -> Integers:
+    """A number for each value, from 0; -1 where there is none."""
+    codes: Integers = values.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
+    return codes
+
+
+def _prove(space: Workspace) -> SplitCheck:
+    """Read the split back and check it.
+
+    Raises:
+        HistodsError: something leaks; the file is removed.
+    """
+    check = check_split(space)
+    if not check.sound:
+        space.split.unlink()
+        raise HistodsError(
+            f"Expected a split without leaks, found {check.straddling_groups} groups and "
+            f"{check.straddling_duplicates} sets of duplicates in several splits, {check.missing} samples without "
+            f"one, {check.doubled} keys doubled, {check.unknown} unknown; report this, nothing was written."
+        )
+    return check
+
+
+def _list_sides(check: SplitCheck, plan: Plan, names: tuple[str, ...], fixed: Integers) -> tuple[SplitSide, ...]:
+    """The sides on disk, in the order of `names`; targets are percent of all samples."""
+    targets: dict[str, float] = {}
+    if (fixed < 0).any():
+        targets = {name: 100 * fraction for name, fraction in zip(plan.names, plan.fractions, strict=True)}
+        targets[plan.names[0]] -= 100 * float((fixed >= len(plan.names)).mean())
+    return tuple(
+        SplitSide(
+            name=name,
+            conditional=check.sizes[name][0],
+            unconditional=check.sizes[name][1],
+            target=targets.get(name),
+        )
+        for name in names
+        if name in check.sizes
+    )
+
+
+def _balance(
+    histograms: LabelHistograms,
+    sides: Integers,
+    names: tuple[str, ...],
+    splits: tuple[SplitSide, ...],
+    known: LabelTable,
+) -> tuple[LabelBalance, ...]:
+    """Where the pixels of each label are."""
+    side = np.repeat(sides, np.diff(histograms.offsets))
+    labels, columns = np.unique(histograms.labels, return_inverse=True)
+    # Weights are summed as float64, which is exact up to 2**53 pixels: 34 billion patches of 512x512.
+    cells = np.bincount(columns * len(names) + side, histograms.pixels, len(labels) * len(names))
+    table = cells.reshape(len(labels), len(names))[:, [names.index(one.name) for one in splits]]
+    balances = []
+    for label, row in zip(labels.tolist(), table, strict=True):
+        pixels = int(row.sum())
+        percent = (100 * row / max(pixels, 1)).tolist()
+        off = [
+            abs(one - side.target) for one, side in zip(percent, splits, strict=True) if side.target is not None
+        ]
+        balances.append(
+            LabelBalance(
+                label=label,
+                name=known.name(label),
+                pixels=pixels,
+                percent=tuple(percent),
+                deviation=max(off, default=0.0),
+            )
+        )
+    return tuple(balances)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Take no note of the progress."""

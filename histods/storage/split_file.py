@@ -1,0 +1,162 @@
+"""split.parquet: which split each sample is in; written, read again, and proved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from histods.errors import HistodsError, StaleFileError
+from histods.storage.atomic import file_digest
+from histods.storage.manifest import SCHEMA_VERSION, Manifest, read_table, write_table
+from histods.storage.workspace import read_json
+
+if TYPE_CHECKING:
+    from histods.storage.workspace import Workspace
+
+SPLIT_SCHEMA = pa.schema([("key", pa.string()), ("split", pa.string())])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitOptions:
+    """What was asked for; `test` is None with folds."""
+
+    test: float | None
+    val: float
+    folds: int | None
+    seed: int
+    keep: bool
+
+    @property
+    def command(self) -> str:
+        """The command that splits in this way."""
+        words = ["histods split"]
+        if self.folds is not None:
+            words.append(f"--folds {self.folds}")
+        else:
+            words.append(f"--test {self.test}")
+            words += [f"--val {self.val}"] if self.val else []
+        words.append(f"--seed {self.seed}")
+        return " ".join(words + (["--keep"] if self.keep else []))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitCheck:
+    """What reading `split.parquet` back showed, with the manifest alone.
+
+    Attributes:
+        samples: usable samples of the manifest.
+        missing: those without a split.
+        doubled: rows whose key has a row already.
+        unknown: rows of no usable sample.
+        groups: groups of usable samples.
+        straddling_groups: those in more than one split.
+        duplicates: sets of images with the same bytes; None where no image has a digest.
+        straddling_duplicates: those in more than one split.
+        sizes: conditional and unconditional samples of each split.
+    """
+
+    samples: int
+    missing: int
+    doubled: int
+    unknown: int
+    groups: int
+    straddling_groups: int
+    duplicates: int | None
+    straddling_duplicates: int
+    sizes: dict[str, tuple[int, int]]
+
+    @property
+    def sound(self) -> bool:
+        """Nothing straddles, and every sample has exactly one split."""
+        wrong = self.missing, self.doubled, self.unknown, self.straddling_groups, self.straddling_duplicates
+        return not any(wrong)
+
+
+def write_split(space: Workspace, rows: pl.DataFrame, audit: dict[str, Any], options: SplitOptions) -> None:
+    """Write `key` and `split` of each sample, sorted by key, with what they were made from."""
+    metadata = {
+        "schema_version": str(SCHEMA_VERSION),
+        "manifest_digest": audit["manifest_digest"],
+        "pairs_digest": audit["options"].get("pairs_digest") or "",
+        "options": json.dumps(asdict(options), sort_keys=True),
+    }
+    table = rows.sort("key").select(SPLIT_SCHEMA.names).to_arrow().cast(SPLIT_SCHEMA)
+    write_table(table, space.split, metadata)
+
+
+def read_split(space: Workspace, manifest_digest: str) -> tuple[pa.Table, str] | None:
+    """The split of the workspace, `key` and `split` sorted by key, and the file's digest; None without one.
+
+    Raises:
+        HistodsError: the file is no split.
+        StaleFileError: it was made from another manifest or pairs file; the message names the command.
+    """
+    if not space.split.is_file():
+        return None
+    table, options = read_any_split(space)
+    pairs_digest = read_json(space.audit)["options"].get("pairs_digest") or ""
+    made_from = table.schema.metadata[b"manifest_digest"].decode(), table.schema.metadata[b"pairs_digest"].decode()
+    if made_from != (manifest_digest, pairs_digest):
+        raise StaleFileError(
+            f"Expected {space.split} made from the last audit, found one of an earlier audit; "
+            f"run '{options.command} -w {space.folder}' again."
+        )
+    return table, file_digest(space.split)
+
+
+def read_any_split(space: Workspace) -> tuple[pa.Table, SplitOptions]:
+    """The split of the workspace, of whatever audit it was made, and the options with which it was made.
+
+    Raises:
+        HistodsError: the file is no split.
+    """
+    table = read_table(space.split)
+    stored = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    try:
+        options = SplitOptions(**json.loads(stored["options"]))
+        sound = table.schema.equals(SPLIT_SCHEMA) and {"manifest_digest", "pairs_digest"} <= stored.keys()
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound or stored["schema_version"] != str(SCHEMA_VERSION):
+        raise HistodsError(
+            f"Expected a split of schema version {SCHEMA_VERSION} in {space.split}, found another table; "
+            f"run 'histods split -w {space.folder}' again."
+        )
+    return table, options
+
+
+def check_split(space: Workspace) -> SplitCheck:
+    """Read `split.parquet` and the manifest back and count what is in more than one split, or in none.
+
+    This knows nothing of how the split was made.
+    """
+    manifest = pl.DataFrame(pl.from_arrow(Manifest.read(space.manifest).table))
+    usable = manifest.filter(pl.col("role") != "excluded").select("key", "role", "group", "image_digest")
+    rows = pl.DataFrame(pl.from_arrow(read_any_split(space)[0]))
+    joined = usable.join(rows, on="key")
+    groups = _spread(joined, "group")
+    digests = _spread(joined, "image_digest").filter(pl.col("samples") > 1)
+    sizes = joined.group_by("split").agg(
+        conditional=(pl.col("role") == "conditional").sum(), unconditional=(pl.col("role") != "conditional").sum()
+    )
+    looked_for = usable["image_digest"].null_count() == 0
+    return SplitCheck(
+        samples=len(usable),
+        missing=len(usable.join(rows, on="key", how="anti")),
+        doubled=len(rows) - rows["key"].n_unique(),
+        unknown=len(rows.join(usable, on="key", how="anti")),
+        groups=len(groups),
+        straddling_groups=int((groups["splits"] > 1).sum()),
+        duplicates=len(digests) if looked_for else None,
+        straddling_duplicates=int((digests["splits"] > 1).sum()),
+        sizes={name: (here, there) for name, here, there in sorted(sizes.iter_rows())},
+    )
+
+
+def _spread(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """For each value of a column, its samples and the number of splits that they are in."""
+    return rows.drop_nulls(column).group_by(column).agg(samples=pl.len(), splits=pl.col("split").n_unique())

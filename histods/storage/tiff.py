@@ -1,0 +1,283 @@
+"""Tags of a TIFF file: how its first picture is stored, and where Pillow gives other values than those.
+
+Pillow, which decodes the pixels, is made for the eye: it keeps the high bytes of 16 bit colours, drops
+channels beyond those of a colour, inverts grey whose 0 is white, spreads 2 and 4 bit grey over 0..255,
+reads signed bytes as unsigned ones, and turns pictures. Labels must be none of that.
+
+Sources: TIFF 6.0; BigTIFF as libtiff defines it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from histods.errors import UnreadableFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+FRACTIONS = "fractions (floating point), which are not labels"
+PILLOW_SPREAD = {2: 85, 4: 17}
+"""By how much Pillow multiplies 2 and 4 bit grey, in PNG too, to fill 0..255 for the eye."""
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 259, 262, 274
+_CHANNELS, _PLANES, _EXTRA, _SAMPLE_FORMAT, _XMP = 277, 284, 338, 339, 700
+_STRIPS, _TILES = (273, 279), (324, 325)  # where they start, and how long they are
+_NO_TAG = b"\xff\xff"
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
+_OLD_JPEG, _WEBP = 6, 50001
+_WHITE_IS_0, _BLACK_IS_0, _RGB, _YCBCR = 0, 1, 2, 6
+_SIGNED, _FLOATING = 2, 3
+_SAMPLES = {1: "unsigned", 2: "signed", 3: "floating point", 5: "complex", 6: "complex"}
+_COLOURS = {0: "grey, 0 is white", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "CIELAB"}
+_LABEL_COLOURS = (_WHITE_IS_0, _BLACK_IS_0, _RGB, _YCBCR)
+_COLOUR_CHANNELS = {2: 3, 5: 4, 6: 3, 8: 3}
+_ALPHA = {1, 2, 999}  # 999 is Corel Draw's
+_COMPRESSIONS = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", _WEBP: "WebP"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tiff:
+    """How the first picture of a TIFF file is stored.
+
+    Attributes:
+        width: pixels, as stored: the orientation is not applied.
+        height: pixels, as stored.
+        channels: samples of a pixel.
+        bits: the different numbers of bits of its samples, most often one.
+        formats: the different kinds of its samples: 1 unsigned, 2 signed, 3 floating point.
+        extra: what the channels beyond those of the colour are; 1 and 2 are transparency.
+        photometric: 0 grey whose 0 is white, 1 grey, 2 RGB, 3 palette, ...
+        compression: 1 for none.
+        separate: whether each channel is stored by itself.
+        byte_order: `<` or `>`.
+        big: whether it is a BigTIFF.
+        end: bytes that the file must have to hold all pixels.
+        pages: pictures in the file.
+        misleading: positions of the tags that make Pillow turn the pixels or misread them.
+    """
+
+    width: int
+    height: int
+    channels: int
+    bits: tuple[int, ...]
+    formats: tuple[int, ...]
+    extra: tuple[int, ...]
+    photometric: int
+    compression: int
+    separate: bool
+    byte_order: str
+    big: bool
+    end: int
+    pages: int
+    misleading: tuple[int, ...]
+
+    @property
+    def decodable(self) -> bool:
+        """Whether Pillow can decode the file; what it can, it may refuse to open all the same."""
+        plain = self.compression == 1
+        # libtiff puts the bytes of numbers in order, Pillow then swaps those that are not unsigned.
+        swapped = not plain and self.formats != (1,) and max(self.bits) > 8
+        # Without libtiff Pillow reads single channels as if they had 8 bits.
+        cut = plain and self.separate and self.channels > 1 and self.bits != (8,)
+        return self.compression != _WEBP and not (self.byte_order == ">" and swapped) and not cut
+
+
+class _Form(NamedTuple):
+    """How directories of tags are laid out: `struct` formats, and bytes of a value that stands in its entry."""
+
+    counter: str
+    entry: str
+    offset: str
+    inline: int
+    first: int
+
+
+_CLASSIC = _Form("H", "HHI4x", "I", 4, 4)
+_BIG = _Form("Q", "HHQ8x", "Q", 8, 8)
+
+
+def parse_tiff(content: bytes) -> Tiff:
+    """Read the tags of the first picture of a TIFF file, which `content` is by its first four bytes.
+
+    Raises:
+        UnreadableFileError: the tags are damaged, or lie past the end.
+    """
+    order = "<" if content[:2] == b"II" else ">"
+    big = 43 in content[2:4]
+    form = _BIG if big else _CLASSIC
+    try:
+        (first,) = struct.unpack_from(order + form.offset, content, form.first)
+        entries, following = _directory(content, first, order, form)
+        tags = _Tags(content, order, form, entries)
+        return _interpret(tags, pages=1 + _count_pages(content, following, {first}, order, form), big=big)
+    except (struct.error, ValueError, OverflowError) as error:
+        raise UnreadableFileError("truncated or damaged: tags of the TIFF lie past its end") from error
+
+
+def _directory(content: bytes, start: int, order: str, form: _Form) -> tuple[dict[int, int], int]:
+    """Tag -> position of its entry, and where the next directory starts (0: there is none)."""
+    (count,) = struct.unpack_from(order + form.counter, content, start)
+    position = start + struct.calcsize(form.counter)
+    size = struct.calcsize("<" + form.entry)
+    (following,) = struct.unpack_from(order + form.offset, content, position + count * size)
+    entries: dict[int, int] = {}
+    for place in range(position, position + count * size, size):
+        (tag,) = struct.unpack_from(order + "H", content, place)
+        entries.setdefault(tag, place)
+    return entries, following
+
+
+def _count_pages(content: bytes, start: int, seen: set[int], order: str, form: _Form) -> int:
+    """Number of directories in the chain from `start` on; a damaged one ends it, as Pillow has it."""
+    pages = 0
+    while start and start not in seen:
+        seen.add(start)
+        try:
+            (count,) = struct.unpack_from(order + form.counter, content, start)
+            after = start + struct.calcsize(form.counter) + count * struct.calcsize("<" + form.entry)
+            (start,) = struct.unpack_from(order + form.offset, content, after)
+        except struct.error:
+            break
+        pages += 1
+    return pages
+
+
+class _Tags:
+    """Values of tags, unpacked when asked for."""
+
+    def __init__(self, content: bytes, order: str, form: _Form, entries: Mapping[int, int]) -> None:
+        self.content, self.order, self.form, self.entries = content, order, form, entries
+
+    def values(self, tag: int) -> NDArray[Any]:
+        """All values of a tag; none where it is missing or holds no integers."""
+        place = self.entries.get(tag)
+        if place is None:
+            return np.empty(0, dtype=np.uint8)
+        _, kind, count = struct.unpack_from(self.order + self.form.entry, self.content, place)
+        if kind not in _INTEGERS:
+            return np.empty(0, dtype=np.uint8)
+        dtype = np.dtype(self.order + _INTEGERS[kind])
+        place += struct.calcsize("<" + self.form.entry) - self.form.inline
+        if count * dtype.itemsize > self.form.inline:
+            (place,) = struct.unpack_from(self.order + self.form.offset, self.content, place)
+        if place + count * dtype.itemsize > len(self.content):
+            raise ValueError(place)
+        return np.frombuffer(self.content, dtype, count, place)
+
+    def value(self, tag: int, default: int) -> int:
+        """The first value of a tag."""
+        values = self.values(tag)
+        return int(values[0]) if values.size else default
+
+
+def _interpret(tags: _Tags, *, pages: int, big: bool) -> Tiff:
+    width, height = tags.value(_WIDTH, -1), tags.value(_HEIGHT, -1)
+    if width < 0 or height < 0:
+        raise UnreadableFileError("damaged: the TIFF does not say how many pixels it has")
+    compression = tags.value(_COMPRESSION, 1)
+    # Defaults where Pillow has them: they decide how it decodes, so they decide how that is undone.
+    photometric = tags.value(_PHOTOMETRIC, _WHITE_IS_0) if tags.values(_PHOTOMETRIC).size == 1 else _WHITE_IS_0
+    photometric = _YCBCR if compression == _OLD_JPEG else photometric
+    channels = tags.value(_CHANNELS, 3 if compression == _OLD_JPEG else 1)
+    if channels < 1:
+        raise UnreadableFileError(f"damaged: the TIFF says that a pixel has {channels} channels")
+    misleading = [tags.entries[_XMP]] if _XMP in tags.entries else []
+    if tags.value(_ORIENTATION, 1) != 1:
+        misleading.append(tags.entries[_ORIENTATION])
+    if channels == 1 and _PLANES in tags.entries:  # if it says separate channels, Pillow then takes "I;16" for "I"
+        misleading.append(tags.entries[_PLANES])
+    return Tiff(
+        width=width,
+        height=height,
+        channels=channels,
+        bits=_different(tags.values(_BITS)[:channels]),
+        formats=_different(tags.values(_SAMPLE_FORMAT)[:channels]),
+        extra=tuple(tags.values(_EXTRA)[:channels].tolist()),
+        photometric=photometric,
+        compression=compression,
+        separate=tags.value(_PLANES, 1) == 2,
+        byte_order=tags.order,
+        big=big,
+        end=_end_of_pixels(tags),
+        pages=pages,
+        misleading=tuple(misleading),
+    )
+
+
+def _different(values: NDArray[Any]) -> tuple[int, ...]:
+    """Each value once, in the order of their first places; 1, which is the default of both tags, for none."""
+    return tuple(dict.fromkeys(values.tolist())) or (1,)
+
+
+def _end_of_pixels(tags: _Tags) -> int:
+    for starts, lengths in (_STRIPS, _TILES):
+        first, size = tags.values(starts), tags.values(lengths)
+        if first.size and first.size == size.size:
+            return int((first.astype(np.float64) + size).max())
+    raise UnreadableFileError("damaged: the TIFF does not say where its pixels are")
+
+
+def unsupported(tiff: Tiff) -> str:
+    """Say that this variant of TIFF is not supported, which one it is, and what to do."""
+    plural = "channels" if tiff.channels != 1 else "channel"
+    samples = "/".join(_SAMPLES.get(kind, f"sample format {kind}") for kind in tiff.formats)
+    parts = [f"{tiff.channels} {plural} of {_bits(tiff)}, {samples}"]
+    parts.append(_COLOURS.get(tiff.photometric, f"photometric interpretation {tiff.photometric}"))
+    if tiff.compression != 1:
+        name = _COMPRESSIONS.get(tiff.compression)
+        parts.append(f"compression {tiff.compression}" + (f" = {name}" if name else ""))
+    if tiff.separate:
+        parts.append("separate channels")
+    if tiff.byte_order == ">":
+        parts.append("big-endian BigTIFF" if tiff.big else "big-endian")
+    return f"a variant of TIFF that is not supported ({', '.join(parts)}); convert it to PNG or plain TIFF"
+
+
+def why_no_labels(tiff: Tiff) -> str | None:
+    """Why the values of a mask are not labels, where the tags tell; None where the pixels must be seen."""
+    if _FLOATING in tiff.formats:
+        return FRACTIONS
+    extra = tiff.channels - _COLOUR_CHANNELS.get(tiff.photometric, 1)
+    alpha = extra == 1 and (tiff.extra[0] in _ALPHA if tiff.extra else tiff.photometric == _RGB)
+    seen = tiff.bits == (8,) and tiff.photometric in _LABEL_COLOURS and (extra == 0 or alpha)
+    if tiff.channels == 1 or seen:
+        return None
+    return f"{tiff.channels} channels of {_bits(tiff)}, which are not labels"
+
+
+def as_stored(pixels: NDArray[Any], tiff: Tiff) -> NDArray[Any]:
+    """Undo what Pillow did to the values of one channel; see the head of this file."""
+    bits = tiff.bits[0]
+    grey = tiff.photometric in (_WHITE_IS_0, _BLACK_IS_0)
+    if tiff.channels != 1 or not grey:
+        return pixels
+    if tiff.photometric == _WHITE_IS_0 and bits <= 8:
+        pixels = ~pixels
+    if bits in PILLOW_SPREAD:
+        return pixels // PILLOW_SPREAD[bits]
+    if bits == 8 and tiff.formats == (_SIGNED,):
+        return pixels.view(np.int8)
+    if bits == 32 and tiff.formats == (1,):
+        return pixels.view(np.uint32)
+    return pixels
+
+
+def without_misleading_tags(content: bytes, tiff: Tiff) -> bytes:
+    """The file with the tags of `Tiff.misleading` renamed to one that means nothing."""
+    if not tiff.misleading:
+        return content
+    plain = bytearray(content)
+    for place in tiff.misleading:
+        plain[place : place + 2] = _NO_TAG
+    return bytes(plain)
+
+
+def _bits(tiff: Tiff) -> str:
+    return "/".join(map(str, tiff.bits)) + (" bit" if tiff.bits == (1,) else " bits")

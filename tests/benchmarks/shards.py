@@ -1,0 +1,243 @@
+"""Speed of writing shards and of loading from them, measured in one run on one generated dataset.
+
+Run it with `make bench`, or with a size of your own: `python -m tests.benchmarks.shards --pairs 20000`.
+
+Writing is compared with `tar cf` of the same files, all with a warm cache. Loading is compared, with the same
+batches of uint8 images and masks, the same turns and flips, and the same number of processes, with
+
+- the ceiling: one core's rate of decoding image and mask from memory, times the cores;
+- plain files: a torch dataset that opens and decodes each image and mask;
+- webdataset, litdata and Grain, each over the same samples in its own format, decoding as we do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grain.python as pygrain
+import litdata as ld
+import numpy as np
+import torch
+import webdataset as wds
+from torch.utils.data import DataLoader, Dataset
+
+from histods import audit, shard
+from histods.sampling import random_words
+from histods.storage.images import decode_mask, decode_rgb
+from histods.storage.shard_reader import ShardReader
+from histods.synthetic import drsk_proportions, make_benchmark
+from training.data import ShardDataset, balanced, turn
+from training.loader import Loader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROUNDS = 3
+BATCH = 32
+SECONDS = 6.0
+WARM = 8  # batches before the clock starts: processes begin and read ahead
+
+
+def decode(image: bytes, mask: bytes, view: int) -> tuple[np.ndarray, np.ndarray]:
+    """What every loader does with a sample: decode image and mask, show one of the 8 dihedral views."""
+    pixels, labels = decode_rgb(image), decode_mask(mask).labels
+    turned, turned_labels = np.empty_like(pixels), np.empty_like(labels)
+    turn(pixels, view, out=turned)
+    turn(labels, view, out=turned_labels)
+    return turned, turned_labels
+
+
+def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack samples into a batch, as each peer's own collation does."""
+    images, masks = zip(*samples, strict=True)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
+
+
+class PlainFiles(Dataset):
+    """Open and decode each image and mask where it is."""
+
+    def __init__(self, images: list[Path]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return 1 << 30
+
+    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        words = random_words(0, position).reshape(-1)
+        image = self._images[int(words[0]) % len(self._images)]
+        mask = image.with_name(f"{image.stem}_mask.png")
+        return decode(image.read_bytes(), mask.read_bytes(), int(words[1]) % 8)
+
+
+def plain_files(folder: Path, workers: int) -> Iterable[Any]:
+    """A torch DataLoader over plain files."""
+    images = sorted((folder / "data").rglob("*.jpg"))
+    return DataLoader(
+        PlainFiles(images), BATCH, num_workers=workers, collate_fn=collate, multiprocessing_context="fork"
+    )
+
+
+def open_sample(sample: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """A sample as webdataset gives it; samples without a mask are left out of what it is given."""
+    view = int(random_words(0, hash(sample["__key__"]) & 0xFFFFFFFF).reshape(-1)[0]) % 8
+    return decode(sample["jpg"], sample["mask.png"], view)
+
+
+def webdataset(folder: Path, workers: int) -> Iterable[Any]:
+    """The webdataset library over our own shards, which it reads in order."""
+    urls = sorted(str(path) for path in (folder / "mapped").glob("*.tar"))
+    dataset = wds.WebDataset(urls, shardshuffle=len(urls), resampled=True, nodesplitter=wds.split_by_node)
+    dataset = dataset.shuffle(500).map(open_sample).batched(BATCH, collation_fn=collate)
+    return wds.WebLoader(dataset, batch_size=None, num_workers=workers)
+
+
+def read_pair(image: Path) -> dict[str, bytes]:
+    """A sample for litdata."""
+    return {"image": image.read_bytes(), "mask": image.with_name(f"{image.stem}_mask.png").read_bytes()}
+
+
+class Streaming(ld.StreamingDataset):
+    """litdata's own dataset, decoding as we do."""
+
+    def __getitem__(self, index: Any) -> tuple[np.ndarray, np.ndarray]:
+        sample = super().__getitem__(index)
+        return decode(sample["image"], sample["mask"], int(torch.randint(8, ())))
+
+
+def litdata(folder: Path, workers: int) -> Iterable[Any]:
+    """litdata over its own format, with images and masks as bytes."""
+    out = folder / "litdata"
+    if not out.exists():
+        images = sorted((folder / "data").rglob("*.jpg"))
+        ld.optimize(fn=read_pair, inputs=images, output_dir=str(out), chunk_bytes="64MB", num_workers=workers)
+    return ld.StreamingDataLoader(
+        Streaming(str(out), shuffle=True), batch_size=BATCH, num_workers=workers, collate_fn=collate
+    )
+
+
+class Source:
+    """Random access to our shards, for Grain."""
+
+    def __init__(self, folder: Path) -> None:
+        self._reader = ShardReader(folder)
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def __getitem__(self, index: int) -> tuple[bytes, bytes]:
+        files = self._reader.read(int(index))
+        assert files.mask is not None
+        return files.image, files.mask
+
+
+class Decode(pygrain.RandomMapTransform):
+    """Decoding as a step of Grain."""
+
+    def random_map(self, element: tuple[bytes, bytes], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return decode(*element, int(rng.integers(8)))
+
+
+def grain(folder: Path, workers: int) -> Iterable[Any]:
+    """Grain over our shards by random access, its own shuffling and batching, in processes."""
+    source = Source(folder / "mapped")
+    return pygrain.DataLoader(
+        data_source=source,
+        sampler=pygrain.IndexSampler(len(source), shuffle=True, seed=0, num_epochs=None),
+        operations=[Decode(), pygrain.Batch(BATCH, drop_remainder=True)],
+        worker_count=workers,
+        worker_buffer_size=2,
+    )
+
+
+def histods(folder: Path, workers: int) -> Iterable[Any]:
+    """Our loader over our shards: drawn by class, any order, resumable."""
+    reader = ShardReader(folder / "mapped")
+    return Loader(ShardDataset(reader, balanced(reader, seed=0)), global_batch=BATCH, workers=workers)
+
+
+def rate(make: Callable[[Path, int], Iterable[Any]], folder: Path, workers: int) -> float:
+    """Samples a second, once it runs."""
+
+    def endless() -> Iterator[Any]:
+        while True:
+            yield from make(folder, workers)
+
+    batches = endless()
+    for _ in range(WARM):
+        next(batches)
+    started, samples = time.perf_counter(), 0
+    while time.perf_counter() - started < SECONDS:
+        samples += len(next(batches)[0])
+    return samples / (time.perf_counter() - started)
+
+
+def ceiling(folder: Path, cores: int) -> float:
+    """Samples a second of decoding alone, drawn as the loader draws them, on one core, times the cores."""
+    reader = ShardReader(folder / "mapped")
+    files = [reader.read(int(sample)) for sample in balanced(reader, seed=0).draw(np.arange(1000)).samples]
+    buffer = np.empty(512 * 512 * 3, np.uint8)
+    started = time.perf_counter()
+    for one in files:
+        decode_rgb(one.image, buffer)
+        if one.mask is not None:
+            decode_mask(one.mask)
+    return cores * len(files) / (time.perf_counter() - started)
+
+
+def writing(folder: Path, workers: int) -> dict[str, float]:
+    """Seconds of tar and of `histods shard`, in turn, the best of each."""
+    shutil.rmtree(folder / "shards", ignore_errors=True)
+    tars, ours = [], []
+    command = [sys.executable, "-m", "histods", "shard", "-w", str(folder / "out"), "--quiet"]
+    for _ in range(ROUNDS):
+        (folder / "plain.tar").unlink(missing_ok=True)
+        started = time.perf_counter()
+        subprocess.run(["tar", "cf", "plain.tar", "data"], cwd=folder, check=True)
+        tars.append(time.perf_counter() - started)
+        (folder / "plain.tar").unlink()
+        shutil.rmtree(folder / "shards", ignore_errors=True)
+        started = time.perf_counter()
+        subprocess.run([*command, "--out", str(folder / "shards"), "--workers", str(workers)], check=True)
+        ours.append(time.perf_counter() - started)
+    return {"tar cf, s": min(tars), "histods shard, s": min(ours), "tar / histods": min(tars) / min(ours)}
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pairs", type=int, default=20_000)
+    parser.add_argument("--folder", type=Path, help="where the dataset is made and stays (20 KB a pair)")
+    options = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.folder or Path(temporary)) / f"shards-{options.pairs}"
+        if not (folder / "out").exists():
+            orphans, zero_masks = drsk_proportions(options.pairs)
+            make_benchmark(folder / "data", pairs=options.pairs, orphans=orphans, zero_masks=zero_masks)
+            audit(folder / "data", workspace=folder / "out")
+            shard(workspace=folder / "out", map="label_map_5.yml", out=folder / "mapped")
+        for name, seconds in writing(folder, cores).items():
+            print(f"{name:34}{seconds:>12.2f}", flush=True)
+        warnings.simplefilter("ignore")  # of the peers, about our use of them
+        best: dict[str, float] = {}
+        peers = (histods, plain_files, webdataset, litdata, grain)
+        for _ in range(ROUNDS):  # in turn: other work on the machine only ever slows down
+            best["decoding alone x cores"] = max(best.get("decoding alone x cores", 0), ceiling(folder, cores))
+            for peer in peers:
+                best[peer.__name__] = max(best.get(peer.__name__, 0), rate(peer, folder, cores))
+        limit = best["decoding alone x cores"]
+        for name, value in best.items():
+            print(f"{name + ', samples/s':34}{value:>12,.0f}{value / limit:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()

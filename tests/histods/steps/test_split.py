@@ -1,0 +1,872 @@
+"""split: nothing leaks, sizes and balance are what they are said to be, and what is given stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from histods import HistodsError, audit, split
+from histods.commands.split import to_document
+from histods.errors import StaleFileError
+from histods.steps.split import SplitResult
+from histods.storage.atomic import file_digest, write_json
+from histods.storage.manifest import SCHEMA, Manifest, read_table
+from histods.storage.split_file import SplitOptions, read_split
+from histods.storage.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One row of a manifest made by hand."""
+
+    key: str
+    role: str = "conditional"
+    group: str | None = None
+    digest: str | None = None
+    pixels: Mapping[int, int] = field(default_factory=lambda: {1: 100})
+    side: str | None = None
+
+
+class Site:
+    """A workspace in which an audit of the samples would have ended; no image is on disk."""
+
+    def __init__(self, folder: Path, samples: Sequence[Sample]) -> None:
+        self.folder, self.space = folder, Workspace(folder / "out")
+        self.pairs = folder / "pairs.csv"
+        self.audit(samples)
+
+    def audit(self, samples: Sequence[Sample]) -> None:
+        self.samples = {sample.key: sample for sample in samples}
+        rows = [
+            {
+                "key": sample.key,
+                "image_path": f"{sample.key}.jpg",
+                "role": sample.role,
+                "group": sample.group,
+                "image_digest": sample.digest,
+                "labels": sorted(sample.pixels) if sample.role == "conditional" else None,
+                "pixels": [sample.pixels[i] for i in sorted(sample.pixels)]
+                if sample.role == "conditional"
+                else None,
+            }
+            for sample in samples
+        ]
+        Manifest(pa.Table.from_pylist(rows, SCHEMA), {}).write(self.space.manifest)
+        named = any(sample.side is not None for sample in samples)
+        if named:
+            lines = [f'"{sample.key}.jpg",{sample.side or ""}' for sample in samples]
+            self.pairs.write_text("\n".join(["image,split", *lines, ""]), encoding="utf-8")
+        write_summary(
+            self.space,
+            root=self.folder / "data",
+            pairs=str(self.pairs) if named else None,
+            pairs_digest=file_digest(self.pairs) if named else None,
+        )
+
+    def split(self, **options: Any) -> SplitResult:
+        return split(workspace=self.space.folder, **options)
+
+    @property
+    def sides(self) -> dict[str, str]:
+        table = read_table(self.space.split)
+        assert table["key"].to_pylist() == sorted(table["key"].to_pylist())
+        return dict(zip(table["key"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def write_summary(
+    space: Workspace, *, root: Path, pairs: str | None = None, pairs_digest: str | None = None
+) -> None:
+    document = {
+        "root": str(root),
+        "labels": [{"label": 1, "name": "tumour"}],
+        "options": {"labels": None, "nearest_colour": False, "pairs": pairs, "pairs_digest": pairs_digest},
+        "command": f"histods audit {root} --pairs pairs.csv",
+        "manifest_digest": file_digest(space.manifest),
+    }
+    write_json(space.audit, document)
+
+
+def refusal(site: Site, **options: Any) -> str:
+    with pytest.raises(HistodsError) as refused:
+        site.split(**options)
+    return str(refused.value).replace(str(site.folder), "FOLDER")
+
+
+def numbered(number: int, **what: Any) -> list[Sample]:
+    return [Sample(key=f"k{i:03d}", **what) for i in range(number)]
+
+
+# Sizes
+
+
+def write_dataset(folder: Path, conditional: int, unconditional: int, excluded: int, groups: int = 0) -> Workspace:
+    """A manifest of many rows with a few labels each, written at once."""
+    random = np.random.default_rng(5)
+    total = conditional + unconditional + excluded
+    roles = np.repeat(["conditional", "unconditional", "excluded"], [conditional, unconditional, excluded])
+    random.shuffle(roles)
+    held = np.where(roles == "conditional", random.integers(1, 5, total), 1)
+    offsets = np.concatenate([[0], np.cumsum(held)])
+    order = offsets[:-1].repeat(held)
+    first = np.where(roles == "conditional", random.integers(1, 50, total), 0)
+    labels = (first.repeat(held) + np.arange(offsets[-1]) - order).astype(np.uint16)
+    keys = [f"patch_{i:06d}" for i in range(total)]
+    columns: dict[str, Any] = {
+        "key": keys,
+        "image_path": [f"{key}.jpg" for key in keys],
+        "role": roles.tolist(),
+        "labels": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(labels)),
+        "pixels": pa.ListArray.from_arrays(
+            pa.array(offsets, pa.int32()), pa.array(random.integers(1, 2**16, offsets[-1]).astype(np.uint32))
+        ),
+    }
+    if groups:
+        columns["group"] = [f"slide {i % groups}" for i in range(total)]
+    empty = {name: pa.nulls(total, SCHEMA.field(name).type) for name in SCHEMA.names if name not in columns}
+    space = Workspace(folder)
+    Manifest(pa.table(columns | empty).select(SCHEMA.names).cast(SCHEMA), {}).write(space.manifest)
+    write_summary(space, root=folder / "data")
+    return space
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The skin dataset's size: 246,755 samples, 5 of them excluded."""
+    return write_dataset(tmp_path_factory.mktemp("large"), 90_726, 156_024, 5)
+
+
+def test_a_quarter_of_a_million_patches_are_split_to_the_image(large: Workspace) -> None:
+    result = split(workspace=large.folder, test=0.1, seed=0)
+    assert {side.name: (side.conditional, side.unconditional) for side in result.splits} == {
+        "train": (81_653, 140_422),
+        "test": (9_073, 15_602),
+    }
+    assert [side.samples for side in result.splits] == [222_075, 24_675]
+    assert (result.excluded, result.check.samples, result.check.sound) == (5, 246_750, True)
+    table = read_table(large.split)
+    assert len(table) == 246_750
+    assert max(row.deviation for row in result.labels) < 0.5
+
+
+def test_folds_of_a_quarter_of_a_million_patches_are_level(large: Workspace) -> None:
+    result = split(workspace=large.folder, folds=7)
+    conditional, unconditional, samples = zip(
+        *((side.conditional, side.unconditional, side.samples) for side in result.splits), strict=True
+    )
+    assert (sum(conditional), sum(unconditional)) == (90_726, 156_024)
+    assert max(map(np.ptp, (conditional, unconditional, samples))) <= 1
+    assert [side.name for side in result.splits] == [f"fold_{i}" for i in range(7)]
+
+
+# Any dataset
+
+ROLES = st.sampled_from(["conditional", "conditional", "unconditional", "excluded"])
+DATASETS = st.lists(
+    st.tuples(
+        ROLES,
+        st.none() | st.sampled_from(["slide 1", "slide 2", "sl;de, 3", "Gewebe ü"]),
+        st.integers(0, 12),
+        st.dictionaries(st.integers(0, 6), st.integers(1, 5000), min_size=1),
+    ),
+    min_size=1,
+    max_size=40,
+)
+PLANS = st.one_of(
+    st.fixed_dictionaries({"test": st.floats(0.05, 0.6), "val": st.sampled_from([0.0, 0.1, 0.3])}),
+    st.fixed_dictionaries({"folds": st.integers(2, 5)}),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(DATASETS, st.booleans(), st.booleans(), PLANS, st.integers(0, 2**64 - 1))
+def test_of_any_dataset_nothing_leaks_and_the_report_is_true(
+    rows: list[tuple[str, str | None, int, dict[int, int]]],
+    hashed: bool,
+    grouped: bool,
+    plan: dict[str, Any],
+    seed: int,
+) -> None:
+    samples = [
+        Sample(
+            key=f"Schnitt ß/{i:02d}",
+            role=role,
+            group=group if grouped else None,
+            # digests 0..9 are one image's alone
+            digest=(f"same {digest}" if digest > 9 else f"only {i}") if hashed else None,
+            pixels=pixels,
+        )
+        for i, (role, group, digest, pixels) in enumerate(rows)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder), samples)
+        usable = [sample for sample in samples if sample.role != "excluded"]
+        names = [f"fold_{i}" for i in range(plan["folds"])] if "folds" in plan else ["train", "test"]
+        names += ["val"] if plan.get("val") else []
+        units = {sample.group or sample.digest or sample.key for sample in usable}
+        try:
+            result = site.split(**plan, seed=seed)
+        except HistodsError as error:
+            assert "\n" not in str(error)
+            assert len(units) < 4 * len(names) or sizes_by_hand(usable, plan).count(0) > 0, error
+            return
+        sides = site.sides
+        assert sides.keys() == {sample.key for sample in usable}
+        assert set(sides.values()) == set(names)
+        assert straddling(usable, sides) == []
+        if not grouped and len({sample.digest or sample.key for sample in usable}) == len(usable):
+            assert [by_role(usable, sides, name) for name in names] == exact_sizes(usable, names, plan)
+        assert_report_is_true(result, usable, sides)
+        before = site.space.split.read_bytes()
+        site.split(**plan, seed=seed)
+        assert site.space.split.read_bytes() == before
+        site.audit(samples[::-1])
+        site.split(**plan, seed=seed)
+        assert site.sides == sides
+
+
+def sizes_by_hand(usable: Sequence[Sample], plan: dict[str, Any]) -> list[int]:
+    """Samples that each split but the first should get, or nothing with folds."""
+    counts = Counter(sample.role for sample in usable)
+    fractions = [plan[name] for name in ("test", "val") if plan.get(name)]
+    return [sum(floor(fraction * count + 0.5) for count in counts.values()) for fraction in fractions]
+
+
+def exact_sizes(usable: Sequence[Sample], names: Sequence[str], plan: dict[str, Any]) -> list[tuple[int, int]]:
+    """Conditional and unconditional samples of each split, counted out as the README says."""
+    roles = Counter(sample.role for sample in usable)
+    counts = roles["conditional"], roles["unconditional"]
+    if "folds" in plan:
+        folds = plan["folds"]
+        deck = [i % folds for i in range(sum(counts))]
+        parts = deck[: counts[0]], deck[counts[0] :]
+        return [(parts[0].count(i), parts[1].count(i)) for i in range(folds)]
+    sizes = {name: [floor(plan[name] * count + 0.5) for count in counts] for name in names if name != "train"}
+    sizes["train"] = [count - sum(others) for count, *others in zip(counts, *sizes.values(), strict=True)]
+    return [(sizes[name][0], sizes[name][1]) for name in names]
+
+
+def by_role(usable: Sequence[Sample], sides: Mapping[str, str], name: str) -> tuple[int, int]:
+    roles = Counter(sample.role for sample in usable if sides[sample.key] == name)
+    return roles["conditional"], roles["unconditional"]
+
+
+def straddling(usable: Sequence[Sample], sides: Mapping[str, str]) -> list[str]:
+    """Groups and digests in more than one split."""
+    seen: dict[str, set[str]] = {}
+    for sample in usable:
+        for name in (sample.group, sample.digest):
+            if name is not None:
+                seen.setdefault(name, set()).add(sides[sample.key])
+    return [name for name, where in seen.items() if len(where) > 1]
+
+
+def assert_report_is_true(result: SplitResult, usable: Sequence[Sample], sides: Mapping[str, str]) -> None:
+    """Sizes, balance and check equal what a plain count of the file gives; the document says the same."""
+    document = to_document(result)
+    assert result.check.sound
+    assert document["check"]["samples"] == len(usable)
+    assert document["check"]["groups"] == len({sample.group for sample in usable if sample.group is not None})
+    shared = Counter(sample.digest for sample in usable if sample.digest is not None)
+    known = sum(shared.values()) == len(usable)
+    assert document["check"]["duplicates"] == (sum(n > 1 for n in shared.values()) if known else None)
+    for name, counts in document["splits"].items():
+        assert (counts["conditional"], counts["unconditional"]) == by_role(usable, sides, name)
+        assert counts["samples"] == counts["conditional"] + counts["unconditional"]
+    pixels: Counter[tuple[int, str]] = Counter()
+    for sample in usable:
+        if sample.role == "conditional":
+            pixels.update({(label, sides[sample.key]): n for label, n in sample.pixels.items()})
+    assert [row["label"] for row in document["labels"]] == sorted({label for label, _ in pixels})
+    for row in document["labels"]:
+        total = sum(n for (label, _), n in pixels.items() if label == row["label"])
+        assert row["pixels"] == total
+        off = 0.0
+        for name, percent in row["percent"].items():
+            assert percent == pytest.approx(100 * pixels[row["label"], name] / total)
+            target = document["splits"][name]["target_percent"]
+            off = max(off, abs(percent - target)) if target is not None else off
+        assert row["deviation"] == pytest.approx(off)
+
+
+# Sides that are given
+
+
+def given_site(folder: Path, sides: Mapping[str, str | None], **what: Mapping[str, Any]) -> Site:
+    """Samples with the sides that the pairs file gives; `what` are other columns by key."""
+    return Site(
+        folder,
+        [
+            Sample(key=key, side=side, **{column: values.get(key) for column, values in what.items()})
+            for key, side in sides.items()
+        ],
+    )
+
+
+def test_sides_of_the_pairs_file_stay_and_the_fractions_hold(tmp_path: Path) -> None:
+    site = given_site(
+        tmp_path, {f"k{i:03d}": "test" if i < 15 else "train" if i < 40 else None for i in range(100)}
+    )
+    result = site.split(test=0.2)
+    sides = site.sides
+    assert {key: sides[key] for key in list(sides)[:40]} == {
+        f"k{i:03d}": "test" if i < 15 else "train" for i in range(40)
+    }
+    assert Counter(sides.values()) == {"train": 80, "test": 20}
+    assert (result.given, result.kept, result.followed, result.assigned) == (40, 0, 0, 60)
+    assert result.pairs == site.pairs
+
+
+def test_where_a_side_has_too_many_nothing_is_added_to_it(tmp_path: Path) -> None:
+    site = given_site(tmp_path, {f"k{i:03d}": "test" if i < 50 else None for i in range(100)})
+    site.split(test=0.2)
+    assert Counter(site.sides.values()) == {"train": 50, "test": 50}
+
+
+def test_other_names_are_kept_and_get_nothing_more(tmp_path: Path) -> None:
+    site = given_site(tmp_path, {f"k{i:03d}": "hold-out_2" if i < 30 else None for i in range(100)})
+    result = site.split(test=0.1, val=0.1)
+    assert Counter(site.sides.values()) == {"train": 50, "val": 10, "test": 10, "hold-out_2": 30}
+    assert [(side.name, side.target) for side in result.splits] == [
+        ("train", pytest.approx(50)),
+        ("val", 10),
+        ("test", 10),
+        ("hold-out_2", None),
+    ]
+
+
+def test_groups_and_duplicates_follow_those_that_are_given(tmp_path: Path) -> None:
+    sides = {"a": "test", "b": None, "c": None, **{f"k{i}": None for i in range(20)}}
+    groups = {"a": "slide 1", "b": "slide 1"}
+    digests = {key: key for key in sides} | {"b": "same", "c": "same"}
+    site = given_site(tmp_path, sides, group=groups, digest=digests)
+    result = site.split(test=0.1)
+    assert {site.sides[key] for key in "abc"} == {"test"}
+    assert (result.given, result.followed, result.assigned) == (1, 2, 20)
+
+
+def test_where_all_are_given_the_fractions_do_not_matter(tmp_path: Path) -> None:
+    given_sides = {f"k{i}": "a" if i % 2 else "b" for i in range(10)}
+    site = given_site(tmp_path, given_sides)
+    result = site.split()
+    assert site.sides == given_sides
+    assert result.assigned == 0
+    assert [(side.name, side.target) for side in result.splits] == [("a", None), ("b", None)]
+    assert {row.deviation for row in result.labels} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("sides", "columns", "message"),
+    [
+        (
+            {"a": "train", "b": None, "c": "test"},
+            {"group": {"a": "slide 7", "b": "slide 7", "c": "slide 7"}},
+            "Expected group 'slide 7' on one side, found a.jpg on train (line 2) and c.jpg on test (line 4); "
+            "mend the column and audit again, or leave the fields of one side empty so that they follow.",
+        ),
+        (
+            {"a": "train", "b": "test"},
+            {"digest": {"a": "same", "b": "same"}},
+            "Expected images with the same bytes on one side, found a.jpg on train (line 2) and b.jpg on test "
+            "(line 3); mend the column and audit again, or leave the fields of one side empty so that they "
+            "follow.",
+        ),
+        (
+            {"a": "train", "b": None, "c": "test"},
+            {"group": {"a": "s", "b": "s"}, "digest": {"a": "1", "b": "2", "c": "2"}},
+            "Expected images that groups and duplicates join on one side, found a.jpg on train (line 2) and c.jpg "
+            "on test (line 4); mend the column and audit again, or leave the fields of one side empty so that "
+            "they follow.",
+        ),
+        (
+            {"a": "train", "b": "te st"},
+            {},
+            "Expected a split named by letters, digits, _ and - in line 3 of FOLDER/pairs.csv, found 'te st'; "
+            "rename it and audit again.",
+        ),
+        (
+            {"a": "../train"},
+            {},
+            "Expected a split named by letters, digits, _ and - in line 2 of FOLDER/pairs.csv, found '../train'; "
+            "rename it and audit again.",
+        ),
+        (
+            {"a": "tést"},
+            {},
+            "Expected a split named by letters, digits, _ and - in line 2 of FOLDER/pairs.csv, found 'tést'; "
+            "rename it and audit again.",
+        ),
+        (
+            {"a": "Train"},
+            {},
+            "Expected one spelling of the split train in FOLDER/pairs.csv, found 'Train' in line 2; "
+            "write it alike and audit again.",
+        ),
+        (
+            {"a": "center", "b": "CENTER"},
+            {},
+            "Expected one spelling of the split center in FOLDER/pairs.csv, found 'CENTER' in line 3; "
+            "write it alike and audit again.",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_kept_are_refused(
+    tmp_path: Path, sides: dict[str, str | None], columns: dict[str, Any], message: str
+) -> None:
+    site = given_site(tmp_path, sides, **columns)
+    assert refusal(site) == message
+    assert not site.space.split.exists()
+
+
+def test_sides_of_excluded_samples_do_not_count(tmp_path: Path) -> None:
+    samples = [*numbered(10, group="g"), *(Sample(key=f"z{i}", group=f"h{i}") for i in range(10))]
+    samples.append(Sample(key="bad", role="excluded", group="g", side="test"))
+    site = Site(tmp_path, [*samples, Sample(key="first", group="g", side="train")])
+    assert site.split(test=0.2).given == 1
+    assert "bad" not in site.sides
+    assert site.sides["k000"] == "train"
+
+
+def test_folds_and_a_column_of_sides_are_refused_together(tmp_path: Path) -> None:
+    site = given_site(tmp_path, {"a": "train", "b": None, "c": "test"})
+    assert refusal(site, folds=2) == (
+        "Expected no split column together with --folds, found 2 values in FOLDER/pairs.csv; "
+        "leave --folds out, or empty the column and audit again."
+    )
+
+
+def test_a_pairs_file_that_changed_or_is_gone_is_stale(tmp_path: Path) -> None:
+    site = given_site(tmp_path, {"a": "train", "b": "test"})
+    message = (
+        "Expected FOLDER/pairs.csv as the last audit read it, found it changed or gone; "
+        "run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again."
+    )
+    site.pairs.write_text("image,split\na.jpg,test\nb.jpg,train\n")
+    assert refusal(site) == message
+    site.pairs.unlink()
+    assert refusal(site) == message
+
+
+def test_an_audit_that_did_not_note_its_pairs_file_is_stale(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(4))
+    document = json.loads(site.space.audit.read_text())
+    document["layout"] = {"kind": "csv"}
+    document["options"] = {"labels": None, "nearest_colour": False}
+    write_json(site.space.audit, document)
+    assert refusal(site) == (
+        "Expected an audit that says which pairs file it read, found an older one in FOLDER/out; "
+        "run 'histods audit FOLDER/data --pairs FILE -w FOLDER/out' again."
+    )
+
+
+# Keeping an earlier split
+
+
+def test_kept_samples_stay_and_new_ones_make_the_fractions_hold(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(100))
+    site.split(test=0.3)
+    before = site.sides
+    site.audit([*numbered(90), *(Sample(key=f"new{i}") for i in range(60))])
+    result = site.split(test=0.2, keep=True)
+    assert {key: side for key, side in site.sides.items() if key in before} == {
+        key: side for key, side in before.items() if key < "k090"
+    }
+    assert Counter(site.sides.values()) == {"train": 120, "test": 30}
+    assert (result.kept, result.assigned) == (90, 60)
+    written = site.space.split.read_bytes()
+    again = site.split(test=0.2, keep=True)
+    assert (again.kept, again.assigned) == (150, 0)
+    assert site.space.split.read_bytes() == written
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(8, 60), st.integers(1, 60), st.integers(4, 12), st.sampled_from([{"folds": 3}, {"test": 0.3}]))
+def test_new_patches_of_a_kept_group_follow_it(old: int, new: int, groups: int, plan: dict[str, Any]) -> None:
+    samples = [Sample(key=f"k{i:03d}", group=f"g{i % groups}") for i in range(old + new)]
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder), samples[:old])
+        site.split(**plan)
+        before = site.sides
+        site.audit(samples)
+        site.split(**plan, keep=True, seed=1)
+        assert before.items() <= site.sides.items()
+        assert straddling(samples, site.sides) == []
+        assert len(site.sides) == old + new
+
+
+def test_folds_are_filled_up_level(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(50))
+    site.split(folds=4)
+    before = site.sides
+    site.audit(numbered(99))
+    site.split(folds=4, keep=True)
+    assert before.items() <= site.sides.items()
+    assert sorted(Counter(site.sides.values()).values()) == [24, 25, 25, 25]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (
+            {"folds": 3},
+            {"folds": 4},
+            "Expected the splits fold_0, fold_1, fold_2, fold_3 in FOLDER/out/split.parquet for --keep, found "
+            "3 folds; ask for the same splits, or leave --keep out.",
+        ),
+        (
+            {"folds": 3},
+            {},
+            "Expected the splits train, test in FOLDER/out/split.parquet for --keep, found 3 folds; "
+            "ask for the same splits, or leave --keep out.",
+        ),
+        (
+            {},
+            {"folds": 2},
+            "Expected the splits fold_0, fold_1 in FOLDER/out/split.parquet for --keep, found the split test; "
+            "ask for the same splits, or leave --keep out.",
+        ),
+        (
+            {"val": 0.2},
+            {},
+            "Expected the splits train, test in FOLDER/out/split.parquet for --keep, found the split val; "
+            "ask for the same splits, or leave --keep out.",
+        ),
+    ],
+)
+def test_an_earlier_split_of_other_sides_is_not_kept(
+    tmp_path: Path, first: dict[str, Any], then: dict[str, Any], message: str
+) -> None:
+    site = Site(tmp_path, numbered(20))
+    site.split(**first)
+    before = site.space.split.read_bytes()
+    assert refusal(site, **then, keep=True) == message
+    assert site.space.split.read_bytes() == before
+
+
+def test_a_side_can_be_added_to_a_kept_split(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(50))
+    site.split(test=0.2)
+    site.audit(numbered(100))
+    site.split(test=0.2, val=0.1, keep=True)
+    assert Counter(site.sides.values()) == {"train": 70, "val": 10, "test": 20}
+
+
+def test_without_an_earlier_split_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    assert refusal(Site(tmp_path, numbered(5)), keep=True) == (
+        "Expected FOLDER/out/split.parquet for --keep, found none; leave --keep out the first time."
+    )
+
+
+def test_groups_that_an_earlier_split_tore_apart_are_not_kept(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(10))
+    site.split(test=0.5)
+    site.audit(numbered(10, group="slide"))
+    last = max(key for key, side in site.sides.items() if side == "train")
+    first = min(key for key, side in site.sides.items() if side == "test")
+    assert refusal(site, test=0.5, keep=True) == (
+        f"Expected group 'slide' on one side, found {last}.jpg on train (earlier split) and {first}.jpg on test "
+        "(earlier split); leave --keep out to split anew."
+    )
+
+
+def test_the_pairs_file_and_the_earlier_split_must_agree(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(10))
+    site.split(test=0.5)
+    moved = next(key for key, side in site.sides.items() if side == "train")
+    site.audit([Sample(key=key, side="test" if key == moved else None) for key in site.sides])
+    line = list(site.sides).index(moved) + 2
+    assert refusal(site, test=0.5, keep=True) == (
+        f"Expected {moved}.jpg to keep its side, found train in FOLDER/out/split.parquet and test in line {line} "
+        "of FOLDER/pairs.csv; mend the column and audit again, or leave --keep out."
+    )
+
+
+def test_kept_and_given_sides_count_together(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(10))
+    site.split(test=0.5)
+    new = [Sample(key=f"new{i}", side="extra") for i in range(4)]
+    site.audit([*numbered(10), *new, Sample(key="other")])
+    result = site.split(test=0.5, keep=True)
+    assert (result.given, result.kept, result.assigned) == (4, 10, 1)
+    site.split(test=0.5, keep=True)  # whose earlier split has the name that only the pairs file gives
+    assert Counter(site.sides.values())["extra"] == 4
+
+
+# Refusals, staleness, kills
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        (
+            [],
+            {},
+            "Expected samples to split in FOLDER/out, found none that can be used of 0; see the audit's findings.",
+        ),
+        (
+            numbered(3, role="excluded"),
+            {},
+            "Expected samples to split in FOLDER/out, found none that can be used of 3; see the audit's findings.",
+        ),
+        (
+            numbered(4),
+            {"folds": 5},
+            "Expected a group or a single image for each of 5 splits, found 4 to share out; ask for fewer splits.",
+        ),
+        (
+            numbered(20, group="the only slide"),
+            {},
+            "Expected a group or a single image for each of 2 splits, found 1 to share out; ask for fewer splits.",
+        ),
+        (
+            numbered(9, digest="the same bytes"),
+            {"folds": 2},
+            "Expected a group or a single image for each of 2 splits, found 1 to share out; ask for fewer splits.",
+        ),
+        (
+            numbered(4),
+            {},
+            "Expected samples for test, found 4 in 4 groups or single images to share out, too few to give it "
+            "one; give it a larger fraction.",
+        ),
+        (numbered(4), {"seed": -1}, "Expected 0 to 2**64-1 for --seed, found -1; give such a number."),
+    ],
+)
+def test_what_cannot_be_split_is_refused(
+    tmp_path: Path, samples: list[Sample], options: dict[str, Any], message: str
+) -> None:
+    site = Site(tmp_path, samples)
+    assert refusal(site, **options) == message
+    assert not site.space.split.exists()
+
+
+def test_as_many_groups_as_folds_are_enough(tmp_path: Path) -> None:
+    sizes = (1, 2, 3, 50, 400)
+    samples = [Sample(key=f"{size}_{i}", group=str(size)) for size in sizes for i in range(size)]
+    site = Site(tmp_path, samples)
+    result = site.split(folds=5)
+    assert sorted(side.samples for side in result.splits) == list(sizes)
+
+
+def test_without_an_audit_or_with_a_changed_manifest_nothing_is_split(tmp_path: Path) -> None:
+    with pytest.raises(HistodsError, match="^Expected an audit in "):
+        split(workspace=tmp_path / "nothing")
+    site = Site(tmp_path, numbered(10))
+    Manifest(Manifest.read(site.space.manifest).table.slice(1), {}).write(site.space.manifest)
+    with pytest.raises(StaleFileError, match="^Expected .* as the last audit wrote it, found other bytes; run "):
+        site.split()
+
+
+def test_a_new_audit_makes_the_split_stale_and_a_new_split_mends_it(tmp_path: Path) -> None:
+    site = Site(tmp_path, numbered(20))
+    site.split(test=0.25, seed=3)
+    site.audit(numbered(21))
+    with pytest.raises(StaleFileError) as refused:
+        read_split(site.space, site.space.read_audit()["manifest_digest"])
+    command = str(refused.value).split("'")[1]
+    assert command == f"histods split --test 0.25 --seed 3 -w {site.space.folder}"
+    assert command_line(*command.split()[1:]).returncode == 0
+    found = read_split(site.space, site.space.read_audit()["manifest_digest"])
+    assert found is not None
+    assert found[1] == file_digest(site.space.split)
+
+
+def test_a_kill_leaves_the_old_split_or_the_new_one(tmp_path: Path) -> None:
+    space = write_dataset(tmp_path / "out", 20_000, 20_000, 5, groups=300)
+    split(workspace=space.folder, test=0.4)
+    old = space.split.read_bytes()
+    split(workspace=space.folder, test=0.2)
+    new = space.split.read_bytes()
+    assert old != new
+    for number in range(6):
+        split(workspace=space.folder, test=0.4)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "histods", "split", "--test", "0.2", "-w", space.folder, "-q"]
+        )
+        time.sleep(0.3 + 0.15 * number)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert space.split.read_bytes() in (old, new)
+    split(workspace=space.folder, test=0.2)
+    assert space.split.read_bytes() == new
+
+
+@pytest.mark.parametrize(
+    "kernels", [{"OPENBLAS_CORETYPE": "Prescott"}, {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}]
+)
+@pytest.mark.parametrize("groups", [0, 300])
+def test_every_machine_makes_the_same_split(tmp_path: Path, groups: int, kernels: dict[str, str]) -> None:
+    """Other kernels of the matrix product add in another order, which is no matter where every sum is exact."""
+    space = write_dataset(tmp_path / "out", 3_000, 2_000, 5, groups=groups)
+    split(workspace=space.folder, test=0.2, val=0.1)
+    here = space.split.read_bytes()
+    space.split.unlink()
+    command_line("split", "--test", "0.2", "--val", "0.1", "-w", space.folder, **kernels)
+    assert space.split.read_bytes() == here
+
+
+# The command
+
+
+def command_line(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "histods", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real images of five slides, with a pairs file that gives some sides, and two images of the same bytes."""
+    root = tmp_path_factory.mktemp("real") / "data"
+    root.mkdir()
+    lines = ["image,mask,split"]
+    for number in range(40):
+        name = f"s{number % 5}_{number:02d}"
+        shade = 3 if number == 8 else number  # s3_03 and s3_08 are the same
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(root / f"{name}.png")
+        Image.fromarray(np.full((8, 8), number % 3, np.uint8)).save(root / f"{name}_mask.png")
+        lines.append(f"{name}.png,{name}_mask.png,{'test' if number == 4 else ''}")
+    (root.parent / "pairs.csv").write_text("\n".join(lines))
+    return root
+
+
+def test_the_command_prints_what_it_did_in_80_columns(dataset: Path, tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "out")
+    audit(dataset, workspace=space.folder, group_regex=r"^(s\d)", hash=True, workers=1)
+    result = command_line("split", "--test", "0.2", "-w", space.folder)
+    assert result.returncode == 0
+    assert result.stdout == ""
+    lines = [" ".join(line.split()) for line in result.stderr.splitlines()]
+    assert max(map(len, result.stderr.splitlines())) <= 80
+    assert lines[:10] == [
+        "Split",
+        "split conditional unconditional samples % target %",
+        "train 21 11 32 80.00 80.00",
+        "test 5 3 8 20.00 20.00",
+        "",
+        "Pixels of each label, %",
+        "label name pixels train test",
+        "0 label 0 896 78.57 21.43",
+        "1 label 1 832 76.92 23.08",
+        "2 label 2 832 84.62 15.38",
+    ]
+    text = " ".join(lines)
+    assert "Checked: 0 of 5 groups and 0 of 1 sets of duplicates are in more than one split; " in text
+    assert "each of 40 samples is in exactly one split." in text
+    assert "warning" not in text
+    assert f"Written: {space.split}".replace(" ", "") in result.stderr.replace("\n", "").replace(" ", "")
+
+
+def test_the_command_says_what_it_could_not_look_for(dataset: Path, tmp_path: Path) -> None:
+    audit(dataset, workspace=tmp_path, workers=1)
+    result = command_line("split", "--folds", "6", "--seed", "2", "-w", tmp_path)
+    text = " ".join(result.stderr.split())
+    assert (
+        "warning: no groups are known, so patches of one slide may be in several splits; give groups with" in text
+    )
+    assert "'histods audit --group-regex', or in the pairs file." in text
+    again = f"Duplicates were not looked for: run 'histods audit {dataset} -w {tmp_path} --hash' first."
+    assert again.replace(" ", "") in text.replace(" ", "")
+    assert "Checked: each of 40 samples is in exactly one split." in text
+    assert "lowest highest" in text
+
+
+def test_sides_of_a_real_pairs_file_are_honoured_and_noted(dataset: Path, tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    pairs = dataset.parent / "pairs.csv"
+    result = audit(dataset, workspace=space.folder, pairs=pairs, group_regex=r"^(s\d)", workers=1)
+    assert result.options["pairs"] == str(pairs.resolve())
+    assert result.options["pairs_digest"] == file_digest(pairs)
+    assert audit(dataset, workspace=space.folder, pairs=pairs, group_regex=r"^(s\d)").options == result.options
+    command = command_line("split", "--json", "-q", "-w", space.folder)
+    document = json.loads(command.stdout)
+    assert command.stderr == ""
+    assert document["samples"] == {
+        "assigned": 32,
+        "given": 1,
+        "kept": 0,
+        "followed": 7,
+        "excluded": 0,
+        "without_group": 0,
+    }
+    assert document["splits"]["test"]["samples"] == 8
+    assert document["splits"]["test"]["target_percent"] == 10.0
+    assert document["check"]["groups_in_several_splits"] == 0
+    sides = read_table(space.split).to_pydict()
+    assert {k for k, side in zip(sides["key"], sides["split"], strict=True) if side == "test"} == {
+        f"s4_{number:02d}" for number in range(4, 40, 5)
+    }
+    kept = command_line("split", "-w", space.folder, "--keep").stderr
+    assert "39 samples stay where they were." in kept
+    assert "Every sample had its side already, so that --test and --val were not used." in " ".join(kept.split())
+
+
+def test_the_command_and_the_function_write_the_same(dataset: Path, tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    audit(dataset, workspace=space.folder, workers=1)
+    arguments = ("--test", "0.3", "--val", "0.2", "--seed", "11")
+    document = json.loads(command_line("split", *arguments, "--json", "-w", space.folder).stdout)
+    written = space.split.read_bytes()
+    result = split(workspace=space.folder, test=0.3, val=0.2, seed=11)
+    assert space.split.read_bytes() == written
+    assert json.loads(json.dumps(to_document(result))) == document
+    assert result.options == SplitOptions(test=0.3, val=0.2, folds=None, seed=11, keep=False)
+
+
+def test_a_wrong_call_is_one_line_and_status_2(dataset: Path, tmp_path: Path) -> None:
+    audit(dataset, workspace=tmp_path, workers=1)
+    for arguments, line in (
+        (
+            ("--folds", "5", "--test", "0.1"),
+            "Expected --folds alone, found --test or --val with it; every fold is",
+        ),
+        (("--test", "1.5"), "Expected a fraction between 0 and 1 for --test, found 1.5; 0.1 is a tenth."),
+        (
+            ("--keep",),
+            f"Expected {tmp_path}/split.parquet for --keep, found none; leave --keep out the first time.",
+        ),
+    ):
+        result = command_line("split", *arguments, "-w", tmp_path)
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"histods: {line}")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_hundred_labels_with_long_names_fit_and_the_rest_is_counted(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    samples = [
+        Sample(key=f"k{i:03d}", pixels={int(label): 10**8 for label in random.integers(0, 100, 4)})
+        for i in range(300)
+    ]
+    site = Site(tmp_path, samples)
+    names = tmp_path / "labels.yml"
+    names.write_text("labels:\n" + "".join(f"  {i}: {{name: {'tissue ' * 12}{i}}}\n" for i in range(100)))
+    document = json.loads(site.space.audit.read_text())
+    document["options"]["labels"] = str(names)
+    write_json(site.space.audit, document)
+    for options in (("--val", "0.1"), ("--folds", "4"), ("--folds", "12")):
+        result = command_line("split", *options, "-w", site.space.folder)
+        assert max(map(len, result.stderr.splitlines())) <= 80
+        assert len([line for line in result.stderr.splitlines() if "tissue" in line]) == 20
+        assert "and 80 more labels, which are nearer to the target, with --json" in result.stderr
