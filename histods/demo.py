@@ -56,7 +56,7 @@ class DemoResult:
 def demo(
     folder: str | Path = "histods-demo", *, workers: int | None = None, progress: Progress | None = None
 ) -> DemoResult:
-    """Make the demo dataset in `folder`, or take the one that is there, then audit, remap, plot, split and shard it.
+    """Make the demo dataset in `folder`, or take the one that is there, and run every step on it.
 
     Args:
         folder: new, empty, or made by an earlier demo.
