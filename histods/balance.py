@@ -28,6 +28,7 @@ PAIRS = 50_000_000
 """Pairs of units that one search may look at: about two seconds."""
 _MOST_LABELS = 256
 _LEAST_WEIGHT = 0.01
+"""Of a label that one unit holds: enough to leave it to the larger side where all else is equal."""
 _SCALE = 2.0**20
 _CHUNK = 256
 
@@ -76,8 +77,9 @@ def list_content(
     """The content of samples: their roles, and the pixels of each of their labels.
 
     However rare it is, a label weighs 1 if it is spread over many units: 1 - the sum of the squared shares of the
-    units (Simpson's diversity). It weighs a tenth if one unit holds all of it, since no split can balance that.
-    Each role weighs as much as all labels together. Beyond 256 labels, those with the fewest pixels count as one.
+    units (Simpson's diversity). It weighs next to nothing if one unit holds all of it, since no split can balance
+    that. Each role weighs twice as much as all labels together could. Beyond 256 labels, those with the fewest pixels
+    count as one.
 
     Args:
         units: [samples] the unit of each.
@@ -99,7 +101,7 @@ def list_content(
     count = min(len(ranked), _MOST_LABELS)
     sums = np.maximum(np.bincount(columns, weights=amounts, minlength=ROLES + count), 1)
     weights = np.maximum(1 - _sum_squared_shares(units[rows], columns, amounts, sums), _LEAST_WEIGHT)
-    weights[:ROLES] = max(weights[ROLES:].sum(), 1)
+    weights[:ROLES] = 2 * max(count, 1)
     scale = _SCALE * np.sqrt(weights) / sums
     return Content(rows=rows, columns=columns, amounts=amounts, scale=scale)
 

@@ -143,7 +143,7 @@ def _count_pages(content: bytes, start: int, seen: set[int], order: str, form: _
             (count,) = struct.unpack_from(order + form.counter, content, start)
             after = start + struct.calcsize(form.counter) + count * struct.calcsize("<" + form.entry)
             (start,) = struct.unpack_from(order + form.offset, content, after)
-        except struct.error:
+        except (struct.error, OverflowError):
             break
         pages += 1
     return pages
@@ -191,7 +191,7 @@ def _interpret(tags: _Tags, *, pages: int, big: bool) -> Tiff:
     misleading = [tags.entries[_XMP]] if _XMP in tags.entries else []
     if tags.value(_ORIENTATION, 1) != 1:
         misleading.append(tags.entries[_ORIENTATION])
-    if channels == 1 and _PLANES in tags.entries:  # if it says separate channels, Pillow then takes "I;16" for "I"
+    if channels == 1 and tags.value(_PLANES, 1) != 1:  # Pillow then takes the first letter of "I;16" for it all
         misleading.append(tags.entries[_PLANES])
     return Tiff(
         width=width,

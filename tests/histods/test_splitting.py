@@ -405,6 +405,23 @@ def test_all_arithmetic_of_the_search_is_exact(labels: int) -> None:
     assert largest < 2**53
 
 
+def test_labels_that_one_unit_holds_do_not_push_sizes_away() -> None:
+    """Forty slides of ten samples, each with five labels of its own: a fifth of them is eight slides."""
+    units = np.repeat(np.arange(40), 10)
+    label = np.arange(400) // 2
+    samples = Samples(
+        hashes=keyed_hashes(map(str, range(400)), 0),
+        units=units,
+        conditional=np.ones(400, dtype=bool),
+        fixed=np.full(400, -1),
+        labels=label.astype(np.uint16),
+        pixels=np.full(400, 4096, dtype=np.uint32),
+        offsets=np.arange(401),
+    )
+    sides = assign(samples, sizes_of(parse_plan(0.2, 0.0, None), samples))
+    assert np.bincount(sides).tolist() == [320, 80]
+
+
 def test_rare_labels_beyond_the_limit_count_as_one() -> None:
     samples = make_samples(4000, labels=400, skew=0.8, conditional=1.0)
     content = list_content(samples.units, samples.conditional, samples.labels, samples.pixels, samples.offsets)

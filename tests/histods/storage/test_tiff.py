@@ -94,29 +94,21 @@ def refusal(content: bytes, colours: dict[int, tuple[int, int, int]] | None = No
 
 
 def reason(tmp_path: Path, content: bytes) -> str:
-    """Why a file cannot be read as an image; structure, decoding and a mask's reader agree."""
+    """Why a file cannot be read as an image: its structure's check and its decoder agree."""
     path = tmp_path / "file.tif"
     path.write_bytes(content)
-    found = set()
-    with OpenFile(path) as file, pytest.raises(UnreadableFileError) as caught:
+    with OpenFile(path) as file, pytest.raises(UnreadableFileError) as inspected:
         inspect_image(file)
-    found.add(str(caught.value))
-    with pytest.raises(UnreadableFileError) as caught:
+    with pytest.raises(UnreadableFileError) as decoded:
         decode_rgb(content)
-    found.add(str(caught.value))
-    (text,) = found
-    return text
+    assert str(decoded.value) == str(inspected.value)
+    return str(decoded.value)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from([1, 2, 4, 8]),
-    st.sampled_from([0, 1, 3]),
-    st.booleans(),
-    st.sampled_from("<>"),
-    st.integers(1, 8),
-    st.sampled_from([1, 2]),
-    st.data(),
+    *(st.sampled_from([1, 2, 4, 8]), st.sampled_from([0, 1, 3]), st.booleans(), st.sampled_from("<>")),
+    *(st.integers(1, 8), st.sampled_from([1, 2]), st.data()),
 )
 def test_values_are_labels_as_stored_whatever_the_tags_say_of_showing_them(
     bits: int, photometric: int, packed: bool, order: str, orientation: int, planes: int, data: st.DataObject
@@ -262,7 +254,9 @@ def test_pillow_neither_warns_nor_logs_on_stderr(tmp_path: Path) -> None:
     code = "import sys; from histods.storage.images import decode_rgb; decode_rgb(open(sys.argv[1], 'rb').read())"
     for content, status in ((bytes(beyond), 0), (write_channels(ones(9), 1), 1)):  # it logs the 9 channels
         (tmp_path / "file.tif").write_bytes(content)
-        done = subprocess.run([sys.executable, "-c", code, tmp_path / "file.tif"], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "file.tif"], capture_output=True, text=True, check=False
+        )
         assert done.returncode == status
         assert "warn" not in done.stderr.lower()
         assert not done.stderr.startswith("More samples per pixel")
@@ -270,8 +264,8 @@ def test_pillow_neither_warns_nor_logs_on_stderr(tmp_path: Path) -> None:
 
 def test_bigtiff_twelve_bits_and_metadata_of_another_orientation_are_read_as_stored() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    metadata = b'<x tiff:Orientation="6"/>'
-    content = write_tiff(pixels.tobytes(), PLAIN | {PHOTOMETRIC: 0, XMP: metadata}, big=True)
+    tags: Tags = PLAIN | {PHOTOMETRIC: 0, XMP: b'<x tiff:Orientation="6"/>'}
+    content = write_tiff(pixels.tobytes(), tags, big=True)
     np.testing.assert_array_equal(decode_mask(content).labels, pixels)
     pairs = bytes.fromhex("001fff123abc8007ff")
     twelve = decode_mask(write_tiff(pairs, {WIDTH: 6, HEIGHT: 1, BITS: 12, PHOTOMETRIC: 1}))
@@ -322,18 +316,11 @@ def test_the_limit_of_pixels_is_that_of_every_format(tmp_path: Path, side: int, 
     ("content", "expected"),
     [
         (b"II*\0", "truncated or damaged: tags of the TIFF lie past its end"),
-        (b"II*\0\xff\xff\xff\xff", "truncated or damaged: tags of the TIFF lie past its end"),
         (b"II+\0\x08\0\0\0" + b"\xff" * 8, "truncated or damaged: tags of the TIFF lie past its end"),
-        (
-            write_tiff(b"\1" * 24, {WIDTH: 6, HEIGHT: 4})[:-3],
-            "truncated or damaged: tags of the TIFF lie past its end",
-        ),
+        (write_tiff(b"\1" * 24, PLAIN)[:-3], "truncated or damaged: tags of the TIFF lie past its end"),
         (write_tiff(b"\1" * 24, {WIDTH: 6}), "damaged: the TIFF does not say how many pixels it has"),
         (write_tiff(b"", {WIDTH: 0, HEIGHT: 4}), "its header says 0x4 pixels, expected at least 1x1"),
-        (
-            write_tiff(b"", {WIDTH: 6, HEIGHT: 4, CHANNELS: 0}),
-            "damaged: the TIFF says that a pixel has 0 channels",
-        ),
+        (write_tiff(b"", PLAIN | {CHANNELS: 0}), "damaged: the TIFF says that a pixel has 0 channels"),
     ],
 )
 def test_damaged_tags_are_named(tmp_path: Path, content: bytes, expected: str) -> None:
