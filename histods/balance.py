@@ -78,8 +78,8 @@ def list_content(
 
     However rare it is, a label weighs 1 if it is spread over many units: 1 - the sum of the squared shares of the
     units (Simpson's diversity). It weighs next to nothing if one unit holds all of it, since no split can balance
-    that. Each role weighs twice as much as all labels together could. Beyond 256 labels, those with the fewest pixels
-    count as one.
+    that. Each role weighs twice as much as all labels together could. Beyond 256 labels, those with the fewest
+    pixels count as one.
 
     Args:
         units: [samples] the unit of each.
