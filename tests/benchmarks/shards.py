@@ -5,7 +5,8 @@ Run it with `make bench`, or with a size of your own: `python -m tests.benchmark
 Writing is compared with `tar cf` of the same files, all with a warm cache. Loading is compared, with the same
 batches of uint8 images and masks, the same turns and flips, and the same number of processes, with
 
-- the ceiling: one core's rate of decoding image and mask from memory, times the cores;
+- the ceiling: one core's rate of decoding image and mask from memory, times the cores, without and with turning
+  them (which every loader here does);
 - plain files: a torch dataset that opens and decodes each image and mask;
 - webdataset, litdata and Grain, each over the same samples in its own format, decoding as we do.
 """
@@ -35,7 +36,7 @@ from histods.sampling import random_words
 from histods.storage.images import decode_mask, decode_rgb
 from histods.storage.shard_reader import ShardReader
 from histods.synthetic import drsk_proportions, make_benchmark
-from training.data import ShardDataset, balanced, turn
+from training.data import ShardDataset, Turner, balanced
 from training.loader import Loader
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ ROUNDS = 3
 BATCH = 32
 SECONDS = 6.0
 WARM = 8  # batches before the clock starts: processes begin and read ahead
+
+
+turn = Turner()
 
 
 def decode(image: bytes, mask: bytes, view: int) -> tuple[np.ndarray, np.ndarray]:
@@ -180,16 +184,20 @@ def rate(make: Callable[[Path, int], Iterable[Any]], folder: Path, workers: int)
     return samples / (time.perf_counter() - started)
 
 
-def ceiling(folder: Path, cores: int) -> float:
+def ceiling(folder: Path, cores: int, *, turned: bool) -> float:
     """Samples a second of decoding alone, drawn as the loader draws them, on one core, times the cores."""
     reader = ShardReader(folder / "mapped")
-    files = [reader.read(int(sample)) for sample in balanced(reader, seed=0).draw(np.arange(1000)).samples]
+    drawn = balanced(reader, seed=0).draw(np.arange(1000))
+    files = [reader.read(int(sample)) for sample in drawn.samples]
+    image, mask = np.empty((512, 512, 3), np.uint8), np.empty((512, 512), np.uint8)
     buffer = np.empty(512 * 512 * 3, np.uint8)
     started = time.perf_counter()
-    for one in files:
-        decode_rgb(one.image, buffer)
-        if one.mask is not None:
-            decode_mask(one.mask)
+    for one, view in zip(files, drawn.views.tolist(), strict=True):
+        pixels, labels = decode_rgb(one.image, buffer), None if one.mask is None else decode_mask(one.mask).labels
+        if turned:
+            turn(pixels, view, out=image)
+            if labels is not None:
+                turn(labels, view, out=mask)
     return cores * len(files) / (time.perf_counter() - started)
 
 
@@ -231,7 +239,8 @@ def main() -> None:
         best: dict[str, float] = {}
         peers = (histods, plain_files, webdataset, litdata, grain)
         for _ in range(ROUNDS):  # in turn: other work on the machine only ever slows down
-            best["decoding alone x cores"] = max(best.get("decoding alone x cores", 0), ceiling(folder, cores))
+            for name, turned in (("decoding alone x cores", False), ("decoding and turning x cores", True)):
+                best[name] = max(best.get(name, 0), ceiling(folder, cores, turned=turned))
             for peer in peers:
                 best[peer.__name__] = max(best.get(peer.__name__, 0), rate(peer, folder, cores))
         limit = best["decoding alone x cores"]

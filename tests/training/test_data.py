@@ -10,7 +10,7 @@ import torch
 
 from histods.sampling import dihedral
 from histods.storage.shard_reader import ShardReader
-from training.data import ShardDataset, balanced, turn
+from training.data import ShardDataset, Turner, balanced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,7 @@ def test_a_drawn_class_is_in_the_mask_and_alone_there_when_binarised(folder: Pat
 
 @pytest.mark.parametrize("view", range(8))
 def test_turning_fast_is_turning(view: int) -> None:
+    turn = Turner()
     for pixels in np.random.default_rng(view).integers(0, 255, (3, 7, 7, 3), dtype=np.uint8):
         for source in (pixels, np.ascontiguousarray(pixels[..., 0])):
             out = np.empty_like(source)
