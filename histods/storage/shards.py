@@ -79,6 +79,7 @@ INDEX = pa.schema(
 """Where each sample is: offsets are of the bytes of the file itself, digests are XXH3-64 of them."""
 
 _PNG, _GREY_8 = b"\x89PNG\r\n\x1a\n", b"\x08\x00"  # magic bytes; bit depth and colour type
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _WRITE_BYTES = 8 << 20
 
 
@@ -221,7 +222,7 @@ def _describe(sample: dict[str, Any]) -> bytes:
     """The JSON member: the original key and paths, and what is in the mask."""
     names = ("key", "image_path", "mask_path", "role", "group", "split", "width", "height", "classes", "pixels")
     document = {name: sample[name] for name in names}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def _read(root: str, path: str, size: int, mtime_ns: int) -> bytes:

@@ -22,6 +22,7 @@ MOST_BYTES = 8**11 - 1
 """Size of a member that its header can still say: 8 GiB."""
 
 _MOST_KEY = 80  # of the 100 bytes of a name; the rest is for the part, such as `.mask.png`
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+")  # most keys, at once
 _UNSAFE, _UNSAFE_FOLDER = re.compile(r"[^A-Za-z0-9_-]"), re.compile(r"[^A-Za-z0-9_.-]")
 _OWNER = b"0000644\0" + b"0000000\0" * 2  # readable by all, of user and group 0
 _TIME = b"%011o\0" % 946_684_800  # 2000-01-01: GNU tar warns of 1970
@@ -43,6 +44,8 @@ def safe_key(key: str) -> str:
     Any other character becomes `_`; where anything changed, 16 hexadecimal digits of the key's digest follow,
     so that two keys never share a name.
     """
+    if len(key) <= _MOST_KEY and _PLAIN.fullmatch(key):
+        return key
     folders, _, name = key.rpartition("/")
     parts = [*(_UNSAFE_FOLDER.sub("_", part) for part in folders.split("/") if part), _UNSAFE.sub("_", name)]
     plain = "/".join("__" if part in (".", "..") else part for part in parts)

@@ -206,6 +206,7 @@ def writing(folder: Path, workers: int) -> dict[str, float]:
     shutil.rmtree(folder / "shards", ignore_errors=True)
     tars, ours = [], []
     command = [sys.executable, "-m", "histods", "shard", "-w", str(folder / "out"), "--quiet"]
+    command += ["--shard-mb", "256"]  # so that two workers have equal shares of a few gigabytes
     for _ in range(ROUNDS):
         (folder / "plain.tar").unlink(missing_ok=True)
         started = time.perf_counter()
