@@ -67,3 +67,7 @@ class Progress(Protocol):
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take note of the progress."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Take no note of the progress."""

@@ -12,6 +12,12 @@ WorkspaceOption = Annotated[
     Path,
     typer.Option("--workspace", "-w", envvar="HISTODS_WORKSPACE", help="Folder for everything that is written."),
 ]
+MapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--map", help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay."
+    ),
+]
 WorkersOption = Annotated[int | None, typer.Option(help="Worker processes; all usable cores by default.")]
 CountsOption = Annotated[
     Path | None, typer.Option(help="Take this table (Label ID,Class Name,Pixel Count) instead of an audit.")

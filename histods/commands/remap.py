@@ -12,6 +12,7 @@ from histods.commands.options import (
     CountsOption,
     DebugOption,
     JsonOption,
+    MapOption,
     QuietOption,
     WorkersOption,
     WorkspaceOption,
@@ -29,12 +30,7 @@ EXAMPLE = "histods remap --map label_map_10.yml --write-masks masks10"
 
 def remap(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    label_map: Annotated[
-        Path | None,
-        typer.Option(
-            "--map", help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay."
-        ),
-    ] = None,
+    label_map: MapOption = None,
     write_masks: Annotated[
         Path | None, typer.Option(help="Also write the remapped masks here, as 8-bit PNG files.")
     ] = None,

@@ -11,6 +11,7 @@ from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
     JsonOption,
+    MapOption,
     QuietOption,
     WorkersOption,
     WorkspaceOption,
@@ -27,12 +28,7 @@ EXAMPLE = "histods shard --map label_map_10.yml"
 
 def shard(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    label_map: Annotated[
-        Path | None,
-        typer.Option(
-            "--map", help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay."
-        ),
-    ] = None,
+    label_map: MapOption = None,
     split: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Write this split alone; may be repeated.")
     ] = None,

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from histods.engines import Failed
+from histods.storage.manifest import to_polars
 from histods.storage.measure import FileTask, failed_row, measure_files
 from histods.storage.measurements import Journal, read_measurements, write_measurements
 
@@ -54,7 +55,7 @@ def measure_dataset(
     state = ["path", "is_mask", "bytes", "mtime_ns"]
     with Journal(space.journal, fresh=fresh) as journal:
         stored = read_measurements(space.measurements)
-        known = _frame(journal.table() if fresh else pa.concat_tables([stored, journal.table()]))
+        known = to_polars(journal.table() if fresh else pa.concat_tables([stored, journal.table()]))
         known = known.join(files, on=[*state, "how"], how="semi").unique(state, keep="last")
         missing = files.join(known, on=state, how="anti").sort("path", "is_mask")
         done = 0
@@ -68,19 +69,13 @@ def measure_dataset(
             progress("reading", done, len(missing))
         if done:
             file = ["path", "is_mask"]  # a file may have changed since it was listed: what was read counts
-            new = _frame(journal.table()).join(missing, on=file, how="semi").unique(file, keep="last")
+            new = to_polars(journal.table()).join(missing, on=file, how="semi").unique(file, keep="last")
             known = pl.concat([known, new])
         measured = known.sort("path", "is_mask")
         if done or len(measured) != len(stored):
             write_measurements(measured.to_arrow(), space.measurements)
         journal.remove()
     return measured, done
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table is never a single column
-    return frame
 
 
 def _chunks(missing: pl.DataFrame, workers: int) -> Iterator[list[FileTask]]:

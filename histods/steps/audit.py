@@ -17,6 +17,7 @@ from histods.checks import Context, judge_all
 from histods.engines import engine_for
 from histods.errors import HistodsError
 from histods.jobs.measuring import measure_dataset
+from histods.records import silent
 from histods.samples import count, join_measurements, total_labels, with_groups, with_roles
 from histods.storage.atomic import file_digest
 from histods.storage.audit_file import AuditResult, command_of, read_unchanged, write_result, write_summary
@@ -89,7 +90,7 @@ def audit(
         HistodsError: the call or the dataset as a whole is wrong; single bad files never raise.
     """
     started = time.perf_counter()
-    report = progress or _silent
+    report = progress or silent
     folder = _parse_root(root)
     space = _parse_workspace(workspace, folder)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
@@ -178,10 +179,6 @@ def _fingerprint(files: str, asked: Sequence[object]) -> str:
 
 def _digest(file: str | Path | None) -> str | None:
     return file_digest(Path(file)) if file is not None and Path(file).is_file() else None
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Take no note of the progress."""
 
 
 def _names(labels: LabelTable | None) -> dict[int, str]:

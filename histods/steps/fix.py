@@ -10,12 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-import polars as pl
-
 from histods.checks import CHECKS
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import file_digest, only_one
-from histods.storage.manifest import Manifest, read_table
+from histods.storage.manifest import Manifest, read_table, to_polars
 from histods.storage.move_journal import Plan, find_unfinished, mark, read_journal, write_journal
 from histods.storage.move_plan import choose_files
 from histods.storage.moves import (
@@ -31,6 +29,8 @@ from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import polars as pl
 
     from histods.records import Progress
     from histods.storage.move_journal import Journal
@@ -142,7 +142,7 @@ def fix(
         choice = choose_files(
             code, manifest, findings, root=str(root), to=str(goal), masks_to=str(_masks_place(goal, code))
         )
-        _check_disk(choice.moves, root, space, progress)
+        _check_disk(choice.moves, root, audit, progress)
         plan = Plan(
             code=code,
             root=str(root),
@@ -288,14 +288,12 @@ def _read_tables(space: Workspace, audit: dict[str, Any]) -> tuple[pl.DataFrame,
     if not space.findings.is_file() or file_digest(space.findings) != audit.get("findings_digest"):
         raise StaleFileError(
             f"Expected {space.findings} as the last audit wrote it, found other bytes; "
-            f"run 'histods audit {audit['root']} -w {space.folder}' again."
+            f"run '{audit['command']}' again."
         )
-    findings = pl.from_arrow(read_table(space.findings))
-    assert isinstance(findings, pl.DataFrame)  # noqa: S101 - a table is never a single column
-    return Manifest.read(space.manifest).to_polars(), findings
+    return Manifest.read(space.manifest).to_polars(), to_polars(read_table(space.findings))
 
 
-def _check_disk(moves: Sequence[Move], root: Path, space: Workspace, progress: Progress | None) -> None:
+def _check_disk(moves: Sequence[Move], root: Path, audit: dict[str, Any], progress: Progress | None) -> None:
     """Prove that every file is the one that was audited, and that its place is free.
 
     Raises:
@@ -310,7 +308,7 @@ def _check_disk(moves: Sequence[Move], root: Path, space: Workspace, progress: P
         raise StaleFileError(
             f"Expected {Path(first.source).relative_to(root)} as the last audit read it, found {what}"
             f"{f' (and {others:,} more changed)' if others else ''}; "
-            f"run 'histods audit {root} -w {space.folder}' again."
+            f"run '{audit['command']}' again."
         )
     taken = [*found[Found.TAKEN], *found[Found.BOTH]]
     if taken:

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from histods.labels import ClassHistograms
-
-    Progress = Callable[[str, int, int], None]
+    from histods.records import Progress
 
 CHUNK = 256
 """Masks a task: 0.1 s of work, long against the 1 ms that a task costs."""
@@ -120,7 +119,7 @@ def remap(
     root = Path(audit["root"])
     for place, option in ((write_masks, "--write-masks"), (dataset_csv, "--dataset-csv")):
         if place is not None:
-            _check_place(Path(place), option, root, space)
+            space.check_place(Path(place), option, root)
     table = Manifest.read(space.manifest).table
     samples = table.filter(pc.not_equal(table["role"], "excluded"))
     labels, pixels, offsets = flatten_labels(samples)
@@ -187,18 +186,6 @@ def to_document(result: RemapResult) -> dict[str, Any]:
         "map_digest": result.map_digest,
         "manifest_digest": result.manifest_digest,
     }
-
-
-def _check_place(place: Path, option: str, root: Path, space: Workspace) -> None:
-    """Refuse to write into the dataset; a workspace that was put inside it is no part of it."""
-    target, inside = place.resolve(), space.folder.resolve()
-    if inside != root and inside.is_relative_to(root) and target.is_relative_to(inside):
-        return
-    if target.is_relative_to(root) or root.is_relative_to(target):
-        raise HistodsError(
-            f"Expected a place outside the dataset {root} for {option}, found {place}; "
-            "the dataset is never written to: choose another."
-        )
 
 
 def _remap_counts(path: Path, name: str | Path | None) -> RemapResult:

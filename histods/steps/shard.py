@@ -100,7 +100,9 @@ def shard(
     if shard_mb < 1:
         raise HistodsError(f"Expected --shard-mb of at least 1, found {shard_mb}; 512 is usual.")
     audit = space.read_audit()
-    _check_folder(folder, Path(audit["root"]))
+    space.check_place(folder, "--out", Path(audit["root"]))
+    if folder.is_file():
+        raise HistodsError(f"Expected a folder for the shards, found a file: {folder}; choose another with --out.")
     names = labels_of_audit(audit)
     manifest = Manifest.read(space.manifest).table
     samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
@@ -111,6 +113,7 @@ def shard(
         folder=str(folder.resolve()),
         lookup=label_map.lookup(),
         map_digest=label_map.digest,
+        audit=audit["command"],
         colours=dict(names.colours),
         nearest=bool(audit["options"]["nearest_colour"]),
     )
@@ -244,17 +247,6 @@ def _write_all(
             raise HistodsError(problem)
         if progress is not None:
             progress("writing shards", done, len(tasks))
-
-
-def _check_folder(folder: Path, root: Path) -> None:
-    """Refuse to write into the dataset."""
-    target = folder.resolve()
-    if target.is_relative_to(root) or root.is_relative_to(target) or (folder.exists() and not folder.is_dir()):
-        found = "a file" if folder.is_file() else "a place in the dataset"
-        raise HistodsError(
-            f"Expected a folder outside the dataset for the shards, found {found}: {folder}; "
-            "choose another with --out."
-        )
 
 
 def _verify(shards: ShardSet, workers: int | None, progress: Progress | None) -> ShardResult:

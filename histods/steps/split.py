@@ -11,10 +11,11 @@ import polars as pl
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError
+from histods.records import silent
 from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
 from histods.storage.class_systems import LabelHistograms, flatten_labels, labels_of_audit
 from histods.storage.given_sides import refuse_conflicts, with_given_sides
-from histods.storage.manifest import Manifest
+from histods.storage.manifest import Manifest, to_polars
 from histods.storage.split_file import SplitCheck, SplitOptions, check_split, write_split
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
@@ -127,7 +128,7 @@ def split(
     plan = parse_plan(test, val, folds)
     space = Workspace(Path(workspace))
     audit = space.read_audit()
-    report = progress or _silent
+    report = progress or silent
     report("reading the manifest", 0, 0)
     manifest = Manifest.read(space.manifest).table
     samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
@@ -136,7 +137,7 @@ def split(
             f"Expected samples to split in {space.folder}, found none that can be used of {len(manifest):,}; "
             "see the audit's findings."
         )
-    frame = pl.DataFrame(pl.from_arrow(samples.select(["key", "image_path", "role", "group", "image_digest"])))
+    frame = to_polars(samples.select(["key", "image_path", "role", "group", "image_digest"]))
     rows = with_given_sides(frame, space, audit, plan, keep=keep)
     names = (*plan.names, *sorted(set(rows["given"].drop_nulls()) - set(plan.names)))
     histograms = flatten_labels(samples)
@@ -287,7 +288,3 @@ def _balance(
             )
         )
     return tuple(balances)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Take no note of the progress."""

@@ -14,6 +14,7 @@ from histods.errors import HistodsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import IO
 
 _MOST_NAME_BYTES = 255  # of all usual file systems
 
@@ -27,14 +28,24 @@ def only_one(folder: Path, doing: str) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise HistodsError(
-                f"Expected {folder} for this command alone, found another process {doing} there; "
-                "wait for it or choose another folder."
-            ) from error
+        lock(
+            file,
+            f"Expected {folder} for this command alone, found another process {doing} there; "
+            "wait for it or choose another folder.",
+        )
         yield
+
+
+def lock(file: IO[bytes], taken: str) -> None:
+    """Lock a file until it is closed or this process ends.
+
+    Raises:
+        HistodsError: another process has locked it; `taken` is the message.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise HistodsError(taken) from error
 
 
 @contextmanager

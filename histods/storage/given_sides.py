@@ -11,6 +11,7 @@ import polars as pl
 from histods.errors import HistodsError, StaleFileError
 from histods.splitting import find_conflict
 from histods.storage.atomic import file_digest
+from histods.storage.manifest import to_polars
 from histods.storage.pairs_csv import read_pairs
 from histods.storage.split_file import read_any_split
 
@@ -66,7 +67,7 @@ def _read_earlier(space: Workspace, plan: Plan, others: set[str]) -> pl.DataFram
     if not space.split.is_file():
         raise HistodsError(f"Expected {space.split} for --keep, found none; leave --keep out the first time.")
     table, options = read_any_split(space)
-    rows = pl.DataFrame(pl.from_arrow(table))
+    rows = to_polars(table)
     unknown = sorted(set(rows["split"]) - {*plan.names, *others})
     if options.folds != plan.folds or unknown:
         found = f"{options.folds} folds" if options.folds else f"the split {unknown[0]}" if unknown else "no folds"

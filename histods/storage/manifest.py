@@ -39,6 +39,15 @@ SCHEMA = pa.schema(
 )
 
 
+def to_polars(table: pa.Table) -> pl.DataFrame:
+    """An Arrow table as a polars DataFrame."""
+    import polars as pl
+
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table is never a single column
+    return frame
+
+
 def write_table(table: pa.Table, path: Path, metadata: dict[str, str]) -> None:
     """Write a table atomically; the same table gives the same bytes (zstd, fixed row groups)."""
     plain = {key.encode(): value.encode() for key, value in metadata.items()}
@@ -81,11 +90,7 @@ class Manifest:
 
     def to_polars(self) -> pl.DataFrame:
         """The manifest as a polars DataFrame."""
-        import polars as pl
-
-        frame = pl.from_arrow(self.table)
-        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table is never a single column
-        return frame
+        return to_polars(self.table)
 
     def to_pandas(self) -> pd.DataFrame:
         """The manifest as a pandas DataFrame; `labels` and `pixels` hold NumPy arrays."""

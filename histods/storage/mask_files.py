@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from histods.storage.colours import Mask
+
 _ENCODING = (
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
@@ -122,8 +124,28 @@ def encode_mask(classes: NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".png", classes, _ENCODING)[1].tobytes()
 
 
+def remap_mask(mask: Mask, lookup: NDArray[np.uint8], *, classes: list[int], pixels: list[int]) -> bytes:
+    """Encode a mask after a label map, and prove that it holds what the manifest promises.
+
+    Args:
+        mask: labels [height, width].
+        lookup: [65536] class of each label.
+        classes: the classes that must result, ascending.
+        pixels: pixels of each.
+
+    Raises:
+        StaleFileError: other pixels result; the message has no path.
+    """
+    remapped = lookup[mask.labels]
+    found, numbers = histogram(find_runs(remapped))
+    if found.tolist() != classes or numbers.tolist() != pixels:
+        raise StaleFileError("its pixels changed, or the labels file did")
+    return encode_mask(remapped)
+
+
 @lru_cache(maxsize=64)
-def _encode_constant(height: int, width: int, index: int) -> bytes:
+def constant_mask(height: int, width: int, index: int) -> bytes:
+    """Encode a mask of one class."""
     return encode_mask(np.full((height, width), index, dtype=np.uint8))
 
 
@@ -156,11 +178,10 @@ def write_mask_files(
                 present += 1
                 continue
             if len(task.classes) == 1:  # most masks of most datasets: their pixels are known from the manifest
-                content = _encode_constant(task.height, task.width, task.classes[0])
+                content = constant_mask(task.height, task.width, task.classes[0])
             else:
-                classes = lookup[read_mask(Path(root, task.source), colours, nearest=nearest).labels]
-                _check_classes(classes, task)
-                content = encode_mask(classes)
+                mask = read_mask(Path(root, task.source), colours, nearest=nearest)
+                content = remap_mask(mask, lookup, classes=task.classes, pixels=task.pixels)
         except (StaleFileError, UnreadableFileError) as error:
             problems.append((task.source, str(error)))
             continue
@@ -179,10 +200,3 @@ def _check_state(path: Path, task: MaskTask) -> None:
         raise StaleFileError(f"{error.strerror}") from error
     if (status.st_size, status.st_mtime_ns) != (task.bytes, task.mtime_ns):
         raise StaleFileError("its size or time changed")
-
-
-def _check_classes(classes: NDArray[np.uint8], task: MaskTask) -> None:
-    """Prove that the remapped pixels are those that the manifest promises: conserved, none without a class."""
-    found, pixels = histogram(find_runs(classes))
-    if found.tolist() != task.classes or pixels.tolist() != task.pixels:
-        raise StaleFileError("its pixels changed, or the labels file did")

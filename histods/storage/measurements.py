@@ -7,7 +7,6 @@ The table is `measurements.parquet`, sorted by path: the next audit takes from i
 
 from __future__ import annotations
 
-import fcntl
 import struct
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import xxhash
 
 from histods.errors import HistodsError
+from histods.storage.atomic import lock
 from histods.storage.manifest import read_table, write_table
 from histods.storage.measure import SCHEMA
 
@@ -41,13 +41,14 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._path.open("ab")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise HistodsError(
+            lock(
+                self._file,
                 f"Expected {self._path.parent} for this audit alone, found another audit at work there; "
-                "wait for it or choose another --workspace."
-            ) from error
+                "wait for it or choose another --workspace.",
+            )
+        except HistodsError:
+            self._file.close()
+            raise
         self._payloads = sound = [] if self._fresh else _read_records(self._path)
         self._file.truncate(sum(_RECORD.size + len(payload) for payload in sound))
         return self

@@ -9,7 +9,7 @@ import pyarrow as pa
 from histods.errors import HistodsError
 from histods.storage.atomic import write_json
 from histods.storage.manifest import read_table
-from histods.storage.shard_set import Shard
+from histods.storage.shard_set import Shard, ShardSet
 from histods.storage.shards import INDEX, part_of
 from histods.storage.workspace import read_json
 
@@ -33,15 +33,14 @@ def claim(folder: Path, tasks: Sequence[ShardTask], kept: Iterable[Shard]) -> li
     """
     mark = folder / _MARK
     earlier = set(read_json(mark)["shards"]) if mark.is_file() else set()
-    ours = {one.name for one in kept}
-    planned = {task.name for task in tasks}
-    strangers = sorted(path.name for path in folder.glob("*.tar") if path.stem not in ours | earlier | planned)
-    unknown = not mark.is_file() and not (folder / "shards.json").is_file() and any(folder.glob("*.tar"))
-    if strangers or unknown:
-        found = strangers[0] if strangers else min(path.name for path in folder.glob("*.tar"))
+    if (folder / "shards.json").is_file():
+        earlier |= {one.name for one in ShardSet.describe(folder).shards}
+    strangers = sorted(path.name for path in folder.glob("*.tar") if path.stem not in earlier)
+    if strangers:
         raise HistodsError(
-            f"Expected no other archives in {folder}, found {found}; choose a new folder with --out."
+            f"Expected no other archives in {folder}, found {strangers[0]}; choose a new folder with --out."
         )
+    ours, planned = {one.name for one in kept}, {task.name for task in tasks}
     for part in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
         part.unlink()
     done = {task.name for task in tasks if _is_done(folder, task)}

@@ -11,26 +11,24 @@ import hashlib
 import json
 import posixpath
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import xxhash
 
 from histods.errors import HistodsError, StaleFileError
-from histods.runs import find_runs, histogram
 from histods.storage.atomic import replacing
 from histods.storage.images import OpenFile, decode_mask
 from histods.storage.manifest import write_table
-from histods.storage.mask_files import encode_mask
+from histods.storage.mask_files import constant_mask, remap_mask
 from histods.storage.tar import END, header, padding, stored_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import BinaryIO
 
+    import numpy as np
     from numpy.typing import NDArray
 
 SAMPLES = pa.schema(
@@ -100,6 +98,7 @@ class ShardOptions:
         folder: where shards go.
         lookup: [65536] class of each label.
         map_digest: digest of the label map.
+        audit: the command that makes the audit again, for messages.
         colours: RGB of labels, for colour masks, as in the audit.
         nearest: give unknown colours the nearest label, as in the audit.
     """
@@ -108,6 +107,7 @@ class ShardOptions:
     folder: str
     lookup: NDArray[np.uint8]
     map_digest: str
+    audit: str
     colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
     nearest: bool = False
 
@@ -201,7 +201,7 @@ def _write_sample(archive: _Archive, sample: dict[str, Any], shard: str, options
     """Append the members of one sample; its row of `INDEX`."""
     suffix = posixpath.splitext(sample["image_path"])[1].lower()
     member = sample["member"]
-    image = _read(options.root, sample["image_path"], sample["image_bytes"], sample["image_mtime_ns"])
+    image = _read(options, sample["image_path"], sample["image_bytes"], sample["image_mtime_ns"])
     image_offset = archive.add(member + suffix, image)
     mask_offset = mask_bytes = mask_digest = None
     if sample["classes"] is not None:
@@ -225,45 +225,40 @@ def _describe(sample: dict[str, Any]) -> bytes:
     return _ENCODER.encode(document).encode()
 
 
-def _read(root: str, path: str, size: int, mtime_ns: int) -> bytes:
+def _read(options: ShardOptions, path: str, size: int, mtime_ns: int) -> bytes:
     """Read a file that must be as it was audited."""
     try:
-        with OpenFile(f"{root}/{path}") as file:
+        with OpenFile(f"{options.root}/{path}") as file:
             found = (file.size, file.mtime_ns)
             content = file.read() if found == (size, mtime_ns) else b""
     except HistodsError as error:
         raise StaleFileError(
-            f"Expected {path} as the audit read it, found that it {error}; run 'histods audit' again."
+            f"Expected {path} as the audit read it, found that it {error}; run '{options.audit}' again."
         ) from error
     if found != (size, mtime_ns) or len(content) != size:
         raise StaleFileError(
-            f"Expected {path} as the audit read it, found another size or time; run 'histods audit {root}' again."
+            f"Expected {path} as the audit read it, found another size or time; run '{options.audit}' again."
         )
     return content
 
 
 def _mask(sample: dict[str, Any], options: ShardOptions) -> bytes:
     """A mask as 8-bit grey PNG of classes."""
-    content = _read(options.root, sample["mask_path"], sample["mask_bytes"], sample["mask_mtime_ns"])
+    content = _read(options, sample["mask_path"], sample["mask_bytes"], sample["mask_mtime_ns"])
     labels = sample["labels"]
     if content.startswith(_PNG) and content[24:26] == _GREY_8 and _stays(options.lookup, labels):
         return content
-    if len(sample["classes"]) == 1:  # most masks of most datasets: their pixels are known from the manifest
-        return _constant(sample["height"], sample["width"], sample["classes"][0])
-    mask = options.lookup[decode_mask(content, options.colours, nearest=options.nearest).labels]
-    classes, pixels = histogram(find_runs(mask))
-    if classes.tolist() != sample["classes"] or pixels.tolist() != sample["pixels"]:
+    if len(sample["classes"]) == 1:
+        return constant_mask(sample["height"], sample["width"], sample["classes"][0])
+    try:
+        mask = decode_mask(content, options.colours, nearest=options.nearest)
+        return remap_mask(mask, options.lookup, classes=sample["classes"], pixels=sample["pixels"])
+    except HistodsError as error:
         raise StaleFileError(
-            f"Expected {sample['mask_path']} with the labels that were audited, found others; "
-            "run 'histods audit' again."
-        )
-    return encode_mask(mask)
+            f"Expected {sample['mask_path']} with the pixels that were audited, found: {error}; "
+            f"run '{options.audit} --fresh'."
+        ) from error
 
 
 def _stays(lookup: NDArray[np.uint8], labels: Sequence[int]) -> bool:
     return all(lookup[label] == label for label in labels)
-
-
-@lru_cache(maxsize=64)
-def _constant(height: int, width: int, index: int) -> bytes:
-    return encode_mask(np.full((height, width), index, dtype=np.uint8))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import file_digest
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, read_table, write_table
+from histods.storage.manifest import SCHEMA_VERSION, Manifest, read_table, to_polars, write_table
 from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ def check_split(space: Workspace) -> SplitCheck:
 
     This knows nothing of how the split was made.
     """
-    manifest = pl.DataFrame(pl.from_arrow(Manifest.read(space.manifest).table))
+    manifest = Manifest.read(space.manifest).to_polars()
     usable = manifest.filter(pl.col("role") != "excluded").select("key", "role", "group", "image_digest")
-    rows = pl.DataFrame(pl.from_arrow(read_any_split(space)[0]))
+    rows = to_polars(read_any_split(space)[0])
     joined = usable.join(rows, on="key")
     groups = _spread(joined, "group")
     digests = _spread(joined, "image_digest").filter(pl.col("samples") > 1)

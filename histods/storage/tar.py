@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-MOST_BYTES = 8**11 - 1
-"""Size of a member that its header can still say: 8 GiB."""
-
 _MOST_KEY = 80  # of the 100 bytes of a name; the rest is for the part, such as `.mask.png`
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+")  # most keys, at once
 _UNSAFE, _UNSAFE_FOLDER = re.compile(r"[^A-Za-z0-9_-]"), re.compile(r"[^A-Za-z0-9_.-]")

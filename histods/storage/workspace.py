@@ -89,6 +89,21 @@ class Workspace:
         """Names of the class systems that were remapped here, sorted."""
         return sorted(path.stem for path in (self.folder / "remap").glob("*.json"))
 
+    def check_place(self, place: Path, option: str, root: Path) -> None:
+        """Refuse to write into the dataset; a workspace that was put inside it is no part of it.
+
+        Raises:
+            HistodsError: the place is in the dataset, or the dataset in it.
+        """
+        target, inside = place.resolve(), self.folder.resolve()
+        if inside != root and inside.is_relative_to(root) and target.is_relative_to(inside):
+            return
+        if target.is_relative_to(root) or root.is_relative_to(target):
+            raise HistodsError(
+                f"Expected a place outside the dataset {root} for {option}, found {place}; "
+                "the dataset is never written to: choose another."
+            )
+
     def read_audit(self) -> dict[str, Any]:
         """Read `audit.json` and prove that `manifest.parquet` is the one it describes.
 

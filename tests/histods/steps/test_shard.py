@@ -345,7 +345,7 @@ def test_a_file_that_changed_since_the_audit_is_named_and_nothing_torn_is_left(s
     named = path.relative_to(site.root).as_posix()
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1)) == (
         f"Expected {named} as the audit read it, found another size or time; "
-        f"run 'histods audit {site.root}' again."
+        f"run 'histods audit {site.root} --group-regex '^(slide\\.\\d)' --hash -w {site.workspace}' again."
     )
     assert not list((site.workspace / "shards").glob("*.tar"))
     audit(site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", workers=1, hash=True)
@@ -355,8 +355,8 @@ def test_a_file_that_changed_since_the_audit_is_named_and_nothing_torn_is_left(s
 def test_shards_never_go_into_the_dataset_or_beside_foreign_archives(site: Site, tmp_path: Path) -> None:
     inside = site.root / "shards"
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, out=inside)) == (
-        f"Expected a folder outside the dataset for the shards, found a place in the dataset: {inside}; "
-        "choose another with --out."
+        f"Expected a place outside the dataset {site.root} for --out, found {inside}; "
+        "the dataset is never written to: choose another."
     )
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "mine.tar").write_bytes(b"x")
@@ -390,3 +390,40 @@ def test_the_command_prints_tables_or_json(site: Site) -> None:
     assert failed.returncode == 2
     assert failed.stderr.startswith("histods: Expected sound shards in")
     assert len(failed.stderr.splitlines()) == 1
+
+
+def test_a_workspace_that_stands_in_the_dataset_is_no_part_of_it(tmp_path: Path) -> None:
+    """As after 'cd DATASET; histods audit .', with the workspace that is there by default."""
+    make_benchmark(tmp_path / "data", pairs=20, orphans=0, zero_masks=5, size=64, workers=1)
+    workspace = tmp_path / "data" / "histods-out"
+    audit(tmp_path / "data", workspace=workspace, workers=1)
+    assert shard(workspace=workspace, workers=1).splits["all"][1] == 20
+    assert audit(tmp_path / "data", workspace=workspace, workers=1).counts.images == 20
+
+
+def test_a_mask_that_decayed_without_a_new_time_is_named(site: Site) -> None:
+    """Same size and time, other bytes: only decoding it shows that."""
+    key = next(k for k in sorted(site.images) if site.labels[k] is not None and len(np.unique(site.labels[k])) > 3)
+    mask = next(site.images[key].parent.glob(f"{site.images[key].stem}_mask.*"))
+    before = mask.stat()
+    content = bytearray(mask.read_bytes())
+    content[len(content) // 2] ^= 0x55
+    mask.write_bytes(content)
+    os.utime(mask, ns=(before.st_atime_ns, before.st_mtime_ns))
+    text = refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1))
+    assert text.startswith(f"Expected {mask.relative_to(site.root)} with the pixels that were audited, found: ")
+    assert text.endswith("--fresh'.")
+
+
+def test_an_archive_of_somebody_else_is_never_replaced(site: Site) -> None:
+    """Not even where it has the name that the next shard would get."""
+    shard(workspace=site.workspace, map=site.map, workers=1)
+    stranger = site.workspace / "shards" / "all-00001.tar"
+    stranger.write_bytes(b"mine")
+    make_benchmark(site.root / "more", pairs=5, orphans=0, zero_masks=1, size=48, workers=1)
+    audit(site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", workers=1, hash=True)
+    assert refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1)) == (
+        f"Expected no other archives in {site.workspace / 'shards'}, found all-00001.tar; "
+        "choose a new folder with --out."
+    )
+    assert stranger.read_bytes() == b"mine"
