@@ -197,8 +197,8 @@ def _plan(
     kept: list[Shard] = []
     tasks: list[ShardTask] = []
     rows = INDEX.empty_table()
-    if (folder / "shards.json").is_file():
-        known = ShardSet.describe(folder)
+    known = ShardSet.describe(folder) if (folder / "shards.json").is_file() else None
+    if known is not None and not known.check_index():  # else nothing tells what is where: all is written again
         index = read_index(known)
         places = pc.index_in(samples["key"], index["key"].combine_chunks()).combine_chunks()
         homes = index["shard"].combine_chunks().take(places)

@@ -325,6 +325,18 @@ def test_an_index_of_another_dataset_is_named(site: Site, tmp_path: Path, new_si
     assert refusal(lambda: ShardSet.read(folder)) == expected
 
 
+@pytest.mark.parametrize("wrong", [None, b"not Parquet", b""])
+def test_a_missing_or_foreign_index_is_made_again_with_the_same_bytes(site: Site, wrong: bytes | None) -> None:
+    shard(workspace=site.workspace, map=site.map, workers=1)
+    folder = site.workspace / "shards"
+    before = tree(folder)
+    (folder / "index.parquet").unlink()
+    if wrong is not None:
+        (folder / "index.parquet").write_bytes(wrong)
+    shard(workspace=site.workspace, map=site.map, workers=1)
+    assert tree(folder) == before
+
+
 def test_another_map_or_changed_samples_do_not_mix_with_what_is_there(site: Site) -> None:
     shard(workspace=site.workspace, map=site.map, workers=1)
     folder = site.workspace / "shards"
