@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench measure clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,9 +28,13 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed
+# The peers of the benchmarks stay out of the tests' environment: one of them brings a torchvision that fits no CPU build.
+bench:
+	$(MAKE) --no-print-directory VENV=.venv-bench EXTRAS=dev,bench measure
+
+measure: $(VENV)/installed
 	$(BIN)/python -m tests.benchmarks.audit
 	$(BIN)/python -m tests.benchmarks.shards
 
 clean:
-	rm -rf $(VENV) demo-out build *.egg-info
+	rm -rf $(VENV) .venv-bench demo-out build *.egg-info
