@@ -1,0 +1,181 @@
+"""The embedded autoencoder: principal components of 8x8x3 blocks. It needs no download and is exact to test.
+
+Shapes: B images, C latent channels, H and W pixels, h and w blocks (H / 8, W / 8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import conv2d, conv_transpose2d
+
+from histods.errors import HistodsError
+from histods.storage.atomic import replacing, write_json
+from histods.storage.workspace import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+NO_VARIANCE = -30.0
+"""Log-variance of an autoencoder without any; diffusers' lower bound."""
+BLOCK = 8
+_CHANNELS = 4
+_VALUES = 3 * BLOCK * BLOCK  # in a block
+_DESCRIPTION, _WEIGHTS = "autoencoder.json", "autoencoder.safetensors"
+
+
+class LinearAutoencoder:
+    """Each 8x8 block of an image as the 4 numbers that lose least: its leading principal components.
+
+    Decoding what was encoded projects each block orthogonally onto their span (Pearson, "On lines and planes of
+    closest fit", 1901). Components are orthonormal, so that latents have the units of pixels.
+
+    Attributes:
+        components: float32 [4, 3, 8, 8], orthonormal, leading ones first; the largest entry of each is positive.
+        mean: float32 [3, 8, 8], the mean block of images in [-1, 1].
+        explained: share of the variance of blocks that the components hold, 0 to 1.
+    """
+
+    channels = _CHANNELS
+    factor = BLOCK
+    name = "linear"
+
+    def __init__(self, components: Tensor, mean: Tensor, *, explained: float) -> None:
+        self.components = components.float().contiguous()
+        self.mean = mean.float().contiguous()
+        self.explained = explained
+        self.digest = _digest(self.components, self.mean)
+
+    @classmethod
+    def fit(cls, batches_BCHW: Iterable[Tensor]) -> LinearAutoencoder:  # noqa: N803 - shapes are part of the name
+        """Find the components of the blocks of all images.
+
+        Sums are of whole numbers and stay under 2**53 (for up to 138 billion blocks), so that they are exact:
+        neither the order of the images nor their batches can change a bit.
+
+        Args:
+            batches_BCHW: uint8 [B, 3, H, W]; H and W are multiples of 8.
+
+        Raises:
+            HistodsError: there are no images, or their sides do not fit.
+        """
+        count = 0
+        total = np.zeros(_VALUES)
+        products = np.zeros((_VALUES, _VALUES))
+        for images_BCHW in batches_BCHW:  # noqa: N806
+            _check_sides(images_BCHW)
+            for blocks in map(_blocks, images_BCHW):  # one image at a time: memory for its blocks alone
+                count += len(blocks)
+                total += blocks.sum(axis=0)
+                products += blocks.T @ blocks
+        if count == 0:
+            raise HistodsError("Expected images to fit the linear autoencoder on, found none; give it some.")
+        mean = total / count
+        covariance = products / count - np.outer(mean, mean)
+        variances, vectors = np.linalg.eigh(covariance)
+        leading = vectors[:, : -_CHANNELS - 1 : -1].T
+        largest = np.abs(leading).argmax(axis=1)
+        leading = leading * np.sign(leading[np.arange(_CHANNELS), largest])[:, None]
+        variances = np.maximum(variances, 0)
+        explained = float(variances[-_CHANNELS:].sum() / variances.sum()) if variances.any() else 1.0
+        return cls(
+            torch.from_numpy(leading).reshape(_CHANNELS, 3, BLOCK, BLOCK),
+            torch.from_numpy(mean / 127.5 - 1).reshape(3, BLOCK, BLOCK),
+            explained=explained,
+        )
+
+    def to(self, device: torch.device | str) -> LinearAutoencoder:
+        """Compute on a device from now on."""
+        self.components, self.mean = self.components.to(device), self.mean.to(device)
+        return self
+
+    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N803
+        """Mean and log-variance of latents, float32 [B, 4, h, w] each, of images in [-1, 1].
+
+        Raises:
+            HistodsError: a side is not a multiple of 8.
+        """
+        _check_sides(images_BCHW)
+        images_BCHW = images_BCHW.to(self.components)  # noqa: N806
+        offset = -(self.components * self.mean).sum(dim=(1, 2, 3))
+        means_BChw = conv2d(images_BCHW, self.components, offset, stride=BLOCK)  # noqa: N806
+        return means_BChw, torch.full_like(means_BChw, NO_VARIANCE)
+
+    def decode(self, latents_BChw: Tensor) -> Tensor:  # noqa: N803
+        """Images, float32 [B, 3, H, W] in about [-1, 1], of latents [B, 4, h, w]."""
+        _, _, height, width = latents_BChw.shape
+        blocks = conv_transpose2d(latents_BChw.to(self.components), self.components, stride=BLOCK)
+        return blocks + self.mean.tile(1, height, width)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `autoencoder.safetensors` and, when it is whole, `autoencoder.json`."""
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        with replacing(folder / _WEIGHTS) as temporary:
+            save_file({"components": self.components.cpu(), "mean": self.mean.cpu()}, temporary)
+        description = {"schema_version": 1, "kind": self.name, "explained": self.explained, "digest": self.digest}
+        write_json(folder / _DESCRIPTION, description)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> LinearAutoencoder:
+        """Read what `save` wrote, bit for bit.
+
+        Raises:
+            HistodsError: it is not there, or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        description = read_json(Path(folder) / _DESCRIPTION)
+        weights = Path(folder) / _WEIGHTS
+        try:
+            tensors = load_file(weights)
+            found = cls(tensors["components"], tensors["mean"], explained=float(description["explained"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise HistodsError(
+                f"Expected a linear autoencoder in {folder}, found: {reason}; run 'histods encode' again."
+            ) from error
+        if found.digest != description.get("digest"):
+            raise HistodsError(
+                f"Expected the weights that {_DESCRIPTION} describes in {weights}, found others; "
+                "run 'histods encode' again."
+            )
+        return found
+
+
+def is_linear(folder: Path) -> bool:
+    """Whether `LinearAutoencoder.save` wrote this folder."""
+    return (folder / _DESCRIPTION).is_file()
+
+
+def _check_sides(images_BCHW: Tensor) -> None:  # noqa: N803
+    height, width = images_BCHW.shape[-2:]
+    if height % BLOCK or width % BLOCK:
+        raise HistodsError(
+            f"Expected images whose sides are multiples of {BLOCK}, found {width}x{height}; crop or resize them."
+        )
+
+
+def _blocks(image_CHW: Tensor) -> NDArray[np.float64]:  # noqa: N803
+    """The blocks of an image, [h * w, 192], each in the order channel, row, column."""
+    channels, height, width = image_CHW.shape
+    split = image_CHW.cpu().numpy().reshape(channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    return split.transpose(1, 3, 0, 2, 4).reshape(-1, _VALUES).astype(np.float64)
+
+
+def _digest(components: Tensor, mean: Tensor) -> str:
+    """SHA-256 of all that bears on latents."""
+    digest = hashlib.sha256(json.dumps(["linear", BLOCK, _CHANNELS]).encode())
+    for tensor in (components, mean):
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
