@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
-from reports.palette import INK, class_fill
+from histods.palette import INK, class_fill
 from reports.tables import RAW
 from reports.text import BODY, FONT, shortened, text_width
 

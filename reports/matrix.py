@@ -9,7 +9,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
 from reports.canvas import FEW, GAP, MARGIN, RULE, SMALL, SOME, TOP, Canvas, RowLabels
-from reports.palette import INK
+from histods.palette import INK
 from reports.text import percent_text, text_width
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ FLOORS = {
     "histods.errors": 1,
     "histods.labels": 1,
     "histods.layouts": 1,
+    "histods.palette": 1,
     "histods.records": 1,
     "histods.runs": 1,
     "histods.samples": 1,

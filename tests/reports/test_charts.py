@@ -29,7 +29,7 @@ from reports.bars import images_figure, percent_figure
 from reports.canvas import chart_style
 from reports.charts import PlotResult, plot
 from reports.matrix import DARK_SHARE, SHARES, cooccurrence_figure
-from reports.palette import HUES, INK, class_fill, luminance
+from histods.palette import HUES, INK, class_fill, luminance
 from reports.tables import ClassSystem, count_together, drawn
 from reports.text import percent_text, pixels_text, shortened, text_width, tick_text
 

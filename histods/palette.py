@@ -1,4 +1,4 @@
-"""One colour and hatch a class index, the same in every chart, told apart by colour-blind readers too.
+"""One colour and hatch a class index, the same in every chart and picture, told apart by colour-blind readers too.
 
 Class 0 is grey. Classes 1-7 are the hues of Okabe and Ito ("Color Universal Design", 2008; the set that
 Wong recommends in Nature Methods 8:441, 2011), 8 and 9 the indigo and wine of Paul Tol's "muted" scheme
