@@ -17,9 +17,10 @@ from histods.sharding import cut, shuffled
 from histods.storage.atomic import only_one
 from histods.storage.class_systems import choose_map, flatten_labels, labels_of_audit, list_column
 from histods.storage.manifest import Manifest
+from histods.storage.series import Shard, read_index, write_index
 from histods.storage.shard_check import verify_shard
 from histods.storage.shard_folder import claim, gather, tidy
-from histods.storage.shard_set import Shard, ShardSet, read_index, write_index
+from histods.storage.shard_set import ShardSet
 from histods.storage.shards import INDEX, ShardOptions, ShardTask, plan_shard, write_shards
 from histods.storage.split_file import read_split
 from histods.storage.tar import safe_key, stored_size
@@ -121,9 +122,10 @@ def shard(
         if not (folder / "shards.json").is_file():
             engine.warm_up(partial(write_shards, options=options))
         kept, rows, tasks = _plan(folder, samples, options, shard_mb * _MEGABYTE)
-        todo = claim(folder, tasks, kept)
+        unfinished = claim(ShardSet, folder, {task.name: task.digest for task in tasks}, kept)
+        todo = [task for task in tasks if task.name in unfinished]
         _write_all(engine, todo, options, progress)
-        parts, index = gather(folder, rows)
+        parts, index = gather(folder, rows.cast(INDEX))
         shards = ShardSet(
             folder=folder,
             shards=tuple(sorted([*kept, *parts], key=lambda one: one.name)),
@@ -209,7 +211,7 @@ def _plan(
                     f"Expected the map, split and samples with which {folder} was written, found others for "
                     f"{old.name}.tar; write to a new folder with --out, or remove this one."
                 )
-            path = known.tar(old.name)
+            path = known.path(old.name)
             if path.is_file() and path.stat().st_size == old.bytes:
                 kept.append(old)
             else:

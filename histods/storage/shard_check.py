@@ -17,7 +17,7 @@ from histods.storage.tar import iter_members
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from histods.storage.shard_set import Shard
+    from histods.storage.series import Shard
 
 
 def verify_shard(tasks: Sequence[tuple[str, Shard, bytes]]) -> list[str]:

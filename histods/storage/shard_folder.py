@@ -1,4 +1,7 @@
-"""A folder of shards while they are written: what is planned, what is done, and how a killed run goes on."""
+"""A folder of shards while they are written: what is planned, what is done, and how a killed run goes on.
+
+It serves all kinds of shards: a shard is a file with a final name, and a part of the index that says it is done.
+"""
 
 from __future__ import annotations
 
@@ -8,60 +11,73 @@ import pyarrow as pa
 
 from histods.errors import HistodsError
 from histods.storage.atomic import write_json
-from histods.storage.manifest import read_table
-from histods.storage.shard_set import Shard, ShardSet
-from histods.storage.shards import INDEX, part_of
+from histods.storage.manifest import read_table, write_table
+from histods.storage.series import Series, Shard
 from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-    from histods.storage.shards import ShardTask
 
 _MARK = "unfinished.json"
 
 
-def claim(folder: Path, tasks: Sequence[ShardTask], kept: Iterable[Shard]) -> list[ShardTask]:
+def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iterable[Shard]) -> list[str]:
     """Write down which shards are about to be written, and clear away what a killed run of another plan left.
 
+    Args:
+        kind: of the shards.
+        folder: where they go.
+        plans: name -> digest of the plan of each shard to write.
+        kept: finished shards that stay.
+
     Returns:
-        Those of the tasks that no killed run finished.
+        Names of those of the planned shards that no killed run finished.
 
     Raises:
-        HistodsError: the folder holds archives that no run of this command wrote.
+        HistodsError: the folder holds shards that no run of this command wrote.
     """
     mark = folder / _MARK
     earlier = set(read_json(mark)["shards"]) if mark.is_file() else set()
-    if (folder / "shards.json").is_file():
-        earlier |= {one.name for one in ShardSet.describe(folder).shards}
-    strangers = sorted(path.name for path in folder.glob("*.tar") if path.stem not in earlier)
+    if (folder / kind.FILE).is_file():
+        earlier |= {one.name for one in kind.describe(folder).shards}
+    strangers = sorted(path.name for path in folder.glob(f"*{kind.SUFFIX}") if path.stem not in earlier)
     if strangers:
         raise HistodsError(
             f"Expected no other archives in {folder}, found {strangers[0]}; choose a new folder with --out."
         )
-    ours, planned = {one.name for one in kept}, {task.name for task in tasks}
+    ours = {one.name for one in kept}
     for part in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
         part.unlink()
-    done = {task.name for task in tasks if _is_done(folder, task)}
-    for name in sorted((earlier | planned) - ours - done):
+    done = {name for name, plan in plans.items() if _is_done(part_of(folder, name), plan, kind.SUFFIX)}
+    for name in sorted((earlier | plans.keys()) - ours - done):
         part_of(folder, name).unlink(missing_ok=True)
-        (folder / f"{name}.tar").unlink(missing_ok=True)
-    if tasks:
-        write_json(mark, {"shards": sorted(planned)})
-    return [task for task in tasks if task.name not in done]
+        (folder / f"{name}{kind.SUFFIX}").unlink(missing_ok=True)
+    if plans:
+        write_json(mark, {"shards": sorted(plans)})
+    return [name for name in plans if name not in done]
 
 
-def _is_done(folder: Path, task: ShardTask) -> bool:
+def part_of(folder: Path, name: str) -> Path:
+    """The part of the index that says that a shard is done."""
+    return folder / "parts" / f"{name}.parquet"
+
+
+def write_part(folder: Path, name: str, rows: pa.Table, *, size: int, sha256: str, plan: str) -> None:
+    """Say that a shard is done: its rows of the index, its bytes and their digest."""
+    write_table(rows, part_of(folder, name), {"bytes": str(size), "sha256": sha256, "plan": plan})
+
+
+def _is_done(part: Path, plan: str, suffix: str) -> bool:
     """A killed run wrote this shard, from the same samples, and finished it."""
-    part, archive = part_of(folder, task.name), folder / f"{task.name}.tar"
+    archive = part.parent.parent / f"{part.stem}{suffix}"
     if not part.is_file() or not archive.is_file():
         return False
     try:
-        metadata = read_part(part)[1]
+        metadata = _read_part(part)[1]
     except HistodsError:
         return False
-    return metadata.get("plan") == task.digest and metadata.get("bytes") == str(archive.stat().st_size)
+    return metadata.get("plan") == plan and metadata.get("bytes") == str(archive.stat().st_size)
 
 
 def tidy(folder: Path) -> None:
@@ -75,9 +91,9 @@ def tidy(folder: Path) -> None:
 
 def gather(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
     """Shards whose part of the index is in the folder, and the index of these and of the kept rows, by key."""
-    shards, tables = [], [kept.cast(INDEX)]
+    shards, tables = [], [kept]
     for path in sorted((folder / "parts").glob("*.parquet")):
-        table, metadata = read_part(path)
+        table, metadata = _read_part(path)
         shards.append(
             Shard(
                 name=path.stem,
@@ -88,12 +104,12 @@ def gather(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
                 plan=metadata["plan"],
             )
         )
-        tables.append(table)
+        tables.append(table.cast(kept.schema))
     return shards, pa.concat_tables(tables).sort_by("key").combine_chunks()
 
 
-def read_part(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """The rows of `INDEX` of one shard, and what else is known of it."""
+def _read_part(path: Path) -> tuple[pa.Table, dict[str, str]]:
+    """The rows of the index of one shard, and what else is known of it."""
     table = read_table(path)
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return table.cast(INDEX).replace_schema_metadata(None), metadata
+    return table.replace_schema_metadata(None), metadata

@@ -20,8 +20,8 @@ import xxhash
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import replacing
 from histods.storage.images import OpenFile, decode_mask
-from histods.storage.manifest import write_table
 from histods.storage.mask_files import constant_mask, remap_mask
+from histods.storage.shard_folder import write_part
 from histods.storage.tar import END, header, padding, stored_size
 
 if TYPE_CHECKING:
@@ -151,13 +151,15 @@ def _write_shard(task: ShardTask, options: ShardOptions) -> None:
         archive.close()
     columns = zip(*rows, strict=True)
     arrays = [pa.array(values, kind) for values, kind in zip(columns, INDEX.types, strict=True)]
-    metadata = {"bytes": str(archive.size), "sha256": archive.sha256.hexdigest(), "plan": task.digest}
-    write_table(pa.Table.from_arrays(arrays, schema=INDEX), part_of(folder, task.name), metadata)
-
-
-def part_of(folder: Path, name: str) -> Path:
-    """The part of the index that says that a shard is done."""
-    return folder / "parts" / f"{name}.parquet"
+    rows_of_index = pa.Table.from_arrays(arrays, schema=INDEX)
+    write_part(
+        folder,
+        task.name,
+        rows_of_index,
+        size=archive.size,
+        sha256=archive.sha256.hexdigest(),
+        plan=task.digest,
+    )
 
 
 class _Archive:

@@ -15,7 +15,7 @@ import pytest
 from histods import shard, split
 from histods.errors import HistodsError
 from histods.sampling import list_classes
-from histods.storage import shard_reader
+from histods.storage import lookup, shard_reader
 from histods.storage.shard_reader import ShardReader
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_small_pieces_of_a_large_index_give_the_same_arrays(folder: Path, monkey
     samples, bounds = np.array(whole.lists.samples), np.array(whole.lists.bounds)
     for path in (folder / ".lookup").rglob("*.npy"):
         path.unlink()
-    monkeypatch.setattr(shard_reader, "_BATCH", 3)
+    monkeypatch.setattr(lookup, "_BATCH", 3)
     pieces = ShardReader(folder)
     np.testing.assert_array_equal(pieces.lists.samples, samples)
     np.testing.assert_array_equal(pieces.lists.bounds, bounds)

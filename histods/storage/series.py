@@ -1,0 +1,190 @@
+"""Shards in a folder: a JSON file says what they hold, `index.parquet` where each sample is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow.parquet as pq
+
+from histods.errors import HistodsError
+from histods.storage.atomic import file_digest, write_json
+from histods.storage.manifest import write_table
+from histods.storage.workspace import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Self
+
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One shard: its name without suffix, its split, samples and bytes, SHA-256, and digest of its plan."""
+
+    name: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+    plan: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """What all kinds of shards have in common.
+
+    Attributes:
+        folder: where the shards and what describes them are.
+        shards: all shards, by name.
+        map: name of the label map.
+        classes: names of the classes.
+        labels: source labels of each class.
+        map_digest: digest of the label map.
+        index_digest: SHA-256 of `index.parquet`.
+    """
+
+    WHAT: ClassVar[str]
+    SUFFIX: ClassVar[str]
+    FILE: ClassVar[str]
+    COMMAND: ClassVar[str]
+
+    folder: Path
+    shards: tuple[Shard, ...]
+    map: str
+    classes: tuple[str, ...]
+    labels: tuple[tuple[int, ...], ...]
+    map_digest: str
+    index_digest: str
+
+    @property
+    def index(self) -> Path:
+        """Where each sample is."""
+        return self.folder / "index.parquet"
+
+    def path(self, shard: str) -> Path:
+        """The file of the shard of that name."""
+        return self.folder / f"{shard}{self.SUFFIX}"
+
+    def choose(self, splits: Sequence[str]) -> tuple[str, ...]:
+        """Names of splits, sorted; all that there are where none is given.
+
+        Raises:
+            HistodsError: there is no such split.
+        """
+        known = sorted({shard.split for shard in self.shards})
+        if unknown := sorted(set(splits) - set(known)):
+            names = ", ".join(known)
+            raise HistodsError(
+                f"Expected one of the splits {names} of {self.folder}, found {unknown[0]!r}; choose one."
+            )
+        return tuple(sorted(splits)) or tuple(known)
+
+    def write(self) -> None:
+        """Write the description, which vouches for all other files of the folder."""
+        document = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        del document["folder"]
+        document["samples"] = sum(shard.samples for shard in self.shards)
+        document["bytes"] = sum(shard.bytes for shard in self.shards)
+        write_json(self.folder / self.FILE, document)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the description and prove that the index and the shards' sizes are those it gives.
+
+        Raises:
+            HistodsError: there are no finished shards, or the index or a shard is not the one described.
+        """
+        shards = cls.describe(folder)
+        shards.refuse([*shards.check_index(), *shards.check_sizes()])
+        return shards
+
+    @classmethod
+    def describe(cls, folder: Path) -> Self:
+        """Read the description alone.
+
+        Raises:
+            HistodsError: there are no finished shards, or they are of another version.
+        """
+        path = folder / cls.FILE
+        if not path.is_file():
+            raise HistodsError(
+                f"Expected finished {cls.WHAT} in {folder}, found no {cls.FILE}; "
+                f"run '{cls.COMMAND} --out {folder}'."
+            )
+        document = read_json(path)
+        if document.pop("schema_version", None) != SCHEMA_VERSION:
+            raise HistodsError(
+                f"Expected {cls.WHAT} of version {SCHEMA_VERSION} in {path}, found another; "
+                f"run '{cls.COMMAND}' into a new folder."
+            )
+        try:
+            del document["samples"], document["bytes"]
+            return cls(folder=folder, **cls._parse(document))
+        except (KeyError, TypeError) as error:
+            raise HistodsError(
+                f"Expected the description of {cls.WHAT} in {path}, found something else ({error}); "
+                f"run '{cls.COMMAND}' into a new folder."
+            ) from error
+
+    @classmethod
+    def _parse(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """The fields of the class from what JSON makes of them."""
+        return {
+            **document,
+            "shards": tuple(Shard(**shard) for shard in document["shards"]),
+            "classes": tuple(document["classes"]),
+            "labels": tuple(tuple(labels) for labels in document["labels"]),
+        }
+
+    def refuse(self, problems: Sequence[str]) -> None:
+        """Say in one line all that is wrong with the folder.
+
+        Raises:
+            HistodsError: there are problems.
+        """
+        if problems:
+            more = f"; and {len(problems) - 5:,} more" if len(problems) > 5 else ""
+            raise HistodsError(
+                f"Expected sound {self.WHAT} in {self.folder}, found: {'; '.join(problems[:5])}{more}; "
+                f"remove what is wrong and run '{self.COMMAND}' again."
+            )
+
+    def check_index(self) -> list[str]:
+        """What is wrong with `index.parquet`."""
+        if not self.index.is_file():
+            return ["index.parquet is missing"]
+        if file_digest(self.index) != self.index_digest:
+            return [f"index.parquet is not the one that {self.FILE} describes"]
+        return []
+
+    def check_sizes(self) -> list[str]:
+        """What is wrong with the shards, as far as their sizes tell."""
+        problems = []
+        for shard in self.shards:
+            path = self.path(shard.name)
+            try:
+                size = path.stat().st_size
+            except OSError:
+                problems.append(f"{path.name} is missing")
+                continue
+            if size != shard.bytes:
+                problems.append(f"{path.name} has {size:,} bytes instead of {shard.bytes:,}")
+        return problems
+
+
+def write_index(table: pa.Table, folder: Path) -> str:
+    """Write `index.parquet`; its digest."""
+    path = folder / "index.parquet"
+    write_table(table, path, {"schema_version": str(SCHEMA_VERSION)})
+    return file_digest(path)
+
+
+def read_index(shards: Series, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of the index, or some columns of them."""
+    with pq.ParquetFile(shards.index) as file:
+        return file.read(columns=None if columns is None else list(columns)).replace_schema_metadata(None)
