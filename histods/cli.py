@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from histods import __version__
-from histods.commands import audit, demo, fix, plot, remap, shard, split
+from histods.commands import audit, demo, fix, plot, remap, sample, shard, split
 from histods.console import escaped
 from histods.errors import HistodsError
 
@@ -95,6 +95,7 @@ COMMANDS = {
     "plot": plot,
     "split": split,
     "shard": shard,
+    "sample": sample,
     "fix": fix,
     "demo": demo,
 }

@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH, _THREADS = 16384, 2
-# Files that stand together in a folder of histods' own: a workspace, and a folder of shards.
-_OWN_PAIRS = (("audit.json", "manifest.parquet"), ("shards.json", "index.parquet"))
+# Files that stand together in a folder of histods' own: a workspace, shards, and the overview of generated images.
+_OWN_PAIRS = (
+    ("audit.json", "manifest.parquet"),
+    ("shards.json", "index.parquet"),
+    ("samples.json", "contact_sheet.png"),
+)
 _OWN_MASKS = "remap.json"  # marks a folder of remapped masks
 _OWN_MASKS_KEYS = {"map_digest", "manifest_digest"}
 _OWN_NAMES = {_OWN_MASKS, *(name for pair in _OWN_PAIRS for name in pair)}

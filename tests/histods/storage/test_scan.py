@@ -183,10 +183,11 @@ def test_a_folder_that_cannot_be_listed_costs_no_other_file(long_tree: Path) -> 
 def test_folders_that_histods_wrote_are_passed_over_and_named(tmp_path: Path) -> None:
     fill(tmp_path, "x.png", "other/audit.json", "other/manifest.parquet", "other/charts/a.png")
     fill(tmp_path, "shards/shards.json", "shards/index.parquet", "masks/x.png", "mine/audit.json", "mine/y.png")
+    fill(tmp_path, "overview/samples.json", "overview/contact_sheet.png")
     (tmp_path / "masks" / "remap.json").write_text('{"map_digest": "1", "manifest_digest": "2"}')
     listing = scan(tmp_path)
     assert sorted(listing.paths) == ["mine/audit.json", "mine/y.png", "x.png"]
-    assert listing.own == ["masks", "other", "shards"]
+    assert listing.own == ["masks", "other", "overview", "shards"]
     assert sorted(scan(tmp_path / "masks").paths) == ["remap.json", "x.png"], "what was asked for is listed"
 
 
