@@ -1,0 +1,120 @@
+"""What the network sees of latents: scale, shift, mean, deviation, clip and image range, as one convention.
+
+A convention that is kept in one place, and saved with the weights, cannot be applied in training and forgotten
+in sampling. Shapes: B samples, C channels, H and W of latents.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatentSpace:
+    """An affine map of an autoencoder's latents z to what the network sees: x = (z scale + shift - mean) / std.
+
+    Attributes:
+        scale: factor on all channels.
+        shift: added after it.
+        mean: of each channel after scale and shift; empty where nothing is subtracted.
+        std: of each channel after scale and shift; empty where nothing is divided.
+        clip: predictions of x0 are kept within +-clip while sampling; None for no clip.
+        image_low: darkest value of images as the autoencoder takes them, -1 or 0; the brightest is 1.
+
+    Raises:
+        HistodsError: the map has no inverse, or clip or range make no sense.
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    clip: float | None = None
+    image_low: float = -1.0
+
+    def __post_init__(self) -> None:
+        finite = all(map(math.isfinite, (self.scale, self.shift, *self.mean, *self.std)))
+        if not (finite and self.scale and len(self.mean) == len(self.std) and all(std > 0 for std in self.std)):
+            raise HistodsError(
+                "Expected of a latent space a scale other than 0, and for each mean a deviation above 0, found "
+                f"scale {self.scale}, shift {self.shift}, mean {self.mean}, std {self.std}; run 'histods encode'."
+            )
+        if (self.clip is not None and not self.clip > 0) or self.image_low not in (-1, 0):
+            raise HistodsError(
+                "Expected of a latent space a clip above 0 or none, and images from -1 or 0, found clip "
+                f"{self.clip} and images from {self.image_low}; mend them."
+            )
+
+    @classmethod
+    def preset(
+        cls, name: str, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> LatentSpace:
+        """One of the conventions that have names.
+
+        `default` whitens z with its mean and deviation and clips nothing. `paper` is z / 50, clipped to +-1.
+        `fork` is 2 (0.18215 z) - 1 of images from 0 to 1, clipped to +-1.
+
+        Raises:
+            HistodsError: there is no such preset, or `default` lacks mean and std.
+        """
+        if name == "paper":
+            return cls(scale=1 / 50, clip=1.0)
+        if name == "fork":  # as it trains; its sampling forgets the shift, which `denormalise` undoes
+            return cls(scale=2 * 0.18215, shift=-1.0, clip=1.0, image_low=0.0)
+        if name == "default" and mean is not None and std is not None:
+            return cls(mean=tuple(mean), std=tuple(std))
+        raise HistodsError(
+            f"Expected the latent space default (with mean and std), paper or fork, found {name!r}; choose one."
+        )
+
+    def normalise(self, z_BCHW: Tensor) -> Tensor:
+        """What the network sees of latents, float32."""
+        columns = self._columns(z_BCHW)
+        return torch.stack([z * factor + offset for z, factor, offset in columns], dim=1)
+
+    def denormalise(self, x_BCHW: Tensor) -> Tensor:
+        """The latents of what the network sees, float32; the inverse of `normalise`."""
+        columns = self._columns(x_BCHW)
+        return torch.stack([(x - offset) / factor for x, factor, offset in columns], dim=1)
+
+    def _columns(self, latents_BCHW: Tensor) -> list[tuple[Tensor, float, float]]:
+        """Each channel with its factor and offset, x = z factor + offset: numbers, which wait for no device."""
+        channels = latents_BCHW.float().unbind(1)
+        means, stds = self.mean or (0.0,) * len(channels), self.std or (1.0,) * len(channels)
+        if len(means) != len(channels):
+            raise HistodsError(
+                f"Expected latents of {len(means)} channels, found {len(channels)}; take the run's autoencoder."
+            )
+        return [
+            (channel, self.scale / std, (self.shift - mean) / std)
+            for channel, mean, std in zip(channels, means, stds, strict=True)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> LatentSpace:
+        """From what `to_json` gave.
+
+        Raises:
+            HistodsError: it is something else.
+        """
+        try:
+            return cls(**document | {"mean": tuple(document["mean"]), "std": tuple(document["std"])})
+        except (KeyError, TypeError) as error:
+            raise HistodsError(
+                f"Expected a latent space in the checkpoint, found something else ({error}); take another one."
+            ) from error
