@@ -19,7 +19,7 @@ from PIL import Image
 
 from histods.synthetic import make_benchmark
 
-COMMANDS = ["audit", "remap", "plot", "split", "shard", "fix", "demo"]
+COMMANDS = ["audit", "remap", "plot", "split", "shard", "sample", "fix", "demo"]
 
 
 def histods(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +161,18 @@ def test_a_mask_that_changed_since_it_was_checked_is_noticed(tmp_path: Path) -> 
     write(path, filled(2))
     with pytest.raises(StaleFileError, match=r"x\.png as it was checked"):
         reader.read_again(mask)
+
+
+def test_a_machine_without_readers_of_masks_is_told_what_to_install(tmp_path: Path) -> None:
+    """A lean GPU machine can still import all of it."""
+    absent = ["PIL", "cv2", "kornia_rs", "simplejpeg", "polars", "typer", "rich", "xxhash", "matplotlib"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+        "import pathlib, training.generate, training.masks\n"
+        f"training.masks.MaskReader(3, 16).read(pathlib.Path({str(tmp_path)!r}, 'x.png'))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stderr.splitlines()[-1].startswith(
+        "histods.errors.MissingExtraError: Expected the libraries that"
+    )
+    assert result.stderr.rstrip().endswith('run "pip install histods".')
