@@ -49,7 +49,7 @@ def test_exponential_is_a_plain_loop_over_every_weight() -> None:
     for step in range(1, 200):
         with torch.no_grad():
             for weight in module.parameters():
-                weight += torch.randn_like(weight)
+                weight.add_(torch.randn_like(weight))
         ema.update(module, step)
         if step % 3 == 0:
             kept = min(0.9, (1 + step // 3) / (10 + step // 3))
@@ -122,7 +122,7 @@ def test_a_saved_average_goes_on_to_the_same_bits() -> None:
         for step in range(1, 41):
             with torch.no_grad():
                 for weight in module.parameters():
-                    weight *= 1.01
+                    weight.mul_(1.01)
             ema.update(module, step)
             if step == stop:
                 saved = {name: average.clone() for name, average in ema.tensors.items()}

@@ -1,0 +1,235 @@
+"""Samplers: from noise to latents with a function that predicts. They know nothing of files or of networks.
+
+Shapes: B images, C channels, H and W of latents (of masks: pixels).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import interpolate
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from training.diffusion import Prediction, Schedule
+
+Denoise = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Prediction for noisy latents [B, C, H, W] at noise levels [B]."""
+_LATER_NOISE = 0x5DEECE66D
+"""Turns an image's seed into that of the noise which DDIM adds on the way."""
+
+
+def noise_for(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
+    """Standard normal noise [B, *shape], one seed an image: a picture does not depend on its neighbours."""
+    return _draw(_generators(seeds, device), shape, device)
+
+
+def _generators(seeds: Sequence[int], device: torch.device | str) -> list[torch.Generator]:
+    return [torch.Generator(device).manual_seed(int(seed)) for seed in seeds]
+
+
+def _draw(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str) -> Tensor:
+    """Noise [B, *shape], an image's from its own generator."""
+    noise = torch.empty((len(generators), *shape), device=device)
+    for row, generator in zip(noise, generators, strict=True):
+        row.normal_(generator=generator)
+    return noise
+
+
+def guided(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
+    """Classifier-free guidance: null + scale (conditional - null), both from one batch of 2 B.
+
+    Ho and Salimans 2022, eq. 6, where the scale is written 1 + w. All classes of a mask are in one condition; with
+    scale 1 the null is not computed.
+    """
+    if scale == 1:
+        return lambda x_BCHW, t_B: module(x_BCHW, t_B, mask_B1HW)
+    count = len(mask_B1HW)
+    masks = torch.cat([mask_B1HW, mask_B1HW])
+    dropped = torch.arange(2 * count, device=mask_B1HW.device) >= count
+
+    def denoise(x_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        both: Tensor = module(torch.cat([x_BCHW, x_BCHW]), torch.cat([t_B, t_B]), masks, dropped)
+        conditional, null = both.chunk(2)
+        return null + scale * (conditional - null)
+
+    return denoise
+
+
+def one_pass_a_class(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
+    """As the reference samples: one guided pass for each class of a mask, the others zeroed, pasted by the mask.
+
+    The mask is taken at the latents' size, the nearest pixel for each cell. Class 0 is a class as the others are;
+    its pass sees a mask of zeros. An image takes part in the passes of its own classes alone.
+    """
+
+    @cache
+    def passes(height: int, width: int) -> list[tuple[Tensor, Tensor, Denoise]]:
+        cells_B1hw = interpolate(mask_B1HW.float(), (height, width), mode="nearest").to(mask_B1HW.dtype)
+        found = []
+        for index in cells_B1hw.unique().tolist():  # type: ignore[no-untyped-call]
+            here_B1hw = cells_B1hw == index
+            rows = here_B1hw.flatten(1).any(1).nonzero()[:, 0]
+            alone = torch.where(here_B1hw, cells_B1hw, 0)[rows]
+            found.append((rows, here_B1hw[rows], guided(module, alone, scale)))
+        return found
+
+    def denoise(x_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        result = torch.zeros_like(x_BCHW)
+        for rows, here, predict in passes(x_BCHW.shape[2], x_BCHW.shape[3]):
+            result[rows] = torch.where(here, predict(x_BCHW[rows], t_B[rows]), result[rows])
+        return result
+
+    return denoise
+
+
+def sampling_times(timesteps: int, steps: int) -> list[int]:
+    """Noise levels from the last to -1, which stands for none: steps + 1 whole numbers, evenly spaced.
+
+    Raises:
+        HistodsError: there are fewer levels than steps.
+    """
+    if not 1 <= steps <= timesteps:
+        raise HistodsError(f"Expected sampling steps from 1 to {timesteps}, found {steps}; choose fewer or more.")
+    return [step * timesteps // steps - 1 for step in range(steps, -1, -1)]
+
+
+@torch.no_grad()
+def ddim(
+    denoise: Denoise,
+    schedule: Schedule,
+    noise_BCHW: Tensor,
+    *,
+    prediction: Prediction,
+    steps: int,
+    eta: float = 0.0,
+    clip: float | None = None,
+    seeds: Sequence[int] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """DDIM: deterministic with eta 0, as random as DDPM with eta 1.
+
+    Song, Meng and Ermon, "Denoising diffusion implicit models", ICLR 2021, eq. 12 and 16.
+
+    Args:
+        denoise: predicts.
+        schedule: of the noise, on the device.
+        noise_BCHW: where to begin.
+        prediction: what `denoise` predicts.
+        steps: predictions to make.
+        eta: share of DDPM's noise.
+        clip: bound of predicted x0. The noise in x is then what this x0 leaves, unless it is predicted itself.
+        seeds: one an image, for the noise of eta.
+        progress: called with each step and their number.
+
+    Returns:
+        x0, float32 of the shape of the noise.
+
+    Raises:
+        HistodsError: there are more steps than levels, or eta is above 0 and not every image has a seed.
+    """
+    if eta and len(seeds) != len(noise_BCHW):
+        raise HistodsError(
+            f"Expected a seed for each of {len(noise_BCHW)} images with eta {eta}, found {len(seeds)}; give seeds."
+        )
+    x_BCHW = noise_BCHW
+    generators = _generators([int(seed) ^ _LATER_NOISE for seed in seeds], x_BCHW.device)
+    signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
+    for step, (now, then) in enumerate(pairwise(sampling_times(len(signals), steps)), start=1):
+        x0_BCHW, epsilon_BCHW = _predict(denoise, schedule, prediction, x_BCHW, now, clip)
+        if then < 0:
+            x_BCHW = x0_BCHW
+        else:
+            # eq. 16 with abar / abar' = (signal / signal')^2, which may be 0
+            fresh = math.sqrt(max(1 - (signals[now] / signals[then]) ** 2, 0))
+            sigma = eta * noises[then] / noises[now] * fresh
+            kept = math.sqrt(max(noises[then] ** 2 - sigma**2, 0))
+            x_BCHW = signals[then] * x0_BCHW + kept * epsilon_BCHW
+            if eta:
+                x_BCHW = x_BCHW + sigma * _draw(generators, x_BCHW.shape[1:], x_BCHW.device)
+        if progress is not None:
+            progress(step, steps)
+    return x_BCHW
+
+
+@torch.no_grad()
+def dpm_solver_2m(
+    denoise: Denoise,
+    schedule: Schedule,
+    noise_BCHW: Tensor,
+    *,
+    prediction: Prediction,
+    steps: int,
+    clip: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """DPM-Solver++(2M): deterministic, good from about 20 steps.
+
+    Lu et al., "DPM-Solver++: Fast solver for guided sampling of diffusion probabilistic models", arXiv 2211.01095,
+    2022, algorithm 2.
+    With lambda = log(signal / noise), h the step in it and r the step before as a share of h,
+    x' = (noise' / noise) x - signal' (exp(-h) - 1) D, where D = (1 + 1 / 2r) x0 - (1 / 2r) x0 of the step before.
+    The first step is of first order, and so is the last, which goes to no noise at all.
+
+    Args:
+        denoise: predicts.
+        schedule: of the noise, on the device.
+        noise_BCHW: where to begin.
+        prediction: what `denoise` predicts.
+        steps: predictions to make.
+        clip: bound of predicted x0.
+        progress: called with each step and their number.
+
+    Returns:
+        x0, float32 of the shape of the noise.
+
+    Raises:
+        HistodsError: there are more steps than levels.
+    """
+    x_BCHW = noise_BCHW
+    signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
+    # Pure noise lies at minus infinity. The step from there is x' = noise' x + signal' x0, and the next one, whose
+    # r is infinite, is of first order too: both follow from the formulas as they are.
+    lambdas = [
+        math.log(signal / noise) if signal else -math.inf for signal, noise in zip(signals, noises, strict=True)
+    ]
+    before_BCHW, h_before = None, math.inf
+    for step, (now, then) in enumerate(pairwise(sampling_times(len(signals), steps)), start=1):
+        x0_BCHW, _ = _predict(denoise, schedule, prediction, x_BCHW, now, clip)
+        if then < 0:
+            x_BCHW = x0_BCHW
+        else:
+            h = lambdas[then] - lambdas[now]
+            direction_BCHW = x0_BCHW
+            if before_BCHW is not None:
+                direction_BCHW = x0_BCHW + h / (2 * h_before) * (x0_BCHW - before_BCHW)
+            x_BCHW = noises[then] / noises[now] * x_BCHW - signals[then] * math.expm1(-h) * direction_BCHW
+            before_BCHW, h_before = x0_BCHW, h
+        if progress is not None:
+            progress(step, steps)
+    return x_BCHW
+
+
+def _predict(
+    denoise: Denoise, schedule: Schedule, prediction: Prediction, x_BCHW: Tensor, level: int, clip: float | None
+) -> tuple[Tensor, Tensor]:
+    """What x0 and what noise the prediction at a noise level means, float32."""
+    t_B = torch.full((len(x_BCHW),), level, device=x_BCHW.device)
+    output_BCHW = denoise(x_BCHW, t_B).float()
+    x0_BCHW = schedule.to_x0(prediction, output_BCHW, x_BCHW, t_B)
+    if clip is None:
+        return x0_BCHW, schedule.to_noise(prediction, output_BCHW, x_BCHW, t_B)
+    x0_BCHW = x0_BCHW.clamp(-clip, clip)
+    if prediction == "epsilon":
+        return x0_BCHW, output_BCHW
+    return x0_BCHW, schedule.to_noise("x0", x0_BCHW, x_BCHW, t_B)
