@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from histods import __version__
-from histods.commands import audit, demo, fix, plot, remap, sample, shard, split
+from histods.commands import audit, demo, encode, fix, plot, remap, sample, shard, split, train
 from histods.console import escaped
-from histods.errors import HistodsError
+from histods.errors import HistodsError, TerminatedError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -57,8 +57,8 @@ def main() -> NoReturn:
             raise
         text = error.format_message() if isinstance(error, typer.exceptions.TyperException) else str(error)
         sys.exit(_say(text, 2))
-    except (KeyboardInterrupt, typer.Abort, _TerminatedError) as error:
-        status = _TERMINATED if isinstance(error, _TerminatedError) else _INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort, TerminatedError) as error:
+        status = _TERMINATED if isinstance(error, TerminatedError) else _INTERRUPTED
     except BrokenPipeError:
         status = 1
     except OSError as error:
@@ -81,12 +81,8 @@ def _say(text: str, status: int) -> int:
     return status
 
 
-class _TerminatedError(BaseException):
-    """Someone asked this process to end; as with Ctrl-C, what is under way is closed on the way out."""
-
-
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError
+    raise TerminatedError
 
 
 COMMANDS = {
@@ -95,6 +91,8 @@ COMMANDS = {
     "plot": plot,
     "split": split,
     "shard": shard,
+    "encode": encode,
+    "train": train,
     "sample": sample,
     "fix": fix,
     "demo": demo,

@@ -23,6 +23,10 @@ class MissingExtraError(HistodsError):
     """An optional part is not installed; the message names the pip command."""
 
 
+class TerminatedError(BaseException):
+    """Someone asked this process to end; as with Ctrl-C, what is under way is closed on the way out."""
+
+
 class InaccessibleFileError(UnreadableFileError):
     """A file could not be opened now (permissions, disk); another time it may, so it is asked again."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+# Tests run beside each other: two threads each would wait for one another most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MAP = """
 name: three

@@ -8,6 +8,8 @@ histods-out/
   charts/                                        histods plot
   split.parquet                                  histods split
   shards/                                        histods shard
+  latents/                                       histods encode
+  runs/NAME/                                     histods train
   fixes/CODE-N.jsonl                             histods fix, the journal of each that was applied
 ```
 """
@@ -71,6 +73,16 @@ class Workspace:
     def shards(self) -> Path:
         """Folder of shards."""
         return self.folder / "shards"
+
+    @property
+    def latents(self) -> Path:
+        """Folder of encoded latents."""
+        return self.folder / "latents"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of training runs."""
+        return self.folder / "runs"
 
     @property
     def fixes(self) -> Path:

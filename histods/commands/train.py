@@ -1,0 +1,146 @@
+"""histods train: its options, and what people see of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from histods.commands.options import DEFAULT_WORKSPACE, JsonOption, QuietOption, WorkspaceOption
+from histods.console import make_console, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.run import TrainResult
+
+EXAMPLE = "histods train --set run.steps=2000 --name first-try"
+
+
+def train(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with the sections model, diffusion, latents, run and others.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting on top; may be repeated."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Name of the run: it lives in runs/NAME of the workspace.")
+    ] = "default",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of shards or latents; the workspace's latents, else its shards.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on also where settings differ, for example with more steps.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train nothing; show the settings and what they cost.")
+    ] = False,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the shapes in the network, and the traceback of an error.")
+    ] = False,
+) -> None:
+    """Train the mask-conditional latent diffusion model; the same command again goes on where it was killed.
+
+    On several GPUs or machines: torchrun --nproc-per-node 8 -m training --workspace histods-out
+    """
+    from histods.console import Watch
+    from training.run import train as run
+
+    console = make_console(quiet=quiet)
+    with Watch(console) as watch:
+        result = run(
+            workspace=workspace,
+            config=config,
+            settings=settings or (),
+            name=name,
+            data=data,
+            resume=resume,
+            device=device,
+            dry_run=dry_run,
+            debug=debug,
+            progress=watch,
+            say=lambda text: print_line(console, text),
+        )
+    show_train(console, result)
+    if json_output:
+        print_json(train_document(result))
+
+
+def show_train(console: Console, result: TrainResult) -> None:
+    """Print what was chosen, what it costs or how far it came, and where to look."""
+    if result.shapes:
+        rows = [[name, "x".join(map(str, shape))] for name, shape in result.shapes]
+        print_table(console, "Shapes for 4 images", ["tensor", "shape"], rows)
+    if result.plan is not None:
+        print_line(console, result.config.to_yaml())
+        show_plan(console, result)
+        return
+    if result.losses:
+        print_table(
+            console,
+            "Validation loss (averaged weights)",
+            ["step", "loss"],
+            [[step, f"{loss:.4f}"] for step, loss in result.losses[-5:]],
+            numbers=[0, 1],
+        )
+    if result.skipped:
+        print_line(console, f"{result.skipped:,} steps were skipped, since their gradients were not finite.")
+    again = " already" if result.began == result.step else ""
+    print_line(console, f"Step {result.step:,} of {result.config.run.steps:,} is done{again}: {result.folder}")
+    print_line(console, f"Next: histods sample --run {result.folder} --masks MASKS")
+
+
+def show_plan(console: Console, result: TrainResult) -> None:
+    """Print what a run would cost."""
+    plan = result.plan
+    assert plan is not None  # noqa: S101 - the caller looked
+    null = f" (and {plan.null_parameters:,} of the null condition)" if plan.null_parameters else ""
+    print_table(
+        console,
+        "What it costs",
+        ["", ""],
+        [
+            ["parameters", f"{plan.parameters:,}{null}"],
+            ["arithmetic, an image and step", f"{plan.flops_an_image / 1e9:,.1f} GFLOP"],
+            ["memory, each device", f"{plan.memory_bytes / 1e9:,.1f} GB at least"],
+            ["matrix rate, measured now", f"{plan.matrix_rate / 1e12:,.2f} TFLOP/s"],
+            ["time expected", _hours(plan.seconds)],
+            ["images seen", f"{result.config.run.steps * result.config.diffusion.batch_size:,}"],
+        ],
+    )
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def train_document(result: TrainResult) -> dict[str, Any]:
+    """The result for `--json`."""
+    from dataclasses import asdict
+
+    return {
+        "folder": result.folder.as_posix(),
+        "data": result.data.as_posix(),
+        "splits": list(result.splits),
+        "samples": result.samples,
+        "device": result.device,
+        "processes": result.processes,
+        "config": asdict(result.config),
+        "latent_space": result.latent_space,
+        "plan": None if result.plan is None else asdict(result.plan),
+        "parameters": None if result.plan is None else result.plan.parameters,
+        "shapes": {name: list(shape) for name, shape in result.shapes},
+        "step": result.step,
+        "finished": result.finished,
+        "skipped": result.skipped,
+        "losses": [list(pair) for pair in result.losses],
+    }

@@ -1,0 +1,57 @@
+"""Runs that are small enough for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.run import train
+
+if TYPE_CHECKING:
+    from training.run import TrainResult
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = (
+    "model.dim=8",
+    "model.dim_mults=[1, 2]",
+    "diffusion.batch_size=4",
+    "data.workers=0",
+    "run.checkpoint_every=4",
+    "run.validate_every=0",
+    "run.preview_every=0",
+    "run.log_every=1",
+)
+
+
+def run_tiny(
+    workspace: Path, data: Path, *settings: str, name: str = "default", resume: bool = False
+) -> TrainResult:
+    """Train a tiny network in this process."""
+    return train(
+        workspace=workspace, data=data, settings=[*TINY, *settings], name=name, resume=resume, device="cpu"
+    )
+
+
+def command(workspace: Path, data: Path, *settings: str, processes: int = 1) -> list[str]:
+    """The command line of the same, as one process or by torchrun."""
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    )
+    options = [word for setting in (*TINY, *settings) for word in ("--set", setting)]
+    where = ["-w", str(workspace), "--data", str(data), "--device", "cpu"]
+    return [sys.executable, *launcher, "-m", "training", *where, *options]
+
+
+def start(words: list[str]) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def weights(run: Path, step: int) -> dict[str, bytes]:
+    """The bytes of a checkpoint's tensors, by file."""
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.safetensors"))}

@@ -1,0 +1,335 @@
+"""Runs: exact after any end, the same for any number of processes, and nothing lost when something goes wrong."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+import training.source
+from histods import shard
+from histods.errors import HistodsError
+from tests.training.runs import ROOT, TINY, command, run_tiny, start, weights
+from training.checkpoint import load_model, newest, read_run, read_state
+from training.metrics import read_metrics
+from training.run import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Site
+    from training.source import Encoder
+
+
+def losses(run: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(run) if line["kind"] == "train"]
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until, f"{path} does not appear"
+        time.sleep(0.02)
+
+
+def test_a_longer_run_and_one_that_goes_on_end_in_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    whole = run_tiny(tmp_path / "a", folder, "run.steps=8")
+    run_tiny(tmp_path / "b", folder, "run.steps=4")
+    longer = run_tiny(tmp_path / "b", folder, "run.steps=8", "data.workers=2", resume=True)
+    assert (longer.began, longer.step, longer.finished) == (4, 8, True)
+    assert weights(whole.folder, 8) == weights(longer.folder, 8)
+    assert losses(whole.folder) == losses(longer.folder)
+    assert len(losses(whole.folder)) == 8
+
+
+def test_one_cycle_after_a_kill_ends_in_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    settings = ("run.steps=12", "optimizer.schedule=onecycle", "ema.kind=exponential", "data.replacement=false")
+    whole = run_tiny(tmp_path / "a", folder, *settings)
+    process = start(command(tmp_path / "b", folder, *settings))
+    run = tmp_path / "b" / "runs" / "default"
+    wait_for(run / "checkpoints" / "step-00000004", process)
+    process.kill()
+    process.communicate()
+    left = newest(run)
+    assert left is not None
+    again = run_tiny(tmp_path / "b", folder, *settings)
+    assert again.began == read_state(left).step if left.exists() else again.began >= 4
+    assert weights(whole.folder, 12) == weights(again.folder, 12)
+    assert losses(whole.folder) == losses(again.folder)
+
+
+def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:
+    settings = ("run.steps=40", "run.checkpoint_every=1000")
+    process = start(command(tmp_path / "b", folder, *settings))
+    run = tmp_path / "b" / "runs" / "default"
+    wait_for(run / "metrics.jsonl", process)
+    while not losses(run):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    message = process.communicate()[1].splitlines()[-1]
+    assert process.returncode == 143
+    assert message == "terminated; run the same command again to go on"
+    step = read_run(run).step
+    assert 0 < step < 40
+    again = run_tiny(tmp_path / "b", folder, *settings)
+    assert again.began == step
+    whole = run_tiny(tmp_path / "a", folder, *settings)
+    assert weights(whole.folder, 40) == weights(again.folder, 40)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(folder: Path, tmp_path: Path) -> None:
+    settings = ("run.steps=6", "model.dropout=0.0")
+    one = run_tiny(tmp_path / "one", folder, *settings)
+    process = start(command(tmp_path / "two", folder, *settings, processes=2))
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    two = tmp_path / "two" / "runs" / "default"
+    assert losses(two) == pytest.approx(losses(one.folder), abs=1e-5)
+    assert read_state(newest(two) or two).position == 24
+
+
+def test_accumulated_steps_give_the_losses_of_whole_ones(folder: Path, tmp_path: Path) -> None:
+    settings = ("run.steps=5", "model.dropout=0.0")
+    whole = run_tiny(tmp_path / "a", folder, *settings)
+    parts = run_tiny(tmp_path / "b", folder, *settings, "run.accumulate=2")
+    assert losses(parts.folder) == pytest.approx(losses(whole.folder), abs=1e-5)
+
+
+def test_the_network_sees_whitened_latents(folder: Path, tmp_path: Path) -> None:
+    result = run_tiny(tmp_path, folder, "run.steps=60", "run.log_every=60", "diffusion.batch_size=16")
+    line = read_metrics(result.folder)[-1]
+    assert line["latent_mean"] == pytest.approx([0] * 4, abs=0.25)
+    assert line["latent_std"] == pytest.approx([1] * 4, abs=0.25)
+
+
+def test_the_same_command_after_the_end_says_so_and_trains_nothing(folder: Path, tmp_path: Path) -> None:
+    first = run_tiny(tmp_path, folder, "run.steps=2")
+    before = weights(first.folder, 2)
+    again = run_tiny(tmp_path, folder, "run.steps=2")
+    assert (again.began, again.step, again.finished) == (2, 2, True)
+    assert weights(first.folder, 2) == before
+
+
+def test_other_settings_need_a_word(folder: Path, tmp_path: Path) -> None:
+    run_tiny(tmp_path, folder, "run.steps=2")
+    with pytest.raises(HistodsError, match=r"found others \(run\.steps: 2 before, 3 now\); add --resume"):
+        run_tiny(tmp_path, folder, "run.steps=3")
+
+
+def test_resume_without_a_run_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(HistodsError, match="Expected a checkpoint to go on from .* leave --resume out"):
+        run_tiny(tmp_path, folder, "run.steps=3", resume=True)
+
+
+def test_a_damaged_checkpoint_is_named_with_the_one_to_go_on_from(folder: Path, tmp_path: Path) -> None:
+    result = run_tiny(tmp_path, folder, "run.steps=8")
+    whole = weights(result.folder, 8)
+    damaged = result.folder / "checkpoints" / "step-00000008"
+    content = bytearray((damaged / "model.safetensors").read_bytes())
+    content[-5] ^= 1
+    (damaged / "model.safetensors").write_bytes(content)
+    with pytest.raises(HistodsError, match=r"as it was written, found other bytes .* goes on from step-00000004"):
+        run_tiny(tmp_path, folder, "run.steps=9", resume=True)
+    with pytest.raises(HistodsError, match="as it was written, found other bytes"):
+        load_model(result.folder, weights="model")
+    shutil.rmtree(damaged)
+    again = run_tiny(tmp_path, folder, "run.steps=8", resume=True)
+    assert again.began == 4
+    assert weights(result.folder, 8) == whole
+
+
+@pytest.mark.parametrize("torn", ["model.safetensors", "state.json"])
+def test_a_torn_checkpoint_is_named(folder: Path, tmp_path: Path, torn: str) -> None:
+    result = run_tiny(tmp_path, folder, "run.steps=4")
+    path = result.folder / "checkpoints" / "step-00000004" / torn
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(HistodsError) as caught:
+        load_model(result.folder, weights="model")
+    assert str(path if torn == "state.json" else path.parent) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, *, first: int, last: int) -> None:
+    """Make latents of some steps that are no numbers, as damaged latents would be."""
+    encode = training.source.Encoder.__call__
+
+    def poisoned(self: Encoder, batch: training.source.Batch, seeds: list[int] | None) -> torch.Tensor:
+        latents = encode(self, batch, seeds)
+        steps = batch.positions_B // 4
+        bad = (steps >= first) & (steps <= last) & torch.tensor(seeds is not None)
+        return torch.where(bad[:, None, None, None], torch.nan, latents)
+
+    monkeypatch.setattr(training.source.Encoder, "__call__", poisoned)
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, first=2, last=3)
+    result = run_tiny(tmp_path, folder, "run.steps=6")
+    assert result.skipped == 2
+    assert [loss is None for loss in losses(result.folder)] == [False, False, True, True, False, False]
+    model = load_model(result.folder, weights="model")
+    assert all(bool(weight.isfinite().all()) for weight in model.parameters())
+
+
+def test_a_skipped_step_changes_no_weight(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, first=3, last=3)
+    three = run_tiny(tmp_path / "a", folder, "run.steps=3", "run.checkpoint_every=3")
+    four = run_tiny(tmp_path / "b", folder, "run.steps=4")
+    assert weights(three.folder, 3)["optimizer.safetensors"] == weights(four.folder, 4)["optimizer.safetensors"]
+    assert weights(three.folder, 3)["model.safetensors"] == weights(four.folder, 4)["model.safetensors"]
+
+
+def test_too_many_skipped_steps_end_the_run_and_name_samples(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, first=2, last=99)
+    with pytest.raises(HistodsError) as caught:
+        run_tiny(tmp_path, folder, "run.steps=40", "run.most_skipped=5")
+    message = str(caught.value)
+    assert message.startswith(
+        "Expected finite gradients, found none in 5 steps in a row, the last of them 7 (samples"
+    )
+    assert "slide." in message
+    run = read_run(tmp_path / "runs" / "default")
+    assert run.step == 7
+    assert all(bool(weight.isfinite().all()) for weight in load_model(run).parameters())
+
+
+def test_a_class_without_samples_is_named(site: Site, tmp_path: Path) -> None:
+    site.map.write_text(site.map.read_text().replace("[Unknown, Tumour, Stroma]", "[Unknown, Tumour, Stroma, Bone]")
+                        .replace('Stroma: ["10-700"]', 'Stroma: ["10-700"], Bone: [900]'))  # fmt: skip
+    shard(workspace=site.workspace, map=site.map, out=tmp_path / "shards", workers=1)
+    with pytest.raises(HistodsError, match="found none of class 3 Bone"):
+        run_tiny(tmp_path, tmp_path / "shards", "run.steps=1")
+
+
+def test_classes_that_do_not_fit_the_label_map_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        HistodsError, match="the 3 classes of the label map in .*, found 5; set model.num_classes=3"
+    ):
+        run_tiny(tmp_path, folder, "model.num_classes=5")
+
+
+def test_other_data_are_refused(folder: Path, new_site: Callable[..., Site], tmp_path: Path) -> None:
+    run_tiny(tmp_path, folder, "run.steps=4")
+    site = new_site(tmp_path / "site", pairs=41)
+    shard(workspace=site.workspace, out=tmp_path / "other", map=site.map, shard_mb=1, workers=1)
+    with pytest.raises(HistodsError, match="Expected shards with the index .*, with which the run began, found"):
+        run_tiny(tmp_path, tmp_path / "other", "run.steps=8", resume=True)
+
+
+def test_old_checkpoints_go_and_the_newest_stay(folder: Path, tmp_path: Path) -> None:
+    result = run_tiny(tmp_path, folder, "run.steps=8", "run.checkpoint_every=2", "run.keep_checkpoints=2")
+    kept = sorted(path.name for path in (result.folder / "checkpoints").iterdir())
+    assert kept == ["latest", "step-00000006", "step-00000008"]
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_the_last_checkpoint(
+    folder: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # A mount of its own, which ends with the shell that made it.
+    script = f'mount -t tmpfs -o size=2500k tmpfs {disk} && "$@"; echo status $?; cp -r {disk} {tmp_path}/after'
+    words = command(disk, folder, "run.steps=40", "run.checkpoint_every=1", "run.keep_checkpoints=40")
+    process = start(["unshare", "--mount", "sh", "-c", script, "sh", *words])
+    message = process.communicate(timeout=120)[1]
+    if "unshare failed" in message or "mount:" in message:
+        pytest.skip("mounting a small tmpfs needs root")
+    line = message.splitlines()[-1]
+    assert line.startswith("Expected to write the checkpoint "), message
+    assert "No space left on device" in line
+    run = read_run(tmp_path / "after" / "runs" / "default")
+    assert 1 <= run.step < 40
+    load_model(run)
+    assert not list((run.folder / "checkpoints").glob(".*"))
+
+
+def test_sensible_defaults_are_chosen_and_said(site: Site) -> None:
+    shard(workspace=site.workspace, map=site.map, workers=1)
+    said: list[str] = []
+    result = train(workspace=site.workspace, settings=["run.steps=2", "model.dim_mults=[1,2]"], device="cpu",
+                   say=said.append)  # fmt: skip
+    assert result.finished
+    assert "on the CPU" in said[0]
+    assert "dim 32, 3 classes, spatial, 2 steps of 8, fp32" in said[0]
+    assert {path.name for path in (result.folder / "samples").iterdir()} == {"step-00000002.png"}
+    assert [line["step"] for line in read_metrics(result.folder) if line["kind"] == "validation"] == [2]
+
+
+def test_a_dry_run_counts_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    result = train(workspace=tmp_path, data=folder, dry_run=True, debug=True, settings=list(TINY), device="cpu")
+    assert result.plan is not None
+    assert result.plan.parameters == sum(
+        weight.numel() for name, weight in load_shapes(result).items() if name != "null_emb"
+    )
+    assert result.plan.memory_bytes > 20 * result.plan.parameters
+    assert result.plan.seconds > 0
+    assert dict(result.shapes)
+    assert not (tmp_path / "runs").exists()
+
+
+def load_shapes(result: object) -> dict[str, torch.Tensor]:
+    from training.unet import UNet
+
+    with torch.device("meta"):
+        return dict(UNet(result.config.model).named_parameters())  # type: ignore[attr-defined]
+
+
+def test_the_trainer_starts_where_torch_numpy_pyarrow_safetensors_and_yaml_are_all_there_is() -> None:
+    absent = [
+        "polars",
+        "pandas",
+        "xxhash",
+        "cv2",
+        "PIL",
+        "kornia_rs",
+        "simplejpeg",
+        "loky",
+        "typer",
+        "rich",
+        "matplotlib",
+        "diffusers",
+        "tensorboard",
+    ]
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import training.run, training.__main__"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_seed_decides_everything(folder: Path, tmp_path: Path) -> None:
+    first = run_tiny(tmp_path / "a", folder, "run.steps=4")
+    same = run_tiny(tmp_path / "b", folder, "run.steps=4")
+    other = run_tiny(tmp_path / "c", folder, "run.steps=4", "run.seed=1")
+    assert weights(first.folder, 4) == weights(same.folder, 4)
+    assert losses(first.folder) != losses(other.folder)
+
+
+@pytest.mark.gpu
+def test_no_step_waits_for_the_device(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    from training.loop import Trainer
+
+    step: Callable[..., None] = Trainer._train_step
+
+    def strict(self: Trainer, batches: object) -> None:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(self, batches)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Trainer, "_train_step", strict)
+    settings = [setting for setting in TINY if "log_every" not in setting]
+    train(workspace=tmp_path, data=folder, settings=[*settings, "run.steps=20"], device="cuda")

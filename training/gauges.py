@@ -1,0 +1,106 @@
+"""Numbers of training steps, kept on the device until somebody asks: nothing waits for them meanwhile."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import distributed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from training.device import Process
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readings:
+    """Numbers of the steps since the last time.
+
+    Attributes:
+        losses: of each step, the mean over all processes.
+        norms: of each step's gradient, before it was clipped.
+        skipped: for each step, whether it was skipped because its gradient was not finite.
+        in_a_row: the longest series of such steps, which may have begun before.
+        mean: of each channel of the latents that the network saw on this process.
+        std: standard deviation of each channel.
+        seconds: that they took.
+        waited: seconds of these in which data were waited for.
+    """
+
+    losses: list[float]
+    norms: list[float]
+    skipped: list[bool]
+    in_a_row: int
+    mean: list[float]
+    std: list[float]
+    seconds: float
+    waited: float
+
+
+class Gauges:
+    """Takes numbers in without waiting for the device, and gives them all at once."""
+
+    def __init__(self, channels: int, process: Process) -> None:
+        self._process = process
+        self._in_a_row = torch.zeros((), device=process.device)
+        self._channels = channels
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all but the series of skipped steps, and start the clock."""
+        self._steps: list[Tensor] = []
+        self._longest = self._in_a_row
+        self._moments = torch.zeros(3, self._channels, device=self._process.device, dtype=torch.float64)
+        self._waited, self._since = 0.0, time.perf_counter()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Take note of the time spent inside as waiting for data."""
+        started = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - started
+
+    def see(self, latents_BCHW: Tensor) -> None:
+        """Take in latents as the network sees them."""
+        flat = latents_BCHW.double().transpose(0, 1).flatten(1)
+        count = torch.full_like(self._moments[0], flat.shape[1])
+        self._moments += torch.stack([count, flat.sum(1), flat.square().sum(1)])
+
+    def step(self, loss: Tensor, norm: Tensor, finite: Tensor) -> None:
+        """Take in one step's loss, length of gradient, and whether that is finite; single numbers."""
+        self._in_a_row = (self._in_a_row + 1) * finite.logical_not()
+        self._longest = torch.maximum(self._longest, self._in_a_row)
+        self._steps.append(torch.stack([loss.float(), norm.float(), finite.logical_not().float()]))
+
+    def read(self) -> Readings:
+        """Wait for the device, and give all numbers since the last start; at least one step was taken."""
+        table = torch.stack(self._steps, dim=1)
+        if self._process.ranks > 1:
+            distributed.all_reduce(table[0], op=distributed.ReduceOp.SUM)
+            table[0] /= self._process.ranks
+        losses, norms, skipped = table.tolist()
+        count, total, squares = self._moments
+        mean = total / count
+        std = (squares / count - mean.square()).clamp_min(0).sqrt()
+        return Readings(
+            losses=losses,
+            norms=norms,
+            skipped=[bool(skip) for skip in skipped],
+            in_a_row=int(self._longest.item()),
+            mean=mean.tolist(),
+            std=std.tolist(),
+            seconds=time.perf_counter() - self._since,
+            waited=self._waited,
+        )
+
+
+def finite_or_none(value: float) -> float | None:
+    """A number for JSON, which knows no NaN."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,322 @@
+"""The training loop: draws, noise, one prediction, one step.
+
+Nothing in it waits for the device but every `run.log_every` steps, when numbers are fetched.
+
+What a run remembers is its weights, the optimizer's and the average's tensors, and one integer, the position.
+Everything random is a function of (seed, position), so that a run that was killed goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from histods.counting import random_words
+from histods.errors import HistodsError, TerminatedError
+from training.checkpoint import State, save_checkpoint
+from training.diffusion import Schedule, loss_per_sample
+from training.ema import Ema
+from training.gauges import Gauges, finite_or_none
+from training.learning_rate import beta1_at, rate_at
+from training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
+from training.source import chance_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from histods.records import Progress
+    from training.config import TrainConfig
+    from training.data import Batch
+    from training.device import Process
+    from training.latent_data import LatentBatch
+    from training.latent_space import LatentSpace
+    from training.metrics import Metrics
+    from training.source import Encoder, Source
+    from training.unet import UNet
+    from training.validation import Validation
+
+_DROPOUT = 18  # second word of the counter: of the seeds of dropout
+
+
+class Trainer:
+    """One process's part of a run.
+
+    Args:
+        config: all settings, resolved.
+        process: which of the processes this is, and its device.
+        source: where samples come from.
+        encoder: makes latents of batches.
+        space: what the network sees of latents.
+        model: the network, on the device.
+        autoencoder: name and digest, for checkpoints.
+        folder: of the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: TrainConfig,
+        process: Process,
+        source: Source,
+        encoder: Encoder,
+        space: LatentSpace,
+        model: UNet,
+        autoencoder: dict[str, str],
+        folder: Path,
+    ) -> None:
+        self.config, self.process, self.source = config, process, source
+        self.encoder, self.space, self.folder = encoder, space, folder
+        self._autoencoder = autoencoder
+        self.schedule = Schedule.of(config.diffusion).to(process.device)
+        self.half = config.run.precision == "bf16"
+        self.step = 0
+        self.skipped = 0
+        if config.run.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.model = model
+        self.ema = Ema(config.ema, model)
+        self._optimizer = make_optimizer(config.optimizer, model)
+        self._net = self._wrap(model)
+        self._batches = source.batches(
+            config.run.seed, config.diffusion.batch_size // config.run.accumulate, process
+        )
+        self._gauges = Gauges(config.model.channels, process)
+
+    def _wrap(self, model: UNet) -> Callable[..., Tensor]:
+        """The network as it is called in a step: compiled, and joined with those of the other processes."""
+        net: Any = torch.compile(model) if self.config.run.compile else model
+        if self.process.ranks > 1:
+            cuda = self.process.device.type == "cuda"
+            net = DistributedDataParallel(
+                net, device_ids=[self.process.device] if cuda else None, gradient_as_bucket_view=True
+            )
+        return net  # type: ignore[no-any-return]
+
+    def restore(self, state: State, read: Callable[[str], dict[str, Tensor]]) -> None:
+        """Go on where a checkpoint stands.
+
+        Raises:
+            HistodsError: the checkpoint is damaged or of another network, or the data are others.
+        """
+        self._batches.load_state_dict({"position": state.position, "index_digest": state.index_digest})
+        try:
+            self.model.load_state_dict(read("model"))
+            self.ema.load(read("ema"))
+            load_optimizer(self._optimizer, self.model, read("optimizer"))
+        except (RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise HistodsError(
+                f"Expected a checkpoint of this network in {self.folder}, found: {reason}; "
+                "go on with the configuration with which the run began."
+            ) from error
+        self.step, self.skipped = state.step, state.skipped
+
+    def state(self) -> State:
+        """Where the run stands."""
+        return State(
+            step=self.step,
+            position=self._batches.position,
+            index_digest=self.source.index_digest,
+            classes=self.source.classes,
+            map_digest=self.source.map_digest,
+            autoencoder=self._autoencoder,
+            latent_space=self.space.to_json(),
+            skipped=self.skipped,
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint; process 0 alone does."""
+        if self.process.first:
+            parts = {
+                "model": dict(self.model.state_dict()),
+                "ema": self.ema.tensors,
+                "optimizer": optimizer_tensors(self._optimizer, self.model),
+            }
+            save_checkpoint(self.folder, self.state(), parts, keep=self.config.run.keep_checkpoints)
+        self.process.wait()
+
+    def run(
+        self,
+        metrics: Metrics | None,
+        validation: Validation | None,
+        preview: Callable[[int, UNet], None] | None,
+        progress: Progress,
+    ) -> None:
+        """Train to the last step.
+
+        Args:
+            metrics: where process 0 writes; None for the others.
+            validation: of process 0.
+            preview: of process 0, called with the step and the averaged network.
+            progress: called with each step.
+
+        Raises:
+            TerminatedError: SIGTERM came; a checkpoint was written. So with KeyboardInterrupt and Ctrl-C.
+            HistodsError: too many steps in a row were not finite, data are damaged, or a disk is full.
+        """
+        run = self.config.run
+        with _signals() as asked:
+            batches = iter(self._batches)
+            self._gauges.restart()
+            while self.step < run.steps:
+                self._train_step(batches)
+                progress("training", self.step, run.steps)
+                last = self.step == run.steps
+                logged = last or self.step % run.log_every == 0
+                stop = bool(asked)
+                if self.process.ranks > 1:  # all must agree, which costs a wait: only when numbers are fetched
+                    stop = logged and self.process.agree(stop)
+                if logged or stop:
+                    self._log(metrics)
+                if stop or last or self.step % run.checkpoint_every == 0:
+                    self.save()
+                if stop:
+                    raise KeyboardInterrupt if signal.SIGINT in asked else TerminatedError
+                if _due(self.step, run.validate_every, last=last) and validation and metrics:
+                    self._validate(validation, metrics)
+                if _due(self.step, run.preview_every, last=last) and preview:
+                    preview(self.step, self.averaged())
+                if logged:
+                    self._gauges.restart()
+
+    def _train_step(self, batches: Iterator[Batch | LatentBatch]) -> None:
+        """One optimizer step over `diffusion.batch_size` samples of all processes."""
+        run, optimizer = self.config.run, self._optimizer
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(self.step, run.steps, self.config.diffusion.lr, self.config.optimizer)
+            beta1 = beta1_at(self.step, run.steps, self.config.optimizer)
+            group["betas"] = (beta1, self.config.optimizer.betas[1])
+        losses = []
+        for turn in range(run.accumulate):
+            with self._gauges.waiting():
+                batch = next(batches)
+            last = turn == run.accumulate - 1
+            joined = isinstance(self._net, DistributedDataParallel) and not last
+            with self._net.no_sync() if joined else contextlib.nullcontext():  # type: ignore[attr-defined]
+                loss = self._loss(batch) / run.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        norm = clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
+        finite = torch.isfinite(norm)
+        # A fused optimizer leaves weights and moments as they are where this is 1, without the host asking.
+        optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.ema.update(self.model, self.step)
+        self._gauges.step(torch.stack(losses).sum(), norm.detach(), finite)
+
+    def _loss(self, batch: Batch | LatentBatch) -> Tensor:
+        """Mean loss of one batch."""
+        diffusion, device = self.config.diffusion, self.process.device
+        chance = chance_at(
+            self.config.run.seed, batch.positions_B, diffusion.timesteps, diffusion.null_probability
+        )
+        with torch.no_grad():
+            x0_BCHW = self.space.normalise(self.encoder(batch, chance.posterior_seeds))
+        noise_BCHW = self.encoder.noise(chance.noise_seeds, x0_BCHW)
+        times_B = chance.times_B.to(device, non_blocking=True)
+        dropped_B = chance.dropped_B.to(device, non_blocking=True)
+        masks_BCHW = batch.masks_BCHW.to(device, non_blocking=True)
+        noisy_BCHW = self.schedule.add_noise(x0_BCHW, noise_BCHW, times_B)
+        if self.config.run.channels_last:
+            noisy_BCHW = noisy_BCHW.contiguous(memory_format=torch.channels_last)
+        self._gauges.see(x0_BCHW)
+        # Dropout draws from the device's own generator: seeded by position too, so that nothing is remembered.
+        torch.manual_seed(
+            int(random_words(self.config.run.seed, batch.positions_B[:1].numpy(), _DROPOUT)[0, 0] >> 1)
+        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
+            output_BCHW = self._net(noisy_BCHW, times_B, masks_BCHW, dropped_B)
+        return loss_per_sample(self.schedule, diffusion, output_BCHW, x0_BCHW, noise_BCHW, times_B).mean()
+
+    def _log(self, metrics: Metrics | None) -> None:
+        """Fetch the numbers of the steps since the last time, write them, and look whether to give up."""
+        run, config, read = self.config.run, self.config, self._gauges.read()
+        first = self.step - len(read.losses)
+        self.skipped += sum(read.skipped)
+        lines: list[dict[str, Any]] = [
+            {
+                "kind": "train",
+                "step": first + place + 1,
+                "loss": finite_or_none(loss),
+                "rate": rate_at(first + place, run.steps, config.diffusion.lr, config.optimizer),
+                "gradient_norm": finite_or_none(norm),
+            }
+            for place, (loss, norm) in enumerate(zip(read.losses, read.norms, strict=True))
+        ]
+        images = len(read.losses) * config.diffusion.batch_size
+        lines[-1] |= {
+            "skipped": self.skipped,
+            "latent_mean": [finite_or_none(value) for value in read.mean],
+            "latent_std": [finite_or_none(value) for value in read.std],
+            "timing": {
+                "images_per_second": round(images / read.seconds, 3),
+                "waiting": round(read.waited / read.seconds, 4),
+            },
+        }
+        if metrics is not None:
+            metrics.write(lines)
+        if read.in_a_row >= run.most_skipped:
+            self.save()
+            bad = max(place for place, skip in enumerate(read.skipped) if skip) + first + 1
+            raise HistodsError(
+                f"Expected finite gradients, found none in {read.in_a_row} steps in a row, the last of them {bad} "
+                f"({self._culprits(bad)}); the weights from before are in "
+                f"{self.folder}/checkpoints/step-{self.step:08d}: lower diffusion.lr, or look at these samples."
+            )
+
+    def _culprits(self, step: int) -> str:
+        """Some samples of a step, by key."""
+        size = self.config.diffusion.batch_size
+        keys = self.source.keys_at(range((step - 1) * size, (step - 1) * size + min(size, 3)))
+        return f"samples {', '.join(keys)}" + (", ..." if size > len(keys) else "")
+
+    def _validate(self, validation: Validation, metrics: Metrics) -> None:
+        raw, averaged = validation(self.model), validation(self.averaged())
+        line = {
+            "kind": "validation",
+            "step": self.step,
+            "split": validation.split,
+            "model": finite_or_none(raw.mean),
+            "ema": finite_or_none(averaged.mean),
+            "model_buckets": [finite_or_none(loss) for loss in raw.buckets],
+            "ema_buckets": [finite_or_none(loss) for loss in averaged.buckets],
+        }
+        metrics.write([line])
+
+    def averaged(self) -> UNet:
+        """A copy of the network with the averaged weights, in eval mode."""
+        copy = type(self.model)(self.model.config).to(self.process.device)
+        self.ema.copy_to(copy)
+        return copy.eval()
+
+
+def _due(step: int, every: int, *, last: bool) -> bool:
+    return every > 0 and (last or step % every == 0)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list of the signals that asked for an end: the step under way is finished, but a second one insists."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

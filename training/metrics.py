@@ -1,0 +1,80 @@
+"""What a run writes of itself as it goes: `metrics.jsonl`, one JSON object a line, and TensorBoard's files.
+
+What depends on the machine's speed stands under `timing`; all else is the same each time the run is made.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from histods.storage.atomic import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TAGS = {
+    "loss": "loss/train",
+    "rate": "learning rate",
+    "gradient_norm": "gradient norm",
+    "skipped": "skipped steps",
+}
+
+
+class Metrics:
+    """Appends to the metrics of a run; use it in a `with` statement.
+
+    Args:
+        folder: the run's folder.
+        step: where the run goes on; lines of later steps, which a killed run may have left, are removed.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._path = folder / "metrics.jsonl"
+        kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._board = _open_board(folder / "tensorboard", step)
+
+    def __enter__(self) -> Metrics:
+        self._file = self._path.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, lines: list[dict[str, Any]]) -> None:
+        """Append lines; each has `kind` and `step`."""
+        self._file.write("".join(json.dumps(line) + "\n" for line in lines))
+        self._file.flush()
+        if self._board is None:
+            return
+        for line in lines:
+            for name, tag in _TAGS.items():
+                if line.get(name) is not None:
+                    self._board.add_scalar(tag, line[name], line["step"])
+            for weights in ("model", "ema"):
+                if line.get(weights) is not None:
+                    self._board.add_scalar(f"loss/validation, {weights}", line[weights], line["step"])
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.jsonl`, but for a torn last one; none where there is no such file."""
+    path = folder / "metrics.jsonl"
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:  # a killed run leaves half a line at most
+            break
+    return lines
+
+
+def _open_board(folder: Path, step: int) -> Any:
+    """TensorBoard's writer; None where TensorBoard is not installed, since the curves are in metrics.jsonl too."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

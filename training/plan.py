@@ -1,0 +1,119 @@
+"""What a run will cost, before it begins: parameters, arithmetic, memory and time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from training.flops import count_flops
+from training.unet import UNet
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+    from training.device import Process
+
+_USE = {"cuda": 0.4, "cpu": 0.5}
+"""Share of the device's matrix rate that a training step is expected to reach."""
+_FACTOR = 8  # pixels of an image a pixel of a latent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run will cost.
+
+    Attributes:
+        parameters: of the U-Net, the null condition's not counted.
+        null_parameters: of the learned null condition.
+        flops_an_image: floating-point operations of a training step for one image, counted.
+        memory_bytes: on each device: weights, gradients, moments, average, and activations of a forward pass,
+            counted; what kernels need besides is not in it.
+        matrix_rate: operations a second of a large matrix product in the run's precision, measured now.
+        seconds: expected time of all steps at 0.4 (GPU) or 0.5 (CPU) of that rate.
+    """
+
+    parameters: int
+    null_parameters: int
+    flops_an_image: int
+    memory_bytes: int
+    matrix_rate: float
+    seconds: float
+
+
+def plan_run(config: TrainConfig, process: Process) -> Plan:
+    """Count and measure what a run will cost; nothing of it is kept."""
+    model = _on_meta(config)
+    counts = {name: weight.numel() for name, weight in model.named_parameters()}
+    null = counts.pop("null_emb", 0)
+    parameters = sum(counts.values())
+    share = config.diffusion.batch_size // config.run.accumulate // process.ranks
+    flops = count_flops(config.model, train=True)
+    rate = matrix_rate(process.device, config.run.precision)
+    images = config.run.steps * config.diffusion.batch_size / process.ranks
+    return Plan(
+        parameters=parameters,
+        null_parameters=null,
+        flops_an_image=flops,
+        memory_bytes=4 * 5 * (parameters + null) + activation_bytes(config, share),
+        matrix_rate=rate,
+        seconds=images * flops / (rate * _USE.get(process.device.type, 0.4)),
+    )
+
+
+def activation_bytes(config: TrainConfig, batch: int) -> int:
+    """Bytes of what a forward pass of `batch` samples keeps for the backward pass, counted without computing it."""
+    model = _on_meta(config).train()
+    seen: dict[int, int] = {}
+    kept: list[torch.Tensor] = []  # so that no address is used twice
+    weights = {id(weight) for weight in model.parameters()}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in weights:
+            kept.append(tensor)
+            seen[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()  # noqa: SLF001
+        return tensor
+
+    size = config.model.image_size
+    side = size // _FACTOR
+    shape = batch, config.model.channels, side, side
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=config.run.precision == "bf16"),
+    ):
+        model(
+            torch.empty(shape, device="meta"),
+            torch.empty(batch, dtype=torch.int64, device="meta"),
+            torch.empty(batch, 1, size, size, dtype=torch.uint8, device="meta"),
+            torch.empty(batch, dtype=torch.bool, device="meta"),
+        )
+    return sum(seen.values())
+
+
+def matrix_rate(device: torch.device, precision: str, seconds: float = 0.5) -> float:
+    """Operations a second of the product of two large square matrices, measured."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    size = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+    torch.matmul(left, right)
+    best = float("inf")
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        _wait(device)
+        started = time.perf_counter()
+        torch.matmul(left, right)
+        _wait(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _on_meta(config: TrainConfig) -> UNet:
+    """The network without memory of its own."""
+    with torch.device("meta"):
+        return UNet(config.model)

@@ -1,0 +1,307 @@
+"""train: from shards or latents to a run with checkpoints, metrics and pictures, on whatever device there is."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from histods.errors import HistodsError
+from histods.records import silent
+from histods.storage.atomic import only_one
+from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from training.checkpoint import newest, read_state, read_tensors, write_run
+from training.config import TrainConfig, read_config, with_classes
+from training.device import can_compile, describe, processes
+from training.latent_space import LatentSpace
+from training.loop import Trainer
+from training.metrics import Metrics, read_metrics
+from training.plan import Plan, plan_run
+from training.preview import Preview
+from training.source import Encoder, Source, find_data
+from training.statistics import autoencoder_of, space_of
+from training.unet import UNet, shapes
+from training.validation import Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from histods.records import Progress
+    from training.checkpoint import State
+    from training.device import Process
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a run is, or would be.
+
+    Attributes:
+        folder: of the run.
+        data: the shards or latents that it is trained on.
+        splits: which of their splits.
+        samples: how many samples these hold.
+        device: in words.
+        processes: how many train together.
+        config: all settings, resolved.
+        plan: what it costs; None but for a dry run.
+        shapes: name and shape of what flows through the network; empty unless asked for.
+        step: optimizer steps done.
+        began: step at which this call went on; 0 for a new run.
+        finished: whether the last step is done.
+        skipped: steps that were skipped because something was not finite.
+        losses: validation losses of the averaged weights, (step, loss).
+        latent_space: what the network sees of latents.
+    """
+
+    folder: Path
+    data: Path
+    splits: tuple[str, ...]
+    samples: int
+    device: str
+    processes: int
+    config: TrainConfig
+    latent_space: dict[str, Any]
+    plan: Plan | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    step: int = 0
+    began: int = 0
+    finished: bool = False
+    skipped: int = 0
+    losses: tuple[tuple[int, float], ...] = ()
+
+
+def train(
+    *,
+    workspace: str | Path = DEFAULT_WORKSPACE,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    name: str = "default",
+    data: str | Path | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    dry_run: bool = False,
+    debug: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> TrainResult:
+    """Train the conditional latent diffusion model, or go on with a run that was interrupted.
+
+    The same call again goes on where a run was killed, to the same bits. Under `torchrun` all its processes
+    train together, each with its share of every batch.
+
+    Args:
+        workspace: folder of shards or latents, and of `runs`.
+        config: YAML file with the sections of `training.config.TrainConfig`; a file of the reference is one.
+        settings: `section.key=value` on top of it.
+        name: of the run.
+        data: folder of shards or latents; the workspace's latents, else its shards, by default.
+        resume: go on also where settings differ, for example with more steps.
+        device: `cpu`, `cuda`; a GPU if there is one by default.
+        dry_run: train nothing; say what would be done and what it would cost.
+        debug: also give the shapes of what flows through the network.
+        progress: called with each step.
+        say: called with what was chosen, in words, before the first step.
+
+    Raises:
+        HistodsError: the input is wrong, data or a checkpoint are damaged, a disk is full, or training diverged.
+        TerminatedError: SIGTERM came; a checkpoint was written. So with KeyboardInterrupt and Ctrl-C.
+    """
+    report = progress or silent
+    space = Workspace(Path(workspace))
+    folder = space.runs / _parse_name(name)
+    with processes(device) as process:
+        source_folder = find_data(space, data)
+        resolved = read_config(config, settings, defaults=defaults_for(process, complete=config is None))
+        source = Source(source_folder, resolved.data)
+        resolved = with_classes(resolved, source.classes, str(source_folder))
+        resolved = replace(resolved, model=replace(resolved.model, image_size=source.image_size))
+        deck = _shapes(resolved) if debug else ()
+        if dry_run:
+            return TrainResult(
+                folder=folder,
+                data=source_folder,
+                splits=source.splits,
+                samples=len(source.reader),
+                device=describe(process.device),
+                processes=process.ranks,
+                config=resolved,
+                latent_space={},
+                plan=plan_run(resolved, process),
+                shapes=deck,
+            )
+        state = _begin(folder, resolved, process, resume=resume)
+        if say is not None and process.first:
+            say(_in_words(resolved, source, process, state))
+        with only_one(folder, "trains") if process.first else nullcontext():
+            trainer = _prepare(folder, resolved, source, process, state, report)
+            began = trainer.step
+            if trainer.step < resolved.run.steps:
+                _run(trainer, report)
+        return TrainResult(
+            folder=folder,
+            data=source_folder,
+            splits=source.splits,
+            samples=len(source.reader),
+            device=describe(process.device),
+            processes=process.ranks,
+            config=resolved,
+            latent_space=trainer.space.to_json(),
+            shapes=deck,
+            step=trainer.step,
+            began=began,
+            finished=trainer.step >= resolved.run.steps,
+            skipped=trainer.skipped,
+            losses=tuple(
+                (line["step"], line["ema"]) for line in read_metrics(folder) if line["kind"] == "validation"
+            ),
+        )
+
+
+def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any]]:
+    """Settings that suit the device, below all others.
+
+    Args:
+        process: with the device.
+        complete: also choose the network's size, the batch and the steps; else only how it is computed.
+    """
+    gpu = process.device.type == "cuda"
+    half = gpu and torch.cuda.is_bf16_supported()
+    chosen: dict[str, dict[str, Any]] = {
+        "run": {
+            "precision": "bf16" if half else "fp32",
+            "compile": can_compile(process.device),
+            "channels_last": gpu,
+        }
+    }
+    if complete:
+        size = (
+            ({"dim": 256}, {"batch_size": 64 * process.ranks, "lr": 1e-4}, {"steps": 50_000})
+            if gpu
+            else (
+                {"dim": 32},
+                {"batch_size": 8 * process.ranks, "lr": 1e-3, "sampling_timesteps": 50},
+                {"steps": 500, "checkpoint_every": 100, "validate_every": 100, "preview_every": 250},
+            )
+        )
+        chosen["model"] = {**size[0], "spatial": True}
+        chosen["diffusion"] = size[1]
+        chosen["run"] |= size[2]
+    return chosen
+
+
+def _in_words(config: TrainConfig, source: Source, process: Process, state: State | None) -> str:
+    """What will be done, in one sentence."""
+    model, run = config.model, config.run
+    what = "latents" if source.encoded else "images"
+    where = describe(process.device) + (f", {process.ranks} processes" if process.ranks > 1 else "")
+    begin = f"going on at step {state.step:,}" if state else "from the beginning"
+    return (
+        f"Training on {len(source.reader):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
+        f"{begin}: dim {model.dim}, {model.num_classes} classes{', spatial' if model.spatial else ''}, "
+        f"{run.steps:,} steps of {config.diffusion.batch_size}, {run.precision}"
+        f"{', compiled' if run.compile else ''}. Other settings: --set section.key=value, --dry-run shows all."
+    )
+
+
+def _parse_name(name: str) -> str:
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise HistodsError(f"Expected a plain name of a run for --name, found {name!r}; for example first-try.")
+    return name
+
+
+def _begin(folder: Path, config: TrainConfig, process: Process, *, resume: bool) -> State | None:
+    """Where the run stands, None for a new one; process 0 writes the configuration."""
+    checkpoint = newest(folder)
+    if checkpoint is None and resume:
+        raise HistodsError(f"Expected a checkpoint to go on from in {folder}, found none; leave --resume out.")
+    if checkpoint is not None and not resume and (other := _differences(folder, config)):
+        raise HistodsError(
+            f"Expected the settings with which {folder} began, found others ({other}); add --resume to go on with "
+            "them, or choose another --name."
+        )
+    state = None if checkpoint is None else read_state(checkpoint)
+    process.wait()
+    if process.first:
+        write_run(folder, config)
+    process.wait()
+    return state
+
+
+def _differences(folder: Path, config: TrainConfig) -> str:
+    """In which settings a configuration differs from the one in a run's folder, in words; empty where in none."""
+    before, now = _flat(read_config(folder / "config.yaml")), _flat(config)
+    changed = [f"{key}: {before[key]} before, {now[key]} now" for key in before if before[key] != now[key]]
+    return "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
+
+
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value for section, values in asdict(config).items() for key, value in values.items()
+    }
+
+
+def _prepare(
+    folder: Path,
+    config: TrainConfig,
+    source: Source,
+    process: Process,
+    state: State | None,
+    report: Progress,
+) -> Trainer:
+    """The trainer, where the run stands."""
+    described, autoencoder = autoencoder_of(config, source, folder, process, report)
+    if state is None:
+        space = space_of(config, source, autoencoder, process, report)
+    elif described["digest"] == state.autoencoder["digest"]:
+        space = LatentSpace.from_json(state.latent_space)
+    else:
+        raise HistodsError(
+            f"Expected the autoencoder {state.autoencoder['digest'][:12]} with which {folder} began, found "
+            f"{described['digest'][:12]}; choose another --name, or put the old one back."
+        )
+    torch.manual_seed(config.run.seed)
+    model = UNet(config.model).to(process.device)
+    trainer = Trainer(
+        config=config,
+        process=process,
+        source=source,
+        encoder=Encoder(autoencoder, space.image_low, process.device),
+        space=space,
+        model=model,
+        autoencoder=described,
+        folder=folder,
+    )
+    if state is not None:
+        checkpoint = newest(folder)
+        assert checkpoint is not None  # noqa: S101 - the state was read from it
+        trainer.restore(state, lambda part: read_tensors(checkpoint, part))
+    return trainer
+
+
+def _run(trainer: Trainer, report: Progress) -> None:
+    """Train to the last step; process 0 also writes metrics, validates and draws previews."""
+    if not trainer.process.first:
+        trainer.run(None, None, None, silent)
+        return
+    report("preparing validation", 0, 0)
+    run = trainer.config.run
+    validation = Validation(trainer)
+    preview = (
+        Preview(trainer, validation.masks_BCHW) if run.preview_every and trainer.encoder.autoencoder else None
+    )
+    with Metrics(trainer.folder, trainer.step) as metrics:
+        trainer.run(metrics, validation if run.validate_every else None, preview, report)
+
+
+def _shapes(config: TrainConfig) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """What flows through the network for 4 images, counted without computing it."""
+    batch, size = 4, config.model.image_size
+    with torch.device("meta"):
+        model = UNet(config.model)
+        x = torch.empty(batch, config.model.channels, size // 8, size // 8)
+        times = torch.empty(batch, dtype=torch.int64)
+        masks = torch.empty(batch, 1, size, size, dtype=torch.uint8)
+    return tuple((name, tuple(shape)) for name, shape in shapes(model, x, times, masks))

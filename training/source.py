@@ -1,0 +1,224 @@
+"""Where a run's samples come from: latents that were encoded ahead, or images that are encoded in each step.
+
+Whatever is random about a sample is a function of (seed, position): its noise level, whether its condition is
+dropped, its noise, and where in the autoencoder's posterior its latent lies. So nothing has to be remembered.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from histods.counting import below, random_words
+from histods.errors import HistodsError
+from histods.sampling import Draws
+from histods.storage.latent_reader import LatentReader
+from histods.storage.latent_set import LatentSet
+from histods.storage.series import read_index
+from histods.storage.shard_reader import ShardReader
+from histods.storage.shard_set import ShardSet
+from training.data import Batch, ShardDataset, balanced
+from training.latent_data import LatentBatch, LatentLoader
+from training.loader import Loader
+from training.sampler import noise_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+    from torch import Tensor
+
+    from histods.storage.workspace import Workspace
+    from training.autoencoder import Autoencoder
+    from training.config import DataConfig
+    from training.device import Process
+
+_STREAM = 16  # second word of the counter, beside those of `histods.sampling`
+
+
+class Chance(NamedTuple):
+    """What is random about samples, each of shape [B] in the CPU's memory.
+
+    Attributes:
+        times_B: int64, noise levels.
+        dropped_B: bool, whether the condition is dropped.
+        noise_seeds: of the noise that is to be predicted.
+        posterior_seeds: of the place in the autoencoder's posterior.
+    """
+
+    times_B: Tensor
+    dropped_B: Tensor
+    noise_seeds: list[int]
+    posterior_seeds: list[int]
+
+
+def chance_at(seed: int, positions_B: Tensor, timesteps: int, null_probability: float) -> Chance:
+    """What is random about the samples at some positions of a run."""
+    words = random_words(seed, positions_B.numpy(), _STREAM)
+    times = below(words[:, 0], np.full(len(words), timesteps, dtype=np.int64))
+    dropped = (words[:, 1] >> np.uint64(11)) * 2.0**-53 < null_probability
+    seeds = (words[:, 2:] >> np.uint64(1)).astype(np.int64)  # torch's seeds are signed
+    return Chance(torch.from_numpy(times), torch.from_numpy(dropped), seeds[:, 0].tolist(), seeds[:, 1].tolist())
+
+
+class Batches(Protocol):
+    """Batches of one rank; see `training.loader.Loader`."""
+
+    position: int
+
+    def __iter__(self) -> Iterator[Batch | LatentBatch]:
+        """Batches from `position` on."""
+
+    def state_dict(self) -> dict[str, int | str]:
+        """Where to go on, and in which index."""
+
+    def load_state_dict(self, state: dict[str, int | str]) -> None:
+        """Go on where a state was taken."""
+
+
+class Source:
+    """Samples of shards or latents, as batches and as the latents that an autoencoder makes of them.
+
+    Attributes:
+        folder: of the shards or latents.
+        reader: the samples that are trained on.
+        classes: names of the classes.
+        map_digest: digest of the label map.
+        index_digest: digest of the index.
+        encoded: whether they are latents already.
+        latents: what is said of them then; else None.
+        image_size: height of the images, pixels.
+        splits: splits that are trained on.
+        held_out: a split to validate on; None where there is none.
+    """
+
+    def __init__(self, folder: Path, data: DataConfig) -> None:
+        self.folder = folder
+        self.encoded = (folder / LatentSet.FILE).is_file()
+        known = _splits(folder, encoded=self.encoded)
+        self.splits = data.splits or (("train",) if "train" in known else known)
+        self.held_out = next((name for name in ("val", "test") if name in known and name not in self.splits), None)
+        self._data = data
+        self.reader = self.read(self.splits)
+        shards = self.reader.shards
+        self.latents = shards if isinstance(shards, LatentSet) else None
+        self.classes = shards.classes
+        self.map_digest = shards.map_digest
+        self.index_digest = shards.index_digest
+        self.image_size = _image_size(shards)
+
+    def read(self, splits: tuple[str, ...]) -> ShardReader | LatentReader:
+        """The samples of some splits."""
+        return LatentReader(self.folder, splits) if self.encoded else ShardReader(self.folder, splits)
+
+    def batches(self, seed: int, batch_size: int, process: Process) -> Batches:
+        """Batches for training, drawn by class.
+
+        Raises:
+            HistodsError: a class has no samples, or the processes cannot share a batch evenly.
+        """
+        self.draws = draws = balanced(
+            self.reader, seed=seed, unconditional=self._data.unconditional, replacement=self._data.replacement
+        )
+        shares: dict[str, Any] = {
+            "global_batch": batch_size,
+            "rank": process.rank,
+            "ranks": process.ranks,
+            "workers": self._data.workers,
+            "pin_memory": process.device.type == "cuda",
+        }
+        if isinstance(self.reader, LatentReader):
+            return LatentLoader(self.reader, draws, binarise=self._data.binarise, **shares)
+        dataset = ShardDataset(self.reader, draws, binarise=self._data.binarise, augment=self._data.augment)
+        return Loader(dataset, **shares)
+
+    def keys_at(self, positions: range) -> list[str]:
+        """Keys of the samples that stand at some positions, for messages."""
+        return [self.reader.key(int(sample)) for sample in self.draws.draw(positions).samples]
+
+    def fixed(self, reader: ShardReader | LatentReader, samples: Sequence[int]) -> Batch | LatentBatch:
+        """Some samples as they are stored, in one batch."""
+        draws = _Fixed(np.asarray(samples, dtype=np.int64))
+        if isinstance(reader, LatentReader):
+            return next(iter(LatentLoader(reader, draws, global_batch=len(samples))))
+        return ShardDataset(reader, draws, augment=False).batch(range(len(samples)))
+
+
+class Encoder:
+    """Turns batches into latents on the device; `normalise` of a `LatentSpace` comes after.
+
+    Args:
+        autoencoder: for batches of images; it may be None where all batches are of latents.
+        image_low: darkest value of images as the autoencoder takes them, -1 or 0; the brightest is 1.
+        device: where to compute.
+    """
+
+    def __init__(self, autoencoder: Autoencoder | None, image_low: float, device: torch.device) -> None:
+        self.autoencoder = autoencoder
+        self._low = image_low
+        self._device = device
+
+    def __call__(self, batch: Batch | LatentBatch, posterior_seeds: Sequence[int] | None) -> Tensor:
+        """Latents z_BCHW in float32: drawn from the posterior, one seed a sample; its mean without seeds."""
+        if isinstance(batch, LatentBatch):
+            mean = batch.means_BCHW.to(self._device, torch.float32, non_blocking=True)
+            logvar = batch.logvars_BCHW.to(self._device, torch.float32, non_blocking=True)
+        else:
+            assert self.autoencoder is not None  # noqa: S101 - whoever opens images opens an autoencoder
+            images = batch.images_BCHW.to(self._device, non_blocking=True).float()
+            images = images * ((1 - self._low) / 255) + self._low
+            mean, logvar = self.autoencoder.encode(images)
+        if posterior_seeds is None:
+            return mean
+        return mean + torch.exp(0.5 * logvar) * self.noise(posterior_seeds, mean)
+
+    def noise(self, seeds: Sequence[int], like: Tensor) -> Tensor:
+        """Standard normal noise of the shape of `like`, one seed a sample."""
+        return noise_for(seeds, like.shape[1:], self._device)
+
+
+class _Fixed:
+    """Draws that are listed; no view is turned."""
+
+    def __init__(self, samples: NDArray[np.int64]) -> None:
+        self._samples = samples
+
+    def draw(self, positions: ArrayLike) -> Draws:
+        """What stands at the positions."""
+        places = np.asarray(positions, dtype=np.int64)
+        return Draws(self._samples[places], np.full_like(places, -1), np.zeros_like(places))
+
+
+def find_data(workspace: Workspace, data: str | Path | None) -> Path:
+    """The folder to train from: the one that is named; else the workspace's latents; else its shards.
+
+    Raises:
+        HistodsError: there is none.
+        StaleFileError: the latents are those of other shards than the workspace's.
+    """
+    folders = [workspace.latents, workspace.shards] if data is None else [Path(data)]
+    for folder in folders:
+        if (folder / LatentSet.FILE).is_file():
+            if data is None and (workspace.shards / ShardSet.FILE).is_file():
+                LatentSet.read(folder).check_source(ShardSet.read(workspace.shards))
+            return folder
+        if (folder / ShardSet.FILE).is_file():
+            return folder
+    where = f"in {workspace.folder}" if data is None else f"in {data}"
+    raise HistodsError(f"Expected shards or latents {where}, found neither; run 'histods shard' first.")
+
+
+def _splits(folder: Path, *, encoded: bool) -> tuple[str, ...]:
+    """The splits that a folder holds, by name."""
+    shards = LatentSet.read(folder).shards if encoded else ShardSet.read(folder).shards
+    return tuple(sorted({shard.split for shard in shards}))
+
+
+def _image_size(described: ShardSet | LatentSet) -> int:
+    """Height of the images, which all have one size: pixels."""
+    if isinstance(described, LatentSet):
+        return described.height * described.autoencoder.factor
+    return int(read_index(described, ["height"])["height"][0].as_py())

@@ -1,0 +1,90 @@
+"""Loss on a fixed set of (latent, noise level, noise), in ten stretches of noise levels.
+
+The training loss looks flat because noise levels differ far more than epochs do; here every sample keeps its
+noise level and its noise, so that two numbers can be compared, and each stretch is seen by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import mse_loss
+
+from histods.counting import random_words
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from training.loop import Trainer
+
+BUCKETS = 10
+_STREAM = 17  # second word of the counter: not one that training draws from
+
+
+class Losses(NamedTuple):
+    """Mean squared error of the prediction, without weights: over all, and in each stretch of noise levels."""
+
+    mean: float
+    buckets: list[float]
+
+
+class Validation:
+    """The fixed set; it is the same for a seed, whatever else changes.
+
+    Attributes:
+        split: where its samples are from; None where no split is held out: then they are trained on too.
+        masks_BCHW: masks of its samples.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        config, source, device = trainer.config, trainer.source, trainer.process.device
+        self.split = source.held_out
+        reader = source.reader if self.split is None else source.read((self.split,))
+        count = max(config.run.validation_samples, BUCKETS)
+        places = np.linspace(0, len(reader) - 1, min(count, len(reader))).round().astype(np.int64)
+        batch = source.fixed(reader, np.resize(places, count).tolist())
+        self.masks_BCHW = batch.masks_BCHW
+        words = random_words(config.run.seed, np.arange(count), _STREAM)
+        self._bucket_B = torch.arange(count) % BUCKETS
+        timesteps = config.diffusion.timesteps
+        fractions = (words[:, 0] >> np.uint64(11)) * 2.0**-53
+        levels = (self._bucket_B.numpy() + fractions) / BUCKETS * timesteps
+        self._times_B = torch.from_numpy(np.minimum(levels.astype(np.int64), timesteps - 1)).to(device)
+        self._size = config.diffusion.batch_size // config.run.accumulate // trainer.process.ranks
+        slices = _slices(count, self._size)
+        self._x0_BCHW = torch.cat(
+            [trainer.space.normalise(trainer.encoder(_rows(batch, rows), None)) for rows in slices]
+        )
+        seeds = (words[:, 1] >> np.uint64(1)).astype(np.int64).tolist()
+        self._noise_BCHW = trainer.encoder.noise(seeds, self._x0_BCHW)
+        self._schedule, self._prediction = trainer.schedule, config.diffusion.prediction
+        self._half = trainer.half
+
+    @torch.no_grad()
+    def __call__(self, module: nn.Module) -> Losses:
+        """The losses of a network; its dropout is off meanwhile."""
+        was_training = module.training
+        module.eval()
+        losses = torch.cat([self._loss(module, rows) for rows in _slices(len(self._times_B), self._size)]).cpu()
+        module.train(was_training)
+        buckets = [losses[self._bucket_B == bucket].mean().item() for bucket in range(BUCKETS)]
+        return Losses(losses.mean().item(), buckets)
+
+    def _loss(self, module: nn.Module, rows: slice) -> Tensor:
+        x0, noise, times = self._x0_BCHW[rows], self._noise_BCHW[rows], self._times_B[rows]
+        noisy = self._schedule.add_noise(x0, noise, times)
+        with torch.autocast(x0.device.type, torch.bfloat16, enabled=self._half):
+            output = module(noisy, times, self.masks_BCHW[rows].to(x0.device))
+        target = self._schedule.target(self._prediction, x0, noise, times)
+        return mse_loss(output.float(), target, reduction="none").mean(dim=(1, 2, 3))
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _rows(batch: Any, rows: slice) -> Any:
+    """Some rows of a batch."""
+    return type(batch)(*(column[rows] for column in batch))
