@@ -9,8 +9,12 @@ It compares, on the same files with a warm cache:
   what no audit on this machine can beat;
 - histods: `histods audit` as a whole process, from start to written manifest; then again, unchanged.
 
-The cost a pair is given in wall time and in CPU time of all processes, both less those of an audit of one
-pair: imports and worker processes cost the same at all sizes.
+All sizes are measured in turn, round by round, so that other work on the machine meets them alike. Whether a
+pair costs the same in a large dataset is told twice, from the best of each and with the range over the rounds:
+
+- less one pair: an audit's time less that of an audit of one pair, a pair. It flatters small datasets, which
+  are listed and paired while the workers start;
+- each further pair: the time between two sizes, by the pairs between them, in which no start-up is left.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,9 +45,10 @@ from histods.synthetic import drsk_proportions, make_benchmark
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
 SAMPLE = 1500
 ROUNDS = 3
-SMALL_ROUNDS = 6
 CHUNK = 256
 
 
@@ -148,7 +154,7 @@ def audit(root: Path, workspace: Path, *options: str) -> Audit:
 def make(folder: Path, pairs: int) -> Path:
     """Make a dataset with DRSK's proportions, unless it is there."""
     root = folder / f"data-{pairs}"
-    orphans, zero_masks = drsk_proportions(pairs)
+    orphans, zero_masks = drsk_proportions(pairs) if pairs > 1 else (0, 0)
     if not root.exists():
         started = time.perf_counter()
         make_benchmark(root, pairs=pairs, orphans=orphans, zero_masks=zero_masks)
@@ -156,63 +162,101 @@ def make(folder: Path, pairs: int) -> Path:
     return root
 
 
-def measure(folder: Path, pairs: int) -> dict[str, float]:
-    """Make a dataset and measure everything on it."""
-    root = make(folder, pairs)
-    images = sorted(str(path) for path in root.rglob("*.jpg"))
-    masks = [path[:-4] + "_mask.png" for path in images]
+class Rounds(NamedTuple):
+    """What was measured on one dataset, once a round; `again` are audits of the dataset as it was."""
+
+    pairs: int
+    floors: list[float]
+    firsts: list[Audit]
+    again: list[Audit]
+
+
+def measure(folder: Path, sizes: Sequence[int]) -> list[Rounds]:
+    """Run audits and floors of all sizes in turn; the first is of one pair, what an audit costs by itself."""
+    roots = {pairs: make(folder, pairs) for pairs in (1, *sizes)}
+    images = {pairs: sorted(str(path) for path in root.rglob("*.jpg")) for pairs, root in roots.items()}
+    measured = [Rounds(pairs, [], [], []) for pairs in roots]
+    for _ in range(ROUNDS):
+        for pairs, floors, firsts, again in measured:
+            floors.append(floor(images[pairs]))
+            firsts.append(audit(roots[pairs], folder / f"out-{pairs}", "--fresh"))
+            again.append(audit(roots[pairs], folder / f"out-{pairs}"))
+    return measured
+
+
+def figures(folder: Path, rounds: Rounds) -> dict[str, float]:
+    """The best of each: other work on the machine only ever adds time."""
+    pairs = rounds.pairs
+    masks = sorted(str(path) for path in make(folder, pairs).rglob("*_mask.png"))
     sample = masks[:: max(1, len(masks) // SAMPLE)]
-    # In turn, and the best of each: other work on the machine only ever adds time.
-    floors, firsts = [], []
-    for _ in range(ROUNDS if pairs > 50_000 else SMALL_ROUNDS):
-        floors.append(floor(images))
-        firsts.append(audit(root, folder / f"out-{pairs}", "--fresh"))
-    first = min(firsts)
-    again = min(audit(root, folder / f"out-{pairs}") for _ in range(ROUNDS))
-    return {
+    first = min(rounds.firsts)
+    result = {
         "pairs": pairs,
         "plain loop, pairs/s": max(rate(plain_loop, sample) for _ in range(ROUNDS)),
         "Pillow loop, pairs/s": max(rate(pillow_loop, sample) for _ in range(ROUNDS)),
-        "floor, pairs/s": pairs / min(floors),
+        "floor, pairs/s": pairs / min(rounds.floors),
         "histods, pairs/s": pairs / first.seconds,
         "histods, s": first.seconds,
         "  of these inside audit(), s": first.inside,
-        "histods, CPU s": min(run.cpu for run in firsts),
-        "second audit, s": again.seconds,
-        "peak memory of all processes, MB": max(run.memory for run in firsts) / 1e6,
+        "histods, CPU s": min(run.cpu for run in rounds.firsts),
+        "second audit, s": min(rounds.again).seconds,
+        "peak memory of all processes, MB": max(run.memory for run in rounds.firsts) / 1e6,
     }
+    result["histods / plain loop"] = result["histods, pairs/s"] / result["plain loop, pairs/s"]
+    result["histods / floor"] = result["histods, pairs/s"] / result["floor, pairs/s"]
+    result["second / first audit"] = result["second audit, s"] / result["histods, s"]
+    return result
+
+
+def cost(start: Rounds, end: Rounds, kind: Callable[[Rounds], list[float]]) -> NDArray[np.float64]:
+    """Microseconds of each pair between two sizes: of the best of each, then of every round, [1 + rounds]."""
+    times = [np.array([min(kind(size)), *kind(size)]) for size in (start, end)]
+    each: NDArray[np.float64] = 1e6 * (times[1] - times[0]) / (end.pairs - start.pairs)
+    return each
+
+
+KINDS: dict[str, Callable[[Rounds], list[float]]] = {
+    "wall": lambda rounds: [run.seconds for run in rounds.firsts],
+    "CPU": lambda rounds: [run.cpu for run in rounds.firsts],
+    "floor, wall": lambda rounds: rounds.floors,
+}
+
+
+def print_costs(measured: list[Rounds]) -> None:
+    """Print what a pair costs at each size, and how much more in the largest dataset than in the smallest."""
+    one, *sizes = measured
+    less_one = [(one, size) for size in sizes]
+    for title, steps in (("less one pair", less_one), ("each further pair", list(pairwise(sizes)))):
+        for kind, values in KINDS.items():
+            costs = [cost(*step, values) for step in steps]
+            line = ", ".join(
+                f"{best:.0f} ({low:.0f}-{high:.0f}) us {start.pairs:,}-{end.pairs:,}"
+                for (start, end), (best, *each) in zip(steps, costs, strict=True)
+                for low, high in [(min(each), max(each))]
+            )
+            more = costs[-1] / costs[0] if costs else np.ones(1)
+            growth = f"; last / first {more[0]:.2f} ({more[1:].min():.2f}-{more[1:].max():.2f})"
+            print(f"{title}, {kind}: {line}{growth if len(costs) > 1 else ''}")
 
 
 def main() -> None:
-    """Print the figures as a table, one column a size."""
+    """Print the figures as a table, one column a size, and the cost of a pair."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 50_000])
-    parser.add_argument("--folder", type=Path, help="where the datasets are made and stay (2 KB to 20 KB a pair)")
+    parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 50_000, 246_750])
+    parser.add_argument("--folder", type=Path, help="where the datasets are made and stay (16 KB a pair)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        one = audit_one(folder)
-        results = [measure(folder, pairs) for pairs in options.pairs]
-    for result in results:
-        result["histods / plain loop"] = result["histods, pairs/s"] / result["plain loop, pairs/s"]
-        result["histods / floor"] = result["histods, pairs/s"] / result["floor, pairs/s"]
-        result["second / first audit"] = result["second audit, s"] / result["histods, s"]
-        for kind, name, start_up in (("wall", "histods, s", one.seconds), ("CPU", "histods, CPU s", one.cpu)):
-            result[f"{kind} time a pair less one pair's, us"] = 1e6 * (result[name] - start_up) / result["pairs"]
-    print(f"audit of one pair: {one.seconds:.2f} s, {one.cpu:.2f} s of CPU; cores: {cpu_count()}")
+        measured = measure(folder, sorted(options.pairs))
+        results = [figures(folder, rounds) for rounds in measured[1:]]
+    one = measured[0].firsts
+    print(f"audit of one pair: {min(one).seconds:.2f} s, {min(run.cpu for run in one):.2f} s of CPU", end="; ")
+    print(f"cores: {cpu_count()}; {ROUNDS} rounds")
     for name in results[0]:
         print(
             f"{name:38}" + "".join(f"{result[name]:>14,.{0 if result[name] >= 100 else 2}f}" for result in results)
         )
-
-
-def audit_one(folder: Path) -> Audit:
-    """What an audit costs before it reads anything: the least of each figure."""
-    root = folder / "one"
-    if not root.exists():
-        make_benchmark(root, pairs=1, orphans=0, zero_masks=0)
-    runs = [audit(root, folder / "out-one", "--fresh") for _ in range(SMALL_ROUNDS)]
-    return Audit(*map(min, zip(*runs, strict=True)))
+    print_costs(measured)
 
 
 if __name__ == "__main__":
