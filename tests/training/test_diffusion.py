@@ -187,6 +187,19 @@ def test_the_loss_of_a_bfloat16_output_is_taken_in_float32() -> None:
     assert output.grad is not None
 
 
+def test_latents_of_half_precision_lose_nothing_more_in_the_loss() -> None:
+    config = DiffusionConfig(prediction="x0", min_snr_gamma=None)
+    x0, output = drawn(2, 4, 8, 8).bfloat16(), drawn(2, 4, 8, 8, seed=1).bfloat16()
+    losses = loss_per_sample(Schedule.of(config), config, output, x0, x0, torch.tensor([10, 500]))
+    expected = (output.double() - x0.double()).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(losses.double(), expected, rtol=1e-6, atol=0)
+
+
+def test_a_schedule_moves_as_a_whole() -> None:
+    moved = Schedule.of(DiffusionConfig()).to("meta")
+    assert {moved.signal_T.device.type, moved.noise_T.device.type} == {"meta"}
+
+
 @pytest.mark.parametrize(
     ("values", "word"),
     [
