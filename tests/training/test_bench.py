@@ -1,0 +1,197 @@
+"""The bench: every variant in one run, honest figures, and what a device cannot do as an entry, not a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from histods import shard
+from histods.errors import HistodsError
+from training import bench as bench_module
+from training.bench import VARIANTS, BenchResult, bench, main, to_document
+from training.config import RunConfig, TrainConfig
+from training.device import Process
+from training.diffusion import DiffusionConfig
+from training.flops import count_flops
+from training.latent_space import LatentSpace
+from training.model_config import ModelConfig
+from training.trial import Synthetic, Trial, run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TINY: dict[str, Any] = {"dim": 4, "image_size": 32, "batch": 2, "seconds": 0.01, "device": "cpu"}
+MODEL = ModelConfig(dim=4, dim_mults=(1, 2), image_size=32, num_classes=3)
+CPU = Process(device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def result() -> BenchResult:
+    lines: list[str] = []
+    found = bench(**TINY, say=lines.append)
+    assert len(lines) == len(VARIANTS)
+    return found
+
+
+def trial_of(batch: int = 2, **run: Any) -> TrainConfig:
+    return TrainConfig(model=MODEL, diffusion=DiffusionConfig(batch_size=batch), run=RunConfig(**run))
+
+
+def test_every_variant_is_measured_and_on_a_cpu_only_compiling_is_left_out(result: BenchResult) -> None:
+    assert [measured.variant for measured in result.variants] == list(VARIANTS)
+    *measured, compiled = result.variants
+    for found in measured:
+        assert found.best.error is None
+        assert found.best.images_per_second is not None
+        assert found.best.images_per_second > 0
+        assert found.best.batch == 2
+        assert found.best.peak_memory_bytes is not None
+        assert found.best.peak_memory_bytes > 1 << 20
+    assert "--compile" in str(compiled.best.error)
+    assert (compiled.flops_per_second, compiled.utilisation, compiled.speedup) == (None, None, None)
+
+
+def test_figures_follow_from_counted_operations_and_the_matrix_rate(result: BenchResult) -> None:
+    for found in result.variants[:-1]:
+        model = ModelConfig(
+            dim=4, image_size=32, num_classes=5, null="zero_mask", attention=found.variant.attention
+        )
+        assert found.flops_per_image == count_flops(model, train=True)
+        rate = found.best.images_per_second
+        assert rate is not None
+        assert found.flops_per_second == pytest.approx(rate * found.flops_per_image)
+        assert found.utilisation == pytest.approx(
+            rate * found.flops_per_image / result.matrix_rates[found.arithmetic]
+        )
+        assert found.arithmetic == found.variant.precision
+        assert found.speedup == pytest.approx(rate / (result.variants[0].best.images_per_second or 0))
+    assert result.variants[0].flops_per_image > result.variants[1].flops_per_image, "plain attention costs more"
+
+
+def test_data_that_cost_no_time_are_not_waited_for(result: BenchResult) -> None:
+    assert all((found.best.waiting or 0) < 0.01 for found in result.variants)
+
+
+def test_the_document_is_plain_json_of_all_that_was_measured(result: BenchResult) -> None:
+    document = json.loads(json.dumps(to_document(result)))
+    assert document["torch"] == torch.__version__
+    assert document["data"] == "synthetic"
+    assert set(document["matrix_rates"]) == {"fp32", "bf16"}
+    assert document["parameters"] > 0
+    assert [entry["name"] for entry in document["variants"]] == [variant.name for variant in VARIANTS]
+    first = document["variants"][0]
+    assert first["trials"] == [{name: first[name] for name in first["trials"][0]}]
+
+
+class _Device:
+    """Trials as a device of some memory would have them: larger batches are faster until memory is out."""
+
+    def __init__(self, most: dict[str, int]) -> None:
+        self.most = most
+        self.tried: dict[str, list[int]] = {name: [] for name in most}
+
+    def run_trial(self, config: TrainConfig, *_: object) -> Trial:
+        name = "compiled" if config.run.compile else config.model.attention
+        batch = config.diffusion.batch_size
+        self.tried[name].append(batch)
+        if batch > self.most[name]:
+            return Trial(batch=batch, error="OutOfMemoryError: CUDA out of memory.")
+        return Trial(batch=batch, images_per_second=10.0 * batch, waiting=0.0)
+
+
+def test_a_gpu_is_tried_with_doubled_batches_until_memory_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = _Device({"plain": 2, "two_query": 16, "compiled": 32})
+    monkeypatch.setattr(bench_module, "run_trial", device.run_trial)
+    monkeypatch.setattr(bench_module, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(bench_module, "describe", lambda _: "a GPU")
+    monkeypatch.setattr(bench_module, "matrix_rate", lambda *_: 1e12)
+    found = bench(dim=4, image_size=32)
+    assert device.tried["plain"] == [4]
+    assert device.tried["two_query"] == [4, 8, 16, 32] * 3
+    assert device.tried["compiled"] == [16, 32, 64], "compiling begins where the form before was fastest"
+    plain, two_query, *_, compiled = found.variants
+    assert (plain.best.error, plain.speedup) == ("OutOfMemoryError: CUDA out of memory.", None)
+    assert (two_query.best.batch, two_query.best.error, two_query.trials[-1].batch) == (16, None, 32)
+    assert compiled.best.batch == 32
+    assert {measured.arithmetic for measured in found.variants} == {"tf32", "bf16"}
+    assert torch.get_float32_matmul_precision() == "highest", "as it was"
+
+
+def test_no_memory_is_an_entry_and_leaves_the_next_trial_unharmed() -> None:
+    huge = run_trial(trial_of(batch=1 << 40), CPU, Synthetic(MODEL), LatentSpace(), 0.01)
+    assert huge.images_per_second is None
+    assert "memory" in str(huge.error)
+    assert "\n" not in str(huge.error)
+    assert run_trial(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
+
+
+def test_a_missing_compiler_is_an_entry(tmp_path: Path) -> None:
+    code = (
+        "from tests.training.test_bench import *\n"
+        "print(run_trial(trial_of(compile=True), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error)"
+    )
+    environment = {"CXX": str(tmp_path / "no-compiler"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent.parent.parent,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "compiler" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_waiting_for_data_is_seen() -> None:
+    class Slow(Synthetic):
+        def batches(self, seed: int, batch_size: int, process: Process) -> Any:
+            inner = super().batches(seed, batch_size, process)
+
+            def slowly() -> Any:
+                for batch in inner:
+                    time.sleep(0.2)
+                    yield batch
+
+            return slowly()
+
+    found = run_trial(trial_of(), CPU, Slow(MODEL), LatentSpace(), 0.01)
+    assert found.waiting is not None
+    assert 0.2 < found.waiting < 1
+
+
+def test_latents_of_a_folder_are_trained_on(new_site: Callable[..., Any], tmp_path: Path) -> None:
+    from training.encode import encode
+
+    site = new_site(tmp_path / "site", pairs=12, size=32)
+    shard(workspace=site.workspace, map=site.map, workers=1)
+    with pytest.raises(HistodsError, match="found shards of images; run 'histods encode' first"):
+        bench(**TINY | {"image_size": None}, run_data=site.workspace / "shards")
+    encode(workspace=site.workspace, views=1)
+    latents = site.workspace / "latents"
+    found = bench(**TINY | {"image_size": None}, run_data=latents)
+    assert found.data == str(latents)
+    assert (found.model.num_classes, found.model.image_size) == (3, 32)
+    assert found.variants[0].best.error is None
+    with pytest.raises(HistodsError, match="Expected --image-size 32"):
+        bench(**TINY | {"image_size": 64}, run_data=latents)
+
+
+@pytest.mark.parametrize("option", [{"batch": 0}, {"seconds": 0.0}, {"dim": 3}, {"device": "abacus"}], ids=str)
+def test_senseless_options_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(HistodsError, match=r"^Expected .*, found .*; .*\.$"):
+        bench(**TINY | option)
+
+
+def test_the_program_prints_one_document_or_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--batch", "0"]) == 2
+    line = capsys.readouterr()
+    assert (line.out, line.err.count("\n")) == ("", 1)

@@ -1,0 +1,326 @@
+"""`python -m training.bench`: how fast the training loop is here, as one JSON document on stdout.
+
+Variants, from the form of the reference to all that makes it faster, are timed in one run, beside the product of
+two large matrices, so that ratios do not depend on the day.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from histods.errors import HistodsError
+from training.config import DataConfig, RunConfig, TrainConfig
+from training.device import Process, choose_device, describe
+from training.diffusion import DiffusionConfig
+from training.flops import count_flops
+from training.latent_space import LatentSpace
+from training.model_config import AttentionForm, ModelConfig
+from training.plan import matrix_rate
+from training.source import Source
+from training.trial import Synthetic, Trial, run_trial
+from training.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_ENDLESS = 1 << 40  # steps: no trial comes to the end of its run
+_FIRST_BATCH = 4  # the reference's
+_SIZES = {"cuda": (256, 512), "cpu": (16, 64)}  # width and pixels: on a GPU the reference's
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """One way to compute a training step; all of them compute the same.
+
+    Attributes:
+        name: each adds one thing to the one before.
+        attention: form of attention.
+        precision: `fp32`, or `bf16` with weights in float32.
+        channels_last: features with channels innermost.
+        compile: by torch.compile.
+    """
+
+    name: str
+    attention: AttentionForm = "two_query"
+    precision: Literal["fp32", "bf16"] = "bf16"
+    channels_last: bool = False
+    compile: bool = False
+
+
+VARIANTS = (
+    Variant(name="plain attention, fp32", attention="plain", precision="fp32"),
+    Variant(name="two-query attention", precision="fp32"),
+    Variant(name="bf16"),
+    Variant(name="channels_last", channels_last=True),
+    Variant(name="compile", channels_last=True, compile=True),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """A variant at all batch sizes that were tried.
+
+    Attributes:
+        variant: what was measured.
+        trials: one for each batch size; where sizes were searched, the last one failed.
+        best: the fastest of them; a failed one where all failed.
+        flops_per_image: floating-point operations of a training step for one image, counted.
+        arithmetic: kind of arithmetic that convolutions use: `fp32`, `tf32` or `bf16`.
+        flops_per_second: achieved; None where no trial succeeded.
+        utilisation: of the rate of a matrix product in the same arithmetic; None where no trial succeeded.
+        speedup: over the first variant; None where one of the two did not succeed.
+    """
+
+    variant: Variant
+    trials: tuple[Trial, ...]
+    best: Trial
+    flops_per_image: int
+    arithmetic: str
+    flops_per_second: float | None
+    utilisation: float | None
+    speedup: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchResult:
+    """All that was measured.
+
+    Attributes:
+        date: of the run, UTC.
+        device: in words.
+        torch: version of PyTorch.
+        cuda: version of CUDA; None on a CPU.
+        model: the network.
+        parameters: of the network.
+        data: folder of the latents, or `synthetic`.
+        matrix_rates: operations a second of the product of two large square matrices, by arithmetic.
+        variants: each at its fastest.
+    """
+
+    date: str
+    device: str
+    torch: str
+    cuda: str | None
+    model: ModelConfig
+    parameters: int
+    data: str
+    matrix_rates: dict[str, float]
+    variants: tuple[Measured, ...]
+
+
+def bench(
+    *,
+    dim: int | None = None,
+    image_size: int | None = None,
+    batch: int | None = None,
+    seconds: float | None = None,
+    compile: bool | None = None,  # noqa: A002 - named like the option
+    device: str | None = None,
+    run_data: str | Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> BenchResult:
+    """Measure each variant of the training step.
+
+    Args:
+        dim: width of the network; by default the reference's on a GPU, 16 on a CPU.
+        image_size: pixels; by default the reference's on a GPU, 64 on a CPU. Latents have their own.
+        batch: samples of a step; by default all doublings of 4 that memory holds on a GPU, 4 on a CPU.
+        seconds: how long each batch size of each variant is timed; by default 5 on a GPU, 0.5 on a CPU.
+        compile: also measure the compiled form; by default on a GPU alone, since on a CPU compiling takes minutes
+            and gains little.
+        device: `cpu` or `cuda`; a GPU if there is one by default.
+        run_data: folder of latents to train on; random ones, which cost no time, by default.
+        say: called with a line for each trial.
+
+    Raises:
+        HistodsError: a value is out of range, there is no such device, or there are no latents in the folder.
+    """
+    chosen = choose_device(device)
+    gpu = chosen.type == "cuda"
+    seconds = (5.0 if gpu else 0.5) if seconds is None else seconds
+    if seconds <= 0 or (batch is not None and batch < 1):
+        raise HistodsError(
+            f"Expected --seconds above 0 and --batch from 1, found {seconds} and {batch}; give others."
+        )
+    width, side = _SIZES["cuda" if gpu else "cpu"]
+    model = ModelConfig(dim=dim or width, image_size=image_size or side, num_classes=5, null="zero_mask")
+    bed = _bed(model, Process(device=chosen), run_data, image_size)
+    rates = {kind: _matrix_rate(chosen, kind) for kind in ("fp32", "tf32", "bf16") if gpu or kind != "tf32"}
+    batches = [batch] if batch is not None else None if gpu else [_FIRST_BATCH]
+    compiled = gpu if compile is None else compile
+    measured: list[Measured] = []
+    for variant in VARIANTS:
+        trials = []
+        for trial in _try(bed, variant, seconds, batches, measured, compiled=compiled):
+            trials.append(trial)
+            if say is not None:
+                say(_in_words(variant, trial))
+        measured.append(_judge(bed.model, variant, trials, rates, measured))
+    with torch.device("meta"):
+        parameters = sum(weight.numel() for weight in UNet(bed.model).parameters())
+    return BenchResult(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=describe(chosen),
+        torch=torch.__version__,
+        cuda=torch.version.cuda if gpu else None,
+        model=bed.model,
+        parameters=parameters,
+        data="synthetic" if run_data is None else str(run_data),
+        matrix_rates=rates,
+        variants=tuple(measured),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Bed:
+    """What all trials have in common."""
+
+    model: ModelConfig
+    process: Process
+    source: Source | Synthetic
+    space: LatentSpace
+
+
+def _bed(model: ModelConfig, process: Process, run_data: str | Path | None, image_size: int | None) -> _Bed:
+    """A network, and latents for it: random ones, or those of a folder."""
+    if run_data is None:
+        return _Bed(model=model, process=process, source=Synthetic(model), space=LatentSpace())
+    source = Source(Path(run_data), DataConfig())
+    latents = source.latents
+    if latents is None:
+        raise HistodsError(f"Expected latents in {run_data}, found shards of images; run 'histods encode' first.")
+    if image_size not in (None, source.image_size):
+        raise HistodsError(
+            f"Expected --image-size {source.image_size}, that of the latents in {run_data}, found {image_size}; "
+            "leave it out."
+        )
+    model = replace(
+        model, image_size=source.image_size, channels=latents.channels, num_classes=len(source.classes)
+    )
+    space = LatentSpace.preset("default", mean=latents.mean, std=latents.std)
+    return _Bed(model=model, process=process, source=source, space=space)
+
+
+def _try(
+    bed: _Bed,
+    variant: Variant,
+    seconds: float,
+    batches: list[int] | None,
+    before: list[Measured],
+    *,
+    compiled: bool,
+) -> Iterator[Trial]:
+    """Trials of one variant; without `batches` of rising sizes, until one fails."""
+    # Compiling takes minutes: it begins where the variant before was fastest.
+    first = before[-1].best.batch if variant.compile else _FIRST_BATCH
+    for size in batches or (first << doublings for doublings in count()):
+        if variant.compile and not compiled:
+            yield Trial(batch=size, error="left out, since compiling takes minutes on a CPU; add --compile")
+            return
+        config = TrainConfig(
+            model=replace(bed.model, attention=variant.attention),
+            diffusion=DiffusionConfig(batch_size=size),
+            run=RunConfig(
+                steps=_ENDLESS,
+                precision=variant.precision,
+                channels_last=variant.channels_last,
+                compile=variant.compile,
+            ),
+        )
+        trial = run_trial(config, bed.process, bed.source, bed.space, seconds)
+        yield trial
+        if trial.error is not None:
+            return
+
+
+def _judge(
+    model: ModelConfig, variant: Variant, trials: list[Trial], rates: dict[str, float], before: list[Measured]
+) -> Measured:
+    """The fastest trial, and what it says."""
+    best = max(trials, key=lambda trial: trial.images_per_second or 0.0)
+    flops = count_flops(replace(model, attention=variant.attention), train=True)
+    kind = variant.precision
+    # Convolutions, nearly all of the arithmetic, may round their input to 10 bits where products may not.
+    arithmetic = "tf32" if kind == "fp32" and "tf32" in rates and torch.backends.cudnn.allow_tf32 else kind
+    rate = best.images_per_second
+    first = before[0].best.images_per_second if before else rate
+    return Measured(
+        variant=variant,
+        trials=tuple(trials),
+        best=best,
+        flops_per_image=flops,
+        arithmetic=arithmetic,
+        flops_per_second=rate and rate * flops,
+        utilisation=rate and rate * flops / rates[arithmetic],
+        speedup=rate and first and rate / first,
+    )
+
+
+def _matrix_rate(device: torch.device, arithmetic: str) -> float:
+    """Operations a second of a matrix product, measured."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high" if arithmetic == "tf32" else "highest")
+        return matrix_rate(device, "bf16" if arithmetic == "bf16" else "fp32")
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _in_words(variant: Variant, trial: Trial) -> str:
+    found = trial.error or f"{trial.images_per_second:,.1f} images/s"
+    return f"{variant.name}, batch {trial.batch}: {found}"
+
+
+def to_document(result: BenchResult) -> dict[str, Any]:
+    """The result as JSON: of each variant its fastest trial, and all trials below it."""
+    variants = [
+        {
+            **asdict(measured.variant),
+            **asdict(measured.best),
+            "flops_per_image": measured.flops_per_image,
+            "flops_per_second": measured.flops_per_second,
+            "arithmetic": measured.arithmetic,
+            "utilisation": measured.utilisation,
+            "speedup": measured.speedup,
+            "trials": [asdict(trial) for trial in measured.trials],
+        }
+        for measured in result.variants
+    ]
+    return {"schema_version": 1, **asdict(result), "variants": variants}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print the document."""
+    parser = argparse.ArgumentParser(prog="python -m training.bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dim", type=int, help="width of the network; 256 on a GPU, 16 on a CPU")
+    parser.add_argument("--image-size", type=int, help="pixels; 512 on a GPU, 64 on a CPU")
+    parser.add_argument("--batch", type=int, help="samples of a step; on a GPU all that fit, 4 on a CPU")
+    parser.add_argument("--seconds", type=float, help="to time each trial; 5 on a GPU, 0.5 on a CPU")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="also measure the compiled form; on a GPU alone, since it takes minutes on a CPU",
+    )
+    parser.add_argument("--device", help="cpu or cuda")
+    parser.add_argument("--run-data", type=Path, metavar="FOLDER", help="latents to train on; random ones if none")
+    options = parser.parse_args(arguments)
+    try:
+        result = bench(**vars(options), say=lambda line: print(line, file=sys.stderr, flush=True))
+    except HistodsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(to_document(result), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
