@@ -24,7 +24,7 @@ class EmaConfig:
 
     Attributes:
         kind: `exponential`, or `power`, whose window grows with the run (Karras et al. 2024).
-        decay: of `exponential`, what remains of the average at an update; less at the first ones, see `decay_at`.
+        decay: of `exponential`, what remains of the average at an update.
         every: steps between updates.
         sigma_rel: of `power`, the standard deviation of the window as a share of the run.
 
@@ -32,9 +32,9 @@ class EmaConfig:
         HistodsError: a value is out of range.
     """
 
-    kind: AverageKind = "exponential"
+    kind: AverageKind = "power"
     decay: float = 0.995
-    every: int = 10
+    every: int = 1
     sigma_rel: float = 0.05
 
     def __post_init__(self) -> None:
@@ -62,15 +62,13 @@ def power_exponent(sigma_rel: float) -> float:
 def decay_at(config: EmaConfig, step: int) -> float:
     """What remains of the average at the update after `step` steps, a multiple of `every`.
 
-    Exponential: min(decay, (1 + n) / (10 + n)) at the n-th update, as moving averages of TensorFlow begin, so that
-    a short run's average is not mostly its random first weights; by the 1,790th update that is 0.995.
+    Exponential: `decay`, from the first update on; in a run of few updates much of the first weights stays.
     Power: (1 - every / step)^(gamma + 1), the decay 1 - 1 / t to the gamma + 1 over `every` steps (Karras et al.
     2024, eq. 2); the first weights have no part in it.
     """
     if config.kind == "power":
         return float((1 - config.every / step) ** (power_exponent(config.sigma_rel) + 1))
-    updates = step // config.every
-    return min(config.decay, (1 + updates) / (10 + updates))
+    return config.decay
 
 
 class Ema:
