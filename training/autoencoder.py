@@ -45,10 +45,10 @@ class Autoencoder(Protocol):
     def to(self, device: torch.device | str) -> Autoencoder:
         """Compute on a device from now on."""
 
-    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N803 - shapes are part of the name
+    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of latents, float32 [B, C, h, w] each, of images [B, 3, H, W] in [-1, 1]."""
 
-    def decode(self, latents_BChw: Tensor) -> Tensor:  # noqa: N803
+    def decode(self, latents_BChw: Tensor) -> Tensor:
         """Images, float32 [B, 3, H, W] in about [-1, 1]."""
 
 
@@ -75,7 +75,7 @@ class DiffusersAutoencoder:
         return self
 
     @torch.no_grad()
-    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N803
+    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """See `Autoencoder.encode`.
 
         Raises:
@@ -93,9 +93,9 @@ class DiffusersAutoencoder:
         return encoded.latents, torch.full_like(encoded.latents, NO_VARIANCE)
 
     @torch.no_grad()
-    def decode(self, latents_BChw: Tensor) -> Tensor:  # noqa: N803
+    def decode(self, latents_BChw: Tensor) -> Tensor:
         """See `Autoencoder.decode`."""
-        images_BCHW: Tensor = self.module.decode(latents_BChw.to(self._like())).sample  # noqa: N806
+        images_BCHW: Tensor = self.module.decode(latents_BChw.to(self._like())).sample
         return images_BCHW
 
     def _like(self) -> Tensor:

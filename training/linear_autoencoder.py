@@ -42,20 +42,22 @@ class LinearAutoencoder:
         components: float32 [4, 3, 8, 8], orthonormal, leading ones first; the largest entry of each is positive.
         mean: float32 [3, 8, 8], the mean block of images in [-1, 1].
         explained: share of the variance of blocks that the components hold, 0 to 1.
+        source: digest of what it was fitted on, where that is known.
     """
 
     channels = _CHANNELS
     factor = BLOCK
     name = "linear"
 
-    def __init__(self, components: Tensor, mean: Tensor, *, explained: float) -> None:
+    def __init__(self, components: Tensor, mean: Tensor, *, explained: float, source: str = "") -> None:
         self.components = components.float().contiguous()
         self.mean = mean.float().contiguous()
         self.explained = explained
+        self.source = source
         self.digest = _digest(self.components, self.mean)
 
     @classmethod
-    def fit(cls, batches_BCHW: Iterable[Tensor]) -> LinearAutoencoder:  # noqa: N803 - shapes are part of the name
+    def fit(cls, batches_BCHW: Iterable[Tensor], source: str = "") -> LinearAutoencoder:
         """Find the components of the blocks of all images.
 
         Sums are of whole numbers and stay under 2**53 (for up to 138 billion blocks), so that they are exact:
@@ -63,6 +65,7 @@ class LinearAutoencoder:
 
         Args:
             batches_BCHW: uint8 [B, 3, H, W]; H and W are multiples of 8.
+            source: digest of what the images are from.
 
         Raises:
             HistodsError: there are no images, or their sides do not fit.
@@ -70,7 +73,7 @@ class LinearAutoencoder:
         count = 0
         total = np.zeros(_VALUES)
         products = np.zeros((_VALUES, _VALUES))
-        for images_BCHW in batches_BCHW:  # noqa: N806
+        for images_BCHW in batches_BCHW:
             _check_sides(images_BCHW)
             for blocks in map(_blocks, images_BCHW):  # one image at a time: memory for its blocks alone
                 count += len(blocks)
@@ -90,6 +93,7 @@ class LinearAutoencoder:
             torch.from_numpy(leading).reshape(_CHANNELS, 3, BLOCK, BLOCK),
             torch.from_numpy(mean / 127.5 - 1).reshape(3, BLOCK, BLOCK),
             explained=explained,
+            source=source,
         )
 
     def to(self, device: torch.device | str) -> LinearAutoencoder:
@@ -97,19 +101,19 @@ class LinearAutoencoder:
         self.components, self.mean = self.components.to(device), self.mean.to(device)
         return self
 
-    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N803
+    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of latents, float32 [B, 4, h, w] each, of images in [-1, 1].
 
         Raises:
             HistodsError: a side is not a multiple of 8.
         """
         _check_sides(images_BCHW)
-        images_BCHW = images_BCHW.to(self.components)  # noqa: N806
+        images_BCHW = images_BCHW.to(self.components)
         offset = -(self.components * self.mean).sum(dim=(1, 2, 3))
-        means_BChw = conv2d(images_BCHW, self.components, offset, stride=BLOCK)  # noqa: N806
+        means_BChw = conv2d(images_BCHW, self.components, offset, stride=BLOCK)
         return means_BChw, torch.full_like(means_BChw, NO_VARIANCE)
 
-    def decode(self, latents_BChw: Tensor) -> Tensor:  # noqa: N803
+    def decode(self, latents_BChw: Tensor) -> Tensor:
         """Images, float32 [B, 3, H, W] in about [-1, 1], of latents [B, 4, h, w]."""
         _, _, height, width = latents_BChw.shape
         blocks = conv_transpose2d(latents_BChw.to(self.components), self.components, stride=BLOCK)
@@ -122,7 +126,13 @@ class LinearAutoencoder:
         folder = Path(folder)
         with replacing(folder / _WEIGHTS) as temporary:
             save_file({"components": self.components.cpu(), "mean": self.mean.cpu()}, temporary)
-        description = {"schema_version": 1, "kind": self.name, "explained": self.explained, "digest": self.digest}
+        description = {
+            "schema_version": 1,
+            "kind": self.name,
+            "explained": self.explained,
+            "source": self.source,
+            "digest": self.digest,
+        }
         write_json(folder / _DESCRIPTION, description)
 
     @classmethod
@@ -139,7 +149,12 @@ class LinearAutoencoder:
         weights = Path(folder) / _WEIGHTS
         try:
             tensors = load_file(weights)
-            found = cls(tensors["components"], tensors["mean"], explained=float(description["explained"]))
+            found = cls(
+                tensors["components"],
+                tensors["mean"],
+                explained=float(description["explained"]),
+                source=str(description["source"]),
+            )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise HistodsError(
@@ -158,7 +173,7 @@ def is_linear(folder: Path) -> bool:
     return (folder / _DESCRIPTION).is_file()
 
 
-def _check_sides(images_BCHW: Tensor) -> None:  # noqa: N803
+def _check_sides(images_BCHW: Tensor) -> None:
     height, width = images_BCHW.shape[-2:]
     if height % BLOCK or width % BLOCK:
         raise HistodsError(
@@ -166,7 +181,7 @@ def _check_sides(images_BCHW: Tensor) -> None:  # noqa: N803
         )
 
 
-def _blocks(image_CHW: Tensor) -> NDArray[np.float64]:  # noqa: N803
+def _blocks(image_CHW: Tensor) -> NDArray[np.float64]:
     """The blocks of an image, [h * w, 192], each in the order channel, row, column."""
     channels, height, width = image_CHW.shape
     split = image_CHW.cpu().numpy().reshape(channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)

@@ -275,8 +275,4 @@ def _verify(shards: ShardSet, workers: int | None, progress: Progress | None) ->
 
 
 def _result(shards: ShardSet, **what: Any) -> ShardResult:
-    splits: dict[str, tuple[int, int, int]] = {}
-    for one in shards.shards:
-        before = splits.get(one.split, (0, 0, 0))
-        splits[one.split] = (before[0] + 1, before[1] + one.samples, before[2] + one.bytes)
-    return ShardResult(folder=shards.folder, map=shards.map, classes=shards.classes, splits=splits, **what)
+    return ShardResult(folder=shards.folder, map=shards.map, classes=shards.classes, splits=shards.splits, **what)

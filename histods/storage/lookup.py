@@ -128,12 +128,13 @@ def _make(index: Index, folder: Path) -> None:
     samples = np.lib.format.open_memmap(
         folder / "samples.npy", mode="w+", dtype=np.uint32, shape=(int(bounds[-1]),)
     )
+    numbers = {name: number for number, name in enumerate(index.shards)}
     columns = [name for name in index.record.names or () if name not in ("row", "shard")]
     done, filled = 0, bounds[:-1].copy()
     for places, table in _batches(index, ["classes", "shard", *columns]):
         here = records[done : done + len(table)]
         here["row"] = places
-        here["shard"] = pc.index_in(table["shard"], pa.array(index.shards, pa.string())).to_numpy()
+        here["shard"] = [numbers[name] for name in table["shard"].to_pylist()]
         for column in columns:
             values = table[column]
             flat = values.flatten() if pa.types.is_list(values.type) else pc.fill_null(values, 0)

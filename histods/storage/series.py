@@ -70,13 +70,22 @@ class Series:
         """The file of the shard of that name."""
         return self.folder / f"{shard}{self.SUFFIX}"
 
+    @property
+    def splits(self) -> dict[str, tuple[int, int, int]]:
+        """Split -> (shards, samples, bytes)."""
+        found: dict[str, tuple[int, int, int]] = {}
+        for one in self.shards:
+            shards, samples, size = found.get(one.split, (0, 0, 0))
+            found[one.split] = (shards + 1, samples + one.samples, size + one.bytes)
+        return found
+
     def choose(self, splits: Sequence[str]) -> tuple[str, ...]:
         """Names of splits, sorted; all that there are where none is given.
 
         Raises:
             HistodsError: there is no such split.
         """
-        known = sorted({shard.split for shard in self.shards})
+        known = sorted(self.splits)
         if unknown := sorted(set(splits) - set(known)):
             names = ", ".join(known)
             raise HistodsError(

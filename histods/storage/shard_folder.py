@@ -37,6 +37,9 @@ def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iter
     Raises:
         HistodsError: the folder holds shards that no run of this command wrote.
     """
+    for other in {"shards.json", "latents.json"} - {kind.FILE}:
+        if (folder / other).is_file():
+            raise HistodsError(f"Expected no other shards in {folder}, found {other}; choose a folder with --out.")
     mark = folder / _MARK
     earlier = set(read_json(mark)["shards"]) if mark.is_file() else set()
     if (folder / kind.FILE).is_file():

@@ -1,0 +1,97 @@
+"""A folder of latents: `latents.json` and what it vouches for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from histods.errors import StaleFileError
+from histods.storage.series import Series
+
+if TYPE_CHECKING:
+    from histods.storage.shard_set import ShardSet
+
+LINEAR = "linear"
+"""Name of the embedded autoencoder, which is kept with the latents."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedBy:
+    """The autoencoder that made latents.
+
+    Attributes:
+        name: `linear`, a folder or a hub id.
+        digest: SHA-256 of its weights and configuration.
+        factor: pixels of a side for each latent of it.
+        channels: of its latents.
+    """
+
+    name: str
+    digest: str
+    factor: int
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatentSet(Series):
+    """What `latents.json` says.
+
+    Attributes:
+        autoencoder: what made the latents, of images from -1 to 1.
+        views: 8 dihedral views of each sample, or 1.
+        channels: of a latent.
+        height: of a latent.
+        width: of a latent.
+        image_height: of an image and its mask.
+        image_width: of an image and its mask.
+        source_digest: digest of the index of the image shards.
+        mean: mean of each channel over all views of the training split.
+        std: standard deviation of each channel, of means and posterior variance together.
+    """
+
+    WHAT: ClassVar[str] = "latents"
+    SUFFIX: ClassVar[str] = ".safetensors"
+    FILE: ClassVar[str] = "latents.json"
+    COMMAND: ClassVar[str] = "histods encode"
+
+    autoencoder: EncodedBy
+    views: int
+    channels: int
+    height: int
+    width: int
+    image_height: int
+    image_width: int
+    source_digest: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def autoencoder_source(self) -> str:
+        """What `training.autoencoder.load_autoencoder` takes to load the autoencoder of these latents."""
+        return str(self.folder / "autoencoder") if self.autoencoder.name == LINEAR else self.autoencoder.name
+
+    @property
+    def command(self) -> str:
+        """The command that makes them again."""
+        return f"{self.COMMAND} --vae {self.autoencoder.name} --views {self.views}"
+
+    def check_source(self, shards: ShardSet) -> None:
+        """Prove that these are the latents of some shards as they are now.
+
+        Raises:
+            StaleFileError: they are of other shards, or the shards have changed.
+        """
+        if shards.index_digest != self.source_digest:
+            raise StaleFileError(
+                f"Expected latents of the shards in {shards.folder} in {self.folder}, found those of others or of "
+                f"an earlier state; run '{self.command}' again."
+            )
+
+    @classmethod
+    def _parse(cls, document: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **super(LatentSet, cls)._parse(document),
+            "autoencoder": EncodedBy(**document["autoencoder"]),
+            "mean": tuple(document["mean"]),
+            "std": tuple(document["std"]),
+        }
