@@ -13,8 +13,9 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -25,13 +26,14 @@ from training.source import Encoder
 from training.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from training.config import TrainConfig
+    from training.data import Batch
     from training.device import Process
     from training.latent_space import LatentSpace
     from training.model_config import ModelConfig
-    from training.source import Batches, Source
+    from training.source import Source
 
 _WARM, _ROUNDS = 3, 3
 _NOWHERE = Path("nowhere")  # nothing is written
@@ -68,7 +70,7 @@ class Synthetic:
         self._model = model
         self.classes = tuple(f"class {label}" for label in range(model.num_classes or 0))
 
-    def batches(self, seed: int, batch_size: int, process: Process) -> SameBatch:
+    def batches(self, seed: int, batch_size: int, process: Process) -> Iterable[LatentBatch]:
         """A batch of `batch_size`, without end."""
         generator = torch.Generator().manual_seed(seed)
         side, size = self._model.image_size // LATENT_FACTOR, self._model.image_size
@@ -84,44 +86,24 @@ class Synthetic:
             numbers,
         )
         pinned = process.device.type == "cuda"
-        return SameBatch(LatentBatch(*(tensor.pin_memory() if pinned else tensor for tensor in batch)))
-
-
-class SameBatch:
-    """One batch, handed over again and again."""
-
-    def __init__(self, batch: LatentBatch) -> None:
-        self.position = 0
-        self._batch = batch
-
-    def __iter__(self) -> Iterator[LatentBatch]:
-        while True:
-            self.position += len(self._batch.positions_B)
-            yield self._batch
-
-    def state_dict(self) -> dict[str, int | str]:
-        """Where it stands."""
-        return {"position": self.position}
-
-    def load_state_dict(self, state: dict[str, int | str]) -> NoReturn:
-        """There is nothing to go on with."""
-        raise NotImplementedError
+        return repeat(LatentBatch(*(tensor.pin_memory() if pinned else tensor for tensor in batch)))
 
 
 class _Waiting:
     """Batches, and the time that was spent waiting for them."""
 
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
+    def __init__(self, batches: Iterable[Batch | LatentBatch]) -> None:
+        self._batches = iter(batches)
         self.seconds = 0.0
 
-    def __iter__(self) -> Iterator[LatentBatch]:
-        batches = iter(self._batches)
-        while True:
-            started = time.perf_counter()
-            batch = next(batches)  # there is no end of it
-            self.seconds += time.perf_counter() - started
-            yield cast("LatentBatch", batch)
+    def __iter__(self) -> Iterator[Batch | LatentBatch]:
+        return self
+
+    def __next__(self) -> Batch | LatentBatch:
+        started = time.perf_counter()
+        batch = next(self._batches)
+        self.seconds += time.perf_counter() - started
+        return batch
 
 
 def run_trial(
@@ -161,22 +143,21 @@ def _measure(
         autoencoder={"name": "", "digest": ""},
         folder=_NOWHERE,
     )
-    waiting = _Waiting(source.batches(config.run.seed, batch, process))
-    batches = iter(waiting)
+    batches = _Waiting(source.batches(config.run.seed, batch, process))
     taken = [_steps(trainer, batches, 1) for _ in range(_WARM)]
     steps = max(1, math.ceil(seconds / _ROUNDS / taken[-1]))
-    waiting.seconds = 0.0
+    batches.seconds = 0.0
     rounds = [_steps(trainer, batches, steps) for _ in range(_ROUNDS)]
     return Trial(
         batch=batch,
         images_per_second=batch * steps / statistics.median(rounds),
         first_step_seconds=taken[0],
         peak_memory_bytes=_peak_memory(device),
-        waiting=waiting.seconds / sum(rounds),
+        waiting=batches.seconds / sum(rounds),
     )
 
 
-def _steps(trainer: Trainer, batches: Iterator[LatentBatch], steps: int) -> float:
+def _steps(trainer: Trainer, batches: _Waiting, steps: int) -> float:
     """Seconds that some steps take, from an idle device to an idle device."""
     wait(trainer.process.device)
     started = time.perf_counter()

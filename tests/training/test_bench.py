@@ -20,6 +20,7 @@ from training.bench import VARIANTS, BenchResult, bench, main, to_document
 from training.config import RunConfig, TrainConfig
 from training.device import Process
 from training.diffusion import DiffusionConfig
+from training.encode import encode
 from training.flops import count_flops
 from training.latent_space import LatentSpace
 from training.model_config import ModelConfig
@@ -168,9 +169,10 @@ def test_waiting_for_data_is_seen() -> None:
     assert 0.2 < found.waiting < 1
 
 
-def test_latents_of_a_folder_are_trained_on(new_site: Callable[..., Any], tmp_path: Path) -> None:
-    from training.encode import encode
-
+def test_latents_of_a_folder_are_trained_on(
+    new_site: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_module, "VARIANTS", VARIANTS[1:2])
     site = new_site(tmp_path / "site", pairs=12, size=32)
     shard(workspace=site.workspace, map=site.map, workers=1)
     with pytest.raises(HistodsError, match="found shards of images; run 'histods encode' first"):
