@@ -48,14 +48,12 @@ class MaskAttention(nn.Module):
             region_B1HW: bool, where the mask is not zero.
         """
         keys_BCN, values_BCN = self.to_kv(x_BCHW).flatten(2).chunk(2, dim=1)
-        keys_BKDN = keys_BCN.unflatten(1, (HEADS, HEAD_DIM))
-        values_BKDN = values_BCN.unflatten(1, (HEADS, HEAD_DIM))
         attend = self._two_query if self.form == "two_query" else self._plain
-        out_BCHW: Tensor = self.to_out(attend(keys_BKDN, values_BKDN, region_B1HW))
+        out_BCHW: Tensor = self.to_out(attend(_heads(keys_BCN), _heads(values_BCN), region_B1HW))
         return out_BCHW
 
     def _two_query(self, keys_BKDN: Tensor, values_BKDN: Tensor, region_B1HW: Tensor) -> Tensor:
-        query_KD = self.to_q.weight.sum(dim=(1, 2, 3)).unflatten(0, (HEADS, HEAD_DIM)) * HEAD_DIM**-0.5
+        query_KD = self.to_q.weight.sum(dim=(1, 2, 3)).view(HEADS, HEAD_DIM) * HEAD_DIM**-0.5
         weights_BKN = torch.einsum("kd,bkdn->bkn", query_KD, keys_BKDN).softmax(dim=-1)
         inside_BKD = torch.einsum("bkn,bkdn->bkd", weights_BKN.to(values_BKDN.dtype), values_BKDN)
         outside_BKD = values_BKDN.mean(dim=-1)
@@ -65,7 +63,14 @@ class MaskAttention(nn.Module):
 
     def _plain(self, keys_BKDN: Tensor, values_BKDN: Tensor, region_B1HW: Tensor) -> Tensor:
         mask_BCHW = region_B1HW.to(keys_BKDN.dtype).expand(-1, self.to_q.in_channels, -1, -1)
-        queries_BKDN = self.to_q(mask_BCHW).flatten(2).unflatten(1, (HEADS, HEAD_DIM)) * HEAD_DIM**-0.5
+        queries_BKDN = _heads(self.to_q(mask_BCHW).flatten(2)) * HEAD_DIM**-0.5
         weights_BKMN = torch.einsum("bkdm,bkdn->bkmn", queries_BKDN, keys_BKDN).softmax(dim=-1)
         out_BKDN = torch.einsum("bkmn,bkdn->bkdm", weights_BKMN.to(values_BKDN.dtype), values_BKDN)
-        return out_BKDN.flatten(1, 2).unflatten(2, region_B1HW.shape[2:])
+        height, width = region_B1HW.shape[2:]
+        return out_BKDN.reshape(len(out_BKDN), -1, height, width)
+
+
+def _heads(features_BCN: Tensor) -> Tensor:
+    """[B, K, D, N] of [B, K D, N]."""
+    batch, _, positions = features_BCN.shape
+    return features_BCN.view(batch, HEADS, HEAD_DIM, positions)

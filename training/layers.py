@@ -49,7 +49,7 @@ class TimeEmbedding(nn.Sequential):
     def forward(self, t_B: Tensor) -> Tensor:
         """[B, width] of times [B]."""
         sinusoid, linear, *others = self
-        x_BE = sinusoid(t_B).to(linear.weight.dtype)
+        x_BE: Tensor = sinusoid(t_B).to(linear.weight.dtype)
         for layer in (linear, *others):
             x_BE = layer(x_BE)
         return x_BE

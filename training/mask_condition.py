@@ -83,6 +83,6 @@ def _count(mask_B1HW: Tensor, size: tuple[int, int], num_classes: int) -> tuple[
             f"Expected masks [B, 1, H, W] with H and W multiples of the latents' {h} and {w}, "
             f"found {list(mask_B1HW.shape)}; give each latent the same number of pixels."
         )
-    pixels_BhHwW = mask_B1HW[:, 0].unflatten(2, (w, width // w)).unflatten(1, (h, height // h))
+    pixels_BhHwW = mask_B1HW.reshape(-1, h, height // h, w, width // w)
     counts = [(pixels_BhHwW == label).sum(dim=(2, 4), dtype=torch.float32) for label in range(num_classes)]
     return torch.stack(counts, dim=1), (height // h) * (width // w)
