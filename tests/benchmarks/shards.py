@@ -54,10 +54,10 @@ turn = Turner()
 def decode(image: bytes, mask: bytes, view: int) -> tuple[np.ndarray, np.ndarray]:
     """What every loader does with a sample: decode image and mask, show one of the 8 dihedral views."""
     pixels, labels = decode_rgb(image), decode_mask(mask).labels
-    turned, turned_labels = np.empty_like(pixels), np.empty_like(labels)
-    turn(pixels, view, out=turned)
-    turn(labels, view, out=turned_labels)
-    return turned, turned_labels
+    labels = np.array(labels)  # the decoder's own memory cannot be written to
+    turn(pixels, view)
+    turn(labels, view)
+    return pixels, labels
 
 
 def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -189,15 +189,14 @@ def ceiling(folder: Path, cores: int, *, turned: bool) -> float:
     reader = ShardReader(folder / "mapped")
     drawn = balanced(reader, seed=0).draw(np.arange(1000))
     files = [reader.read(int(sample)) for sample in drawn.samples]
-    image, mask = np.empty((512, 512, 3), np.uint8), np.empty((512, 512), np.uint8)
     buffer = np.empty(512 * 512 * 3, np.uint8)
     started = time.perf_counter()
     for one, view in zip(files, drawn.views.tolist(), strict=True):
         pixels, labels = decode_rgb(one.image, buffer), None if one.mask is None else decode_mask(one.mask).labels
         if turned:
-            turn(pixels, view, out=image)
+            turn(pixels, view)
             if labels is not None:
-                turn(labels, view, out=mask)
+                turn(np.array(labels), view)
     return cores * len(files) / (time.perf_counter() - started)
 
 

@@ -61,6 +61,6 @@ def test_turning_fast_is_turning(view: int) -> None:
     turn = Turner()
     for pixels in np.random.default_rng(view).integers(0, 255, (3, 7, 7, 3), dtype=np.uint8):
         for source in (pixels, np.ascontiguousarray(pixels[..., 0])):
-            out = np.empty_like(source)
-            turn(source, view, out=out)
-            np.testing.assert_array_equal(out, dihedral(source, view))
+            turned = source.copy()
+            turn(turned, view)
+            np.testing.assert_array_equal(turned, dihedral(source, view))
