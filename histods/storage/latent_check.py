@@ -146,10 +146,12 @@ def _check_rows(arrays: dict[str, NDArray[Any]], header: Header, rows: pa.Table)
     if len(rows) != len(arrays["moments"]):
         return f"holds {len(arrays['moments']):,} samples, the index lists {len(rows):,}"
     found = describe(rows["shard"][0].as_py(), rows, arrays, header)
-    for kind, columns in (("latents", ("moments_offset", "moments_crc")), ("mask", INDEX.names)):
+    latents = ("moments_offset", "moments_crc"), "latents", "are not those that were written"
+    mask = INDEX.names, "mask", "is not the one that was written"
+    for columns, kind, verdict in (latents, mask):
         for column in columns:
             if not found[column].equals(rows[column]):
                 pairs = zip(found[column].to_pylist(), rows[column].to_pylist(), strict=True)
                 key = next(key for key, (one, other) in zip(rows["key"], pairs, strict=True) if one != other)
-                return f"is damaged: the {kind} of {key} are not those that were written"
+                return f"is damaged: the {kind} of {key} {verdict}"
     return None
