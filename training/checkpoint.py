@@ -51,7 +51,7 @@ class State:
         index_digest: of the shards or latents that the sequence is over; empty for an imported model.
         classes: names of the classes.
         map_digest: digest of the label map behind them.
-        autoencoder: name (`autoencoder` is the one in the run's folder) and digest.
+        autoencoder: name (`autoencoder` is that in the run's folder) and digest; empty where an import had none.
         latent_space: scale, shift, mean, std, clip and image range.
         skipped: steps that were skipped because something was not finite.
     """
@@ -104,6 +104,11 @@ class Run:
         from training.autoencoder import load_autoencoder
 
         name = self.state.autoencoder["name"]
+        if not name:
+            raise HistodsError(
+                f"Expected an autoencoder for {self.folder}, found that it was imported without one; run "
+                "'histods import' again with --autoencoder and the same --out."
+            )
         if name == "autoencoder":
             name = str(self.folder / name)
         autoencoder = load_autoencoder(name, device)
