@@ -20,19 +20,38 @@ if TYPE_CHECKING:
     from histods.steps.split import split
     from histods.storage.manifest import Manifest
     from reports.charts import plot
+    from training.encode import encode
+    from training.generate import sample
+    from training.run import train
 
 __version__ = "0.1.0"
-__all__ = ["HistodsError", "Manifest", "audit", "demo", "fix", "plot", "remap", "shard", "split"]
+__all__ = [
+    "HistodsError",
+    "Manifest",
+    "audit",
+    "demo",
+    "encode",
+    "fix",
+    "plot",
+    "remap",
+    "sample",
+    "shard",
+    "split",
+    "train",
+]
 
 _HOMES = {
     "Manifest": "histods.storage.manifest",
     "audit": "histods.steps.audit",
     "demo": "histods.demo",
+    "encode": "training.encode",
     "fix": "histods.steps.fix",
     "plot": "reports.charts",
     "remap": "histods.steps.remap",
+    "sample": "training.generate",
     "shard": "histods.steps.shard",
     "split": "histods.steps.split",
+    "train": "training.run",
 }
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_TRAINER = ("torch", "safetensors")
+"""Packages of the extra `train`, without which some commands cannot begin."""
 _ENDED = {_INTERRUPTED: "interrupted", _TERMINATED: "terminated"}
 
 app = typer.Typer(
@@ -52,27 +54,30 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(standalone_mode=False)
-    except (HistodsError, typer.exceptions.TyperException) as error:
-        if debug:
-            raise
-        text = error.format_message() if isinstance(error, typer.exceptions.TyperException) else str(error)
-        sys.exit(_say(text, 2))
     except (KeyboardInterrupt, typer.Abort, TerminatedError) as error:
         status = _TERMINATED if isinstance(error, TerminatedError) else _INTERRUPTED
     except BrokenPipeError:
         status = 1
-    except OSError as error:
-        if debug:
-            raise
-        sys.exit(_say(f"Expected to read and write files, found: {error}; mend that and run again.", 2))
     except Exception as error:
         if debug:
             raise
-        kind = type(error).__name__
-        sys.exit(_say(f"Expected no such thing, found {kind}: {error}; run again with --debug and report it.", 2))
+        sys.exit(_say(_explain(error), 2))
     if status in _ENDED:
         _say(f"{_ENDED[status]}; run the same command again to go on", status)
     sys.exit(status)
+
+
+def _explain(error: Exception) -> str:
+    """What was expected, what was found, and what to do."""
+    if isinstance(error, HistodsError):
+        return str(error)
+    if isinstance(error, typer.exceptions.TyperException):
+        return error.format_message()
+    if isinstance(error, OSError):
+        return f"Expected to read and write files, found: {error}; mend that and run again."
+    if isinstance(error, ModuleNotFoundError) and error.name in _TRAINER:
+        return f"Expected {error.name} for training, found none; run \"pip install 'histods[train]'\"."
+    return f"Expected no such thing, found {type(error).__name__}: {error}; run again with --debug and report it."
 
 
 def _say(text: str, status: int) -> int:

@@ -97,9 +97,7 @@ def print_table(
 
     No markup in a file's name is ever interpreted, and what could steer the terminal is shown escaped.
     """
-    table = Table(
-        title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for place, name in enumerate(columns):
         table.add_column(
             Text(name),
@@ -109,6 +107,7 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
+    console.print(Text(title, style="bold"))  # not as the table's own title, which is folded at the table's width
     console.print(table)
     console.print()
 

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from histods.errors import HistodsError
 from histods.steps.audit import audit
 from histods.steps.remap import RemapResult, remap
 from histods.steps.shard import ShardResult, shard
 from histods.steps.split import SplitResult, split
-from histods.storage.atomic import write_text
+from histods.storage.atomic import write_bytes, write_text
+from histods.storage.images import decode_mask
+from histods.storage.workspace import Workspace
 from histods.synthetic import Fault, make_demo, make_unconditional, read_faults
 from reports.charts import PlotResult, plot
 
 if TYPE_CHECKING:
     from histods.records import Progress
     from histods.storage.audit_file import AuditResult
+    from training.encode import EncodeResult
+    from training.generate import SampleResult
+    from training.run import TrainResult
 
 MARK = "MADE_BY_HISTODS_DEMO.txt"
 MAPS = ("label_map_5.yml", "label_map_10.yml")
+STEPS = 400
+"""Steps of training: a minute or two on two cores."""
+SETTINGS = ("run.checkpoint_every=100", "run.validate_every=100", "run.preview_every=100", "data.workers=1")
+SAMPLED_MASKS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -39,6 +51,7 @@ class DemoResult:
         plot: result of plotting.
         split: result of the split by slides.
         shards: result of writing shards of the first label map, and of reading every byte of them again.
+        training: what was trained on them; None where PyTorch is not installed.
     """
 
     folder: Path
@@ -51,15 +64,30 @@ class DemoResult:
     plot: PlotResult
     split: SplitResult
     shards: ShardResult
+    training: Training | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Training:
+    """What the demo trained: latents, a small network, and images for some masks of the test split."""
+
+    latents: EncodeResult
+    run: TrainResult
+    samples: SampleResult
 
 
 def demo(
-    folder: str | Path = "histods-demo", *, workers: int | None = None, progress: Progress | None = None
+    folder: str | Path = "histods-demo",
+    *,
+    steps: int = STEPS,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> DemoResult:
     """Make the demo dataset in `folder`, or take the one that is there, and run every step on it.
 
     Args:
         folder: new, empty, or made by an earlier demo.
+        steps: of training a small network on the CPU.
         workers: worker processes; all usable cores by default.
         progress: called as the work goes on.
 
@@ -88,6 +116,7 @@ def demo(
     charts = plot(workspace)
     sides = split(workspace=workspace, test=0.2, progress=progress)
     shard(workspace=workspace, map=MAPS[0], workers=workers, progress=progress)
+    shards = shard(workspace=workspace, verify=True, workers=workers, progress=progress)
     return DemoResult(
         folder=folder,
         workspace=workspace,
@@ -98,8 +127,53 @@ def demo(
         remaps=remaps,
         plot=charts,
         split=sides,
-        shards=shard(workspace=workspace, verify=True, workers=workers, progress=progress),
+        shards=shards,
+        training=_train(folder, workspace, steps, progress) if find_spec("torch") else None,
     )
+
+
+def _train(folder: Path, workspace: Path, steps: int, progress: Progress | None) -> Training:
+    """Encode the shards, train a small network on them, and make images for masks that it has not seen."""
+    from training.checkpoint import newest
+    from training.encode import encode
+    from training.generate import sample
+    from training.run import train
+
+    latents = encode(workspace=workspace, device="cpu", progress=progress)
+    run = train(
+        workspace=workspace,
+        settings=[*SETTINGS, f"run.steps={steps}"],
+        name="demo",
+        resume=newest(Workspace(workspace).runs / "demo") is not None,
+        device="cpu",
+        progress=progress,
+    )
+    masks = folder / "test_masks"
+    _write_masks(workspace / "shards", masks)
+    return Training(
+        latents=latents,
+        run=run,
+        samples=sample(
+            run=run.folder,
+            masks=masks,
+            workspace=workspace,
+            out=folder / "samples",
+            count=2,
+            device="cpu",
+            progress=progress,
+        ),
+    )
+
+
+def _write_masks(shards: Path, folder: Path) -> None:
+    """The masks of the test split that hold the most classes, as the shards have them."""
+    from histods.storage.shard_reader import ShardReader
+
+    reader = ShardReader(shards, ["test"])
+    masks = {reader.key(sample): mask for sample in range(len(reader)) if (mask := reader.read(sample).mask)}
+    variety = {key: len(np.unique(decode_mask(mask).labels)) for key, mask in masks.items()}
+    for key in sorted(variety, key=lambda key: (-variety[key], key))[:SAMPLED_MASKS]:
+        write_bytes(folder / f"{key.replace('/', '-')}_mask.png", masks[key])
 
 
 def _plant(folder: Path, dataset: Path) -> tuple[Fault, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from histods.sampling import Draws
+    from histods.storage.latent_reader import LatentReader
     from histods.storage.shard_reader import ShardReader
 
 _FLIPS = {1: 1, 2: -1, 3: 0, 4: 1, 6: 0, 7: -1}
@@ -54,7 +55,7 @@ class DrawsSamples(Protocol):
 
 
 def balanced(
-    reader: ShardReader, *, seed: int, unconditional: float = 0.5, replacement: bool = True
+    reader: ShardReader | LatentReader, *, seed: int, unconditional: float = 0.5, replacement: bool = True
 ) -> BalancedDraws:
     """Draws from all samples of a reader: class 0 with probability `unconditional`, the others equally often.
 

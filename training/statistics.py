@@ -10,6 +10,7 @@ from torch import distributed
 
 from histods.errors import HistodsError
 from training.autoencoder import load_autoencoder
+from training.data import Batch
 from training.latent_space import LatentSpace
 from training.linear_autoencoder import LinearAutoencoder
 from training.source import Encoder
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from histods.records import Progress
     from training.autoencoder import Autoencoder
     from training.config import TrainConfig
-    from training.data import Batch
     from training.device import Process
     from training.latent_data import LatentBatch
     from training.source import Source
@@ -104,6 +104,7 @@ def _measure(source: Source, encoder: Encoder) -> tuple[tuple[float, ...], tuple
 
 def _images(source: Source) -> Iterator[torch.Tensor]:
     for batch in _batches(source):
+        assert isinstance(batch, Batch)  # noqa: S101 - the source holds images
         yield batch.images_BCHW
 
 

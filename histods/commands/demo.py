@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from histods.commands.audit import show_audit
+from histods.commands.encode import show_encode
 from histods.commands.options import DebugOption, JsonOption, QuietOption, WorkersOption
 from histods.commands.remap import show_remap
+from histods.commands.sample import show_sample
 from histods.commands.shard import show_shard
 from histods.commands.split import show_split
+from histods.commands.train import show_train
 from histods.console import make_console, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from histods.demo import DemoResult
+    from histods.demo import DemoResult, Training
 
 
 EXAMPLE = "histods demo histods-demo"
@@ -27,18 +30,19 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="New folder for the dataset and everything made from it.")] = Path(
         "histods-demo"
     ),
+    steps: Annotated[int, typer.Option(help="Steps of training a small network on the CPU.")] = 400,
     workers: WorkersOption = None,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Make a small synthetic dataset with planted defects, and audit, remap, plot, split and shard it."""
+    """Make a small synthetic dataset with planted defects, and run everything on it."""
     from histods.console import Watch
     from histods.demo import demo as run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
-        result = run(folder, workers=workers, progress=watch)
+        result = run(folder, steps=steps, workers=workers, progress=watch)
     show_demo(console, result)
     if json_output:
         print_json(demo_document(result))
@@ -56,6 +60,17 @@ def show_demo(console: Console, result: DemoResult) -> None:
     show_split(console, result.split)
     print_line(console, "")
     show_shard(console, result.shards)
+    print_line(console, "")
+    if result.training is None:
+        print_line(
+            console, "PyTorch is not installed, so nothing was trained; run \"pip install 'histods[train]'\"."
+        )
+    else:
+        show_encode(console, result.training.latents)
+        print_line(console, "")
+        show_train(console, result.training.run)
+        print_line(console, "")
+        show_sample(console, result.training.samples)
     print_line(console, "")
     verdict = "exactly what was planted" if not (result.missed or result.invented) else "NOT what was planted"
     print_line(console, f"{len(result.planted):,} findings planted, found: {verdict}.")
@@ -75,8 +90,21 @@ def show_demo(console: Console, result: DemoResult) -> None:
             ["charts", f"{result.plot.files[0].parent}/"],
             ["which side each sample is on", f"{result.workspace}/split.parquet"],
             ["shards", f"{result.shards.folder}/"],
+            *_places(result.training),
         ],
     )
+
+
+def _places(training: Training | None) -> list[list[str]]:
+    """Where the trained network and its images are."""
+    if training is None:
+        return []
+    return [
+        ["latents", f"{training.latents.latents.folder}/"],
+        ["the trained network, its curves", f"{training.run.folder}/"],
+        ["images for masks of the test split", f"{training.samples.folder}/"],
+        ["these at a glance", f"{training.samples.contact_sheet}"],
+    ]
 
 
 def demo_document(result: DemoResult) -> dict[str, Any]:
@@ -90,4 +118,6 @@ def demo_document(result: DemoResult) -> dict[str, Any]:
         "charts": len(result.plot.files),
         "splits": {side.name: side.samples for side in result.split.splits},
         "shards": sum(shards for shards, _, _ in result.shards.splits.values()),
+        "trained_steps": None if result.training is None else result.training.run.step,
+        "samples": None if result.training is None else result.training.samples.folder.as_posix(),
     }

@@ -107,6 +107,14 @@ def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, arguments: list[s
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", ["encode", "train", "sample --masks x"])
+def test_without_pytorch_the_trainer_s_commands_name_the_pip_command(words: str) -> None:
+    code = f"import sys; sys.modules['torch'] = None; sys.argv = ['histods', *{words.split()}]; import histods.__main__"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    line = "histods: Expected torch for training, found none; run \"pip install 'histods[train]'\".\n"
+    assert (result.returncode, result.stderr) == (2, line)
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = histods("audit", tmp_path / "nowhere", "--debug")
     assert result.returncode != 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from histods import HistodsError
+from histods import HistodsError, audit
 from histods.demo import demo
 
 
@@ -27,7 +27,7 @@ def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (folder / "planted.csv").exists()
-    result = demo(folder, workers=2)
+    result = demo(folder, steps=6, workers=2)
     assert (result.missed, result.invented) == (frozenset(), frozenset())
     with (folder / "planted.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(result.planted) > 100
@@ -37,9 +37,17 @@ def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path)
     usable = result.audit.counts.conditional + result.audit.counts.unconditional
     assert sum(samples for _, samples, _ in result.shards.splits.values()) == usable
     assert set(result.shards.splits) == {"train", "test"}
-    again = demo(folder, workers=2)
+    trained = result.training
+    assert trained is not None
+    assert (trained.run.step, trained.run.finished) == (6, True)
+    assert len(trained.latents.latents.classes) == trained.run.config.model.num_classes == 5
+    made = audit(trained.samples.folder, workspace=tmp_path / "made", workers=1)
+    assert (made.counts.pairs, made.counts.excluded) == (16, 0)
+    again = demo(folder, steps=6, workers=2)
     assert again.audit.files_read == 0
     assert again.shards.splits == result.shards.splits
+    assert again.training is not None
+    assert (again.training.run.began, again.training.samples.written) == (6, 0)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
