@@ -40,7 +40,7 @@ class TrainResult:
 
     Attributes:
         folder: of the run.
-        data: the shards or latents that it is trained on.
+        data: the shards or latents that it is trained on; None for a dry run without.
         splits: which of their splits.
         samples: how many samples these hold.
         device: in words.
@@ -57,7 +57,7 @@ class TrainResult:
     """
 
     folder: Path
-    data: Path
+    data: Path | None
     splits: tuple[str, ...]
     samples: int
     device: str
@@ -113,25 +113,20 @@ def train(
     space = Workspace(Path(workspace))
     folder = space.runs / _parse_name(name)
     with processes(device) as process:
-        source_folder = find_data(space, data)
-        resolved = read_config(config, settings, defaults=defaults_for(process, complete=config is None))
-        source = Source(source_folder, resolved.data)
-        resolved = with_classes(resolved, source.classes, str(source_folder))
-        resolved = replace(resolved, model=replace(resolved.model, image_size=source.image_size))
-        deck = _shapes(resolved) if debug else ()
+        defaults = defaults_for(process, complete=config is None)
+        asked = read_config(config, settings, defaults=defaults)
+        try:
+            source = Source(find_data(space, data), asked.data)
+        except HistodsError:
+            if not dry_run or data is not None or asked.model.num_classes is None:
+                raise
+            return _dry_run(folder, asked, None, process, debug=debug)
+        # The size of the images at hand, unless another one is named: that counts in a dry run alone.
+        defaults.setdefault("model", {})["image_size"] = source.image_size
+        asked = with_classes(read_config(config, settings, defaults=defaults), source.classes, str(source.folder))
         if dry_run:
-            return TrainResult(
-                folder=folder,
-                data=source_folder,
-                splits=source.splits,
-                samples=len(source.reader),
-                device=describe(process.device),
-                processes=process.ranks,
-                config=resolved,
-                latent_space={},
-                plan=plan_run(resolved, process),
-                shapes=deck,
-            )
+            return _dry_run(folder, asked, source, process, debug=debug)
+        resolved = replace(asked, model=replace(asked.model, image_size=source.image_size))
         state = _begin(folder, resolved, process, resume=resume)
         if say is not None and process.first:
             say(_in_words(resolved, source, process, state))
@@ -142,14 +137,14 @@ def train(
                 _run(trainer, report)
         return TrainResult(
             folder=folder,
-            data=source_folder,
+            data=source.folder,
             splits=source.splits,
             samples=len(source.reader),
             device=describe(process.device),
             processes=process.ranks,
             config=resolved,
             latent_space=trainer.space.to_json(),
-            shapes=deck,
+            shapes=_shapes(resolved) if debug else (),
             step=trainer.step,
             began=began,
             finished=trainer.step >= resolved.run.steps,
@@ -158,6 +153,24 @@ def train(
                 (line["step"], line["ema"]) for line in read_metrics(folder) if line["kind"] == "validation"
             ),
         )
+
+
+def _dry_run(
+    folder: Path, config: TrainConfig, source: Source | None, process: Process, *, debug: bool
+) -> TrainResult:
+    """What would be done and what it would cost; without data where the configuration says enough."""
+    return TrainResult(
+        folder=folder,
+        data=None if source is None else source.folder,
+        splits=() if source is None else source.splits,
+        samples=0 if source is None else len(source.reader),
+        device=describe(process.device),
+        processes=process.ranks,
+        config=config,
+        latent_space={},
+        plan=plan_run(config, process),
+        shapes=_shapes(config) if debug else (),
+    )
 
 
 def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from histods.console import make_console, print_json, print_line, print_table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from training.config import TrainConfig
     from training.run import TrainResult
 
 EXAMPLE = "histods train --set run.steps=2000 --name first-try"
@@ -79,7 +80,7 @@ def show_train(console: Console, result: TrainResult) -> None:
         rows = [[name, "x".join(map(str, shape))] for name, shape in result.shapes]
         print_table(console, "Shapes for 4 images", ["tensor", "shape"], rows)
     if result.plan is not None:
-        print_line(console, result.config.to_yaml())
+        show_settings(console, result.config)
         show_plan(console, result)
         return
     if result.losses:
@@ -95,6 +96,23 @@ def show_train(console: Console, result: TrainResult) -> None:
     again = " already" if result.began == result.step else ""
     print_line(console, f"Step {result.step:,} of {result.config.run.steps:,} is done{again}: {result.folder}")
     print_line(console, f"Next: histods sample --run {result.folder} --masks MASKS")
+
+
+def show_settings(console: Console, config: TrainConfig) -> None:
+    """Print all settings as `--set` takes them, a section a paragraph."""
+    from dataclasses import asdict
+
+    for section, values in asdict(config).items():
+        settings = ", ".join(f"{key}={_shown(value)}" for key, value in values.items())
+        print_line(console, f"{section}: {settings}")
+    print_line(console, "")
+
+
+def _shown(value: object) -> str:
+    """A value as YAML has it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def show_plan(console: Console, result: TrainResult) -> None:
@@ -129,7 +147,7 @@ def train_document(result: TrainResult) -> dict[str, Any]:
 
     return {
         "folder": result.folder.as_posix(),
-        "data": result.data.as_posix(),
+        "data": None if result.data is None else result.data.as_posix(),
         "splits": list(result.splits),
         "samples": result.samples,
         "device": result.device,

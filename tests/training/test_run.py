@@ -207,8 +207,8 @@ def test_too_many_skipped_steps_end_the_run_and_name_samples(
 
 
 def test_a_class_without_samples_is_named(site: Site, tmp_path: Path) -> None:
-    site.map.write_text(site.map.read_text().replace("[Unknown, Tumour, Stroma]", "[Unknown, Tumour, Stroma, Bone]")
-                        .replace('Stroma: ["10-700"]', 'Stroma: ["10-700"], Bone: [900]'))  # fmt: skip
+    text = site.map.read_text().replace("Tumour, Stroma]", "Tumour, Stroma, Bone]")
+    site.map.write_text(text.replace('Stroma: ["10-700"]', 'Stroma: ["10-700"], Bone: [900]'))
     shard(workspace=site.workspace, map=site.map, out=tmp_path / "shards", workers=1)
     with pytest.raises(HistodsError, match="found none of class 3 Bone"):
         run_tiny(tmp_path, tmp_path / "shards", "run.steps=1")
@@ -278,6 +278,32 @@ def test_a_dry_run_counts_and_writes_nothing(folder: Path, tmp_path: Path) -> No
     assert result.plan.seconds > 0
     assert dict(result.shapes)
     assert not (tmp_path / "runs").exists()
+
+
+REFERENCE = """
+model: {image_size: 512, dim: 256, num_classes: 5, dim_mults: [1, 2, 4], channels: 4, resnet_block_groups: 2,
+  block_per_layer: 2}
+diffusion: {timesteps: 1000, sampling_timesteps: 250, batch_size: 4, lr: 0.0001}
+"""
+
+
+def test_the_reference_s_file_is_counted_without_any_data(tmp_path: Path) -> None:
+    path = tmp_path / "reference.yml"
+    path.write_text(REFERENCE)
+    result = train(workspace=tmp_path, config=path, dry_run=True, debug=True, device="cpu")
+    assert result.plan is not None
+    assert result.plan.parameters == 172_101_124
+    assert result.plan.flops_an_image == pytest.approx(541e9, rel=0.01)
+    deck = dict(result.shapes)
+    assert deck["latents"] == (4, 4, 64, 64)
+    assert deck["mask"] == (4, 1, 512, 512)
+    assert deck["class distribution"] == (4, 5)
+    assert deck["conditional embedding"] == (4, 1024)
+
+
+def test_a_dry_run_without_data_needs_the_number_of_classes(tmp_path: Path) -> None:
+    with pytest.raises(HistodsError, match="Expected shards or latents in .* run 'histods shard' first"):
+        train(workspace=tmp_path, dry_run=True, device="cpu")
 
 
 def load_shapes(result: object) -> dict[str, torch.Tensor]:
