@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import torch
 
 from histods.errors import HistodsError
-from histods.storage.atomic import only_one
+from histods.storage.atomic import file_digest, only_one
 from histods.storage.latent_check import add_up, check_latents, training_split
 from histods.storage.latent_set import LINEAR, EncodedBy, LatentSet
-from histods.storage.latent_shards import INDEX, SAMPLES, Plan, Shape, plan_shard
+from histods.storage.latent_shards import INDEX, SAMPLES, Plan, Shape, plan_shard, rows_of
 from histods.storage.series import read_index, write_index
 from histods.storage.shard_folder import claim, gather, tidy, write_part
 from histods.storage.shard_reader import ShardReader
@@ -225,9 +225,15 @@ def _begin(folder: Path, known: LatentSet | None, plans: list[Plan]) -> list[Pla
         sound = not known.check_index()
         if sound and not known.check_sizes() and digests == {one.name: one.plan for one in known.shards}:
             return None
-        rows = read_index(known).cast(INDEX) if sound else INDEX.empty_table()
-        for one in known.shards if sound else ():
-            own = rows.filter(pc.equal(rows["shard"], one.name)).sort_by("moments_offset")
+        rows = read_index(known).cast(INDEX) if sound else None
+        for one, plan in ((one, plan) for one in known.shards for plan in plans if one.plan == plan.digest):
+            path = known.path(one.name)
+            if rows is not None:
+                own = rows.filter(pc.equal(rows["shard"], one.name)).sort_by("moments_offset")
+            elif path.is_file() and file_digest(path) == one.sha256:
+                own = rows_of(path, plan)
+            else:
+                continue
             write_part(folder, one.name, own, size=one.bytes, sha256=one.sha256, plan=one.plan)
     names = set(claim(LatentSet, folder, digests, ()))
     (folder / LatentSet.FILE).unlink(missing_ok=True)

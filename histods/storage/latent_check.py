@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from histods.errors import HistodsError
 from histods.storage.latent_shards import INDEX, Shape, Sums, describe
 from histods.storage.series import read_index
-from histods.storage.tensors import HEADER_BYTES, read_header
+from histods.storage.tensors import HEADER_BYTES, mapped, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,14 +77,12 @@ def check_latents(latents: LatentSet, progress: Progress | None = None) -> list[
 
 
 def _check_shard(latents: LatentSet, shard: Shard, rows: pa.Table | None) -> str | None:
+    path = latents.path(shard.name)
     try:
-        with latents.path(shard.name).open("rb") as file:
-            size = file.seek(0, 2)
-            if size != shard.bytes:
-                return f"has {size:,} bytes instead of {shard.bytes:,}"
-            # Mapped, not read, so that no shard has to fit the memory.
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
-                return _compare(content, latents, shard, rows)
+        if (size := path.stat().st_size) != shard.bytes:
+            return f"has {size:,} bytes instead of {shard.bytes:,}"
+        with mapped(path) as content:
+            return _compare(content, latents, shard, rows)
     except FileNotFoundError:
         return "is missing"
     except OSError as error:

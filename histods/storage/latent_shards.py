@@ -29,7 +29,7 @@ from histods.errors import HistodsError
 from histods.runs import Runs, find_runs
 from histods.storage.atomic import replacing
 from histods.storage.shard_folder import write_part
-from histods.storage.tensors import HEADER_BYTES, read_header, write_tensors
+from histods.storage.tensors import HEADER_BYTES, mapped, read_header, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,6 +239,15 @@ class ShardUnderWay:
             header = read_header(file.read(HEADER_BYTES))
         rows = describe(name, self._plan.samples, arrays, header)
         write_part(folder, name, rows, size=size, sha256=digest, plan=plan)
+
+
+def rows_of(path: Path, plan: Plan) -> pa.Table:
+    """The rows of `INDEX` of a sound shard, from the file itself, for an index that was lost."""
+    with mapped(path) as content:
+        header = read_header(content)
+        return describe(
+            plan.name, plan.samples, {k: place.of(content) for k, place in header.places.items()}, header
+        )
 
 
 def describe(name: str, samples: pa.Table, arrays: dict[str, NDArray[Any]], header: Header) -> pa.Table:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +18,8 @@ import numpy as np
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from typing import BinaryIO
 
     from numpy.typing import NDArray
@@ -101,3 +104,14 @@ def read_header(content: bytes | memoryview) -> Header:
             "Expected the header of a file of tensors, found something else; remove the file."
         ) from error
     return Header(note, places)
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[memoryview]:
+    """A whole file, mapped rather than read, so that it need not fit the memory; no array of it may be kept."""
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as view,
+    ):
+        yield view

@@ -277,16 +277,19 @@ def test_a_removed_shard_is_written_again_with_the_same_bytes(own: Path) -> None
     assert tree(own / "latents") == before
 
 
-def test_a_lost_index_or_autoencoder_is_made_again(own: Path) -> None:
+def test_a_lost_index_or_autoencoder_is_made_again_and_sound_latents_stay(own: Path) -> None:
     encode(workspace=own)
-    before = tree(own / "latents")
-    (own / "latents" / "index.parquet").write_bytes(b"other")
-    (own / "latents" / "autoencoder" / "autoencoder.safetensors").write_bytes(b"other")
-    encode(workspace=own)
-    assert tree(own / "latents") == before
-    shutil.rmtree(own / "latents" / "autoencoder")
-    encode(workspace=own)
-    assert tree(own / "latents") == before
+    folder = own / "latents"
+    before = tree(folder)
+    (folder / "index.parquet").write_bytes(b"other")
+    damage_byte(folder / "train-00001.safetensors", 20_000)
+    (folder / "autoencoder" / "autoencoder.safetensors").write_bytes(b"other")
+    result = encode(workspace=own)
+    assert (result.written, result.present) == (1, 3)
+    assert tree(folder) == before
+    shutil.rmtree(folder / "autoencoder")
+    assert encode(workspace=own).written == 0
+    assert tree(folder) == before
 
 
 def add_samples(site: Site, number: int) -> None:
