@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from histods import __version__
-from histods.commands import audit, demo, encode, fix, plot, remap, sample, shard, split, train
+from histods.commands import audit, demo, encode, export, fix, import_, plot, remap, sample, shard, split, train
 from histods.console import escaped
 from histods.errors import HistodsError, TerminatedError
 
@@ -99,8 +99,12 @@ COMMANDS = {
     "encode": encode,
     "train": train,
     "sample": sample,
+    "import": import_,
+    "export": export,
     "fix": fix,
     "demo": demo,
 }
 for name, command in COMMANDS.items():
-    app.command(epilog=f"Example: {command.EXAMPLE}")(getattr(command, name))
+    # A command's function is called like its module: `import` itself is a word of Python.
+    run = getattr(command, command.__name__.rpartition(".")[2])
+    app.command(name, epilog=f"Example: {command.EXAMPLE}")(run)

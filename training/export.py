@@ -75,6 +75,15 @@ def export(
     return folder
 
 
+def read_export(folder: Path) -> dict[str, Any]:
+    """What an export says of itself.
+
+    Raises:
+        HistodsError: the folder is none.
+    """
+    return read_json(folder / _ABOUT)
+
+
 def scheduler_config(run: Run) -> dict[str, Any]:
     """Settings with which diffusers' `DDIMScheduler` has the noise schedule of a run and takes its steps."""
     diffusion, clip = run.config.diffusion, run.space.clip
@@ -137,7 +146,7 @@ def _check_place(space: Workspace, folder: Path) -> None:
 def _claim(folder: Path, about: dict[str, Any]) -> None:
     """Say in the folder what is exported into it; the same export goes on there, no other."""
     path = folder / _ABOUT
-    if path.is_file() and (other := read_json(path)) != about:
+    if path.is_file() and (other := read_export(folder)) != about:
         _refuse(folder, f"the export of {other.get('run')}, step {other.get('step')} ({other.get('weights')})")
     write_json(path, about)
 

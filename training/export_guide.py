@@ -90,8 +90,8 @@ With `pip install 'histods[train]'`, in this folder:
   part in it.
 - It predicts {_PREDICTIONS[diffusion.prediction]}.
   While sampling, predicted latents are {clip}.
-- Guidance is null + {diffusion.guidance_scale:g} (conditional - null). The null condition is asked for by the fourth
-  argument of the network, a flag for each sample; here it is {_null(model.null)}.
+- Guidance is null + {diffusion.guidance_scale:g} (conditional - null). The fourth argument of the network, a flag
+  for each sample, asks for the null condition; here it is {_null(model.null)}.
 - The autoencoder's images go from {space.image_low:g} to 1.
 """
 

@@ -27,6 +27,7 @@ JsonOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No tables and no progress.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+RunOption = Annotated[str, typer.Option(help="Run: a folder, a checkpoint, or a name in the workspace.")]
 DEFAULT_WORKSPACE = Path("histods-out")
 
 
@@ -35,3 +36,13 @@ class EngineName(StrEnum):
 
     local = "local"
     ray = "ray"
+
+
+class WeightsName(StrEnum):
+    """Which weights of a run."""
+
+    ema = "ema"
+    model = "model"
+
+
+WeightsOption = Annotated[WeightsName, typer.Option(help="ema: averaged; model: as trained.")]

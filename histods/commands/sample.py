@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.commands.options import DEFAULT_WORKSPACE, DebugOption, JsonOption, QuietOption, WorkspaceOption
+from histods.commands.options import (
+    DEFAULT_WORKSPACE,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    WeightsName,
+    WeightsOption,
+    WorkspaceOption,
+)
 from histods.console import make_console, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -24,13 +33,6 @@ class SamplerName(StrEnum):
     ddim = "ddim"
 
 
-class WeightsName(StrEnum):
-    """Which weights of a run."""
-
-    ema = "ema"
-    model = "model"
-
-
 EXAMPLE = "histods sample --run default --masks masks/ --count 4"
 
 
@@ -42,7 +44,7 @@ def sample(
             "masks end in _mask."
         ),
     ],
-    run: Annotated[str, typer.Option(help="Run: a folder, a checkpoint, or a name in the workspace.")] = "default",
+    run: RunOption = "default",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     out: Annotated[
         Path | None, typer.Option(help="Folder for images and masks; in 'samples' of the workspace by default.")
@@ -62,7 +64,7 @@ def sample(
     reference: Annotated[
         bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass a class.")
     ] = False,
-    weights: Annotated[WeightsName, typer.Option(help="ema: averaged; model: as trained.")] = WeightsName.ema,
+    weights: WeightsOption = WeightsName.ema,
     seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
     batch: Annotated[int, typer.Option(help="Images made at once; less needs less memory.")] = 8,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; a GPU if there is one.")] = None,
