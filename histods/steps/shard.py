@@ -21,7 +21,7 @@ from histods.storage.series import Shard, read_index, write_index
 from histods.storage.shard_check import verify_shard
 from histods.storage.shard_folder import claim, gather, tidy
 from histods.storage.shard_set import ShardSet
-from histods.storage.shards import INDEX, ShardOptions, ShardTask, plan_shard, write_shards
+from histods.storage.shards import INDEX, ShardOptions, ShardTask, get_ready, plan_shard, write_shards
 from histods.storage.split_file import read_split
 from histods.storage.tar import safe_key, stored_size
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
@@ -104,6 +104,23 @@ def shard(
     space.check_place(folder, "--out", Path(audit["root"]))
     if folder.is_file():
         raise HistodsError(f"Expected a folder for the shards, found a file: {folder}; choose another with --out.")
+    with engine_for("local", workers) as engine:
+        if not (folder / ShardSet.FILE).is_file():  # else there may be nothing to write
+            engine.warm_up(get_ready)
+        return _write(engine, space, folder, audit, map, split, shard_mb * _MEGABYTE, progress)
+
+
+def _write(
+    engine: Engine,
+    space: Workspace,
+    folder: Path,
+    audit: dict[str, Any],
+    map: str | Path | None,  # noqa: A002 - named like the command's option
+    split: Sequence[str],
+    most: int,
+    progress: Progress | None,
+) -> ShardResult:
+    """Plan and write shards of at most so many bytes, by workers that get ready meanwhile."""
     names = labels_of_audit(audit)
     manifest = Manifest.read(space.manifest).table
     samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
@@ -118,10 +135,8 @@ def shard(
         colours=dict(names.colours),
         nearest=bool(audit["options"]["nearest_colour"]),
     )
-    with only_one(folder, "writes shards"), engine_for("local", workers) as engine:
-        if not (folder / "shards.json").is_file():
-            engine.warm_up(partial(write_shards, options=options))
-        kept, rows, tasks = _plan(folder, samples, options, shard_mb * _MEGABYTE)
+    with only_one(folder, "writes shards"):
+        kept, rows, tasks = _plan(folder, samples, options, most)
         unfinished = claim(ShardSet, folder, {task.name: task.digest for task in tasks}, kept)
         todo = [task for task in tasks if task.name in unfinished]
         _write_all(engine, todo, options, progress)
