@@ -98,7 +98,7 @@ def read_journal(path: Path) -> Journal:
     header = _parse(path, lines[0] if lines else b"")
     end = header["moves"] + 1
     content = b"".join(lines[:end])
-    if len(lines) <= end or _load(lines[end]) != {"digest": _digest(content)}:
+    if len(lines) <= end or lines[end] != _line({"digest": _digest(content)}):  # its newline too: marks follow it
         raise HistodsError(
             f"Expected the whole plan that was written to {path}, found other bytes; restore that file."
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from histods.errors import HistodsError
@@ -315,6 +315,7 @@ def test_a_journal_is_read_as_it_was_written_and_counts_up(tmp_path: Path) -> No
 
 
 @settings(max_examples=200, deadline=None)
+@example(cut=392, junk=b"")  # all but the plan's last newline
 @given(cut=st.integers(0, 500), junk=st.binary(max_size=30))
 def test_a_journal_that_was_cut_or_changed_is_refused_and_a_torn_state_is_none(cut: int, junk: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
