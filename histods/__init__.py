@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from histods.steps.split import split
     from histods.storage.manifest import Manifest
     from reports.charts import plot
+    from training.convert import import_checkpoint
     from training.encode import encode
+    from training.export import export
     from training.generate import sample
     from training.run import train
 
@@ -31,7 +33,9 @@ __all__ = [
     "audit",
     "demo",
     "encode",
+    "export",
     "fix",
+    "import_checkpoint",
     "plot",
     "remap",
     "sample",
@@ -45,7 +49,9 @@ _HOMES = {
     "audit": "histods.steps.audit",
     "demo": "histods.demo",
     "encode": "training.encode",
+    "export": "training.export",
     "fix": "histods.steps.fix",
+    "import_checkpoint": "training.convert",
     "plot": "reports.charts",
     "remap": "histods.steps.remap",
     "sample": "training.generate",

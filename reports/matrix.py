@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
-from reports.canvas import FEW, GAP, MARGIN, RULE, SMALL, SOME, TOP, Canvas, RowLabels
 from histods.palette import INK
+from reports.canvas import FEW, GAP, MARGIN, RULE, SMALL, SOME, TOP, Canvas, RowLabels
 from reports.text import percent_text, text_width
 
 if TYPE_CHECKING:

@@ -167,7 +167,7 @@ class Trainer:
             batches = iter(self._batches)
             self._gauges.restart()
             while self.step < run.steps:
-                self._train_step(batches)
+                self.train_step(batches)
                 progress("training", self.step, run.steps)
                 last = self.step == run.steps
                 logged = last or self.step % run.log_every == 0
@@ -187,7 +187,7 @@ class Trainer:
                 if logged:
                     self._gauges.restart()
 
-    def _train_step(self, batches: Iterator[Batch | LatentBatch]) -> None:
+    def train_step(self, batches: Iterator[Batch | LatentBatch]) -> None:
         """One optimizer step over `diffusion.batch_size` samples of all processes."""
         run, optimizer = self.config.run, self._optimizer
         for group in optimizer.param_groups:

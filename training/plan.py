@@ -63,7 +63,7 @@ def plan_run(config: TrainConfig, process: Process) -> Plan:
 
 
 def activation_bytes(config: TrainConfig, batch: int) -> int:
-    """Bytes of what a forward pass of `batch` samples keeps for the backward pass, counted without computing it."""
+    """Bytes that a forward pass of `batch` samples keeps for the backward pass, counted without computing."""
     model = _on_meta(config).train()
     seen: dict[int, int] = {}
     kept: list[torch.Tensor] = []  # so that no address is used twice

@@ -162,7 +162,7 @@ def _steps(trainer: Trainer, batches: _Waiting, steps: int) -> float:
     wait(trainer.process.device)
     started = time.perf_counter()
     for _ in range(steps):
-        trainer._train_step(batches)  # noqa: SLF001 - what is measured is the loop's own step
+        trainer.train_step(batches)
     wait(trainer.process.device)
     return time.perf_counter() - started
 

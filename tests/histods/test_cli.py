@@ -19,7 +19,20 @@ from PIL import Image
 
 from histods.synthetic import make_benchmark
 
-COMMANDS = ["audit", "remap", "plot", "split", "shard", "sample", "fix", "demo"]
+COMMANDS = [
+    "audit",
+    "remap",
+    "plot",
+    "split",
+    "shard",
+    "encode",
+    "train",
+    "sample",
+    "import",
+    "export",
+    "fix",
+    "demo",
+]
 
 
 def histods(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:

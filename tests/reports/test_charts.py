@@ -20,6 +20,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from histods.errors import HistodsError, StaleFileError
+from histods.palette import HUES, INK, class_fill, luminance
 from histods.records import ClassCount
 from histods.storage.atomic import file_digest, write_json
 from histods.storage.manifest import SCHEMA, Manifest, write_table
@@ -29,7 +30,6 @@ from reports.bars import images_figure, percent_figure
 from reports.canvas import chart_style
 from reports.charts import PlotResult, plot
 from reports.matrix import DARK_SHARE, SHARES, cooccurrence_figure
-from histods.palette import HUES, INK, class_fill, luminance
 from reports.tables import ClassSystem, count_together, drawn
 from reports.text import percent_text, pixels_text, shortened, text_width, tick_text
 

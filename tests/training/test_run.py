@@ -347,7 +347,7 @@ def test_no_step_waits_for_the_device(folder: Path, tmp_path: Path, monkeypatch:
         pytest.skip("needs a GPU")
     from training.loop import Trainer
 
-    step: Callable[..., None] = Trainer._train_step
+    step: Callable[..., None] = Trainer.train_step
 
     def strict(self: Trainer, batches: object) -> None:
         torch.cuda.set_sync_debug_mode("error")
@@ -356,6 +356,6 @@ def test_no_step_waits_for_the_device(folder: Path, tmp_path: Path, monkeypatch:
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(Trainer, "_train_step", strict)
+    monkeypatch.setattr(Trainer, "train_step", strict)
     settings = [setting for setting in TINY if "log_every" not in setting]
     train(workspace=tmp_path, data=folder, settings=[*settings, "run.steps=20"], device="cuda")
