@@ -50,6 +50,15 @@ class Process:
         distributed.all_reduce(wish, op=distributed.ReduceOp.MAX)
         return bool(wish.item())
 
+    def alike(self, number: int) -> bool:
+        """Whether all processes have the same number."""
+        if self.ranks == 1:
+            return True
+        ends = torch.tensor([number, -number], device=self.device)
+        distributed.all_reduce(ends, op=distributed.ReduceOp.MAX)
+        highest, lowest = ends.tolist()
+        return bool(highest == -lowest)
+
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
     """The device that was asked for; else a GPU if there is one; else the CPU.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from histods.errors import HistodsError
 from histods.records import silent
 from histods.storage.atomic import only_one
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
-from training.checkpoint import newest, read_state, read_tensors, write_run
+from training.checkpoint import newest, read_tensors, write_run
 from training.config import TrainConfig, read_config, with_classes
 from training.device import can_compile, describe, processes
 from training.latent_space import LatentSpace
@@ -22,6 +22,7 @@ from training.metrics import Metrics, read_metrics
 from training.plan import Plan, plan_run
 from training.preview import Preview
 from training.source import Encoder, Source, find_data
+from training.standing import find_state, settings_of
 from training.statistics import autoencoder_of, space_of
 from training.unet import UNet, shapes
 from training.validation import Validation
@@ -98,7 +99,8 @@ def train(
         settings: `section.key=value` on top of it.
         name: of the run.
         data: folder of shards or latents; the workspace's latents, else its shards, by default.
-        resume: go on also where settings differ, for example with more steps.
+        resume: go on also where settings differ, for example with more steps; without `config`, with those of the
+            run below `settings`.
         device: `cpu`, `cuda`; a GPU if there is one by default.
         dry_run: train nothing; say what would be done and what it would cost.
         debug: also give the shapes of what flows through the network.
@@ -113,7 +115,8 @@ def train(
     space = Workspace(Path(workspace))
     folder = space.runs / _parse_name(name)
     with processes(device) as process:
-        defaults = defaults_for(process, complete=config is None)
+        begun = resume and config is None and (folder / "config.yaml").is_file()
+        defaults = settings_of(folder, process) if begun else defaults_for(process, complete=config is None)
         asked = read_config(config, settings, defaults=defaults)
         try:
             source = Source(find_data(space, data), asked.data)
@@ -127,11 +130,13 @@ def train(
         if dry_run:
             return _dry_run(folder, asked, source, process, debug=debug)
         resolved = replace(asked, model=replace(asked.model, image_size=source.image_size))
-        state = _begin(folder, resolved, process, resume=resume)
-        if say is not None and process.first:
-            say(_in_words(resolved, source, process, state))
         with only_one(folder, "trains") if process.first else nullcontext():
+            state = find_state(folder, resolved, process, resume=resume)
+            if say is not None and process.first:
+                say(_in_words(resolved, source, process, state))
             trainer = _prepare(folder, resolved, source, process, state, report)
+            if process.first:  # only now: of a call that fails nothing stays
+                write_run(folder, resolved)
             began = trainer.step
             if trainer.step < resolved.run.steps:
                 _run(trainer, report)
@@ -225,37 +230,6 @@ def _parse_name(name: str) -> str:
     return name
 
 
-def _begin(folder: Path, config: TrainConfig, process: Process, *, resume: bool) -> State | None:
-    """Where the run stands, None for a new one; process 0 writes the configuration."""
-    checkpoint = newest(folder)
-    if checkpoint is None and resume:
-        raise HistodsError(f"Expected a checkpoint to go on from in {folder}, found none; leave --resume out.")
-    if checkpoint is not None and not resume and (other := _differences(folder, config)):
-        raise HistodsError(
-            f"Expected the settings with which {folder} began, found others ({other}); add --resume to go on with "
-            "them, or choose another --name."
-        )
-    state = None if checkpoint is None else read_state(checkpoint)
-    process.wait()
-    if process.first:
-        write_run(folder, config)
-    process.wait()
-    return state
-
-
-def _differences(folder: Path, config: TrainConfig) -> str:
-    """In which settings a configuration differs from the one in a run's folder, in words; empty where in none."""
-    before, now = _flat(read_config(folder / "config.yaml")), _flat(config)
-    changed = [f"{key}: {before[key]} before, {now[key]} now" for key in before if before[key] != now[key]]
-    return "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
-
-
-def _flat(config: TrainConfig) -> dict[str, Any]:
-    return {
-        f"{section}.{key}": value for section, values in asdict(config).items() for key, value in values.items()
-    }
-
-
 def _prepare(
     folder: Path,
     config: TrainConfig,
@@ -265,16 +239,11 @@ def _prepare(
     report: Progress,
 ) -> Trainer:
     """The trainer, where the run stands."""
-    described, autoencoder = autoencoder_of(config, source, folder, process, report)
+    described, autoencoder = autoencoder_of(config, source, folder, process, state, report)
     if state is None:
         space = space_of(config, source, autoencoder, process, report)
-    elif described["digest"] == state.autoencoder["digest"]:
-        space = LatentSpace.from_json(state.latent_space)
     else:
-        raise HistodsError(
-            f"Expected the autoencoder {state.autoencoder['digest'][:12]} with which {folder} began, found "
-            f"{described['digest'][:12]}; choose another --name, or put the old one back."
-        )
+        space = LatentSpace.from_json(state.latent_space)
     torch.manual_seed(config.run.seed)
     model = UNet(config.model).to(process.device)
     trainer = Trainer(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +14,15 @@ from histods.errors import HistodsError
 from training.autoencoder import load_autoencoder
 from training.data import Batch
 from training.latent_space import LatentSpace
-from training.linear_autoencoder import LinearAutoencoder
+from training.linear_autoencoder import LinearAutoencoder, is_linear
 from training.source import Encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from histods.records import Progress
     from training.autoencoder import Autoencoder
+    from training.checkpoint import State
     from training.config import TrainConfig
     from training.device import Process
     from training.latent_data import LatentBatch
@@ -31,38 +33,69 @@ _BATCH = 16
 
 
 def autoencoder_of(
-    config: TrainConfig, source: Source, run: Path, process: Process, report: Progress
+    config: TrainConfig, source: Source, run: Path, process: Process, state: State | None, report: Progress
 ) -> tuple[dict[str, str], Autoencoder | None]:
     """The autoencoder's name and digest, and itself; None where latents are there and it cannot be loaded here.
 
     The linear one becomes part of the run: copied from the latents that were made with it, or fitted to the
-    images that are trained on.
+    images that are trained on. That of a run that has begun is never replaced: its weights mean nothing without.
+
+    Args:
+        config: all settings.
+        source: what is trained on.
+        run: the run's folder.
+        process: of which the first writes.
+        state: where the run stands; None for a new one.
+        report: called with what is under way.
 
     Raises:
-        HistodsError: images are to be encoded and the autoencoder cannot be loaded.
+        HistodsError: the autoencoder is another than before, or images are to be encoded and it cannot be loaded.
     """
+    own = run / "autoencoder"
     latents = source.latents
-    if latents is None:
-        if config.latents.autoencoder != "linear":
-            loaded = load_autoencoder(config.latents.autoencoder, process.device)
-            return {"name": config.latents.autoencoder, "digest": loaded.digest}, loaded
-        own = run / "autoencoder"
-        if process.first and not (own / "autoencoder.json").is_file():
-            report("fitting the linear autoencoder", 0, 0)
-            LinearAutoencoder.fit(_images(source)).save(own)
-    else:
-        described = {"name": latents.autoencoder.name, "digest": latents.autoencoder.digest}
-        if described["name"] != "linear":
-            try:
-                return described, load_autoencoder(described["name"], process.device)
-            except HistodsError:  # a machine that trains on latents need not have it: no previews then
-                return described, None
-        own = run / "autoencoder"
-        if process.first:
+    if latents is None and config.latents.autoencoder != "linear":
+        name = config.latents.autoencoder
+        name = str(Path(name).resolve()) if Path(name).is_dir() else name
+        loaded = load_autoencoder(name, process.device)
+        return _same({"name": name, "digest": loaded.digest}, state, run), loaded
+    if latents is not None and latents.autoencoder.name != "linear":
+        described = _same({"name": latents.autoencoder.name, "digest": latents.autoencoder.digest}, state, run)
+        try:
+            loaded = load_autoencoder(described["name"], process.device)
+        except HistodsError:  # a machine that trains on latents need not have it: no previews then
+            return described, None
+        return described, loaded if loaded.digest == described["digest"] else None
+    if latents is not None:
+        _same({"name": "autoencoder", "digest": latents.autoencoder.digest}, state, run)
+    if process.first and not (state is not None and is_linear(own)):
+        if latents is not None:
             LinearAutoencoder.load(source.folder / "autoencoder").save(own)
+        else:
+            _fit(source, own, report)
     process.wait()
     linear = load_autoencoder(str(own), process.device)
-    return {"name": "autoencoder", "digest": linear.digest}, linear
+    return _same({"name": "autoencoder", "digest": linear.digest}, state, run), linear
+
+
+def _same(described: dict[str, str], state: State | None, run: Path) -> dict[str, str]:
+    """Refuse another autoencoder than that with which a run began."""
+    if state is not None and described["digest"] != state.autoencoder["digest"]:
+        raise HistodsError(
+            f"Expected the autoencoder {state.autoencoder['digest'][:12]} with which {run} began, found "
+            f"{described['digest'][:12]}; go on with the data of its beginning (--data), or choose another --name."
+        )
+    return described
+
+
+def _fit(source: Source, own: Path, report: Progress) -> None:
+    """Fit the linear autoencoder of a new run; one that a killed call fitted to the same images stays."""
+    images = f"{source.index_digest} {'/'.join(source.splits)}"
+    if is_linear(own):
+        with suppress(HistodsError):  # a damaged one is fitted again
+            if LinearAutoencoder.load(own).source == images:
+                return
+    report("fitting the linear autoencoder", 0, 0)
+    LinearAutoencoder.fit(_images(source), images).save(own)
 
 
 def space_of(

@@ -1,0 +1,89 @@
+"""Runs that are called again: a call that fails leaves them as they were, one that goes on keeps its settings."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from histods import shard
+from histods.errors import HistodsError
+from histods.storage.atomic import only_one
+from tests.training.runs import run_tiny, weights
+from training.checkpoint import load_model, read_run
+from training.encode import encode
+from training.linear_autoencoder import LinearAutoencoder
+from training.run import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Site
+
+
+def files(run: Path) -> dict[str, bytes]:
+    """All that a run is, but for the lock and TensorBoard."""
+    return {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and path.name != ".lock" and "tensorboard" not in path.parts
+    }
+
+
+@pytest.fixture
+def other(new_site: Callable[..., Site], tmp_path: Path) -> Path:
+    """Shards of other images than `folder`'s."""
+    site = new_site(tmp_path / "site", pairs=41, seed=5)
+    shard(workspace=site.workspace, out=tmp_path / "other", map=site.map, shard_mb=1, workers=1)
+    return tmp_path / "other"
+
+
+def test_latents_of_another_autoencoder_leave_the_run_as_it_was(folder: Path, other: Path, tmp_path: Path) -> None:
+    run = run_tiny(tmp_path, folder, "run.steps=2").folder
+    before = files(run)
+    encode(shards=other, out=tmp_path / "latents", workspace=tmp_path)
+    with pytest.raises(HistodsError, match=r"Expected the autoencoder .* with which .* began, found .*--data"):
+        run_tiny(tmp_path, tmp_path / "latents", "run.steps=4", resume=True)
+    assert files(run) == before
+    read_run(run).load_autoencoder()
+
+
+def test_settings_of_another_network_leave_the_run_as_it_was(folder: Path, tmp_path: Path) -> None:
+    run = run_tiny(tmp_path, folder, "run.steps=2").folder
+    before = files(run)
+    with pytest.raises(HistodsError, match="Expected a checkpoint of this network"):
+        run_tiny(tmp_path, folder, "run.steps=4", "model.dim=16", resume=True)
+    assert files(run) == before
+    load_model(run)
+
+
+def test_resume_keeps_the_settings_that_are_not_named(folder: Path, tmp_path: Path) -> None:
+    run_tiny(tmp_path / "a", folder, "run.steps=2")
+    longer = train(workspace=tmp_path / "a", data=folder, settings=["run.steps=4"], resume=True, device="cpu")
+    whole = run_tiny(tmp_path / "b", folder, "run.steps=4")
+    assert weights(longer.folder, 4) == weights(whole.folder, 4)
+
+
+def test_a_second_call_beside_the_first_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    run = run_tiny(tmp_path, folder, "run.steps=2").folder
+    shutil.rmtree(run / "checkpoints")  # as it is before the first checkpoint
+    before = files(run)
+    with only_one(run, "trains"), pytest.raises(HistodsError, match="another process trains there"):
+        run_tiny(tmp_path, folder, "run.steps=2", "model.dim=16")
+    assert files(run) == before
+
+
+def test_an_autoencoder_that_a_killed_call_fitted_to_other_images_is_fitted_again(
+    folder: Path, other: Path, tmp_path: Path
+) -> None:
+    run = run_tiny(tmp_path, other, "run.steps=2").folder
+    shutil.rmtree(run / "checkpoints")
+    again = run_tiny(tmp_path, folder, "run.steps=2").folder
+    fresh = run_tiny(tmp_path / "b", folder, "run.steps=2").folder
+    assert (
+        LinearAutoencoder.load(again / "autoencoder").digest
+        == LinearAutoencoder.load(fresh / "autoencoder").digest
+    )
+    assert weights(again, 2) == weights(fresh, 2)
