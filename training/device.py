@@ -70,8 +70,8 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=chosen).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = " ".join(str(error).split())[:120]
         raise HistodsError(
             f"Expected a device such as cpu or cuda, found {device!s} ({reason}); leave --device out."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch._subclasses import FakeTensorMode
 
 from training.flops import count_flops
 from training.unet import UNet
@@ -64,30 +65,31 @@ def plan_run(config: TrainConfig, process: Process) -> Plan:
 
 def activation_bytes(config: TrainConfig, batch: int) -> int:
     """Bytes that a forward pass of `batch` samples keeps for the backward pass, counted without computing."""
-    model = _on_meta(config).train()
     seen: dict[int, int] = {}
     kept: list[torch.Tensor] = []  # so that no address is used twice
-    weights = {id(weight) for weight in model.parameters()}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in weights:
-            kept.append(tensor)
-            seen[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()  # noqa: SLF001
-        return tensor
-
     size = config.model.image_size
     side = size // _FACTOR
-    shape = batch, config.model.channels, side, side
-    with (
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=config.run.precision == "bf16"),
-    ):
-        model(
-            torch.empty(shape, device="meta"),
-            torch.empty(batch, dtype=torch.int64, device="meta"),
-            torch.empty(batch, 1, size, size, dtype=torch.uint8, device="meta"),
-            torch.empty(batch, dtype=torch.bool, device="meta"),
-        )
+    # Tensors without memory of their own that, unlike those on the meta device, autocast turns into bfloat16.
+    with FakeTensorMode():
+        model = UNet(config.model).train()
+        weights = {id(weight) for weight in model.parameters()}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            if id(tensor) not in weights:
+                kept.append(tensor)
+                seen[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()  # noqa: SLF001
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=config.run.precision == "bf16"),
+        ):
+            model(
+                torch.empty(batch, config.model.channels, side, side),
+                torch.empty(batch, dtype=torch.int64),
+                torch.empty(batch, 1, size, size, dtype=torch.uint8),
+                torch.empty(batch, dtype=torch.bool),
+            )
     return sum(seen.values())
 
 

@@ -163,17 +163,20 @@ class Encoder:
 
     def __call__(self, batch: Batch | LatentBatch, posterior_seeds: Sequence[int] | None) -> Tensor:
         """Latents z_BCHW in float32: drawn from the posterior, one seed a sample; its mean without seeds."""
-        if isinstance(batch, LatentBatch):
-            mean = batch.means_BCHW.to(self._device, torch.float32, non_blocking=True)
-            logvar = batch.logvars_BCHW.to(self._device, torch.float32, non_blocking=True)
-        else:
-            assert self.autoencoder is not None  # noqa: S101 - whoever opens images opens an autoencoder
-            images = batch.images_BCHW.to(self._device, non_blocking=True).float()
-            images = images * ((1 - self._low) / 255) + self._low
-            mean, logvar = self.autoencoder.encode(images)
+        mean, logvar = self.posterior(batch)
         if posterior_seeds is None:
             return mean
         return mean + torch.exp(0.5 * logvar) * self.noise(posterior_seeds, mean)
+
+    def posterior(self, batch: Batch | LatentBatch) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents, each z_BCHW in float32."""
+        if isinstance(batch, LatentBatch):
+            mean = batch.means_BCHW.to(self._device, torch.float32, non_blocking=True)
+            logvar = batch.logvars_BCHW.to(self._device, torch.float32, non_blocking=True)
+            return mean, logvar
+        assert self.autoencoder is not None  # noqa: S101 - whoever opens images opens an autoencoder
+        images = batch.images_BCHW.to(self._device, non_blocking=True).float()
+        return self.autoencoder.encode(images * ((1 - self._low) / 255) + self._low)
 
     def noise(self, seeds: Sequence[int], like: Tensor) -> Tensor:
         """Standard normal noise of the shape of `like`, one seed a sample."""

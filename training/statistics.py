@@ -124,12 +124,16 @@ def space_of(
 
 
 def _measure(source: Source, encoder: Encoder) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of the latents of some training images."""
+    """Mean and standard deviation of each channel of the latents of some training images.
+
+    Deviations are of means and posterior variance together, as those that `histods encode` writes.
+    """
     number, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch in _batches(source):
-        flat = encoder(batch, None).double().transpose(0, 1).flatten(1)
+        flat, logvars = (part.double().transpose(0, 1).flatten(1) for part in encoder.posterior(batch))
         number += flat.shape[1]
-        total, squares = total.to(flat) + flat.sum(1), squares.to(flat) + flat.square().sum(1)
+        total = total.to(flat) + flat.sum(1)
+        squares = squares.to(flat) + flat.square().sum(1) + logvars.exp().sum(1)
     mean = total / number
     std = (squares / number - mean.square()).clamp_min(1e-12).sqrt()
     return tuple(mean.tolist()), tuple(std.tolist())
