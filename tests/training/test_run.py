@@ -32,11 +32,11 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in read_metrics(run) if line["kind"] == "train"]
 
 
-def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_until(there: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
-    while not path.exists():
+    while not there():
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until, f"{path} does not appear"
+        assert time.monotonic() < until, "what was waited for does not come"
         time.sleep(0.02)
 
 
@@ -55,7 +55,7 @@ def test_one_cycle_after_a_kill_ends_in_the_same_bits(folder: Path, tmp_path: Pa
     whole = run_tiny(tmp_path / "a", folder, *settings)
     process = start(command(tmp_path / "b", folder, *settings))
     run = tmp_path / "b" / "runs" / "default"
-    wait_for(run / "checkpoints" / "step-00000004", process)
+    wait_until((run / "checkpoints" / "step-00000004").exists, process)
     process.kill()
     process.communicate()
     left = newest(run)
@@ -70,9 +70,7 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder:
     settings = ("run.steps=40", "run.checkpoint_every=1000")
     process = start(command(tmp_path / "b", folder, *settings))
     run = tmp_path / "b" / "runs" / "default"
-    wait_for(run / "metrics.jsonl", process)
-    while not losses(run):
-        time.sleep(0.02)
+    wait_until(lambda: losses(run), process)
     process.send_signal(signal.SIGTERM)
     message = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 143
