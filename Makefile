@@ -35,6 +35,7 @@ bench:
 measure: $(VENV)/installed
 	$(BIN)/python -m tests.benchmarks.audit
 	$(BIN)/python -m tests.benchmarks.shards
+	$(BIN)/python -m training.bench
 
 clean:
 	rm -rf $(VENV) .venv-bench demo-out build *.egg-info

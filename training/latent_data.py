@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from histods.errors import HistodsError
-from histods.sampling import InOrder, rank_positions
+from training.position import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +49,7 @@ class LatentBatch(NamedTuple):
     positions_B: torch.Tensor
 
 
-class LatentLoader:
+class LatentLoader(Standing):
     """Batches for one rank; `position` is the whole state and goes into checkpoints. See `training.loader.Loader`.
 
     Draws that balance classes never end; with `InOrder` every sample comes once, in batches of which the last
@@ -84,19 +83,17 @@ class LatentLoader:
         binarise: bool = False,
         augment: bool = True,
     ) -> None:
-        rank_positions(0, global_batch=global_batch, rank=rank, ranks=ranks)
-        self.position = 0
+        super().__init__(reader.shards, draws, global_batch=global_batch, rank=rank, ranks=ranks)
         self._reader = reader
         self._draws = draws
-        self._shares = global_batch, rank, ranks
         self._workers = workers
         self._binarise = binarise
         self._augment = augment and reader.shards.views == 8
         self._memory = _Memory(pinned=pin_memory)
 
     def __iter__(self) -> Iterator[LatentBatch]:
-        for batch in map(self.batch, self._positions()) if self._workers == 0 else self._read_ahead():
-            self.position += self._shares[0]
+        for batch in map(self.batch, self.slices()) if self._workers == 0 else self._read_ahead():
+            self.position += self.global_batch
             yield batch
 
     def batch(self, positions: Sequence[int]) -> LatentBatch:
@@ -118,23 +115,12 @@ class LatentLoader:
         columns = map(torch.from_numpy, (drawn.classes, drawn.samples, places))
         return LatentBatch(means, logvars, masks, *(self._memory.pin(column) for column in columns))
 
-    def _positions(self) -> Iterator[list[int]]:
-        """Positions of this rank, batch by batch, from `position` on."""
-        global_batch, rank, ranks = self._shares
-        end = self._draws.size if isinstance(self._draws, InOrder) else math.inf
-        step = self.position // global_batch
-        while step * global_batch < end:
-            places = rank_positions(step, global_batch=global_batch, rank=rank, ranks=ranks)
-            if mine := [place for place in places if place < end]:
-                yield mine
-            step += 1
-
     def _read_ahead(self) -> Iterator[LatentBatch]:
         """Batches in order, read by threads."""
         with ThreadPoolExecutor(self._workers, thread_name_prefix="latents") as threads:
             waiting: deque[Future[LatentBatch]] = deque()
             try:
-                for positions in self._positions():
+                for positions in self.slices():
                     waiting.append(threads.submit(self.batch, positions))
                     if len(waiting) > _READ_AHEAD * self._workers:
                         yield waiting.popleft().result()
@@ -142,30 +128,6 @@ class LatentLoader:
                     yield waiting.popleft().result()
             finally:
                 threads.shutdown(cancel_futures=True)
-
-    def state_dict(self) -> dict[str, int | str]:
-        """Where to go on, and in which index."""
-        return {"position": self.position, "index_digest": self._reader.shards.index_digest}
-
-    def load_state_dict(self, state: dict[str, int | str]) -> None:
-        """Go on where a state was taken.
-
-        Raises:
-            HistodsError: the latents have another index now, or the batch does not divide the position.
-        """
-        shards, before = self._reader.shards, str(state["index_digest"])
-        if before != shards.index_digest:
-            raise HistodsError(
-                f"Expected latents with the index {before[:12]}, with which the run began, "
-                f"found {shards.index_digest[:12]} in {shards.folder}; give it those latents, or begin a new run."
-            )
-        position = int(state["position"])
-        if position % self._shares[0]:
-            raise HistodsError(
-                f"Expected a global batch that divides the position {position:,}, found {self._shares[0]}; "
-                "go on with the batch with which the run began."
-            )
-        self.position = position
 
 
 class _Memory:

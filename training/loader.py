@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from histods.errors import HistodsError
-from histods.sampling import InOrder, rank_positions
 from training.arena import Arena
 from training.data import Batch
+from training.position import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,21 +44,16 @@ class _Worker(Dataset[Any]):
 
 
 class _Positions(Sampler[list[int]]):
-    """The positions of one rank, batch by batch, from a first step on; up to `end`, or for ever."""
+    """The positions of one rank, batch by batch."""
 
-    def __init__(self, first_step: int, end: int | None, global_batch: int, rank: int, ranks: int) -> None:
-        self._steps = first_step, end, global_batch, rank, ranks
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
 
     def __iter__(self) -> Iterator[list[int]]:
-        step, end, global_batch, rank, ranks = self._steps
-        while end is None or step * global_batch < end:
-            places = rank_positions(step, global_batch=global_batch, rank=rank, ranks=ranks)
-            if mine := [place for place in places if end is None or place < end]:
-                yield mine
-            step += 1
+        return self._standing.slices()
 
 
-class Loader:
+class Loader(Standing):
     """Batches for one rank, by several processes; `position` is the whole state and goes into checkpoints.
 
     Draws that balance classes never end; with `InOrder` every sample comes once, in batches of which the last
@@ -86,19 +81,13 @@ class Loader:
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        rank_positions(0, global_batch=global_batch, rank=rank, ranks=ranks)
-        self.position = 0
+        super().__init__(dataset.reader.shards, dataset.draws, global_batch=global_batch, rank=rank, ranks=ranks)
         self._dataset = dataset
-        self._shares = global_batch, rank, ranks
         self._workers = workers
         self._pin_memory = pin_memory
 
     def __iter__(self) -> Iterator[Batch]:
-        global_batch = self._shares[0]
-        draws = self._dataset.draws
-        positions = _Positions(
-            self.position // global_batch, draws.size if isinstance(draws, InOrder) else None, *self._shares
-        )
+        positions = _Positions(self)
         first = next(iter(positions), None)
         if first is None:
             return
@@ -114,7 +103,7 @@ class Loader:
         for parcel in loader:
             if isinstance(parcel, str):
                 raise HistodsError(parcel)
-            self.position += global_batch
+            self.position += self.global_batch
             yield self._unpack(parcel, arena)
 
     def _unpack(self, parcel: Parcel, arena: Arena) -> Batch:
@@ -122,31 +111,6 @@ class Loader:
             parcel = parcel._replace(bytes=arena.borrow(parcel.slot))
         batch = parcel.batch()
         return Batch(*(tensor.pin_memory() for tensor in batch)) if self._pin_memory else batch
-
-    def state_dict(self) -> dict[str, int | str]:
-        """Where to go on, and in which index."""
-        return {"position": self.position, "index_digest": self._dataset.reader.shards.index_digest}
-
-    def load_state_dict(self, state: dict[str, int | str]) -> None:
-        """Go on where a state was taken.
-
-        Raises:
-            HistodsError: the shards have another index now, or the batch does not divide the position.
-        """
-        digest = self._dataset.reader.shards.index_digest
-        if state["index_digest"] != digest:
-            raise HistodsError(
-                f"Expected shards with the index {str(state['index_digest'])[:12]}, with which the run began, "
-                f"found {digest[:12]} in {self._dataset.reader.shards.folder}; "
-                "give it those shards, or begin a new run."
-            )
-        position = int(state["position"])
-        if position % self._shares[0]:
-            raise HistodsError(
-                f"Expected a global batch that divides the position {position:,}, found {self._shares[0]}; "
-                "go on with the batch with which the run began."
-            )
-        self.position = position
 
 
 def _as_it_is(parcel: Any) -> Any:
