@@ -33,9 +33,11 @@ def main() -> int:
     parser.add_argument("--debug", action="store_true", help="print shapes, and the traceback of an error")
     options = parser.parse_args()
     told = time.monotonic()
+    training = False
 
     def progress(stage: str, done: int, total: int) -> None:
-        nonlocal told
+        nonlocal told, training
+        training = training or stage == "training"
         if total and time.monotonic() - told >= _LINE_SECONDS:
             told = time.monotonic()
             _say(f"{stage}: {done:,} of {total:,}")
@@ -46,10 +48,11 @@ def main() -> int:
         word, status = ("interrupted", 130) if isinstance(error, KeyboardInterrupt) else ("terminated", 143)
         _say(f"{word}; run the same command again to go on")
         return status
-    except (HistodsError, OSError) as error:
+    except Exception as error:
         if options.debug:
             raise
-        _say(str(error))
+        # What is wrong before training all processes find; later it may be known to one alone.
+        _say(_explain(error), alone=training)
         return 2
     for name, shape in result.shapes:
         _say(f"{name}: {'x'.join(map(str, shape))}")
@@ -61,10 +64,21 @@ def main() -> int:
     return 0
 
 
-def _say(text: str) -> None:
-    """Write to stderr, from process 0 alone."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text, file=sys.stderr, flush=True)
+def _explain(error: Exception) -> str:
+    """One line: what was expected, what was found, what to do."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HistodsError):
+        return text
+    if isinstance(error, OSError):
+        return f"Expected to read and write files, found: {text}; mend that and run the same command again."
+    return f"Expected no such thing, found {type(error).__name__}: {text[:300]}; run with --debug and report it."
+
+
+def _say(text: str, *, alone: bool = False) -> None:
+    """Write to stderr: process 0, and the others, by their numbers, what they may `alone` know."""
+    rank = os.environ.get("RANK", "0")
+    if rank == "0" or alone:
+        print(text if rank == "0" else f"process {rank}: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
     from histods.labels import Value
 
+_MOST_STEPS = 99_999_999
+"""What the names of checkpoints have digits for."""
+_MOST_WORKERS = 1024
+"""More is a slip, and would bring the machine to its knees."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
@@ -52,7 +57,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _expect(0 <= self.unconditional <= 1, "data.unconditional from 0 to 1", self.unconditional)
-        _expect(self.workers >= 0, "data.workers of at least 0", self.workers)
+        _expect(0 <= self.workers <= _MOST_WORKERS, f"data.workers from 0 to {_MOST_WORKERS}", self.workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +114,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints", "most_skipped"):
             _expect(getattr(self, name) >= 1, f"run.{name} of at least 1", getattr(self, name))
+        _expect(self.steps <= _MOST_STEPS, f"run.steps of at most {_MOST_STEPS:,}", self.steps)
         for name in ("validate_every", "preview_every"):
             _expect(getattr(self, name) >= 0, f"run.{name} of at least 0", getattr(self, name))
         for name in ("validation_samples", "preview_samples", "preview_steps"):
@@ -191,7 +197,7 @@ def read_config(
     for setting in settings:
         _apply(document, setting)
     preset = document.pop("preset", "default")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise HistodsError(
             f"Expected one of the presets {', '.join(PRESETS)}, found {preset!r}{_nearest(str(preset), PRESETS)}"
         )
@@ -242,6 +248,8 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
+        if isinstance(inner, dict) and value is None:  # a section without keys, as `model:` alone
+            continue
         merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
 
@@ -258,7 +266,9 @@ def _make(kind: Any, document: Any, where: str) -> Any:
         if key not in known:
             raise HistodsError(f"Expected a known setting, found {name!r}{_nearest(str(key), known)}")
         hint = hints[key]
-        values[key] = _make(hint, value or {}, name) if is_dataclass(hint) else _parse(hint, value, name)
+        values[key] = (
+            _make(hint, {} if value is None else value, name) if is_dataclass(hint) else _parse(hint, value, name)
+        )
     return kind(**values)
 
 
@@ -269,7 +279,7 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
         if get_origin(option) is tuple and isinstance(value, list | tuple):
             return tuple(_parse(get_args(option)[0], inner, name) for inner in value)
         if _fits(option, value):
-            return float(value) if option is float else value
+            return _number(value, name) if option is float else value
     raise HistodsError(f"Expected {_describe(options)} for {name}, found {value!r}; mend it.")
 
 
@@ -278,9 +288,18 @@ def _fits(option: Any, value: Any) -> bool:
     if get_origin(option) is Literal:
         return value in get_args(option)
     if option is float and isinstance(value, str):
-        return re.fullmatch(r"[-+]?[0-9.]+e[-+]?[0-9]+", value) is not None
+        return re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+", value) is not None
     kinds: dict[Any, Any] = {bool: bool, int: int, float: (int, float), str: str, type(None): type(None)}
     return isinstance(value, kinds.get(option, ())) and (option is bool or not isinstance(value, bool))
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise HistodsError(
+            f"Expected a number below 1e308 for {name}, found one of more digits; mend it."
+        ) from error
 
 
 def _describe(options: Sequence[Any]) -> str:

@@ -6,7 +6,7 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import distributed
@@ -43,6 +43,37 @@ class Readings:
     seconds: float
     waited: float
 
+    def lines(self, first: int, rates: list[float], skipped: int, batch_size: int) -> list[dict[str, Any]]:
+        """The same for metrics.jsonl, a line a step.
+
+        Args:
+            first: steps before these.
+            rates: learning rate of each step.
+            skipped: steps that were skipped in the whole run.
+            batch_size: samples of a step.
+        """
+        columns = zip(self.losses, self.norms, rates, strict=True)
+        lines: list[dict[str, Any]] = [
+            {
+                "kind": "train",
+                "step": step,
+                "loss": finite_or_none(loss),
+                "rate": rate,
+                "gradient_norm": finite_or_none(norm),
+            }
+            for step, (loss, norm, rate) in enumerate(columns, start=first + 1)
+        ]
+        lines[-1] |= {
+            "skipped": skipped,
+            "latent_mean": [finite_or_none(value) for value in self.mean],
+            "latent_std": [finite_or_none(value) for value in self.std],
+            "timing": {
+                "images_per_second": round(len(lines) * batch_size / self.seconds, 3),
+                "waiting": round(self.waited / self.seconds, 4),
+            },
+        }
+        return lines
+
 
 class Gauges:
     """Takes numbers in without waiting for the device, and gives them all at once."""
@@ -59,6 +90,11 @@ class Gauges:
         self._longest = self._in_a_row
         self._moments = torch.zeros(3, self._channels, device=self._process.device, dtype=torch.float64)
         self._waited, self._since = 0.0, time.perf_counter()
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken in since the last start."""
+        return len(self._steps)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from histods.errors import HistodsError, TerminatedError
 from training.checkpoint import State, save_checkpoint
 from training.diffusion import Schedule, loss_per_sample
 from training.ema import Ema
+from training.ending import Quiet, closing, explained, owed_at, signals
 from training.gauges import Gauges, finite_or_none
 from training.learning_rate import beta1_at, rate_at
 from training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
@@ -88,6 +89,9 @@ class Trainer:
         self._batches = source.batches(
             config.run.seed, config.diffusion.batch_size // config.run.accumulate, process
         )
+        self._position = 0  # after the last whole step; batches may be further
+        self._intact = True  # whether weights, moments and average are those after `step` steps
+        self._tried = 0  # the step at which a checkpoint was last begun
         self._gauges = Gauges(config.model.channels, process)
 
     def _wrap(self, model: UNet) -> Callable[..., Tensor]:
@@ -118,12 +122,13 @@ class Trainer:
                 "go on with the configuration with which the run began."
             ) from error
         self.step, self.skipped = state.step, state.skipped
+        self._position, self._tried = state.position, state.step
 
     def state(self) -> State:
         """Where the run stands."""
         return State(
             step=self.step,
-            position=self._batches.position,
+            position=self._position,
             index_digest=self.source.index_digest,
             classes=self.source.classes,
             map_digest=self.source.map_digest,
@@ -135,13 +140,17 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint; process 0 alone does."""
         if self.process.first:
-            parts = {
-                "model": dict(self.model.state_dict()),
-                "ema": self.ema.tensors,
-                "optimizer": optimizer_tensors(self._optimizer, self.model),
-            }
-            save_checkpoint(self.folder, self.state(), parts, keep=self.config.run.keep_checkpoints)
+            self._write()
         self.process.wait()
+
+    def _write(self) -> None:
+        self._tried = self.step
+        parts = {
+            "model": dict(self.model.state_dict()),
+            "ema": self.ema.tensors,
+            "optimizer": optimizer_tensors(self._optimizer, self.model),
+        }
+        save_checkpoint(self.folder, self.state(), parts, keep=self.config.run.keep_checkpoints)
 
     def run(
         self,
@@ -163,29 +172,75 @@ class Trainer:
             HistodsError: too many steps in a row were not finite, data are damaged, or a disk is full.
         """
         run = self.config.run
-        with _signals() as asked:
-            batches = iter(self._batches)
+        progress("training", self.step, run.steps)
+        with signals() as asked, Quiet() as quiet, closing(self._batches) as batches:
+            try:
+                if self.step:  # what a kill right after the checkpoint kept from being made
+                    self._look(metrics, validation, preview)
+                self._gauges.restart()
+                stop = False
+                while self.step < run.steps and not stop:
+                    self.train_step(batches)
+                    quiet()
+                    progress("training", self.step, run.steps)
+                    stop = self._after_step(asked, metrics, validation, preview)
+            except Exception as error:
+                self._rescue(metrics)
+                if not asked:
+                    raise explained(error, self.folder) from error
+                stop = True
+            if stop:
+                raise KeyboardInterrupt if signal.SIGINT in asked else TerminatedError
+
+    def _after_step(
+        self,
+        asked: list[int],
+        metrics: Metrics | None,
+        validation: Validation | None,
+        preview: Callable[[int, UNet], None] | None,
+    ) -> bool:
+        """Write what is due after a step, and say whether to stop."""
+        run = self.config.run
+        last = self.step == run.steps
+        saved = last or self.step % run.checkpoint_every == 0
+        # With each checkpoint too: a run that goes on from there would lack the lines up to it.
+        logged = saved or self.step % run.log_every == 0
+        stop = bool(asked)
+        if self.process.ranks > 1:  # all must agree, which costs a wait: only when numbers are fetched
+            stop = logged and self.process.agree(stop)
+        if logged or stop:
+            self._log(metrics)
+        if saved or stop:
+            self.save()
+        if not stop:
+            self._look(metrics, validation, preview)
+        if logged:
             self._gauges.restart()
-            while self.step < run.steps:
-                self.train_step(batches)
-                progress("training", self.step, run.steps)
-                last = self.step == run.steps
-                logged = last or self.step % run.log_every == 0
-                stop = bool(asked)
-                if self.process.ranks > 1:  # all must agree, which costs a wait: only when numbers are fetched
-                    stop = logged and self.process.agree(stop)
-                if logged or stop:
-                    self._log(metrics)
-                if stop or last or self.step % run.checkpoint_every == 0:
-                    self.save()
-                if stop:
-                    raise KeyboardInterrupt if signal.SIGINT in asked else TerminatedError
-                if _due(self.step, run.validate_every, last=last) and validation and metrics:
-                    self._validate(validation, metrics)
-                if _due(self.step, run.preview_every, last=last) and preview:
-                    preview(self.step, self.averaged())
-                if logged:
-                    self._gauges.restart()
+        return stop
+
+    def _look(
+        self,
+        metrics: Metrics | None,
+        validation: Validation | None,
+        preview: Callable[[int, UNet], None] | None,
+    ) -> None:
+        """Validate and draw a preview where that is due and not done."""
+        run, last = self.config.run, self.step == self.config.run.steps
+        owed = owed_at(self.folder, run, self.step, last=last)
+        if "validation" in owed and validation and metrics:
+            self._validate(validation, metrics)
+        if "preview" in owed and preview:
+            preview(self.step, self.averaged())
+
+    def _rescue(self, metrics: Metrics | None) -> None:
+        """After an error, save the steps since the last checkpoint; other processes are not waited for."""
+        if not self._intact or self._tried == self.step or not self.process.first:
+            return
+        with contextlib.suppress(Exception):  # the first error counts
+            if self.process.ranks == 1 and self._gauges.steps:
+                self._log(metrics)
+        with contextlib.suppress(Exception):
+            self._write()
 
     def train_step(self, batches: Iterator[Batch | LatentBatch]) -> None:
         """One optimizer step over `diffusion.batch_size` samples of all processes."""
@@ -208,10 +263,13 @@ class Trainer:
         finite = torch.isfinite(norm)
         # A fused optimizer leaves weights and moments as they are where this is 1, without the host asking.
         optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self._intact = False
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.ema.update(self.model, self.step)
+        self._position += self.config.diffusion.batch_size
+        self._intact = True
         self._gauges.step(torch.stack(losses).sum(), norm.detach(), finite)
 
     def _loss(self, batch: Batch | LatentBatch) -> Tensor:
@@ -243,26 +301,11 @@ class Trainer:
         run, config, read = self.config.run, self.config, self._gauges.read()
         first = self.step - len(read.losses)
         self.skipped += sum(read.skipped)
-        lines: list[dict[str, Any]] = [
-            {
-                "kind": "train",
-                "step": first + place + 1,
-                "loss": finite_or_none(loss),
-                "rate": rate_at(first + place, run.steps, config.diffusion.lr, config.optimizer),
-                "gradient_norm": finite_or_none(norm),
-            }
-            for place, (loss, norm) in enumerate(zip(read.losses, read.norms, strict=True))
+        rates = [
+            rate_at(first + place, run.steps, config.diffusion.lr, config.optimizer)
+            for place in range(len(read.losses))
         ]
-        images = len(read.losses) * config.diffusion.batch_size
-        lines[-1] |= {
-            "skipped": self.skipped,
-            "latent_mean": [finite_or_none(value) for value in read.mean],
-            "latent_std": [finite_or_none(value) for value in read.std],
-            "timing": {
-                "images_per_second": round(images / read.seconds, 3),
-                "waiting": round(read.waited / read.seconds, 4),
-            },
-        }
+        lines = read.lines(first, rates, self.skipped, config.diffusion.batch_size)
         if metrics is not None:
             metrics.write(lines)
         if read.in_a_row >= run.most_skipped:
@@ -298,25 +341,3 @@ class Trainer:
         copy = type(self.model)(self.model.config).to(self.process.device)
         self.ema.copy_to(copy)
         return copy.eval()
-
-
-def _due(step: int, every: int, *, last: bool) -> bool:
-    return every > 0 and (last or step % every == 0)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list of the signals that asked for an end: the step under way is finished, but a second one insists."""
-    asked: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from training.painter import Painter, Sampling
 from training.pictures import coloured, sheet, write_png
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from training.loop import Trainer
@@ -58,4 +61,14 @@ class Preview:
         )
         images = paint(self._masks_BCHW, self._seeds)
         masks = [coloured(mask) for mask in self._masks_BCHW[:, 0].numpy()]
-        write_png(trainer.folder / "samples" / f"step-{step:08d}.png", sheet([masks, list(images)]))
+        write_png(self.path(trainer.folder, step), sheet([masks, list(images)]))
+
+    @staticmethod
+    def path(folder: Path, step: int) -> Path:
+        """Where the preview of a step is, in a run's folder."""
+        return folder / "samples" / f"step-{step:08d}.png"
+
+
+def can_draw() -> bool:
+    """Whether Pillow is there, which lean GPU machines lack."""
+    return find_spec("PIL") is not None

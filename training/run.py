@@ -16,11 +16,12 @@ from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 from training.checkpoint import newest, read_tensors, write_run
 from training.config import TrainConfig, read_config, with_classes
 from training.device import can_compile, describe, processes
+from training.ending import owed_at
 from training.latent_space import LatentSpace
 from training.loop import Trainer
 from training.metrics import Metrics, read_metrics
 from training.plan import Plan, plan_run
-from training.preview import Preview
+from training.preview import Preview, can_draw
 from training.source import Encoder, Source, find_data
 from training.standing import find_state, settings_of
 from training.statistics import autoencoder_of, space_of
@@ -53,7 +54,7 @@ class TrainResult:
         began: step at which this call went on; 0 for a new run.
         finished: whether the last step is done.
         skipped: steps that were skipped because something was not finite.
-        losses: validation losses of the averaged weights, (step, loss).
+        losses: validation losses of the averaged weights, (step, loss); None where that was not finite.
         latent_space: what the network sees of latents.
     """
 
@@ -71,7 +72,7 @@ class TrainResult:
     began: int = 0
     finished: bool = False
     skipped: int = 0
-    losses: tuple[tuple[int, float], ...] = ()
+    losses: tuple[tuple[int, float | None], ...] = ()
 
 
 def train(
@@ -138,7 +139,7 @@ def train(
             if process.first:  # only now: of a call that fails nothing stays
                 write_run(folder, resolved)
             began = trainer.step
-            if trainer.step < resolved.run.steps:
+            if trainer.step < resolved.run.steps or owed_at(folder, resolved.run, trainer.step, last=True):
                 _run(trainer, report)
         return TrainResult(
             folder=folder,
@@ -216,11 +217,13 @@ def _in_words(config: TrainConfig, source: Source, process: Process, state: Stat
     what = "latents" if source.encoded else "images"
     where = describe(process.device) + (f", {process.ranks} processes" if process.ranks > 1 else "")
     begin = f"going on at step {state.step:,}" if state else "from the beginning"
+    blind = "" if can_draw() or not run.preview_every else " No previews are drawn, since Pillow is not installed."
     return (
         f"Training on {len(source.reader):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
-        f"{begin}: dim {model.dim}, {model.num_classes} classes{', spatial' if model.spatial else ''}, "
-        f"{run.steps:,} steps of {config.diffusion.batch_size}, {run.precision}"
-        f"{', compiled' if run.compile else ''}. Other settings: --set section.key=value, --dry-run shows all."
+        f"{begin}: {model.image_size} px, dim {model.dim}, {model.num_classes} classes"
+        f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.diffusion.batch_size}, "
+        f"{run.precision}{', compiled' if run.compile else ''}.{blind} Other settings: --set section.key=value, "
+        "--dry-run shows all."
     )
 
 
@@ -266,14 +269,13 @@ def _prepare(
 def _run(trainer: Trainer, report: Progress) -> None:
     """Train to the last step; process 0 also writes metrics, validates and draws previews."""
     if not trainer.process.first:
-        trainer.run(None, None, None, silent)
+        trainer.run(None, None, None, report)
         return
     report("preparing validation", 0, 0)
     run = trainer.config.run
     validation = Validation(trainer)
-    preview = (
-        Preview(trainer, validation.masks_BCHW) if run.preview_every and trainer.encoder.autoencoder else None
-    )
+    draws = run.preview_every and trainer.encoder.autoencoder and can_draw()
+    preview = Preview(trainer, validation.masks_BCHW) if draws else None
     with Metrics(trainer.folder, trainer.step) as metrics:
         trainer.run(metrics, validation if run.validate_every else None, preview, report)
 

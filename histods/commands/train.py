@@ -88,7 +88,7 @@ def show_train(console: Console, result: TrainResult) -> None:
             console,
             "Validation loss (averaged weights)",
             ["step", "loss"],
-            [[step, f"{loss:.4f}"] for step, loss in result.losses[-5:]],
+            [[step, "not finite" if loss is None else f"{loss:.4f}"] for step, loss in result.losses[-5:]],
             numbers=[0, 1],
         )
     if result.skipped:
@@ -141,6 +141,13 @@ def _hours(seconds: float) -> str:
     return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
+def _plain(value: Any) -> Any:
+    """Settings without infinity, which JSON has no word for: as YAML writes it, `.inf`."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return ".inf" if value == float("inf") else value
+
+
 def train_document(result: TrainResult) -> dict[str, Any]:
     """The result for `--json`."""
     from dataclasses import asdict
@@ -152,7 +159,7 @@ def train_document(result: TrainResult) -> dict[str, Any]:
         "samples": result.samples,
         "device": result.device,
         "processes": result.processes,
-        "config": asdict(result.config),
+        "config": _plain(asdict(result.config)),
         "latent_space": result.latent_space,
         "plan": None if result.plan is None else asdict(result.plan),
         "parameters": None if result.plan is None else result.plan.parameters,

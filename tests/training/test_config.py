@@ -104,3 +104,27 @@ def test_the_number_of_classes_comes_from_the_data_or_must_be_theirs() -> None:
     assert config.model.num_classes == 3
     with pytest.raises(HistodsError, match=r"to be the 2 classes of the label map in shards, found 3; set"):
         with_classes(config, ["a", "b"], "shards")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("preset=[fork]", "Expected one of the presets default, fork, paper, found"),
+        ("diffusion.lr=1.2.3e5", "Expected a number for diffusion.lr, found '1.2.3e5'"),
+        (f"diffusion.lr=1{'0' * 400}", "Expected a number below 1e308 for diffusion.lr"),
+        (f"run.steps=1{'0' * 400}", "Expected run.steps of at most 99,999,999"),
+        ("data.workers=1000000", "Expected data.workers from 0 to 1024"),
+        ("run=false", "Expected a section with keys under 'run', found False"),
+    ],
+)
+def test_strange_values_are_refused_in_words(setting: str, message: str) -> None:
+    with pytest.raises(HistodsError) as caught:
+        read_config(settings=[setting])
+    assert str(caught.value).startswith(message)
+
+
+def test_a_section_without_keys_leaves_the_preset_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("preset: fork\nmodel:\ndiffusion: {lr: 2E-4}\n")
+    config = read_config(tmp_path / "config.yaml")
+    assert config.model.null == "zero_mask"
+    assert config.diffusion.lr == 2e-4
