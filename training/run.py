@@ -125,6 +125,7 @@ def train(
             if not dry_run or data is not None or asked.model.num_classes is None:
                 raise
             return _dry_run(folder, asked, None, process, debug=debug)
+        source.check_fits(asked.model)
         # The size of the images at hand, unless another one is named: that counts in a dry run alone.
         defaults.setdefault("model", {})["image_size"] = source.image_size
         asked = with_classes(read_config(config, settings, defaults=defaults), source.classes, str(source.folder))

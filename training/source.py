@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from histods.counting import below, random_words
@@ -23,6 +25,7 @@ from histods.storage.shard_set import ShardSet
 from training.data import Batch, ShardDataset, balanced
 from training.latent_data import LatentBatch, LatentLoader
 from training.loader import Loader
+from training.model_config import LATENT_FACTOR
 from training.sampler import noise_for
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from training.autoencoder import Autoencoder
     from training.config import DataConfig
     from training.device import Process
+    from training.model_config import ModelConfig
 
 _STREAM = 16  # second word of the counter, beside those of `histods.sampling`
 
@@ -108,7 +112,28 @@ class Source:
         self.classes = shards.classes
         self.map_digest = shards.map_digest
         self.index_digest = shards.index_digest
-        self.image_size = _image_size(shards)
+        held_out = () if self.held_out is None else (self.held_out,)
+        self.image_size, self._width = _sides(shards, (*self.splits, *held_out))
+
+    def check_fits(self, model: ModelConfig) -> None:
+        """Refuse images that the network has no shape for.
+
+        Raises:
+            HistodsError: latents cannot be halved as often, or have other channels.
+        """
+        factor = LATENT_FACTOR if self.latents is None else self.latents.autoencoder.factor
+        least = factor * model.size_multiple
+        if self.image_size % least or self._width % least:
+            raise HistodsError(
+                f"Expected images whose sides are multiples of {least} px for model.dim_mults = "
+                f"{list(model.dim_mults)}, found {self._width}x{self.image_size} in {self.folder}; crop them, or "
+                "give fewer model.dim_mults."
+            )
+        if self.latents is not None and self.latents.channels != model.channels:
+            raise HistodsError(
+                f"Expected model.channels to be the {self.latents.channels} of the latents in {self.folder}, "
+                f"found {model.channels}; set model.channels={self.latents.channels}."
+            )
 
     def read(self, splits: tuple[str, ...]) -> ShardReader | LatentReader:
         """The samples of some splits."""
@@ -220,8 +245,21 @@ def _splits(folder: Path, *, encoded: bool) -> tuple[str, ...]:
     return tuple(sorted({shard.split for shard in shards}))
 
 
-def _image_size(described: ShardSet | LatentSet) -> int:
-    """Height of the images, which all have one size: pixels."""
+def _sides(described: ShardSet | LatentSet, splits: Sequence[str]) -> tuple[int, int]:
+    """Height and width of the images, pixels.
+
+    Raises:
+        HistodsError: they differ, which would end a run when two of them met in a batch.
+    """
     if isinstance(described, LatentSet):
-        return described.height * described.autoencoder.factor
-    return int(read_index(described, ["height"])["height"][0].as_py())
+        return described.image_height, described.image_width
+    index = read_index(described, ["key", "split", "height", "width"])
+    index = index.filter(pc.is_in(index["split"], pa.array(splits)))
+    first = index.slice(0, 1).to_pylist()[0]
+    other = pc.or_(pc.not_equal(index["height"], first["height"]), pc.not_equal(index["width"], first["width"]))
+    for row in index.filter(other).slice(0, 1).to_pylist():
+        raise HistodsError(
+            f"Expected images of one size, found {first['width']}x{first['height']} ({first['key']}) and "
+            f"{row['width']}x{row['height']} ({row['key']}); make shards of patches of one size."
+        )
+    return int(first["height"]), int(first["width"])
