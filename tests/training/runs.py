@@ -5,10 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
+from histods.records import silent
+from training.config import read_config, with_classes
+from training.device import Process
+from training.loop import Trainer
 from training.run import train
+from training.source import Encoder, Source
+from training.statistics import autoencoder_of, space_of
+from training.unet import UNet
 
 if TYPE_CHECKING:
     from training.run import TrainResult
@@ -55,3 +65,25 @@ def weights(run: Path, step: int) -> dict[str, bytes]:
     """The bytes of a checkpoint's tensors, by file."""
     folder = run / "checkpoints" / f"step-{step:08d}"
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.safetensors"))}
+
+
+def make_trainer(run: Path, data: Path, *settings: str) -> Trainer:
+    """A trainer of a tiny network at its first step, with which nothing is trained yet."""
+    process = Process(device=torch.device("cpu"))
+    asked = read_config(None, [*TINY, *settings])
+    source = Source(data, asked.data)
+    config = with_classes(asked, source.classes, str(data))
+    config = replace(config, model=replace(config.model, image_size=source.image_size))
+    described, autoencoder = autoencoder_of(config, source, run, process, None, silent)
+    space = space_of(config, source, autoencoder, process, silent)
+    torch.manual_seed(config.run.seed)
+    return Trainer(
+        config=config,
+        process=process,
+        source=source,
+        encoder=Encoder(autoencoder, space.image_low, process.device),
+        space=space,
+        model=UNet(config.model),
+        autoencoder=described,
+        folder=run,
+    )
