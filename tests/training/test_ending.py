@@ -26,7 +26,7 @@ from histods.console import make_console
 from histods.errors import HistodsError
 from histods.sampling import BalancedDraws
 from tests.training.runs import ROOT, command, run_tiny, weights
-from training.checkpoint import read_run
+from training.checkpoint import read_run, save_checkpoint
 from training.metrics import read_metrics
 from training.run import train
 
@@ -131,7 +131,7 @@ def test_no_line_is_missing_where_a_kill_comes_after_a_checkpoint(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: dict[int, list[int]] = {}
-    save = training.loop.save_checkpoint
+    save = save_checkpoint
 
     def watched(run: Path, state: State, *rest: Any, **named: Any) -> Path:
         written[state.step] = [line["step"] for line in read_metrics(run)]
