@@ -72,12 +72,13 @@ def activation_bytes(config: TrainConfig, batch: int) -> int:
     # Tensors without memory of their own that, unlike those on the meta device, autocast turns into bfloat16.
     with FakeTensorMode():
         model = UNet(config.model).train()
-        weights = {id(weight) for weight in model.parameters()}
+        weights = {weight.untyped_storage()._cdata for weight in model.parameters()}  # noqa: SLF001
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
-            if id(tensor) not in weights:
+            memory = tensor.untyped_storage()
+            if memory._cdata not in weights:  # noqa: SLF001 - nor a view of one
                 kept.append(tensor)
-                seen[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()  # noqa: SLF001
+                seen[memory._cdata] = memory.nbytes()  # noqa: SLF001
             return tensor
 
         with (

@@ -73,6 +73,12 @@ def test_counted_activations_are_those_of_a_real_pass(setting: str, precision: s
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_are_no_activations(precision: str) -> None:
+    config = config_of("model.dim=64", "model.image_size=16", f"run.precision={precision}")
+    assert activation_bytes(config, 1) == pytest.approx(kept_bytes(config, 1), rel=0.2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_activations_grow_by_the_same_bytes_with_every_sample(precision: str) -> None:
     config = config_of(f"run.precision={precision}")
     two, four, eight = (activation_bytes(config, batch) for batch in (2, 4, 8))
