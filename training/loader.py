@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from histods.errors import HistodsError
 from training.arena import Arena
 from training.data import Batch
-from training.position import Standing
+from training.position import Resumable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,14 +46,14 @@ class _Worker(Dataset[Any]):
 class _Positions(Sampler[list[int]]):
     """The positions of one rank, batch by batch."""
 
-    def __init__(self, standing: Standing) -> None:
-        self._standing = standing
+    def __init__(self, place: Resumable) -> None:
+        self._place = place
 
     def __iter__(self) -> Iterator[list[int]]:
-        return self._standing.slices()
+        return self._place.slices()
 
 
-class Loader(Standing):
+class Loader(Resumable):
     """Batches for one rank, by several processes; `position` is the whole state and goes into checkpoints.
 
     Draws that balance classes never end; with `InOrder` every sample comes once, in batches of which the last
