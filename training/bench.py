@@ -32,7 +32,7 @@ from training.unet import UNet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_ENDLESS = 1 << 40  # steps: no trial comes to the end of its run
+_ENDLESS = 99_999_999  # steps, as many as a run may have: no trial comes to the end
 _FIRST_BATCH = 4  # the reference's
 _SIZES = {"cuda": (256, 512), "cpu": (16, 64)}  # width and pixels: on a GPU the reference's
 
