@@ -76,21 +76,26 @@ def list_classes(classes: NDArray[np.uint16], offsets: NDArray[np.int64], count:
     return ClassLists(np.concatenate(listed), np.concatenate([[0], np.cumsum(sizes)]))
 
 
-def class_cutoffs(classes: int, unconditional: float) -> NDArray[np.float64]:
+def class_cutoffs(
+    classes: int, unconditional: float, wanted: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """Cumulative probabilities of classes 0..n-1: `unconditional` for class 0, the rest in equal parts.
 
-    With 5 classes and 0.5: [0.5, 0.625, 0.75, 0.875, 1].
+    With 5 classes and 0.5: [0.5, 0.625, 0.75, 0.875, 1]. Of the classes from 1 on, those that `wanted` [classes]
+    leaves out are never drawn.
 
     Raises:
-        HistodsError: fewer than 2 classes, or the probability lies outside 0..1.
+        HistodsError: fewer than 2 classes, no wanted one, or the probability lies outside 0..1.
     """
-    if classes < 2 or not 0 <= unconditional <= 1:
+    shares = np.ones(classes, dtype=bool) if wanted is None else wanted.copy()
+    shares[:1] = False
+    if not shares.any() or not 0 <= unconditional <= 1:
         raise HistodsError(
             f"Expected at least 2 classes and a probability from 0 to 1 of an unconditional draw, found "
-            f"{classes} and {unconditional}; mend them."
+            f"{1 + int(shares.sum())} and {unconditional}; mend them."
         )
-    cutoffs = np.cumsum([unconditional] + [(1 - unconditional) / (classes - 1)] * (classes - 1))
-    cutoffs[-1] = 1.0  # not 0.9999999
+    cutoffs = np.cumsum(np.where(shares, (1 - unconditional) / shares.sum(), 0.0)) + unconditional
+    cutoffs[np.flatnonzero(shares)[-1] :] = 1.0  # not 0.9999999
     return cutoffs
 
 

@@ -42,6 +42,7 @@ class DataConfig:
     Attributes:
         splits: splits that are trained on; `train`, or all where there is none of that name.
         unconditional: probability of drawing an unconditional sample; the rest is shared by the classes equally.
+            By default 0.5, or 0 where there are none.
         replacement: draw every position by itself; else each class runs through all its samples first.
         binarise: keep only the drawn class in a mask, as the original does.
         augment: show the dihedral view that belongs to the position.
@@ -49,14 +50,15 @@ class DataConfig:
     """
 
     splits: tuple[str, ...] = ()
-    unconditional: float = 0.5
+    unconditional: float | None = None
     replacement: bool = True
     binarise: bool = False
     augment: bool = True
     workers: int = 2
 
     def __post_init__(self) -> None:
-        _expect(0 <= self.unconditional <= 1, "data.unconditional from 0 to 1", self.unconditional)
+        share = self.unconditional
+        _expect(share is None or 0 <= share <= 1, "data.unconditional from 0 to 1", share)
         _expect(0 <= self.workers <= _MOST_WORKERS, f"data.workers from 0 to {_MOST_WORKERS}", self.workers)
 
 

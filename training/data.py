@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from histods.errors import HistodsError
+from histods.labels import IDENTITY
 from histods.sampling import BalancedDraws, class_cutoffs
 
 if TYPE_CHECKING:
@@ -55,18 +56,34 @@ class DrawsSamples(Protocol):
 
 
 def balanced(
-    reader: ShardReader | LatentReader, *, seed: int, unconditional: float = 0.5, replacement: bool = True
+    reader: ShardReader | LatentReader,
+    *,
+    seed: int,
+    unconditional: float | None = 0.5,
+    replacement: bool = True,
 ) -> BalancedDraws:
     """Draws from all samples of a reader: class 0 with probability `unconditional`, the others equally often.
+
+    Where labels were not mapped, classes are numbers up to the largest label, and those that no mask holds are not
+    drawn; of a label map every class is.
+
+    Args:
+        reader: shards or latents.
+        seed: of the draws.
+        unconditional: probability of class 0; None for 0.5 where there are unconditional samples, else 0.
+        replacement: draw every position by itself; else each class runs through all its samples first.
 
     Raises:
         HistodsError: a class has no samples.
     """
-    names = reader.shards.classes
+    names, sizes = reader.shards.classes, reader.lists.sizes
+    if unconditional is None:
+        unconditional = 0.5 if sizes[0] else 0.0
+    wanted = sizes > 0 if reader.shards.map == IDENTITY else None
     return BalancedDraws(
         seed=seed,
         lists=reader.lists,
-        cutoffs=class_cutoffs(len(names), unconditional),
+        cutoffs=class_cutoffs(len(names), unconditional, wanted),
         replacement=replacement,
         names=names,
     )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from histods import audit, shard
 from histods.sampling import dihedral
 from histods.storage.shard_reader import ShardReader
 from training.data import ShardDataset, Turner, balanced
@@ -64,3 +66,18 @@ def test_turning_fast_is_turning(view: int) -> None:
             turned = source.copy()
             turn(turned, view)
             np.testing.assert_array_equal(turned, dihedral(source, view))
+
+
+def test_without_a_label_map_or_unconditional_samples_what_there_is_is_drawn(tmp_path: Path) -> None:
+    """Labels 2 and 5 alone: classes 0, 1, 3 and 4 are numbers that nobody uses."""
+    (tmp_path / "data").mkdir()
+    for number, labels in enumerate(([2, 5], [5], [2])):
+        mask = np.repeat(np.array(labels, np.uint8), 32 * 32 // len(labels)).reshape(32, 32)
+        Image.fromarray(mask).save(tmp_path / "data" / f"{number}_mask.png")
+        Image.fromarray(np.full((32, 32, 3), 40 * number, np.uint8)).save(tmp_path / "data" / f"{number}.png")
+    audit(tmp_path / "data", workspace=tmp_path / "out", workers=1)
+    shard(workspace=tmp_path / "out", workers=1)
+    reader = ShardReader(tmp_path / "out" / "shards")
+    drawn = balanced(reader, seed=0, unconditional=None).draw(np.arange(400)).classes
+    assert set(drawn.tolist()) == {2, 5}
+    assert abs(int((drawn == 2).sum()) - 200) < 60
