@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from histods.labels import Value
 
-_MOST_STEPS = 1 << 40
-"""Positions of samples stay within 64 bits, and rates within floating point."""
+_MOST_STEPS = 99_999_999
+"""What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""
 _MOST_WORKERS = 1024
 """More is a slip, and would bring the machine to its knees."""
 

@@ -112,7 +112,7 @@ def test_the_number_of_classes_comes_from_the_data_or_must_be_theirs() -> None:
         ("preset=[fork]", "Expected one of the presets default, fork, paper, found"),
         ("diffusion.lr=1.2.3e5", "Expected a number for diffusion.lr, found '1.2.3e5'"),
         (f"diffusion.lr=1{'0' * 400}", "Expected a number below 1e308 for diffusion.lr"),
-        (f"run.steps=1{'0' * 400}", "Expected run.steps of at most 1,099,511,627,776"),
+        (f"run.steps=1{'0' * 400}", "Expected run.steps of at most 99,999,999"),
         ("data.workers=1000000", "Expected data.workers from 0 to 1024"),
         ("run=false", "Expected a section with keys under 'run', found False"),
     ],
