@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from histods.errors import HistodsError
-from training.metrics import read_metrics
-from training.preview import Preview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
 
-    from training.config import RunConfig
     from training.data import Batch
     from training.latent_data import LatentBatch
     from training.source import Batches
@@ -90,22 +87,6 @@ def explained(error: Exception, folder: Path) -> Exception:
             "command again, with a smaller data.workers where memory is short."
         )
     return error
-
-
-def owed_at(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
-    """Which of `validation` and `preview` are due after a step, and not done."""
-    due = {
-        kind
-        for kind, every in (("validation", run.validate_every), ("preview", run.preview_every))
-        if every > 0 and (last or step % every == 0)
-    }
-    if "preview" in due and Preview.path(folder, step).is_file():
-        due.remove("preview")
-    if "validation" in due and any(
-        line["kind"] == "validation" and line["step"] == step for line in read_metrics(folder)
-    ):
-        due.remove("validation")
-    return due
 
 
 @contextmanager

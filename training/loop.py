@@ -9,6 +9,7 @@ Everything random is a function of (seed, position), so that a run that was kill
 from __future__ import annotations
 
 import contextlib
+import copy
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,12 @@ from histods.errors import HistodsError, TerminatedError
 from training.checkpoint import State, save_checkpoint
 from training.diffusion import Schedule, loss_per_sample
 from training.ema import Ema
-from training.ending import Quiet, closing, explained, owed_at, signals
+from training.ending import Quiet, closing, explained, signals
 from training.gauges import Gauges, finite_or_none
 from training.learning_rate import beta1_at, rate_at
 from training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
 from training.source import chance_at
+from training.standing import owed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,9 +207,7 @@ class Trainer:
         saved = last or self.step % run.checkpoint_every == 0
         # With each checkpoint too: a run that goes on from there would lack the lines up to it.
         logged = saved or self.step % run.log_every == 0
-        stop = bool(asked)
-        if self.process.ranks > 1:  # all must agree, which costs a wait: only when numbers are fetched
-            stop = logged and self.process.agree(stop)
+        stop = self.process.agree(bool(asked))
         if logged or stop:
             self._log(metrics)
         if saved or stop:
@@ -338,6 +338,6 @@ class Trainer:
 
     def averaged(self) -> UNet:
         """A copy of the network with the averaged weights, in eval mode."""
-        copy = type(self.model)(self.model.config).to(self.process.device)
-        self.ema.copy_to(copy)
-        return copy.eval()
+        averaged = copy.deepcopy(self.model)
+        self.ema.copy_to(averaged)
+        return averaged.eval()

@@ -1,4 +1,4 @@
-"""Where a run stands when it is called again: whether it may go on, and with which settings."""
+"""Where a run stands: whether it may go on when it is called again, with which settings, and what is still due."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from histods.errors import HistodsError
 from training.checkpoint import newest, read_state
 from training.config import read_config
 from training.device import can_compile
+from training.metrics import read_metrics
+from training.preview import Preview
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from training.checkpoint import State
-    from training.config import TrainConfig
+    from training.config import RunConfig, TrainConfig
     from training.device import Process
 
 
@@ -32,6 +34,13 @@ def find_state(folder: Path, config: TrainConfig, process: Process, *, resume: b
             f"Expected the settings with which {folder} began, found others ({other}); add --resume to go on with "
             "them, or choose another --name."
         )
+    if checkpoint is not None:
+        before, now = read_config(folder / "config.yaml").latents.space, config.latents.space
+        if before != now:  # the weights have learnt what they were shown
+            raise HistodsError(
+                f"Expected latents.space={before}, with which {folder} began, found {now}; leave that setting "
+                "out, or choose another --name."
+            )
     state = None if checkpoint is None else read_state(checkpoint)
     if not process.alike(-1 if state is None else state.step):
         raise HistodsError(
@@ -46,6 +55,22 @@ def settings_of(folder: Path, process: Process) -> dict[str, dict[str, Any]]:
     settings = asdict(read_config(folder / "config.yaml"))
     settings["run"]["compile"] &= can_compile(process.device)
     return settings
+
+
+def owed_at(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
+    """Which of `validation` and `preview` are due after a step, and not done."""
+    due = {
+        kind
+        for kind, every in (("validation", run.validate_every), ("preview", run.preview_every))
+        if every > 0 and (last or step % every == 0)
+    }
+    if "preview" in due and Preview.path(folder, step).is_file():
+        due.remove("preview")
+    if "validation" in due and any(
+        line["kind"] == "validation" and line["step"] == step for line in read_metrics(folder)
+    ):
+        due.remove("validation")
+    return due
 
 
 def _differences(folder: Path, config: TrainConfig) -> str:
