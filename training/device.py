@@ -26,11 +26,13 @@ class Process:
         rank: 0 to ranks - 1; process 0 writes.
         ranks: how many there are, on all machines.
         device: where this one computes.
+        words: group in which processes talk without their devices, which need not be waited for; None for one.
     """
 
     rank: int = 0
     ranks: int = 1
     device: torch.device
+    words: distributed.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -43,11 +45,11 @@ class Process:
             distributed.barrier()
 
     def agree(self, stop: bool) -> bool:
-        """Whether any process wants to stop."""
+        """Whether any process wants to stop; the devices go on meanwhile."""
         if self.ranks == 1:
             return stop
-        wish = torch.tensor(float(stop), device=self.device)
-        distributed.all_reduce(wish, op=distributed.ReduceOp.MAX)
+        wish = torch.tensor(float(stop))
+        distributed.all_reduce(wish, op=distributed.ReduceOp.MAX, group=self.words)
         return bool(wish.item())
 
     def alike(self, number: int) -> bool:
@@ -106,6 +108,7 @@ def processes(device: torch.device | str | None = None) -> Iterator[Process]:
         options["device_id"] = chosen
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", **options)
     try:
-        yield Process(rank=rank, ranks=ranks, device=chosen)
+        words = distributed.new_group(backend="gloo")
+        yield Process(rank=rank, ranks=ranks, device=chosen, words=words)
     finally:
         distributed.destroy_process_group()

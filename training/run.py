@@ -16,14 +16,13 @@ from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 from training.checkpoint import newest, read_tensors, write_run
 from training.config import TrainConfig, read_config, with_classes
 from training.device import can_compile, describe, processes
-from training.ending import owed_at
 from training.latent_space import LatentSpace
 from training.loop import Trainer
 from training.metrics import Metrics, read_metrics
 from training.plan import Plan, plan_run
 from training.preview import Preview, can_draw
-from training.source import Encoder, Source, find_data
-from training.standing import find_state, settings_of
+from training.source import Encoder, Source, find_data, holds_data
+from training.standing import find_state, owed_at, settings_of
 from training.statistics import autoencoder_of, space_of
 from training.unet import UNet, shapes
 from training.validation import Validation
@@ -119,23 +118,21 @@ def train(
         begun = resume and config is None and (folder / "config.yaml").is_file()
         defaults = settings_of(folder, process) if begun else defaults_for(process, complete=config is None)
         asked = read_config(config, settings, defaults=defaults)
-        try:
-            source = Source(find_data(space, data), asked.data)
-        except HistodsError:
-            if not dry_run or data is not None or asked.model.num_classes is None:
-                raise
+        if dry_run and data is None and asked.model.num_classes is not None and not holds_data(space):
             return _dry_run(folder, asked, None, process, debug=debug)
+        source = Source(find_data(space, data), asked.data)
         source.check_fits(asked.model)
         # The size of the images at hand, unless another one is named: that counts in a dry run alone.
         defaults.setdefault("model", {})["image_size"] = source.image_size
         asked = with_classes(read_config(config, settings, defaults=defaults), source.classes, str(source.folder))
         if dry_run:
+            source.batches(asked.run.seed, asked.diffusion.batch_size, process)  # every class must have samples
             return _dry_run(folder, asked, source, process, debug=debug)
         resolved = replace(asked, model=replace(asked.model, image_size=source.image_size))
         with only_one(folder, "trains") if process.first else nullcontext():
             state = find_state(folder, resolved, process, resume=resume)
             if say is not None and process.first:
-                say(_in_words(resolved, source, process, state))
+                say(_in_words(resolved, source, process, state, asked.model.image_size))
             trainer = _prepare(folder, resolved, source, process, state, report)
             if process.first:  # only now: of a call that fails nothing stays
                 write_run(folder, resolved)
@@ -212,16 +209,17 @@ def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any
     return chosen
 
 
-def _in_words(config: TrainConfig, source: Source, process: Process, state: State | None) -> str:
+def _in_words(config: TrainConfig, source: Source, process: Process, state: State | None, size: int) -> str:
     """What will be done, in one sentence."""
     model, run = config.model, config.run
     what = "latents" if source.encoded else "images"
     where = describe(process.device) + (f", {process.ranks} processes" if process.ranks > 1 else "")
     begin = f"going on at step {state.step:,}" if state else "from the beginning"
+    other = "" if size == model.image_size else f" (the images', not model.image_size={size})"
     blind = "" if can_draw() or not run.preview_every else " No previews are drawn, since Pillow is not installed."
     return (
         f"Training on {len(source.reader):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
-        f"{begin}: {model.image_size} px, dim {model.dim}, {model.num_classes} classes"
+        f"{begin}: {model.image_size} px{other}, dim {model.dim}, {model.num_classes} classes"
         f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.diffusion.batch_size}, "
         f"{run.precision}{', compiled' if run.compile else ''}.{blind} Other settings: --set section.key=value, "
         "--dry-run shows all."

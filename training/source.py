@@ -220,6 +220,11 @@ class _Fixed:
         return Draws(self._samples[places], np.full_like(places, -1), np.zeros_like(places))
 
 
+def holds_data(workspace: Workspace) -> bool:
+    """Whether a workspace has latents or shards, sound or not."""
+    return (workspace.latents / LatentSet.FILE).exists() or (workspace.shards / ShardSet.FILE).exists()
+
+
 def find_data(workspace: Workspace, data: str | Path | None) -> Path:
     """The folder to train from: the one that is named; else the workspace's latents; else its shards.
 

@@ -95,6 +95,19 @@ def test_two_processes_give_the_losses_of_one(folder: Path, tmp_path: Path) -> N
     assert read_state(newest(two) or two).position == 24
 
 
+@pytest.mark.slow
+def test_two_processes_stop_soon_after_sigterm_and_go_on(folder: Path, tmp_path: Path) -> None:
+    settings = ("run.steps=5000", "run.checkpoint_every=2000", "run.log_every=2000")
+    process = start(command(tmp_path, folder, *settings, processes=2))
+    run = tmp_path / "runs" / "default"
+    wait_until((run / "metrics.jsonl").exists, process)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert 0 < read_run(run).step < 2000
+
+
 def test_accumulated_steps_give_the_losses_of_whole_ones(folder: Path, tmp_path: Path) -> None:
     settings = ("run.steps=5", "model.dropout=0.0")
     whole = run_tiny(tmp_path / "a", folder, *settings)
@@ -297,6 +310,25 @@ def test_the_reference_s_file_is_counted_without_any_data(tmp_path: Path) -> Non
     assert deck["mask"] == (4, 1, 512, 512)
     assert deck["class distribution"] == (4, 5)
     assert deck["conditional embedding"] == (4, 1024)
+
+
+def test_a_dry_run_says_what_would_stop_the_run(site: Site) -> None:
+    text = site.map.read_text().replace("Tumour, Stroma]", "Tumour, Stroma, Bone]")
+    site.map.write_text(text.replace('Stroma: ["10-700"]', 'Stroma: ["10-700"], Bone: [900]'))
+    shard(workspace=site.workspace, map=site.map, workers=1)
+    settings = [*TINY, "model.num_classes=4"]
+    with pytest.raises(HistodsError, match="found none of class 3 Bone"):
+        train(workspace=site.workspace, settings=settings, dry_run=True, device="cpu")
+    (site.workspace / "shards" / "index.parquet").write_bytes(b"torn")
+    with pytest.raises(HistodsError, match=r"index\.parquet"):
+        train(workspace=site.workspace, settings=settings, dry_run=True, device="cpu")
+
+
+def test_an_image_size_that_is_not_the_images_is_said(folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    train(workspace=tmp_path, data=folder, settings=[*TINY, "run.steps=1", "model.image_size=64"], device="cpu",
+          say=said.append)  # fmt: skip
+    assert "48 px (the images', not model.image_size=64)" in " ".join(said)
 
 
 def test_a_dry_run_without_data_needs_the_number_of_classes(tmp_path: Path) -> None:

@@ -87,3 +87,13 @@ def test_an_autoencoder_that_a_killed_call_fitted_to_other_images_is_fitted_agai
         == LinearAutoencoder.load(fresh / "autoencoder").digest
     )
     assert weights(again, 2) == weights(fresh, 2)
+
+
+def test_another_latent_space_is_refused_and_leaves_the_run_as_it_was(folder: Path, tmp_path: Path) -> None:
+    run = run_tiny(tmp_path, folder, "run.steps=2").folder
+    before = files(run)
+    with pytest.raises(
+        HistodsError, match="Expected latents.space=default, with which .* began, found paper; leave"
+    ):
+        run_tiny(tmp_path, folder, "run.steps=4", "latents.space=paper", resume=True)
+    assert files(run) == before
