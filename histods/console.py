@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 2.0
 """Work shorter than this shows no progress."""
+_GAP, _LEAST = 2, 8  # blanks between columns; characters that a shortened column keeps
 LINE_SECONDS = 30.0
 """Without a terminal, one line of progress is written this often: enough for a log, not a flood."""
 
@@ -97,16 +99,22 @@ def print_table(
 
     No markup in a file's name is ever interpreted, and what could steer the terminal is shown escaped.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    # Rich would take room from numbers too, and show 3,16 for 3,160,000: what is to be shortened is told its room.
+    others = sum(width + _GAP for place, width in enumerate(widths) if place not in shortened)
+    room = (console.width - others) // max(len(shortened), 1) - _GAP
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=any(columns))
     for place, name in enumerate(columns):
         table.add_column(
             Text(name),
             justify="right" if place in numbers else "left",
             overflow="ellipsis" if place in shortened else "fold",
             no_wrap=place in shortened or place in numbers,
+            max_width=max(room, _LEAST) if place in shortened else None,
         )
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+    for row in cells:
+        table.add_row(*map(Text, row))
     console.print(Text(title, style="bold"))  # not as the table's own title, which is folded at the table's width
     console.print(table)
     console.print()
