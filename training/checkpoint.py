@@ -245,7 +245,7 @@ def _instead(damaged: Path) -> str:
     """What to do about a damaged checkpoint."""
     others = [path for path in sorted(damaged.parent.glob("step-*")) if path != damaged]
     sound = [path.name for path in others if (path / "state.json").is_file()]
-    remove = f"remove {damaged} and run the same command again"
+    remove = f"remove {damaged} and run 'histods train' again"
     return f"{remove}: it goes on from {sound[-1]}" if sound else f"{remove}: it begins anew"
 
 

@@ -108,6 +108,8 @@ def _load(path: Path, *, mapped: bool) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a stranger's bytes can fail in any way
         refused = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
+        if refused is None and not zipfile.is_zipfile(path):  # torch's own words are of its options then
+            raise _damaged(path, ValueError("bytes of another kind, or of a part of it")) from error
         if refused is None:
             raise _damaged(path, error) from error
         raise HistodsError(

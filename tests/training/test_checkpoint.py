@@ -128,7 +128,7 @@ def test_digests_are_those_of_the_files_and_one_bit_elsewhere_is_refused(tmp_pat
     path.write_bytes(content)
     message = refusal(lambda: read_tensors(damaged, "ema"))
     assert message.startswith(f"Expected {path} as it was written, found other bytes (SHA-256 ")
-    assert message.endswith(f"remove {damaged} and run the same command again: it goes on from step-00000001.")
+    assert message.endswith(f"remove {damaged} and run 'histods train' again: it goes on from step-00000001.")
     read_tensors(damaged, "model")
     path.unlink()
     assert "No such file" in refusal(lambda: read_tensors(damaged, "ema"))

@@ -248,6 +248,12 @@ def test_a_file_that_is_none_or_elsewhere_is_refused(tmp_path: Path) -> None:
     picture = tmp_path / "picture.pt"
     picture.write_bytes(b"\x89PNG\r\n" * 100)
     assert "whole checkpoint" in refusal(lambda: import_checkpoint(picture, out=tmp_path / "run"))
+    words = tmp_path / "words.pt"
+    words.write_text("not a checkpoint\n")
+    assert refusal(lambda: import_checkpoint(words, out=tmp_path / "run")) == (
+        f"Expected a whole checkpoint of torch.save in {words}, found: bytes of another kind, or of a part of it; "
+        "fetch it again."
+    )
 
 
 @pytest.mark.parametrize(
