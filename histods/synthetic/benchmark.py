@@ -152,7 +152,7 @@ def _write_base(plan: _Plan, base: int) -> None:
     patch = make_patch(plan.seed, base, size=max(plan.size // _RENDERED, 32))
     shape = (plan.size, plan.size)
     jpeg = encode(cv2.resize(patch.image, shape, interpolation=cv2.INTER_CUBIC), ".jpg", quality=_JPEG_QUALITY)
-    labels = np.asarray(cv2.resize(patch.mask, shape, interpolation=cv2.INTER_NEAREST), np.uint8)
+    labels = np.asarray(cv2.resize(_busiest_quarter(patch.mask), shape, interpolation=cv2.INTER_NEAREST), np.uint8)
     zero = encode(np.zeros_like(labels), ".png")
     distinct = _distinct_masks(labels)
     for number in range(base, plan.pairs + plan.orphans, plan.bases):
@@ -160,6 +160,22 @@ def _write_base(plan: _Plan, base: int) -> None:
         if number < plan.pairs:
             _write(f"{name}.jpg", _with_comment(jpeg, f"patch {number + 1}"))
         _write(f"{name}_mask.png", zero if plan.is_zero(number) else next(distinct))
+
+
+def _busiest_quarter(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The quarter of a mask through which most outlines run.
+
+    Enlarged, it has about as much outline as the masks that annotators draw: 12 real lung masks take 1.9 KB with
+    825 runs on average, these 2.0 KB with 1,350, the whole patches with their thin layers 2.8 KB with 1,720.
+    """
+    middle = labels.shape[0] // 2
+    halves = slice(None, middle), slice(-middle, None)
+    return max((labels[rows, columns] for rows in halves for columns in halves), key=_outline)
+
+
+def _outline(labels: NDArray[np.uint8]) -> int:
+    """Pixels whose left or upper neighbour has another label."""
+    return int(np.count_nonzero(labels[1:] != labels[:-1]) + np.count_nonzero(labels[:, 1:] != labels[:, :-1]))
 
 
 def _distinct_masks(labels: NDArray[np.uint8]) -> Iterator[bytes]:
