@@ -13,6 +13,7 @@ from loky import ProcessPoolExecutor, cpu_count
 from loky.process_executor import BrokenProcessPool
 
 from histods.engines.base import WorkerDiedError
+from histods.start import spare_pandas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ class LocalPool:
 
 def _prepare(parent: int) -> None:
     """Let the parent alone answer Ctrl-C (a terminal shows one line, not one traceback a worker); end with it."""
+    spare_pandas()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
