@@ -7,6 +7,7 @@ dot before the part, because webdataset splits a member's name at the first dot 
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
@@ -54,7 +55,8 @@ def safe_key(key: str) -> str:
 def header(name: str, size: int) -> bytes:
     """The 512 bytes before a member: an ordinary file, readable by all, of the year 2000."""
     start = name.encode("ascii").ljust(100, b"\0") + _OWNER + b"%011o\0" % size + _TIME
-    return start + b"%06o\0 " % (sum(start) + _REST_SUM) + _REST
+    # The low half of Adler-32 is 1 + the sum of the bytes, in a fifth of the time of `sum`.
+    return b"%b%06o\0 %b" % (start, (zlib.adler32(start) & 0xFFFF) - 1 + _REST_SUM, _REST)
 
 
 def padding(size: int) -> bytes:

@@ -233,7 +233,7 @@ def test_new_samples_are_appended_and_old_shards_stay(tmp_path: Path) -> None:
     shard(workspace=tmp_path / "out", shard_mb=SMALL, workers=1)
     folder = tmp_path / "out" / "shards"
     before = tree(folder)
-    make_benchmark(tmp_path / "data" / "more", pairs=200, orphans=0, zero_masks=50, size=64, seed=5, workers=2)
+    make_benchmark(tmp_path / "data" / "more", pairs=200, orphans=0, zero_masks=50, size=64, workers=2)
     audit(tmp_path / "data", workspace=tmp_path / "out", workers=1)
     result = shard(workspace=tmp_path / "out", shard_mb=SMALL, workers=1)
     after = tree(folder)
