@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,13 @@ def test_poison_is_narrowed_to_its_item_and_nothing_else_is_lost(engine: str) ->
     assert values == {item: 2 * item for item in items if item not in errors}
     assert errors[KILLER] == "the worker process died while reading it (out of memory?)"
     assert errors[RAISER] == f"ValueError: cannot double {RAISER}"
+
+
+def test_a_closed_pool_of_processes_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    for _ in range(5):
+        run("local", list(range(40)), 5)
+        assert set(threading.enumerate()) <= before
 
 
 def test_an_unknown_engine_and_no_workers_are_refused() -> None:
