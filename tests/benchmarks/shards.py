@@ -1,8 +1,9 @@
-"""Speed of writing shards and of loading from them, measured in one run on one generated dataset.
+"""Speed of writing shards and of loading from them, measured in one run on generated datasets.
 
 Run it with `make bench`, or with a size of your own: `python -m tests.benchmarks.shards --pairs 20000`.
 
-Writing is compared with `tar cf` of the same files, all with a warm cache. Loading is compared, with the same
+Writing is compared with `tar cf` of the same files, all with a warm cache, in turn; what was written before is
+removed and on the disk before the clock starts. Loading of 20,000 pairs is compared, with the same
 batches of uint8 images and masks, the same turns and flips, and the same number of processes, with
 
 - the ceiling: one core's rate of decoding image and mask from memory, times the cores, without and with turning
@@ -36,6 +37,7 @@ from histods.sampling import random_words
 from histods.storage.images import decode_mask, decode_rgb
 from histods.storage.shard_reader import ShardReader
 from histods.synthetic import drsk_proportions, make_benchmark
+from histods.synthetic.benchmark import DRSK_PAIRS
 from training.data import ShardDataset, Turner, balanced
 from training.loader import Loader
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 ROUNDS = 3
 BATCH = 32
 SECONDS = 6.0
+LOADED = 20_000  # pairs of the dataset that is loaded
 WARM = 8  # batches before the clock starts: processes begin and read ahead
 
 
@@ -200,52 +203,67 @@ def ceiling(folder: Path, cores: int, *, turned: bool) -> float:
     return cores * len(files) / (time.perf_counter() - started)
 
 
-def writing(folder: Path, workers: int) -> dict[str, float]:
-    """Seconds of tar and of `histods shard`, in turn, the best of each."""
-    shutil.rmtree(folder / "shards", ignore_errors=True)
-    tars, ours = [], []
-    command = [sys.executable, "-m", "histods", "shard", "-w", str(folder / "out"), "--quiet"]
-    command += ["--shard-mb", "256"]  # so that two workers have equal shares of a few gigabytes
+def writing(folder: Path, workers: int) -> dict[str, list[float]]:
+    """Seconds of tar and of `histods shard`, in turn."""
+    shards = [sys.executable, "-m", "histods", "shard", "-w", str(folder / "out"), "--quiet", "--out", "shards"]
+    # 256 MB, so that two workers have equal shares of a few gigabytes.
+    commands = {
+        "tar cf": ["tar", "cf", "plain.tar", "data"],
+        "histods shard": [*shards, "--shard-mb", "256", "--workers", str(workers)],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
-        (folder / "plain.tar").unlink(missing_ok=True)
-        started = time.perf_counter()
-        subprocess.run(["tar", "cf", "plain.tar", "data"], cwd=folder, check=True)
-        tars.append(time.perf_counter() - started)
-        (folder / "plain.tar").unlink()
-        shutil.rmtree(folder / "shards", ignore_errors=True)
-        started = time.perf_counter()
-        subprocess.run([*command, "--out", str(folder / "shards"), "--workers", str(workers)], check=True)
-        ours.append(time.perf_counter() - started)
-    return {"tar cf, s": min(tars), "histods shard, s": min(ours), "tar / histods": min(tars) / min(ours)}
+        for name, command in commands.items():
+            started = time.perf_counter()
+            subprocess.run(command, cwd=folder, check=True)
+            seconds[name].append(time.perf_counter() - started)
+            (folder / "plain.tar").unlink(missing_ok=True)
+            shutil.rmtree(folder / "shards", ignore_errors=True)
+            os.sync()
+    return seconds
+
+
+def make(folder: Path, pairs: int) -> Path:
+    """Make and audit a dataset with DRSK's proportions, unless it is there."""
+    here = folder / f"shards-{pairs}"
+    if not (here / "out").exists():
+        orphans, zero_masks = drsk_proportions(pairs)
+        make_benchmark(here / "data", pairs=pairs, orphans=orphans, zero_masks=zero_masks)
+        audit(here / "data", workspace=here / "out")
+    return here
+
+
+def loading(folder: Path, cores: int) -> dict[str, float]:
+    """Samples a second of decoding alone and of each loader, the best of some rounds in turn."""
+    if not (folder / "mapped").exists():
+        shard(workspace=folder / "out", map="label_map_5.yml", out=folder / "mapped")
+    warnings.simplefilter("ignore")  # of the peers, about our use of them
+    best: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for name, turned in (("decoding alone x cores", False), ("decoding and turning x cores", True)):
+            best[name] = max(best.get(name, 0), ceiling(folder, cores, turned=turned))
+        for peer in (histods, plain_files, webdataset, litdata, grain):
+            best[peer.__name__] = max(best.get(peer.__name__, 0), rate(peer, folder, cores))
+    return best
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--pairs", type=int, default=20_000)
-    parser.add_argument("--folder", type=Path, help="where the dataset is made and stays (20 KB a pair)")
+    parser.add_argument("--pairs", type=int, default=DRSK_PAIRS, help="pairs of the dataset that is written")
+    parser.add_argument("--folder", type=Path, help="where the datasets are made and stay (40 KB a pair)")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as temporary:
-        folder = (options.folder or Path(temporary)) / f"shards-{options.pairs}"
-        if not (folder / "out").exists():
-            orphans, zero_masks = drsk_proportions(options.pairs)
-            make_benchmark(folder / "data", pairs=options.pairs, orphans=orphans, zero_masks=zero_masks)
-            audit(folder / "data", workspace=folder / "out")
-            shard(workspace=folder / "out", map="label_map_5.yml", out=folder / "mapped")
-        for name, seconds in writing(folder, cores).items():
-            print(f"{name:34}{seconds:>12.2f}", flush=True)
-        warnings.simplefilter("ignore")  # of the peers, about our use of them
-        best: dict[str, float] = {}
-        peers = (histods, plain_files, webdataset, litdata, grain)
-        for _ in range(ROUNDS):  # in turn: other work on the machine only ever slows down
-            for name, turned in (("decoding alone x cores", False), ("decoding and turning x cores", True)):
-                best[name] = max(best.get(name, 0), ceiling(folder, cores, turned=turned))
-            for peer in peers:
-                best[peer.__name__] = max(best.get(peer.__name__, 0), rate(peer, folder, cores))
-        limit = best["decoding alone x cores"]
-        for name, value in best.items():
-            print(f"{name + ', samples/s':34}{value:>12,.0f}{value / limit:>8.2f}")
+        folder = options.folder or Path(temporary)
+        seconds = writing(make(folder, options.pairs), cores)
+        for name, times in seconds.items():
+            print(f"{name:34}{min(times):>12.2f} s ({', '.join(f'{time:.1f}' for time in times)})", flush=True)
+        print(f"{'tar / histods':34}{min(seconds['tar cf']) / min(seconds['histods shard']):>12.2f}", flush=True)
+        rates = loading(make(folder, min(options.pairs, LOADED)), cores)
+    limit = rates["decoding alone x cores"]
+    for name, value in rates.items():
+        print(f"{name + ', samples/s':34}{value:>12,.0f}{value / limit:>8.2f}")
 
 
 if __name__ == "__main__":
