@@ -22,7 +22,6 @@ from histods.console import make_console, print_json, print_line, print_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from histods.records import Finding
     from histods.storage.audit_file import AuditResult
 
 _MOST_LABELS = 60
@@ -219,9 +218,7 @@ def _show_findings(console: Console, result: AuditResult) -> None:
         [[order[code][1], code, n] for code, n in rows],
         numbers=[2],
     )
-    examples: dict[str, Finding] = {}
-    for finding in result.iter_findings():
-        examples.setdefault(finding.code, finding)
+    examples = result.first_findings()
     for code, number in rows:
         if order[code][1] != "info":
             print_line(console, f"{code} ({number:,}), for example {examples[code].path}:")

@@ -69,8 +69,16 @@ class AuditResult:
 
     def iter_findings(self) -> Iterator[Finding]:
         """Go through all findings, sorted by key, path and code."""
-        for row in pl.read_parquet(Workspace(self.workspace).findings).iter_rows(named=True):
+        for row in self._findings().iter_rows(named=True):
             yield Finding(**row)
+
+    def first_findings(self) -> dict[str, Finding]:
+        """The first finding of each code that occurs."""
+        first = self._findings().unique("code", keep="first", maintain_order=True)
+        return {row["code"]: Finding(**row) for row in first.iter_rows(named=True)}
+
+    def _findings(self) -> pl.DataFrame:
+        return pl.read_parquet(Workspace(self.workspace).findings)
 
 
 def command_of(

@@ -139,14 +139,15 @@ class _Walk:
             name = entry.name
             if name[0] == ".":
                 self.hidden += 1
+            elif entry.is_file(follow_symlinks=False):
+                self.paths.append(prefix + name)
             elif entry.is_symlink():
                 self._follow(entry, prefix + name, above)
             elif entry.is_dir(follow_symlinks=False):
                 self._enter(entry.path, prefix + name, (*above, f"{above[-1]}/{name}"))
             else:
                 self.paths.append(prefix + name)
-                if not entry.is_file(follow_symlinks=False):
-                    self.problems[prefix + name] = "not a regular file"
+                self.problems[prefix + name] = "not a regular file"
 
     def _enter(self, folder: str, path: str, above: tuple[str, ...]) -> None:
         """Have a folder listed; the last of `above` is its own real path."""
@@ -216,27 +217,32 @@ def ask_states(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ask for size and time of paths below `root`; 0 for the `unsafe` ones and those that have disappeared."""
     files = pafs.LocalFileSystem()
-    sizes: list[int] = []
-    mtimes: list[int] = []
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    states = np.zeros((len(paths), 2), dtype=np.int64)
+    batches = [slice(start, start + _BATCH) for start in range(0, len(paths), _BATCH)]
+
+    def ask(batch: slice) -> None:
+        states[batch] = _ask_batch(files, root, paths[batch])
+
     with ThreadPoolExecutor(_THREADS) as executor:
-        for states in executor.map(lambda batch: _ask_batch(files, root, batch), batches):
-            sizes += [size for size, _ in states]
-            mtimes += [mtime for _, mtime in states]
+        list(executor.map(ask, batches))
     if unsafe:
-        for place, path in enumerate(paths):
-            if path in unsafe:
-                sizes[place] = mtimes[place] = 0
-    return np.array(sizes, dtype=np.int64), np.array(mtimes, dtype=np.int64)
+        states[[path in unsafe for path in paths]] = 0
+    sizes, mtimes = states.T.copy()
+    return sizes, mtimes
 
 
-def _ask_batch(files: pafs.LocalFileSystem, root: Path, paths: Sequence[str]) -> list[tuple[int, int]]:
-    """Size and time of each path; one that refuses to tell (too long, no permission) has 0, like a missing one."""
+def _ask_batch(files: pafs.LocalFileSystem, root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
+    """Size and time of each path, [paths, 2]; 0 where one refuses to tell or is missing.
+
+    An array, since half a million tuples would be looked at by the garbage collector again and again.
+    """
     try:
         infos = files.get_file_info([f"{root}/{path}" for path in paths])
     except OSError:  # one of them; which, only asking each by itself tells
-        return [_ask_one(f"{root}/{path}") for path in paths]
-    return [(info.size or 0, info.mtime_ns or 0) for info in infos]
+        return np.array([_ask_one(f"{root}/{path}") for path in paths], dtype=np.int64)
+    sizes = np.fromiter((info.size or 0 for info in infos), np.int64, len(infos))
+    mtimes = np.fromiter((info.mtime_ns or 0 for info in infos), np.int64, len(infos))
+    return np.column_stack([sizes, mtimes])
 
 
 def _ask_one(path: str) -> tuple[int, int]:
