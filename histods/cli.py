@@ -12,7 +12,7 @@ from histods import __version__
 from histods.commands import audit, demo, encode, export, fix, import_, plot, remap, sample, shard, split, train
 from histods.console import escaped
 from histods.errors import HistodsError, TerminatedError
-from histods.start import spare_pandas
+from histods.start import hurry
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -48,7 +48,7 @@ def root(
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
     if "--help" not in sys.argv:
-        spare_pandas()
+        hurry()
 
 
 def main() -> NoReturn:
