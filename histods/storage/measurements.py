@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _RECORD = struct.Struct("<QQ")  # bytes, xxh3-64 of the payload
-_VERSION = "2"  # 2: TIFF masks as stored, whatever Pillow makes of them
+_VERSION = "3"  # 3: orientation, depth and palettes are measured too; 2: TIFF masks as stored
 
 
 class Journal:
