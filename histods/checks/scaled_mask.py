@@ -1,6 +1,6 @@
 """`scaled_mask`: labels were multiplied, usually to make a mask visible: 0, 1 became 0, 255.
 
-Three kinds of evidence, each made so that sound label sets ({0, 28}, {10, 20}, {0, 15, 255}) do not give it:
+Four kinds of evidence, each made so that sound label sets ({0, 28}, {10, 20}, {0, 15, 255}) do not give it:
 
 1. *A full range.* The labels are 255 or 65535 alone, or lie on a grid of even steps up to it (0, 85, 170, 255).
    Where 255 stands beside unrelated labels in more masks than not, it is a void label and proves nothing.
@@ -9,6 +9,8 @@ Three kinds of evidence, each made so that sound label sets ({0, 28}, {10, 20}, 
    Where too few other masks exist to compare with, the steps must fill the 8 bits (0, 60, 120, 180, 240),
    in one mask or in the whole dataset.
 3. *A known step.* All labels lie on steps that another mask of the dataset proved.
+4. *One step for all.* Nearly all masks of the dataset lie on the same steps from 0 on (0, 50, 100), and these
+   are all in use. Two labels are enough where they are high; {14, 28} can be two classes of a longer list.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from histods.checks.base import Check, Context, found, has_off_palette_pixels, m
 from histods.checks.speckled_mask import speckled
 
 RANGE_ENDS = (255, 65535)  # white in 8 and 16 bits; both also serve as a void label
-CONVERTER_STEP = 257  # converters multiply by it when they widen 8 bits to 16
+WIDENING_STEPS = (256, 257)  # 8 bits moved to the high byte of 16, or repeated in both bytes
 MOST_STEPS = 63  # finer grids up to 255 leave no value that lies off them
 SMALLEST_STEP = 10  # nobody multiplies by less to see labels, and small real labels share small divisors
 LEAST_FILLED = 0.5  # share of a grid's non-zero values that a mask must hold: {15, 255} is no grid of 17
@@ -31,6 +33,9 @@ LEAST_OTHERS = 3  # fewer masks say nothing about which labels are ordinary
 LEAST_VOID = 3  # masks with 255 beside other labels; fewer can be planted or stray pixels
 ORDINARY_QUANTILE = 0.9  # of the other masks' largest labels: a stray label must not hide what was scaled
 OUTREACH = 1.5  # times that quantile: a label a little above the rest is just a rare class
+LEAST_ALIKE = 6  # masks on one step; fewer may hold a few labels of a longer list
+SHARE_ALIKE = 0.95  # of all masks: one that was edited later must not hide the rest
+LEAST_HIGH_STEP = 32  # from here on two labels prove a step: lists of classes rarely go beyond 64
 LISTED = 8
 
 Bools = npt.NDArray[np.bool_]
@@ -138,6 +143,26 @@ def _common_step(masks: _Masks) -> float | None:
     return float(step) if step >= SMALLEST_STEP and filled else None
 
 
+def _steps_of_all(masks: _Masks) -> set[float]:
+    """Steps on which nearly all masks lie; see the fourth kind of evidence."""
+    divisors = masks.divisors[masks.intact]
+    if divisors.size < LEAST_ALIKE or (divisors >= SMALLEST_STEP).mean() < SHARE_ALIKE:
+        return set()
+    several = masks.divisors[masks.intact & (masks.counts >= 2)]
+    steps = set()
+    for step in np.unique([*several, np.gcd.reduce(divisors), *WIDENING_STEPS]):
+        members = masks.intact & (masks.divisors % step == 0)
+        if step < SMALLEST_STEP or members.sum() < SHARE_ALIKE * divisors.size:
+            continue
+        values = np.unique(masks.values[members[masks.owners]])
+        values = values[~np.isin(values, RANGE_ENDS)]
+        least, filled = (2, LEAST_FILLED) if step >= LEAST_HIGH_STEP else (3, 1)
+        high_bytes = any(step % widening == 0 for widening in WIDENING_STEPS)
+        if values.size and (high_bytes or values.size >= max(least, filled * values[-1] / step)):
+            steps.add(float(step))
+    return steps
+
+
 def _fill_byte(tops: Ints, step: float) -> Bools:
     """Which largest labels end steps near 255; those of 255 // n, counted from 0, leave room for one more."""
     return (tops <= RANGE_ENDS[0]) & (tops + 2 * step > RANGE_ENDS[0])
@@ -167,8 +192,8 @@ def _steps(masks: _Masks, context: Context) -> Floats:
     steps = _full_range_steps(masks)
     several = masks.intact & (masks.counts >= 2)
     proven = {float(step) for step in np.unique(steps[several & (steps > 0)])}
-    if (several & (masks.divisors % CONVERTER_STEP == 0)).any():
-        proven.add(float(CONVERTER_STEP))
+    proven |= {float(step) for step in WIDENING_STEPS if (several & (masks.divisors % step == 0)).any()}
+    proven |= _steps_of_all(masks)
     if (common := _common_step(masks)) is not None:
         proven.add(common)
     # Masks with a small divisor lie on no step at all: their labels are real, which ends most searches here.

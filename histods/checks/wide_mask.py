@@ -10,9 +10,9 @@ LARGEST_BYTE = 255  # labels up to here fit 8 bits
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Find 16-bit grey masks whose labels would all fit 8 bits."""
+    """Find 16-bit grey masks whose labels would all fit 8 bits; a zero mask has nothing to lose."""
     largest = pl.col("labels").list.max()
-    small = (pl.col("mask_kind") == "gray16") & (largest <= LARGEST_BYTE)
+    small = (pl.col("mask_kind") == "gray16") & largest.is_between(1, LARGEST_BYTE)
     message = pl.format(
         "labels up to {} are stored as 16 bits, of which many readers keep the high byte and see zeros; "
         "'histods remap --write-masks DIR' writes 8 bits",

@@ -114,6 +114,56 @@ def test_a_whole_dataset_on_steps_that_fill_8_bits_is_scaled(table: Table) -> No
     assert scaled(table, [[0, 10], [0, 20], [0, 30]]) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        ([40, 80, 120], 12),
+        ([50, 100], 12),
+        ([10, 20, 30], 8),
+        ([20, 40, 60, 80], 6),
+        ([32, 64], 6),
+        ([70, 140], 9),
+        ([100, 200], 30),
+        ([16, 32, 48, 64, 80, 96, 112], 25),  # 4 bits in the upper half of a byte
+        ([64, 192], 7),  # 2 bits in the upper quarter, the second class missing
+        ([1000, 2000, 3000], 10),  # 16 bits
+        ([4096, 8192], 6),
+        ([256], 6),
+        ([257], 6),
+    ],
+)
+def test_a_dataset_on_one_step_is_scaled(table: Table, values: list[int], counts: int) -> None:
+    sets = [[0, *values], *[[0, *values[n % len(values) :]] for n in range(counts - 1)]]
+    assert scaled(table, sets) == sets
+    assert scaled(table, [*sets * 4, [0, 1]]) == sets * 4
+
+
+@pytest.mark.parametrize("step", [256, 257])
+@pytest.mark.parametrize("labels", [[1, 2], [3, 7], [1, 5, 9], [2, 4, 200], [28, 41]])
+def test_labels_in_the_high_byte_are_scaled(table: Table, labels: list[int], step: int) -> None:
+    sets = [[0, *(step * label for label in labels)], [0, step * labels[0]]]
+    assert scaled(table, sets) == sets
+
+
+@pytest.mark.parametrize(
+    "label_sets",
+    [
+        [[0, 14, 28]] * 20,  # two of 55 classes
+        [[0, 10, 20]] * 20,
+        [[0, 28]] * 20,
+        [[0, 128]] * 20,  # one label has no neighbour that could show a step
+        [[0, 40, 80, 120]] * 5,  # too few masks
+        [[0, 40, 80, 120]] * 10 + [[0, 1], [0, 2], [3, 120]],  # label 120 is real elsewhere
+        [[0, 15, 45]] * 10,
+        [[0, 5, 10, 15]] * 30,
+        [[0, 300, 512]] * 10,
+        [[0, 256]] * 5,
+    ],
+)
+def test_labels_that_share_a_step_by_chance_are_not_scaled(table: Table, label_sets: list[list[int]]) -> None:
+    assert scaled(table, label_sets) == []
+
+
 def test_a_stray_label_does_not_hide_what_was_scaled(table: Table) -> None:
     assert scaled(table, [*SKIN, *SKIN, [0, 3, 200], [0, 60, 120]]) == [[0, 60, 120]]
     assert scaled(table, [*SKIN, [0, 3, 255], [0, 255], [255]]) == [[0, 255], [255]]
