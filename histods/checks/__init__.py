@@ -10,6 +10,7 @@ import polars as pl
 from histods.checks import (
     constant_mask,
     duplicate_image,
+    duplicate_mask,
     key_collision,
     lossy_mask,
     missing_mask,
@@ -47,6 +48,7 @@ CHECKS: tuple[Check, ...] = (
     off_palette.CHECK,
     suffix_mismatch.CHECK,
     duplicate_image.CHECK,
+    duplicate_mask.CHECK,
     outside_root.CHECK,
     zero_mask.CHECK,
     constant_mask.CHECK,

@@ -1,4 +1,8 @@
-"""`duplicate_image`: several images have the same bytes."""
+"""`duplicate_image`: several images have the same bytes.
+
+Their masks should then be equal too. Where they are not, one of them was drawn for another image, or two people
+drew the same image: which pair is right has to be decided, and the message says so.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,8 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     repeated = pl.col("image_digest").is_duplicated()
     group = (
         samples.filter(sound)
-        .select("key", "image_path", "image_digest")
         .filter(repeated)
+        .select("key", "image_path", "image_digest", _mask_content().alias("mask"))
         .sort("image_path", "key")
     )
     others = group.with_columns(
@@ -29,10 +33,23 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         pl.col("image_path").first().over("image_digest").alias("first"),
         pl.col("image_path").get(1).over("image_digest").alias("second"),
         (pl.len().over("image_digest").cast(pl.Int64) - 2).alias("more"),
+        (pl.col("mask").n_unique().over("image_digest") > 1).alias("differ"),
     )
     other = pl.when(pl.col("position") == 0).then("second").otherwise("first")
     rest = pl.when(pl.col("more") > 0).then(pl.format(" and {} more", "more")).otherwise(pl.lit(""))
-    return found(others, "image_path", pl.format("same bytes as {}{}; keep one of them", other, rest))
+    masks = (
+        pl.when("differ")
+        .then(pl.lit(", but their masks differ; keep the pair whose mask is right"))
+        .otherwise(pl.lit("; keep one of them"))
+    )
+    return found(others, "image_path", pl.format("same bytes as {}{}{}", other, rest, masks))
+
+
+def _mask_content() -> pl.Expr:
+    """What a mask holds, as a text: its labels where they were read, else its bytes; two encoders may agree."""
+    numbers = [pl.col(name).cast(pl.List(pl.String)).list.join(",") for name in ("labels", "pixels")]
+    read = pl.concat_str(*numbers, pl.col("runs").cast(pl.String), separator=" ")
+    return pl.coalesce(read, "mask_digest", "mask_error", "mask_not_index").fill_null("")
 
 
 CHECK = Check(

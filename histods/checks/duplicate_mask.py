@@ -1,0 +1,56 @@
+"""`duplicate_mask`: one mask file under several images, as copying the wrong file leaves it.
+
+Masks of one label are left out: they are equal by right, and often most of a dataset. So are masks with few runs,
+such as a straight border, which can be equal by chance, and masks whose images are equal as well
+(`duplicate_image` has those).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from histods.checks.base import Check, Context, found
+
+LEAST_RUNS = 16  # a shape that crosses fewer rows can be drawn twice
+
+
+def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+    """Flag every mask of a group of equal digests under different images, and name the first other one."""
+    pair = pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()
+    repeated = samples.filter(pair & pl.col("mask_digest").is_not_null() & _has_shape()).filter(
+        pl.col("mask_digest").is_duplicated() & (pl.col("mask_path").n_unique().over("mask_digest") > 1)
+    )
+    image = pl.coalesce("image_digest", "image_path")
+    group = (
+        repeated.filter(image.n_unique().over("mask_digest") > 1)
+        .select("key", "mask_path", "mask_digest")
+        .sort("mask_path", "key")
+        .with_columns(
+            pl.int_range(pl.len()).over("mask_digest").alias("position"),
+            pl.col("mask_path").first().over("mask_digest").alias("first"),
+            pl.col("mask_path").get(1).over("mask_digest").alias("second"),
+            (pl.len().over("mask_digest").cast(pl.Int64) - 2).alias("more"),
+        )
+    )
+    other = pl.when(pl.col("position") == 0).then("second").otherwise("first")
+    rest = pl.when(pl.col("more") > 0).then(pl.format(" and {} more", "more")).otherwise(pl.lit(""))
+    message = pl.format(
+        "same bytes as {}{}, under another image; find out whose mask it is, and export the others again",
+        other,
+        rest,
+    )
+    return found(group, "mask_path", message)
+
+
+def _has_shape() -> pl.Expr:
+    """Whether a mask holds several labels, or as many colours, in more than a few runs."""
+    several = (pl.col("labels").list.len() > 1).fill_null(value=False)
+    return several & (pl.col("runs") >= LEAST_RUNS)
+
+
+CHECK = Check(
+    code="duplicate_mask",
+    severity="warning",
+    summary="The same mask file under several images.",
+    judge=judge,
+)
