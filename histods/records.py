@@ -28,13 +28,22 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelCount:
-    """One source label: its pixels over all readable masks, their share in percent, the masks that hold it."""
+    """One source label: its pixels over a set of masks, their share in percent, the masks that hold it."""
 
     label: int
     name: str
     pixels: int
     percent: float
     images: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelTotals:
+    """What a set of masks holds: their number, their pixels, and the totals of each label, ascending by label."""
+
+    masks: int
+    pixels: int
+    labels: tuple[LabelCount, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

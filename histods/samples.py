@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from histods.errors import HistodsError
-from histods.records import Counts, LabelCount
+from histods.records import Counts, LabelCount, LabelTotals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,18 +130,32 @@ def count(samples: pl.DataFrame) -> Counts:
     return Counts(**numbers.row(0, named=True))
 
 
-def total_labels(samples: pl.DataFrame, names: Mapping[int, str]) -> tuple[LabelCount, ...]:
-    """Pixels and images of each label over all masks that could be read, ascending by label."""
-    read = samples.get_column("labels").is_not_null()
-    labels = samples.filter(read).get_column("labels").explode().to_numpy()
-    pixels = samples.filter(read).get_column("pixels").explode().to_numpy()
+def total_labels(samples: pl.DataFrame, names: Mapping[int, str]) -> tuple[LabelTotals, LabelTotals]:
+    """Add up the labels of the samples in use, and those of the excluded samples whose masks can be read.
+
+    Args:
+        samples: one row per sample with `role`, `labels` and `pixels`.
+        names: names of labels; others are called by their number.
+
+    Returns:
+        Totals of the conditional and unconditional samples, and totals of the excluded ones.
+    """
+    read = samples.filter(pl.col("labels").is_not_null()).select("role", "labels", "pixels")
+    excluded = pl.col("role") == "excluded"
+    return _add_up(read.filter(~excluded), names), _add_up(read.filter(excluded), names)
+
+
+def _add_up(read: pl.DataFrame, names: Mapping[int, str]) -> LabelTotals:
+    """Totals of masks that could be read."""
+    labels = read.get_column("labels").explode().to_numpy()
+    pixels = read.get_column("pixels").explode().to_numpy()
     if labels.size == 0:
-        return ()
+        return LabelTotals(masks=len(read), pixels=0, labels=())
     # Weights are summed as float64, which is exact up to 2**53 pixels: 34 billion patches of 512x512.
     totals = np.bincount(labels, weights=pixels).astype(np.int64)
     images = np.bincount(labels)
     everything = int(totals.sum())
-    return tuple(
+    counts = tuple(
         LabelCount(
             label=label,
             name=names.get(label, f"label {label}"),
@@ -151,3 +165,4 @@ def total_labels(samples: pl.DataFrame, names: Mapping[int, str]) -> tuple[Label
         )
         for label in np.flatnonzero(images).tolist()
     )
+    return LabelTotals(masks=len(read), pixels=everything, labels=counts)

@@ -30,7 +30,7 @@ def percent_figure(system: ClassSystem, *, log: bool = False) -> Figure:
     """Bars of each class's share of all pixels; on a log axis a class without pixels has no bar."""
     values = [row.percent for row in system.drawn]
     texts = [pixels_text(row.percent, row.pixels) for row in system.drawn]
-    masks = "" if system.images is None else f" in {counted(system.images, 'mask')}"
+    masks = "" if system.images is None else f" in {counted(system.images, 'mask')} in use"
     axis = f"Share of {counted(system.pixels, 'pixel')}{masks} (%{', log scale' if log else ''})"
     # The axis starts so far below the smallest class that its bar can be seen.
     low = 10.0 ** math.floor(math.log10(min(filter(None, values)) / 1.25)) if log else 0.0
@@ -42,7 +42,7 @@ def images_figure(system: ClassSystem) -> Figure:
     """Bars of the number of images that contain each class."""
     values = [row.images or 0 for row in system.drawn]
     texts = [f"{value:,} ({percent_text(percent_of(value, system.images))})" for value in values]
-    axis = f"Images that contain the {system.noun}, of {system.images:,} with a readable mask"
+    axis = f"Images that contain the {system.noun}, of {system.images:,} with a mask in use"
     return _bars(system, "images", axis, _Scale(0.0, _steps(max(values), whole=True)), values, texts)
 
 

@@ -61,7 +61,7 @@ def plot(
         `NAME-images` and `NAME-cooccurrence` as `.png`, `.svg` and `.csv`, for `labels` and every class system.
 
     Raises:
-        HistodsError: there is no audit, no readable mask, or the table of counts is not one.
+        HistodsError: there is no audit, no mask in use, or the table of counts is not one.
         StaleFileError: the manifest or a class system is not of this audit.
     """
     place = Workspace(Path(workspace))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from histods.errors import HistodsError, StaleFileError
 from histods.records import ClassCount
@@ -35,8 +36,9 @@ CHUNK_ROWS = 65536
 class ClassSystem:
     """The source labels or the classes of one label map, with all that a chart shows of them.
 
-    `images` is the number of images with a readable mask and `together` the images that hold both of two
-    classes, int64 of shape [n, n] over the `drawn` classes; both are None for a table of counts.
+    `images` is the number of masks in use (those of samples that are not excluded) and `together` the images
+    that hold both of two classes, int64 of shape [n, n] over the `drawn` classes; both are None for a table of
+    counts.
     `source` names what the numbers were made from, by digest.
     """
 
@@ -72,13 +74,14 @@ def read_systems(workspace: Workspace) -> list[ClassSystem]:
     """The source labels of the audit and every class system of a workspace, in that order.
 
     Raises:
-        HistodsError: there is no audit, a summary is not readable, or no mask is.
+        HistodsError: there is no audit, a summary is not readable, or no mask is in use.
         StaleFileError: the manifest or a class system is not of this audit.
     """
     summary = workspace.read_audit()
     digest = str(summary["manifest_digest"])
     classes = parse_classes(summary.get("labels"), "label", workspace.audit)
     table = Manifest.read(workspace.manifest).table
+    table = table.filter(pc.not_equal(table["role"], "excluded"))
     systems = [_with_images(RAW, classes, table, "labels", digest)]
     remapped = (_read_remapped(workspace, name, digest) for name in workspace.class_systems())
     return systems + [system for system in remapped if system is not None]
@@ -113,7 +116,7 @@ def _with_images(
     masks = table.column(column).drop_null().combine_chunks()
     if len(masks) == 0:
         raise HistodsError(
-            "Expected at least one readable mask to draw, found none; see the audit's findings and audit again."
+            "Expected at least one mask in use to draw, found none; see the audit's findings and audit again."
         )
     return ClassSystem(
         name=name,
@@ -209,7 +212,7 @@ def percent_csv(system: ClassSystem) -> str:
 
 
 def images_csv(system: ClassSystem) -> str:
-    """Images that hold a class and their share of all images with a readable mask, one line a class, as CSV."""
+    """Images that hold a class and their share of all images with a mask in use, one line per class, as CSV."""
     rows = ((row.index, row.name, row.images, percent_of(row.images, system.images)) for row in system.classes)
     return _csv((system.noun, "name", "images", "percent_of_images"), rows)
 

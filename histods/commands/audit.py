@@ -188,18 +188,25 @@ def _layout(result: AuditResult) -> str:
 
 def _show_labels(console: Console, result: AuditResult) -> None:
     shown = result.labels[:_MOST_LABELS]
-    if not shown:
-        return
-    print_table(
-        console,
-        "Labels (all readable masks)",
-        ["label", "name", "pixels", "%", "masks"],
-        [[str(row.label), row.name, row.pixels, f"{row.percent:.4f}", row.images] for row in shown],
-        numbers=[0, 2, 3, 4],
-        shortened=[1],
-    )
+    if shown:
+        print_table(
+            console,
+            f"Labels in the {result.masks_in_use:,} masks in use",
+            ["label", "name", "pixels", "%", "masks"],
+            [[str(row.label), row.name, row.pixels, f"{row.percent:.4f}", row.images] for row in shown],
+            numbers=[0, 2, 3, 4],
+            shortened=[1],
+        )
     if len(result.labels) > len(shown):
         print_line(console, f"and {len(result.labels) - len(shown)} more labels, in audit.json")
+    excluded = result.excluded_labels
+    if excluded.masks:
+        print_line(
+            console,
+            f"Not counted here: {excluded.pixels:,} pixels in {excluded.masks:,} masks of excluded samples; "
+            "audit.json lists their labels.",
+        )
+        print_line(console, "")
 
 
 def _show_findings(console: Console, result: AuditResult) -> None:

@@ -32,10 +32,10 @@ def remap(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     label_map: MapOption = None,
     write_masks: Annotated[
-        Path | None, typer.Option(help="Also write the remapped masks here, as 8-bit PNG files.")
+        Path | None, typer.Option(help="Also write the remapped masks in use here, as 8-bit PNG files.")
     ] = None,
     dataset_csv: Annotated[
-        Path | None, typer.Option(help="Also write lines of name,'c0 c1 ...' to this file.")
+        Path | None, typer.Option(help="Also write a line of name,'c0 c1 ...' per sample in use to this file.")
     ] = None,
     counts: CountsOption = None,
     workers: WorkersOption = None,
@@ -72,7 +72,7 @@ def show_remap(console: Console, result: RemapResult) -> None:
     ]
     print_table(
         console,
-        f"Classes of {result.name}",
+        f"Classes of {result.name}" + ("" if result.masks is None else f" in the {result.masks:,} masks in use"),
         ["class", "name", "pixels", "%", "images"],
         rows,
         numbers=[0, 2, 3, 4],
@@ -86,7 +86,11 @@ def show_remap(console: Console, result: RemapResult) -> None:
             f"{result.became_unconditional:,} of these became unconditional: all their labels are class 0.",
         )
     if result.excluded:
-        print_line(console, f"{result.excluded:,} excluded samples are left out.")
+        print_line(
+            console,
+            f"{result.excluded:,} excluded samples are left out, with {result.excluded_masks:,} masks of "
+            f"{result.excluded_pixels:,} pixels.",
+        )
     if result.unmapped_labels and result.unmapped_class is not None:
         listed = ", ".join(map(str, result.unmapped_labels))
         name = result.classes[result.unmapped_class].name

@@ -147,6 +147,7 @@ def audit(
         context = Context(labels=frozenset(names.names), names=names.names, hashed=hash)
     findings = _with_folders(judge_all(rows, context), dataset)
     rows = with_roles(rows, findings)
+    in_use, excluded = total_labels(rows, _names(names))
     settled = measured["how"].null_count() == 0
     result = AuditResult(
         root=folder,
@@ -155,7 +156,9 @@ def audit(
         counts=count(rows),
         findings=_tally(findings, "code"),
         severities=_tally(findings, "severity"),
-        labels=total_labels(rows, _names(names)),
+        labels=in_use.labels,
+        masks_in_use=in_use.masks,
+        excluded_labels=excluded,
         groups=rows["group"].drop_nulls().n_unique(),
         other_files=dataset.other,
         suggestion=dataset.suggestion,

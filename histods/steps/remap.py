@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Masks a task: 0.1 s of work, long against the 1 ms that a task costs."""
-_COUNTS = ("conditional", "unconditional", "excluded", "became_unconditional", "became_conditional", "pixels")
+_COUNTS = (
+    *("conditional", "unconditional", "excluded", "became_unconditional", "became_conditional"),
+    *("masks", "pixels", "excluded_masks", "excluded_pixels"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,14 +47,17 @@ class RemapResult:
     Attributes:
         name: name of the class system.
         map: the label map as it was asked for; None where labels stayed as they are.
-        classes: totals of each class over all samples that are not excluded.
+        classes: totals of each class over the masks in use: those of samples that are not excluded.
         labels: the source labels that the map lists for each class.
         unmapped_class: class of labels that the map does not list; None where they are an error.
         unmapped_labels: labels that occur, are not listed, and became `unmapped_class`.
         unmapped_pixels: their pixels.
         conditional: samples with a pixel of a class other than 0.
         unconditional: samples without a mask, or with class 0 alone.
+        masks: masks in use; None where a table of counts was remapped.
         excluded: samples of the manifest that are left out.
+        excluded_masks: masks of these that can be read.
+        excluded_pixels: pixels of these masks.
         became_unconditional: samples with a non-zero mask whose classes are all 0.
         became_conditional: samples with a zero mask, where label 0 becomes another class.
         pixels: pixels of all classes, the same number as before.
@@ -71,7 +77,10 @@ class RemapResult:
     unmapped_pixels: int
     conditional: int = 0
     unconditional: int = 0
+    masks: int | None = None
     excluded: int = 0
+    excluded_masks: int = 0
+    excluded_pixels: int = 0
     became_unconditional: int = 0
     became_conditional: int = 0
     pixels: int
@@ -121,7 +130,8 @@ def remap(
         if place is not None:
             space.check_place(Path(place), option, root)
     table = Manifest.read(space.manifest).table
-    samples = table.filter(pc.not_equal(table["role"], "excluded"))
+    used = pc.not_equal(table["role"], "excluded")
+    samples, left_out = table.filter(used), table.filter(pc.invert(used))
     labels, pixels, offsets = flatten_labels(samples)
     names = labels_of_audit(audit)
     label_map = choose_map(map, root, labels, names)
@@ -133,7 +143,10 @@ def remap(
         map=None if map is None else str(map),
         conditional=int(conditional.sum()),
         unconditional=int((~conditional).sum()),
+        masks=len(samples) - samples["labels"].null_count,
         excluded=len(table) - len(samples),
+        excluded_masks=len(left_out) - left_out["labels"].null_count,
+        excluded_pixels=int(flatten_labels(left_out).pixels.sum(dtype=np.int64)),
         became_unconditional=int((before & ~conditional).sum()),
         became_conditional=int((~before & conditional).sum()),
         manifest_digest=audit["manifest_digest"],

@@ -11,13 +11,13 @@ import polars as pl
 
 from histods.errors import HistodsError
 from histods.layouts import Layout, Suggestion
-from histods.records import Counts, Finding, LabelCount
+from histods.records import Counts, Finding, LabelCount, LabelTotals
 from histods.storage.atomic import file_digest, write_json
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from histods.storage.dataset import LayoutOptions
     from histods.storage.measure import MeasureOptions
@@ -34,7 +34,9 @@ class AuditResult:
         counts: files and samples.
         findings: number of findings of each code that occurs.
         severities: number of findings of each severity that occurs.
-        labels: totals of each label over all readable masks.
+        labels: totals of each label over the masks in use: those of the conditional and unconditional samples.
+        masks_in_use: number of these masks.
+        excluded_labels: totals over the masks of excluded samples that can be read, which no other table counts.
         groups: number of different groups (slides, patients).
         other_files: files that are neither images nor masks, by suffix.
         suggestion: patterns that would pair more, where few files pair.
@@ -56,6 +58,8 @@ class AuditResult:
     findings: dict[str, int]
     severities: dict[str, int]
     labels: tuple[LabelCount, ...]
+    masks_in_use: int
+    excluded_labels: LabelTotals
     groups: int
     other_files: dict[str, int]
     suggestion: Suggestion | None
@@ -136,6 +140,8 @@ def write_summary(result: AuditResult) -> None:
         "severities": result.severities,
         "groups": result.groups,
         "labels": [asdict(label) for label in result.labels],
+        "masks_in_use": result.masks_in_use,
+        "excluded_labels": asdict(result.excluded_labels),
         "other_files": result.other_files,
         "suggestion": None if result.suggestion is None else asdict(result.suggestion),
         "options": result.options,
@@ -165,7 +171,7 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         return None
     if written != (file_digest(space.manifest), file_digest(space.findings)):
         return None
-    suggestion, timing = document["suggestion"], document["timing"]
+    suggestion, timing, excluded = document["suggestion"], document["timing"], document["excluded_labels"]
     return AuditResult(
         root=Path(document["root"]),
         workspace=space.folder,
@@ -173,7 +179,9 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         counts=Counts(**document["counts"]),
         findings=document["findings"],
         severities=document["severities"],
-        labels=tuple(LabelCount(**label) for label in document["labels"]),
+        labels=_label_counts(document["labels"]),
+        masks_in_use=document["masks_in_use"],
+        excluded_labels=LabelTotals(**excluded | {"labels": _label_counts(excluded["labels"])}),
         groups=document["groups"],
         other_files=document["other_files"],
         suggestion=None if suggestion is None else Suggestion(**suggestion),
@@ -185,3 +193,7 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         files_reused=timing["files_read"] + timing["files_reused"],
         seconds=0.0,
     )
+
+
+def _label_counts(rows: Iterable[dict[str, Any]]) -> tuple[LabelCount, ...]:
+    return tuple(LabelCount(**row) for row in rows)

@@ -66,6 +66,7 @@ def write_audit(folder: Path, masks: Masks, names: list[str]) -> Workspace:
     workspace = Workspace(folder)
     columns = {field.name: pa.nulls(len(masks), field.type) for field in SCHEMA}
     columns["key"] = pa.array([f"image_{place:05}" for place in range(len(masks))], pa.string())
+    columns["role"] = pa.array(["conditional"] * len(masks), pa.string())
     columns["labels"] = pa.array(masks, pa.list_(pa.uint16()))
     pixels = [None if mask is None else [10 ** (label % 7) for label in mask] for mask in masks]
     columns["pixels"] = pa.array(pixels, pa.list_(pa.uint32()))
@@ -349,7 +350,7 @@ def test_a_workspace_without_a_readable_mask_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HistodsError) as refused:
         plot(tmp_path)
     assert str(refused.value) == (
-        "Expected at least one readable mask to draw, found none; see the audit's findings and audit again."
+        "Expected at least one mask in use to draw, found none; see the audit's findings and audit again."
     )
 
 

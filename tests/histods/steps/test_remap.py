@@ -229,7 +229,10 @@ def test_the_summary_says_everything_in_a_stable_form(site: Site) -> None:
         "excluded": 2,
         "became_unconditional": 1,
         "became_conditional": 0,
+        "masks": 7,
         "pixels": 7 * 24 * 32,
+        "excluded_masks": 1,
+        "excluded_pixels": 24 * 32,
     }
 
 
