@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from training.generate import sample
     from training.run import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "HistodsError",
     "Manifest",
