@@ -1,7 +1,18 @@
-"""Run the command line with `python -m histods`."""
+"""Run the command line: `histods`, or `python -m histods`."""
 
 from __future__ import annotations
 
-from histods.cli import main
+import signal
+from typing import NoReturn
 
-main()
+
+def main() -> NoReturn:
+    """Run a command; Ctrl-C also ends it quietly while its modules are imported."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from histods import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

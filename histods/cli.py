@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -12,15 +11,12 @@ from histods import __version__
 from histods.commands import audit, demo, encode, export, fix, import_, plot, remap, sample, shard, split, train
 from histods.console import escaped
 from histods.errors import HistodsError, TerminatedError
+from histods.interrupts import INTERRUPTED, TERMINATED, Interrupts
 from histods.start import hurry
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 _TRAINER = ("torch", "safetensors")
 """Packages of the extra `train`, without which some commands cannot begin."""
-_ENDED = {_INTERRUPTED: "interrupted", _TERMINATED: "terminated"}
+_ENDED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 app = typer.Typer(
     name="histods",
@@ -54,20 +50,25 @@ def root(
 def main() -> NoReturn:
     """Run a command; the one place where errors become a line and an exit status."""
     debug = "--debug" in sys.argv[1:]
-    signal.signal(signal.SIGTERM, _terminate)
+    Interrupts(_say_ended)
     try:
         status = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort, TerminatedError) as error:
-        status = _TERMINATED if isinstance(error, TerminatedError) else _INTERRUPTED
+        sys.exit(_say_ended(TERMINATED if isinstance(error, TerminatedError) else INTERRUPTED))
     except BrokenPipeError:
         status = 1
     except Exception as error:
         if debug:
             raise
         sys.exit(_say(_explain(error), 2))
+    sys.exit(_say_ended(status))  # Typer turns Ctrl-C into this status by itself
+
+
+def _say_ended(status: int) -> int:
+    """Say once how a command was ended; its status."""
     if status in _ENDED:
-        _say(f"{_ENDED[status]}; run the same command again to go on", status)
-    sys.exit(status)
+        _say(f"{_ENDED.pop(status)}; run the same command again to go on", status)
+    return status
 
 
 def _explain(error: Exception) -> str:
@@ -87,10 +88,6 @@ def _say(text: str, status: int) -> int:
     """Write one line to stderr."""
     print("histods:", escaped(" ".join(text.split())), file=sys.stderr)
     return status
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise TerminatedError
 
 
 COMMANDS = {

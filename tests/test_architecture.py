@@ -30,6 +30,7 @@ FLOORS = {
     "histods.counting": 1,
     "histods.balance": 1,
     "histods.errors": 1,
+    "histods.interrupts": 1,
     "histods.labels": 1,
     "histods.layouts": 1,
     "histods.palette": 1,

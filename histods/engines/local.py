@@ -7,12 +7,16 @@ import signal
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from loky import ProcessPoolExecutor, cpu_count
+from loky import ProcessPoolExecutor, cpu_count, process_executor
+from loky.backend import resource_tracker as loky_tracker
 from loky.process_executor import BrokenProcessPool
 
 from histods.engines.base import WorkerDiedError
+from histods.interrupts import break_waits, hidden_signals, leave_signals_to_parent
 from histods.start import spare_pandas
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ WORKER_ENVIRONMENT = {
 """Keeps glibc from giving each mask's 256 KB back to the kernel and asking for it again: a 512x512 zero mask
 decodes in 39 us instead of 419, a real one is measured in 325 us instead of 564 (one run, on a busy machine)."""
 
+_NO_WARNING = "ignore:resource_tracker:UserWarning"
+
 _FEEDER_SECONDS = 5.0
 """How long the thread that hands out tasks may take to end: it takes milliseconds."""
 
@@ -39,6 +45,8 @@ class LocalPool:
 
     def __init__(self, workers: int | None) -> None:
         self.workers: int = workers or cpu_count()
+        break_waits()  # for what the caller does while the workers get ready
+        _start_trackers()
         self._executor = self._start()  # processes start with the first call
         self._failed: object = None
 
@@ -49,14 +57,16 @@ class LocalPool:
 
     def submit(self, work: Callable[[Sequence[Any]], Any], chunk: Sequence[Any]) -> object:
         """Queue a call."""
-        try:
-            return self._executor.submit(work, chunk)
-        except BrokenProcessPool:  # a worker died between two calls: nothing of this chunk is lost yet
-            self.restart()
-            return self._executor.submit(work, chunk)
+        with hidden_signals():  # the first call starts the processes
+            try:
+                return self._executor.submit(work, chunk)
+            except BrokenProcessPool:  # a worker died between two calls: nothing of this chunk is lost yet
+                self.restart()
+                return self._executor.submit(work, chunk)
 
     def wait_any(self, handles: Sequence[Any]) -> tuple[object, Any]:
         """Wait for one call; see `Pool.wait_any`."""
+        break_waits()
         done, _ = wait(handles, return_when=FIRST_COMPLETED)
         future: Future[Any] = next(iter(done))
         self._failed = future
@@ -86,10 +96,39 @@ class LocalPool:
             feeder.join(_FEEDER_SECONDS)
 
 
+def _start_trackers() -> None:
+    """Start the processes that remove semaphores, and have them say nothing of those of a killed command.
+
+    They remove them, but would also print a warning, when nobody is left to read it. Their interpreters take
+    filters of warnings from the environment alone. Later it is too late for another reason: Python's own starts
+    with the first worker, and signals that were held back are not any more when it has.
+    """
+    name, before = "PYTHONWARNINGS", os.environ.get("PYTHONWARNINGS")
+    os.environ[name] = f"{before},{_NO_WARNING}" if before else _NO_WARNING
+    try:
+        loky_tracker.ensure_running()
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _kill(process: Any) -> None:
+    """Kill a worker and wait for it. It has no children, for which loky would look by `pgrep` (10 ms each)."""
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+process_executor.kill_process_tree = _kill
+
+
 def _prepare(parent: int) -> None:
-    """Let the parent alone answer Ctrl-C (a terminal shows one line, not one traceback a worker); end with it."""
+    """Let the parent alone answer Ctrl-C (one line on a terminal, not one traceback per worker); end with it."""
+    leave_signals_to_parent()
     spare_pandas()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

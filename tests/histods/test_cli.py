@@ -123,7 +123,7 @@ def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, arguments: list[s
 @pytest.mark.parametrize("words", ["encode", "train", "sample --masks x"])
 def test_without_pytorch_the_trainer_s_commands_name_the_pip_command(words: str) -> None:
     start = f"import sys; sys.modules['torch'] = None; sys.argv = ['histods', *{words.split()}]"
-    code = f"{start}; import histods.__main__"
+    code = f"{start}; from histods.__main__ import main; main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     line = "histods: Expected torch for training, found none; run \"pip install 'histods[train]'\".\n"
     assert (result.returncode, result.stderr) == (2, line)
