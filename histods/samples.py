@@ -22,6 +22,7 @@ _IMAGE_COLUMNS = {
     "digest": "image_digest",
     "bytes": "image_bytes",
     "mtime_ns": "image_mtime_ns",
+    "look": "look",
 }
 _MASK_COLUMNS = {
     "error": "mask_error",
@@ -93,9 +94,15 @@ def _captures(expression: str) -> bool:
 
 
 def with_roles(samples: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
-    """Add `role`: excluded with an error or unread file, conditional with a non-zero mask, else unconditional."""
+    """Add `role`.
+
+    A sample is excluded if it has an error, was not read, is outside the layout, or has no mask though nobody said
+    so. Else it is conditional with a non-zero mask, and unconditional with a zero mask or none.
+    """
     wrong = findings.filter(pl.col("severity") == "error").get_column("key").unique()
-    excluded = pl.col("key").is_in(wrong.implode()) | pl.col("image_outside") | pl.col("mask_outside")
+    unread = pl.col("image_outside") | pl.col("mask_outside")
+    maskless = pl.col("mask_path").is_null() & ~pl.col("by_design")
+    excluded = pl.col("key").is_in(wrong.implode()) | unread | pl.col("outside") | maskless
     role = (
         pl.when(excluded)
         .then(pl.lit("excluded"))
@@ -111,21 +118,24 @@ def _is_meaningful() -> pl.Expr:
     return (pl.col("labels").list.max() > 0).fill_null(value=False)
 
 
-def count(samples: pl.DataFrame) -> Counts:
+def count(samples: pl.DataFrame, findings: pl.DataFrame) -> Counts:
     """Count files and samples; see `Counts`."""
-    image, mask = pl.col("image_path").is_not_null(), pl.col("mask_path").is_not_null()
+    no_images = findings.filter(pl.col("code") == "looks_like_mask")["path"].implode()
+    neither = pl.col("outside") | pl.col("image_path").is_in(no_images).fill_null(value=False)
+    image, mask = (pl.col(path).is_not_null() & ~neither for path in ("image_path", "mask_path"))
     pair = image & mask
     numbers = samples.select(
         images=image.sum(),
         masks=mask.sum(),
         pairs=pair.sum(),
-        orphan_masks=(mask & ~image & pl.col("collision").is_null()).sum(),
+        orphan_masks=(mask & ~image & pl.col("collision").is_null() & pl.col("rivals").is_null()).sum(),
         images_without_mask=(image & ~mask).sum(),
         zero_masks=(pair & (pl.col("labels").list.max() == 0)).sum(),
         meaningful_masks=(pair & _is_meaningful()).sum(),
         conditional=(pl.col("role") == "conditional").sum(),
         unconditional=(pl.col("role") == "unconditional").sum(),
         excluded=(pl.col("role") == "excluded").sum(),
+        neither=neither.sum(),
     )
     return Counts(**numbers.row(0, named=True))
 

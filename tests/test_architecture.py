@@ -33,6 +33,7 @@ FLOORS = {
     "histods.interrupts": 1,
     "histods.labels": 1,
     "histods.layouts": 1,
+    "histods.looks": 1,
     "histods.palette": 1,
     "histods.records": 1,
     "histods.runs": 1,

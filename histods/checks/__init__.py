@@ -12,13 +12,16 @@ from histods.checks import (
     duplicate_image,
     duplicate_mask,
     key_collision,
+    looks_like_mask,
     lossy_mask,
     missing_mask,
     not_an_index_mask,
     off_palette,
     orphan_mask,
+    outside_layout,
     outside_root,
     scaled_mask,
+    several_masks,
     size_mismatch,
     speckled_mask,
     suffix_mismatch,
@@ -34,13 +37,16 @@ __all__ = ["CHECKS", "SAMPLES", "Check", "Context", "judge_all"]
 
 CHECKS: tuple[Check, ...] = (
     orphan_mask.CHECK,
+    missing_mask.CHECK,
+    looks_like_mask.CHECK,
+    several_masks.CHECK,
     unreadable_image.CHECK,
     unreadable_mask.CHECK,
     size_mismatch.CHECK,
     unknown_label.CHECK,
     not_an_index_mask.CHECK,
     key_collision.CHECK,
-    missing_mask.CHECK,
+    outside_layout.CHECK,
     lossy_mask.CHECK,
     scaled_mask.CHECK,
     speckled_mask.CHECK,
@@ -62,8 +68,9 @@ def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         The strings `key`, `path`, `code`, `severity`, `message`, one row a finding, sorted by key, path and
         code; a file has at most one finding of a code. Messages are one line, whatever a name holds.
     """
+    explained = samples.filter(~pl.col("outside"))  # of a picture outside the layout only that is said
     parts = [
-        check.judge(samples, context).select(
+        check.judge(samples if check is outside_layout.CHECK else explained, context).select(
             "key",
             "path",
             pl.lit(check.code).alias("code"),

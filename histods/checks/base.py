@@ -17,14 +17,30 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warning", "info"]
 
+LOOK = pl.Struct(
+    {
+        "colours": pl.UInt32(),
+        "flat": pl.Float32(),
+        "solid": pl.Float32(),
+        "contrast": pl.UInt8(),
+        "darkest": pl.UInt8(),
+        "brightest": pl.UInt8(),
+        "grey": pl.Boolean(),
+    }
+)
+
 SAMPLES = pl.Schema(
     {
         "key": pl.String(),
         "image_path": pl.String(),
         "mask_path": pl.String(),
         "group": pl.String(),
-        "by_design": pl.Boolean(),  # the image lies in a folder that has no masks by design
+        "by_design": pl.Boolean(),  # the image has no mask by design: its folder, its row or the user says so
+        "outside": pl.Boolean(),  # the layout does not explain the picture: neither image nor mask
+        "derived": pl.String(),  # why the name says that the picture was made from another one
+        "mask_word": pl.String(),  # a word for masks in the name of an image without a mask
         "collision": pl.String(),  # names the files that claim one key
+        "rivals": pl.String(),  # names the files that are masks of one image
         "image_outside": pl.Boolean(),  # a link that leaves the root: not followed, nothing measured
         "mask_outside": pl.Boolean(),
         "image_error": pl.String(),  # the reader's reason, lower-case start, no full stop
@@ -44,6 +60,7 @@ SAMPLES = pl.Schema(
         "runs": pl.UInt32(),  # run-length runs in row-major order
         "specks": pl.UInt32(),  # runs of at most 3 pixels between two different labels
         "off_palette": pl.UInt32(),  # pixels whose colour is not in the labels file
+        "look": LOOK,  # of an image without a mask that may be none; see `histods.looks.Look`
         "nearest": pl.Boolean(),  # those pixels were given the nearest colour's label, as asked for
     }
 )

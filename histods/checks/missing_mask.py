@@ -1,26 +1,30 @@
-"""`missing_mask`: an image without a mask outside the folders that have none by design."""
+"""`missing_mask`: an image without a mask that nobody said has none by design."""
 
 from __future__ import annotations
 
 import polars as pl
 
+from histods.checks import looks_like_mask
 from histods.checks.base import Check, Context, found
 
 
-def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Find images without a mask; files that collide are told of once, as a collision."""
+def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Find images without a mask; what collides or looks like a mask has its own finding."""
     maskless = pl.col("image_path").is_not_null() & pl.col("mask_path").is_null()
-    expected = ~pl.col("by_design") & pl.col("collision").is_null()
+    compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
+    missing = samples.filter(maskless & ~pl.col("by_design") & ~compete)
+    no_images = looks_like_mask.judge(missing, context)["path"].implode()
     return found(
-        samples.filter(maskless & expected),
+        missing.filter(~pl.col("image_path").is_in(no_images)),
         "image_path",
-        "image has no mask; add the mask, or pass its folder with --unconditional if it has none by design",
+        "image has no mask; add the mask, or say that images without masks are meant: --allow-unpaired for all "
+        "of them, --unconditional DIR for those of a folder",
     )
 
 
 CHECK = Check(
     code="missing_mask",
-    severity="warning",
-    summary="An image without a mask, outside the folders that have none by design.",
+    severity="error",
+    summary="An image without a mask that is not without one by design.",
     judge=judge,
 )

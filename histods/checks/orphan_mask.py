@@ -9,7 +9,8 @@ from histods.checks.base import Check, Context, found
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     """Find masks without an image; files that collide are told of once, as a collision."""
-    orphan = pl.col("mask_path").is_not_null() & pl.col("image_path").is_null() & pl.col("collision").is_null()
+    compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
+    orphan = pl.col("mask_path").is_not_null() & pl.col("image_path").is_null() & ~compete
     return found(
         samples.filter(orphan),
         "mask_path",

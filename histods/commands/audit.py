@@ -76,6 +76,9 @@ def audit(
         list[Path] | None,
         typer.Option(metavar="<path>", help="Folder of images without masks by design; may be repeated."),
     ] = None,
+    allow_unpaired: Annotated[
+        bool, typer.Option("--allow-unpaired", help="Images without a mask have none by design.")
+    ] = False,
     labels: Annotated[
         Path | None, typer.Option(help="File, or bundled name, of source labels: names and perhaps colours.")
     ] = None,
@@ -115,6 +118,7 @@ def audit(
             mask_pattern=mask_pattern,
             pairs=pairs,
             unconditional=unconditional or (),
+            allow_unpaired=allow_unpaired,
             labels=labels,
             nearest_colour=nearest_colour,
             group_regex=group_regex,
@@ -128,9 +132,27 @@ def audit(
     show_audit(console, result)
     if json_output:
         print_json(read_json(Workspace(workspace).audit))
-    found = result.severities
-    if fail_on != FailOn.never and (found.get("error") or (fail_on == FailOn.warning and found.get("warning"))):
+    reason = _why_failed(result, fail_on)
+    if reason is not None:
+        print_line(console, reason)
         raise typer.Exit(1)
+
+
+def _why_failed(result: AuditResult, fail_on: FailOn) -> str | None:
+    """Why the exit status is 1, and what can be used all the same; None where it is 0."""
+    counts, errors = result.counts, result.severities.get("error", 0)
+    warnings = result.severities.get("warning", 0) if fail_on == FailOn.warning else 0
+    if fail_on == FailOn.never or not (errors or warnings):
+        return None
+    usable = counts.conditional + counts.unconditional
+    found = f"{errors:,} errors" if errors else f"{warnings:,} warnings"
+    rest = f"the other {usable:,} samples can be used" if usable else "no sample can be used"
+    if counts.pairs == 0 and counts.unconditional == 0:
+        return (
+            "Exit status 1: no image has a mask. Say how they pair with --mask-suffix, --image-pattern and "
+            "--mask-pattern, or --pairs."
+        )
+    return f"Exit status 1: {found}, {counts.excluded:,} samples excluded; {rest}."
 
 
 def show_audit(console: Console, result: AuditResult) -> None:
@@ -153,6 +175,7 @@ def show_audit(console: Console, result: AuditResult) -> None:
             ["conditional", counts.conditional],
             ["unconditional", counts.unconditional],
             ["excluded", counts.excluded],
+            *([["  neither image nor mask", counts.neither]] if counts.neither else []),
             *([["groups", result.groups]] if result.groups else []),
         ],
         numbers=[1],
@@ -161,7 +184,7 @@ def show_audit(console: Console, result: AuditResult) -> None:
     _show_findings(console, result)
     if result.other_files:
         listed = ", ".join(f"{number:,} {name}" for name, number in sorted(result.other_files.items()))
-        print_line(console, f"Neither images nor masks: {listed}")
+        print_line(console, f"Files that are no pictures: {listed}")
     if result.suggestion is not None:
         hint = result.suggestion
         print_line(

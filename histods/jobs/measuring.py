@@ -41,7 +41,7 @@ def measure_dataset(
 
     Args:
         engine: who runs the work.
-        files: one row a file: path, is_mask, bytes, mtime_ns, problem.
+        files: one row a file: path, is_mask, bytes, mtime_ns, problem, look.
         options: how files are measured.
         space: workspace with the measurements of earlier runs, which also gets the new ones.
         fresh: measure everything again.
@@ -50,7 +50,8 @@ def measure_dataset(
     Returns:
         One row a file, sorted by path, and the number of files that had to be read.
     """
-    how = pl.when("is_mask").then(pl.lit(options.masks_how)).otherwise(pl.lit(options.images_how))
+    images, masks, looks = map(pl.lit, (options.images_how, options.masks_how, options.looks_how))
+    how = pl.when("is_mask").then(masks).when("look").then(looks).otherwise(images)
     files = files.with_columns(how=how)
     state = ["path", "is_mask", "bytes", "mtime_ns"]
     with Journal(space.journal, fresh=fresh) as journal:
@@ -80,5 +81,5 @@ def measure_dataset(
 
 def _chunks(missing: pl.DataFrame, workers: int) -> Iterator[list[FileTask]]:
     files = min(max(len(missing) // (TASKS_EACH * workers), FEWEST_FILES), MOST_FILES)
-    for rows in missing.select("path", "is_mask", "problem").iter_slices(files):
+    for rows in missing.select("path", "is_mask", "problem", "look").iter_slices(files):
         yield rows.rows()

@@ -144,8 +144,8 @@ def _is_beyond_doubt(tried: list[_Tried], sample: pl.DataFrame) -> bool:
 
 def _pairs_all(pairing: Pairing, pictures: pl.DataFrame) -> bool:
     """Whether every sample is a pair that competes with none, and every other picture is a derived one."""
-    samples = pairing.samples
-    if pairing.pairs < len(samples) or samples["collision"].count() > 0:
+    samples = pairing.samples.filter(~pl.col("outside") & pl.col("derived").is_null())
+    if pairing.pairs < len(samples) or samples["collision"].count() + samples["rivals"].count() > 0:
         return False
     used = pl.concat([samples["image_path"], samples["mask_path"]])
     rest = pictures.filter(~pl.col("path").is_in(used.implode()))

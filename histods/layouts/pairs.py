@@ -9,8 +9,9 @@ import polars as pl
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError
+from histods.layouts.lookalikes import with_name_evidence
 from histods.layouts.names import IS_PICTURE, Layout, list_files, name_roles, without_suffix
-from histods.layouts.other import count, label_by_folder, label_by_suffix, set_derived_aside
+from histods.layouts.other import count_by_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +26,10 @@ class Pairing:
     Attributes:
         samples: one row a sample, sorted by key, image_path, mask_path; columns `key`, `image_path` (null
             for a mask without an image), `mask_path` (null for an image without a mask), `collision`
-            (null, or a text that names the files that compete), `by_design` (an image of a folder that
-            has no masks by design).
-        other: files that are neither image nor mask, by what they have in common, such as
-            `{".txt": 30, "_overlay.png": 30, "overlays/*.png": 4}`.
+            (null, or a text that names the files that compete), `rivals` (the same for masks of one image),
+            `by_design` (an image that has no mask by design), `outside` (a picture that the layout does not
+            explain: neither image nor mask), `derived` and `mask_word` (see `with_name_evidence`).
+        other: files that are no pictures, by suffix, such as `{".txt": 30}`.
     """
 
     samples: pl.DataFrame
@@ -42,8 +43,9 @@ class Pairing:
 
     @property
     def images(self) -> int:
-        """Number of images that could have a mask: those of folders without masks by design are left out."""
-        return int((self.samples["image_path"].is_not_null() & ~self.samples["by_design"]).sum())
+        """Number of images that should have a mask: by their names no masks, and not without one by design."""
+        image = pl.col("image_path").is_not_null() & pl.col("derived").is_null()
+        return int(self.samples.select((image & ~pl.col("by_design") & ~pl.col("outside")).sum()).item())
 
 
 def pair(paths: Sequence[str] | pl.Series, layout: Layout, unconditional: Sequence[str] = ()) -> Pairing:
@@ -64,37 +66,35 @@ def pair(paths: Sequence[str] | pl.Series, layout: Layout, unconditional: Sequen
         files = files.join(designed, on="path", how="anti")
     named = name_roles(files.filter(IS_PICTURE), layout)
     role = pl.col("role")
-    rows, derived = set_derived_aside(_join(named.filter(role == "image"), named.filter(role == "mask")))
+    rows = _join(named.filter(role == "image"), named.filter(role == "mask"))
     rows = pl.concat([rows, _rows_without_mask(designed.filter(IS_PICTURE), by_design=True)])
-    strangers = label_by_folder(named.filter(role.is_null()), rows)
-    plain = label_by_suffix(pl.concat([files, designed]).filter(~IS_PICTURE))
-    return Pairing(_finish(rows), count([derived, strangers, plain]))
+    outside = named.filter(role.is_null())
+    plain = pl.concat([files, designed]).filter(~IS_PICTURE)
+    return Pairing(_finish(rows, outside), count_by_suffix(plain))
 
 
 def pair_rows(rows: pl.DataFrame, paths: Sequence[str] | pl.Series, unconditional: Sequence[str] = ()) -> Pairing:
-    """Pair as the rows of a CSV file say; files of `paths` that no row names are counted as other.
+    """Pair as the rows of a CSV file say; pictures among `paths` that no row names are outside the layout.
 
     Args:
-        rows: columns `image` (none twice) and `mask` (null where there is none).
+        rows: columns `image` (none twice) and `mask` (null where there is none: the row says that it is meant).
         paths: the files of the dataset, each once.
         unconditional: files of folders without masks by design; their images need no row.
     """
     files = pl.concat([list_files(paths), list_files(unconditional)]).unique("path")
     designed = list_files(unconditional).unique("path").filter(IS_PICTURE)
-    by_design = pl.col("image").is_in(designed["path"].implode()) & pl.col("mask").is_null()
     listed = rows.select(
         key=without_suffix(pl.col("image")),
         image_path="image",
         mask_path="mask",
         link=_NOTHING,
-        by_design=by_design,
+        by_design=pl.col("mask").is_null(),
     )
     named = pl.concat([rows["image"], rows["mask"]]).drop_nulls().implode()
     is_named = pl.col("path").is_in(named)
     samples = pl.concat([listed, _rows_without_mask(designed.filter(~is_named), by_design=True)])
     rest = files.filter(~is_named).join(designed, on="path", how="anti")
-    pictures, plain = rest.filter(IS_PICTURE), rest.filter(~IS_PICTURE)
-    return Pairing(_finish(samples), count([label_by_folder(pictures, samples), label_by_suffix(plain)]))
+    return Pairing(_finish(samples, rest.filter(IS_PICTURE)), count_by_suffix(rest.filter(~IS_PICTURE)))
 
 
 def _join(images: pl.DataFrame, masks: pl.DataFrame) -> pl.DataFrame:
@@ -127,32 +127,59 @@ def _rows_without_mask(images: pl.DataFrame, *, by_design: bool) -> pl.DataFrame
     )
 
 
-def _finish(rows: pl.DataFrame) -> pl.DataFrame:
-    """Say which files compete, and bring the rows in order."""
+def _finish(rows: pl.DataFrame, outside: pl.DataFrame) -> pl.DataFrame:
+    """Say which files compete and what names tell, add the pictures outside the layout, and sort the rows.
+
+    Args:
+        rows: `key`, `image_path`, `mask_path`, `link`, `by_design`.
+        outside: `path` and `key` of pictures that the layout does not explain.
+    """
     links = rows["link"].drop_nulls()
     if rows["key"].n_unique() == len(rows) and links.n_unique() == len(links):
-        samples = rows.select("key", "image_path", "mask_path", collision=_NOTHING, by_design="by_design")
-        # Arrow sorts 250,000 long keys in two thirds of the time polars takes, into the same order.
-        return samples[pl.Series(pc.array_sort_indices(samples["key"].to_arrow()))]
-    return _say_what_collides(rows).sort("key", "image_path", "mask_path", nulls_last=True)
+        columns = ("key", "image_path", "mask_path")
+        samples = rows.select(*columns, collision=_NOTHING, rivals=_NOTHING, by_design="by_design")
+    else:
+        samples = _say_what_collides(rows)
+    samples = with_name_evidence(samples.with_columns(outside=pl.lit(value=False)))
+    companion = pl.col("image_path").is_null() & pl.col("derived").is_not_null()
+    samples = samples.with_columns(outside=pl.col("outside") | companion)
+    if len(outside):
+        samples = pl.concat([samples, _rows_outside(outside, samples)], how="diagonal")
+    if samples["key"].n_unique() < len(samples):
+        return samples.sort("key", "image_path", "mask_path", nulls_last=True)
+    # Arrow sorts 250,000 long keys in two thirds of the time polars takes, into the same order.
+    return samples[pl.Series(pc.array_sort_indices(samples["key"].to_arrow()))]
+
+
+def _rows_outside(outside: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
+    """Rows for pictures outside the layout; one whose key a sample has keeps its suffix, so that keys differ."""
+    is_taken = pl.col("key").is_in(samples["key"].implode()) | pl.col("key").is_duplicated()
+    return outside.select(
+        key=pl.when(is_taken).then("path").otherwise("key"),
+        image_path="path",
+        by_design=pl.lit(value=False),
+        outside=pl.lit(value=True),
+    )
 
 
 def _say_what_collides(rows: pl.DataFrame) -> pl.DataFrame:
-    """Give `collision` to every row of a key that several files share, or of an image with several masks."""
+    """Give `collision` to rows of a key that several files share, `rivals` to rows of an image with several masks.
+
+    Both name the files.
+    """
     has_image, has_link = pl.col("image_path").is_not_null(), pl.col("link").is_not_null()
     picture, masks = pl.coalesce("image_path", "mask_path"), pl.col("mask_path").drop_nulls()
     same_key = rows.filter(pl.col("key").is_duplicated())
     shared = same_key.group_by("key").agg(
         pl.when(has_image.any())
         .then(picture.sort().str.join(" and ") + " share the key " + pl.col("key").first())
-        .alias("shared")
+        .alias("collision")
     )
     same_link = rows.filter(has_link & pl.col("link").is_duplicated())
-    rivals = same_link.group_by("link").agg(
+    several = same_link.group_by("link").agg(
         pl.when((masks.len() > 1) & has_image.any())
         .then(masks.sort().str.join(" and ") + " are masks of the one image " + pl.col("image_path").min())
         .alias("rivals")
     )
-    collision = pl.concat_str("shared", "rivals", separator="; ", ignore_nulls=True).replace("", None)
-    rows = rows.join(shared, on="key", how="left").join(rivals, on="link", how="left")
-    return rows.select("key", "image_path", "mask_path", collision.alias("collision"), "by_design")
+    rows = rows.join(shared, on="key", how="left").join(several, on="link", how="left")
+    return rows.select("key", "image_path", "mask_path", "collision", "rivals", "by_design")

@@ -50,6 +50,7 @@ def audit(
     mask_pattern: str | None = None,
     pairs: str | Path | None = None,
     unconditional: str | Path | Sequence[str | Path] = (),
+    allow_unpaired: bool = False,
     labels: str | Path | None = None,
     nearest_colour: bool = False,
     group_regex: str | None = None,
@@ -76,6 +77,7 @@ def audit(
         mask_pattern: `pattern` layout: paths of masks.
         pairs: `csv` layout: CSV file with the columns image, mask, group, split.
         unconditional: one folder, or several, of images that have no masks by design.
+        allow_unpaired: every image without a mask has none by design.
         labels: file (or bundled name) that names the source labels and may give each a colour.
         nearest_colour: give pixels of unknown colours the nearest known colour's label.
         group_regex: takes a sample's group (slide, patient) from its key.
@@ -108,6 +110,7 @@ def audit(
         mask_pattern=mask_pattern,
         pairs=pairs,
         unconditional=_parse_folders(unconditional),
+        allow_unpaired=allow_unpaired,
     )
     options = MeasureOptions(
         root=folder.as_posix(),
@@ -138,6 +141,7 @@ def audit(
                 write_summary(known)
                 return known
         dataset = pair_files(folder, layouts, files)
+        _refuse_nothing(folder, dataset)
         measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
     rows = join_measurements(dataset.samples, measured)
@@ -153,7 +157,7 @@ def audit(
         root=folder,
         workspace=space.folder,
         layout=dataset.layout,
-        counts=count(rows),
+        counts=count(rows, findings),
         findings=_tally(findings, "code"),
         severities=_tally(findings, "severity"),
         labels=in_use.labels,
@@ -173,6 +177,16 @@ def audit(
     report("writing", 0, 0)
     write_result(result, findings)
     return result
+
+
+def _refuse_nothing(root: Path, dataset: Dataset) -> None:
+    """Refuse a folder without any picture: most often it is not the folder that was meant."""
+    if not dataset.samples.is_empty() or dataset.unlisted:
+        return
+    others = ", ".join(f"{number:,} {name}" for name, number in sorted(dataset.other.items()))
+    raise HistodsError(
+        f"Expected images and masks in {root}, found {others or 'no file at all'}; give the dataset's folder."
+    )
 
 
 def _fingerprint(files: str, asked: Sequence[object]) -> str:

@@ -110,6 +110,7 @@ def command_of(
     ):
         if value != default:
             words += [option, str(value)]
+    words += ["--allow-unpaired"] if layouts.allow_unpaired else []
     words += ["--nearest-colour"] if measured.nearest else []
     words += ["--hash"] if measured.digest_images else []
     return shlex.join(words)

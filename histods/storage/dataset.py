@@ -32,6 +32,7 @@ class LayoutOptions:
     mask_pattern: str | None
     pairs: str | Path | None
     unconditional: Sequence[str | Path]
+    allow_unpaired: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,10 +72,10 @@ class Dataset:
 
     Attributes:
         layout: the layout that was given or found.
-        samples: one row a sample: key, image_path, mask_path, collision, by_design, group, image_outside,
-            mask_outside.
-        files: one row a file to measure: path, is_mask, bytes, mtime_ns, problem.
-        other: files that are neither images nor masks, by suffix; also folders that histods wrote, by path.
+        samples: one row a sample: the columns of `Pairing.samples`, and group, image_outside, mask_outside.
+        files: one row a file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to see if it is
+            an image at all).
+        other: files that are no pictures, by suffix; also folders that histods wrote, by path.
         suggestion: patterns that would pair more, where few files pair.
         outside: links that leave the root and are not part of a sample -> what they point to.
         unlisted: folders that cannot be listed -> why.
@@ -114,7 +115,7 @@ def pair_files(root: Path, options: LayoutOptions, files: Files) -> Dataset:
     """
     listing, unconditional = files.listing, files.unconditional
     layout = _choose_layout(listing.paths, options, unconditional)
-    paired = _pair(listing, layout, unconditional, options.pairs, root)
+    paired = _pair(listing, layout, unconditional, options, root)
     in_samples = set(paired.samples["image_path"]) | set(paired.samples["mask_path"]) if listing.outside else set()
     return Dataset(
         layout=layout,
@@ -206,18 +207,21 @@ def _merge(listing: Listing, designed: list[tuple[str, Listing]]) -> tuple[Listi
 
 
 def _pair(
-    listing: Listing, layout: Layout, unconditional: list[str], pairs: str | Path | None, root: Path
+    listing: Listing, layout: Layout, unconditional: list[str], options: LayoutOptions, root: Path
 ) -> Pairing:
     """Pair the listed files; adds the columns `group`, `image_outside` and `mask_outside`."""
     if layout.kind == "csv":
-        assert pairs is not None  # noqa: S101 - _choose_layout saw to it
-        rows = read_pairs(Path(pairs), root)
+        assert options.pairs is not None  # noqa: S101 - _choose_layout saw to it
+        rows = read_pairs(Path(options.pairs), root)
         paired = pair_rows(rows, listing.paths, unconditional)
         groups = rows.select(pl.col("image").alias("image_path"), "group")
         samples = paired.samples.join(groups, on="image_path", how="left", maintain_order="left")
     else:
         paired = pair(listing.paths, layout, unconditional)
         samples = paired.samples.with_columns(group=pl.lit(None, pl.String))
+    if options.allow_unpaired:
+        alone = pl.col("image_path").is_not_null() & pl.col("mask_path").is_null() & ~pl.col("outside")
+        samples = samples.with_columns(by_design=pl.col("by_design") | alone)
     links = pl.Series(sorted(listing.outside), dtype=pl.String).implode()
     return Pairing(
         samples.with_columns(
@@ -229,14 +233,19 @@ def _pair(
 
 
 def _list_files(samples: pl.DataFrame, listing: Listing) -> pl.DataFrame:
-    """One row a file to measure: path, is_mask, bytes, mtime_ns, problem."""
+    """One row a file to measure: path, is_mask, bytes, mtime_ns, problem, look."""
     listed = pl.DataFrame(
         {"path": listing.paths, "bytes": listing.sizes, "mtime_ns": listing.mtimes},
         schema_overrides={"path": pl.String},
     )
-    images = samples.filter(~pl.col("image_outside")).select(path="image_path", is_mask=pl.lit(value=False))
-    masks = samples.filter(~pl.col("mask_outside")).select(path="mask_path", is_mask=pl.lit(value=True))
-    named = pl.concat([images, masks]).drop_nulls("path").unique(maintain_order=True)
+    is_alone = pl.col("mask_path").is_null() & ~pl.col("outside")
+    images = samples.filter(~pl.col("image_outside")).select(
+        path="image_path", is_mask=pl.lit(value=False), look=is_alone
+    )
+    masks = samples.filter(~pl.col("mask_outside")).select(
+        path="mask_path", is_mask=pl.lit(value=True), look=pl.lit(value=False)
+    )
+    named = pl.concat([images, masks]).drop_nulls("path").unique(["path", "is_mask"], maintain_order=True)
     named = named.join(listed, on="path", how="left", maintain_order="left")
     absent = named.filter(pl.col("bytes").is_null())["path"]  # only a file of pairs can name what is not there
     reasons = {path: _why_absent(path, listing) for path in absent} | listing.problems

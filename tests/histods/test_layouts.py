@@ -184,29 +184,27 @@ def test_keys_differ_by_case() -> None:
 
 def test_two_images_of_one_key_collide_and_the_first_takes_the_mask() -> None:
     samples = pair(["x.png", "x.jpg", "x_mask.png", "y.jpg", "y_mask.png"], SUFFIX).samples
-    assert samples.rows() == [
-        ("x", "x.jpg", "x_mask.png", "x.jpg and x.png share the key x", False),
-        ("x", "x.png", None, "x.jpg and x.png share the key x", False),
-        ("y", "y.jpg", "y_mask.png", None, False),
+    assert samples.select("key", "image_path", "mask_path", "collision", "rivals").rows() == [
+        ("x", "x.jpg", "x_mask.png", "x.jpg and x.png share the key x", None),
+        ("x", "x.png", None, "x.jpg and x.png share the key x", None),
+        ("y", "y.jpg", "y_mask.png", None, None),
     ]
 
 
 def test_two_masks_of_one_image_collide_and_none_of_them_is_lost() -> None:
     text = "x_mask.png and x_mask.tif are masks of the one image x.jpg"
-    assert pair(["x.jpg", "x_mask.tif", "x_mask.png"], SUFFIX).samples.rows() == [
-        ("x", "x.jpg", "x_mask.png", text, False),
-        ("x_mask", None, "x_mask.tif", text, False),
+    samples = pair(["x.jpg", "x_mask.tif", "x_mask.png"], SUFFIX).samples
+    assert samples.select("key", "image_path", "mask_path", "collision", "rivals").rows() == [
+        ("x", "x.jpg", "x_mask.png", None, text),
+        ("x_mask", None, "x_mask.tif", None, text),
     ]
 
 
 def test_two_images_and_two_masks_of_one_key_say_both() -> None:
     samples = pair(["x.jpg", "x.png", "x_mask.tif", "x_mask.png"], SUFFIX).samples
     masks = "x_mask.png and x_mask.tif are masks of the one image x.jpg"
-    assert samples["collision"].to_list() == [
-        f"x.jpg and x.png share the key x; {masks}",
-        f"x.jpg and x.png share the key x; {masks}",
-        masks,
-    ]
+    images = "x.jpg and x.png share the key x"
+    assert samples.select("collision", "rivals").rows() == [(images, masks), (images, masks), (None, masks)]
 
 
 def test_masks_without_an_image_are_orphans_even_where_they_share_a_key() -> None:
@@ -229,58 +227,12 @@ def test_images_without_masks_by_design_never_take_a_mask_but_may_collide() -> N
     assert both.samples["collision"].to_list() == ["free/x.jpg and free/x.png share the key free/x"] * 2
 
 
-def names_with(addition: str, times: int, of: int) -> list[str]:
-    names = [name for place in range(of) for name in (f"s/p{place}.jpg", f"s/p{place}_mask.png")]
-    return names + [f"s/p{place}{addition}" for place in range(times)]
+def outside_of(pairing: Pairing) -> set[str]:
+    paths = pairing.samples.filter("outside").select(pl.coalesce("image_path", "mask_path")).to_series()
+    return set(paths)
 
 
-@pytest.mark.parametrize(
-    ("addition", "times", "label"),
-    [
-        ("_overlay.png", 2, "_overlay.png"),
-        ("-pred.PNG", 3, "-pred.png"),
-        (".heatmap.jpg", 20, ".heatmap.jpg"),
-        ("_mask_overlay.png", 2, "_mask_overlay.png"),
-        ("_stain_normed.png", 10, "_stain_normed.png"),
-    ],
-)
-def test_pictures_made_from_images_are_counted_by_their_addition(addition: str, times: int, label: str) -> None:
-    pairing = pair(names_with(addition, times, of=20), SUFFIX)
-    assert pairing.other == {label: times}
-    assert pairing.pairs == pairing.images == 20
-
-
-@pytest.mark.parametrize(
-    ("addition", "times"),
-    [
-        ("_overlay.png", 1),  # of one image only
-        ("_copy.png", 4),  # does not say what it is, and few images have it
-        ("_2.png", 20),  # a number is another patch
-        ("overlay.png", 20),  # no separator: another name
-    ],
-)
-def test_images_that_only_look_like_another_one_stay_images(addition: str, times: int) -> None:
-    pairing = pair(names_with(addition, times, of=20), SUFFIX)
-    assert pairing.other == {}
-    assert pairing.images == 20 + times
-
-
-def test_an_overlay_of_an_image_without_a_mask_is_an_overlay_too() -> None:
-    names = [*names_with("_overlay.png", 10, of=10), "s/lonely.jpg", "s/lonely_overlay.png"]
-    pairing = pair(names, SUFFIX)
-    assert pairing.other == {"_overlay.png": 11}
-    assert pairing.images == 11
-
-
-def test_among_masks_only_pictures_that_say_what_they_are_are_set_aside() -> None:
-    names = [f"{kind}/{place}.png" for place in range(10) for kind in ("images", "masks")]
-    names += [f"masks/{place}_{what}.png" for place in range(10) for what in ("color", "lost")]
-    pairing = pair(names, FOLDERS)
-    assert pairing.other == {"_color.png": 10}
-    assert len(pairing.samples.filter(pl.col("image_path").is_null())) == 10
-
-
-def test_files_beside_the_layout_are_counted_by_suffix_or_folder() -> None:
+def test_pictures_beside_the_layout_are_rows_of_their_own_and_other_files_are_counted() -> None:
     names = ["images/1.jpg", "masks/1.png", "masks/1.webp", "overlays/1.png", "overlays/2.PNG", "loose.png"]
     names += [
         "train/images/2.jpg",
@@ -290,18 +242,23 @@ def test_files_beside_the_layout_are_counted_by_suffix_or_folder() -> None:
         "notes.TXT",
         ".ignore",
     ]
-    assert pair(names, FOLDERS).other == {
-        "(no suffix)": 2,
-        "*.png": 1,
-        ".txt": 1,
-        "masks/*.webp": 1,
-        "overlays/*.png": 3,
-    }
+    pairing = pair(names, FOLDERS)
+    beside = {"overlays/1.png", "overlays/2.PNG", "loose.png", "train/overlays/a/2.png"}
+    assert beside <= outside_of(pairing)
+    assert pairing.other == {"(no suffix)": 2, ".txt": 1}
+    assert pairing.pairs == pairing.images == 2
 
 
-def test_many_folders_beside_the_layout_are_counted_together() -> None:
-    names = [f"slide {place}/x.png" for place in range(30)]
-    assert pair(names, FOLDERS).other == {"*/*.png": 30}
+@quick
+@given(layout=layouts, names=paths)
+def test_a_picture_outside_the_layout_never_takes_the_key_of_another_sample(
+    layout: Layout, names: list[str]
+) -> None:
+    samples = pair(names, layout).samples
+    outside = samples.filter(pl.col("outside") & pl.col("mask_path").is_null())["key"]
+    inside = samples.filter(~pl.col("outside"))["key"]
+    assert not set(outside) & set(inside)
+    assert outside.n_unique() == len(outside)
 
 
 def test_the_pattern_with_more_literal_characters_wins() -> None:
@@ -319,8 +276,9 @@ def test_each_piece_of_a_pattern_must_be_equal_in_order() -> None:
 def test_a_pattern_with_a_suffix_names_only_files_of_that_suffix() -> None:
     layout = Layout(kind="pattern", image_pattern="{key}.tif", mask_pattern="{key}_m.png")
     pairing = pair(["a.tif", "a.tiff", "b.jpg", "a_m.png", "a_m.tif"], layout)
-    assert samples_of(pairing) == [("a", "a.tif", "a_m.png"), ("a_m", "a_m.tif", None)]
-    assert pairing.other == {"*.jpg": 1, "*.tiff": 1}
+    inside = pairing.samples.filter(~pl.col("outside"))
+    assert inside["image_path"].to_list() == ["a.tif", "a_m.tif"]
+    assert outside_of(pairing) == {"a.tiff", "b.jpg"}
 
 
 @pytest.mark.parametrize(
@@ -406,13 +364,15 @@ def test_rows_pair_as_they_say_and_other_files_are_counted() -> None:
     names = ["b/1.jpg", "m/9.png", "a.v1.jpg", "m/8.png", "pairs.csv", "n/2.jpg", "n/3.jpg", "n/3.txt"]
     pairing = pair_rows(rows, names, ["n/2.jpg", "n/3.jpg", "n/3.txt"])
     assert pairing.samples.select("key", "image_path", "mask_path", "by_design").rows() == [
-        ("a.v1", "a.v1.jpg", None, False),
+        ("a.v1", "a.v1.jpg", None, True),
         ("b/1", "b/1.jpg", "m/9.png", False),
         ("gone", "gone.jpg", "gone.png", False),
+        ("m/8", "m/8.png", None, False),
         ("n/2", "n/2.jpg", None, True),
         ("n/3", "n/3.jpg", None, True),
     ]
-    assert pairing.other == {".csv": 1, ".txt": 1, "m/*.png": 1}
+    assert outside_of(pairing) == {"m/8.png"}
+    assert pairing.other == {".csv": 1, ".txt": 1}
 
 
 def test_rows_of_one_key_collide() -> None:

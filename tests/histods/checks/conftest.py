@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # A sound pair of 8x8 pixels, of which half are label 1.
 SOUND: dict[str, object] = {
     "by_design": False,
+    "outside": False,
     "image_outside": False,
     "mask_outside": False,
     "image_format": "jpeg",

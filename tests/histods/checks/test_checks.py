@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     Table = Callable[..., pl.DataFrame]
 
 CODES = {
-    "error": "orphan_mask unreadable_image unreadable_mask size_mismatch unknown_label not_an_index_mask "
-    "key_collision",
-    "warning": "missing_mask lossy_mask scaled_mask speckled_mask wide_mask off_palette suffix_mismatch "
+    "error": "orphan_mask missing_mask looks_like_mask several_masks unreadable_image unreadable_mask "
+    "size_mismatch unknown_label not_an_index_mask key_collision",
+    "warning": "outside_layout lossy_mask scaled_mask speckled_mask wide_mask off_palette suffix_mismatch "
     "duplicate_image duplicate_mask outside_root",
     "info": "zero_mask constant_mask",
 }
@@ -78,12 +78,51 @@ def test_files_that_collide_are_told_of_once_each(table: Table) -> None:
     samples = table(
         {"collision": images},
         {**NO_MASK, "collision": images},
-        {"collision": masks},
-        {**NO_IMAGE, "collision": masks},
+        {"rivals": masks},
+        {**NO_IMAGE, "rivals": masks},
+        {**NO_MASK, "rivals": "masks/ holds 5 masks of e.jpg"},
     )
-    expected = [(path, "key_collision") for path in ("a.jpg", "b.jpg", "c_mask.png", "d_mask.png")]
-    assert found(samples) == expected
-    assert message(samples[:1]) == "a.jpg and b.jpg share the key a; keep one image and one mask"
+    assert found(samples) == [
+        ("a.jpg", "key_collision"),
+        ("b.jpg", "key_collision"),
+        ("c_mask.png", "several_masks"),
+        ("d_mask.png", "several_masks"),
+        ("e.jpg", "several_masks"),
+    ]
+    assert message(samples[:1]) == "a.jpg and b.jpg share the key a; keep one of them"
+    assert message(samples[2:3]) == "c_mask.png and d_mask.png are masks of the one image c.jpg; keep one mask"
+
+
+def test_of_a_picture_outside_the_layout_only_that_is_said(table: Table) -> None:
+    samples = table({**NO_MASK, "outside": True, "image_error": "damaged", "derived": "its path says 'overlay'"})
+    assert found(samples) == [("a.jpg", "outside_layout")]
+    assert message(samples).startswith("neither image nor mask in this layout (its path says 'overlay'); if it is")
+
+
+MASK_LOOK = {"colours": 3, "flat": 0.94, "solid": 1.0, "contrast": 2, "darkest": 0, "brightest": 2, "grey": True}
+TISSUE = {"colours": 9000, "flat": 0.1, "solid": 0.1, "contrast": 9, "darkest": 9, "brightest": 250, "grey": False}
+GLASS = {"colours": 3, "flat": 1.0, "solid": 1.0, "contrast": 2, "darkest": 243, "brightest": 245, "grey": True}
+
+
+@pytest.mark.parametrize("by_design", [True, False])
+def test_an_image_without_a_mask_that_is_no_image_is_told_by_name_or_by_content(
+    table: Table, by_design: bool
+) -> None:
+    samples = table(
+        {**NO_MASK, "look": MASK_LOOK},
+        {**NO_MASK, "derived": "its path says 'overlay'", "look": TISSUE},
+        {**NO_MASK, "mask_word": "gt", "look": GLASS},
+        {**NO_MASK, "derived": "its name is that of the mask x_mask.png and ' (1)'"},
+    ).with_columns(by_design=pl.lit(by_design))
+    assert found(samples) == [(f"{key}.jpg", "looks_like_mask") for key in "abcd"]
+    assert "it has 3 colours, and 94 % of its pixels are like their neighbours;" in message(samples[:1])
+    assert "like their neighbours, and its name says 'gt';" in message(samples[2:3])
+
+
+def test_tissue_and_glass_without_a_mask_are_images_whatever_a_word_says(table: Table) -> None:
+    samples = table({**NO_MASK, "mask_word": "label", "look": TISSUE}, {**NO_MASK, "look": GLASS}, NO_MASK)
+    assert found(samples.with_columns(by_design=pl.lit(value=True))) == []
+    assert found(samples) == [(f"{key}.jpg", "missing_mask") for key in "abc"]
 
 
 def test_the_readers_reason_becomes_the_finding(table: Table) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histods.storage.looks import look_at, look_at_content
+from histods.looks import look_at
+from histods.storage.looks import look_at_content
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,27 @@
+"""`outside_layout`: a picture that the layout takes neither for an image nor for a mask."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from histods.checks.base import Check, Context, found
+
+
+def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+    """Find the pictures that no part of the layout names; they are excluded."""
+    reason = pl.format(" ({})", "derived").fill_null("")
+    message = pl.format(
+        "neither image nor mask in this layout{}; if it is meant, name its folder with --unconditional, "
+        "or change the layout with --image-pattern and --mask-pattern",
+        reason,
+    )
+    path = pl.coalesce("image_path", "mask_path")
+    return found(samples.filter("outside").with_columns(path=path), "path", message)
+
+
+CHECK = Check(
+    code="outside_layout",
+    severity="warning",
+    summary="A picture that is neither image nor mask in the layout.",
+    judge=judge,
+)
