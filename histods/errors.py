@@ -6,6 +6,11 @@ The command line catches `HistodsError` in one place; nothing else of histods pr
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from histods.mask_colours import ColourCounts
+
 
 class HistodsError(Exception):
     """The input or the call is wrong; the message says what was expected, found and what to do."""
@@ -32,4 +37,11 @@ class InaccessibleFileError(UnreadableFileError):
 
 
 class NotAnIndexMaskError(UnreadableFileError):
-    """A mask decodes well, but its values are not labels: colours, transparency, fractions, several pages."""
+    """A mask decodes well, but its values are not labels: colours, transparency, fractions, several pages.
+
+    `colours` counts the colours of a colour or palette mask, so that a labels file can be drafted from them.
+    """
+
+    def __init__(self, reason: str, colours: ColourCounts | None = None) -> None:
+        super().__init__(reason)
+        self.colours = colours

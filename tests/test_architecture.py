@@ -32,6 +32,7 @@ FLOORS = {
     "histods.errors": 1,
     "histods.interrupts": 1,
     "histods.labels": 1,
+    "histods.mask_colours": 1,
     "histods.layouts": 1,
     "histods.looks": 1,
     "histods.palette": 1,

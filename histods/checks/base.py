@@ -29,6 +29,17 @@ LOOK = pl.Struct(
     }
 )
 
+COLOUR = pl.Struct(
+    {
+        "colour": pl.UInt32(),  # 0xRRGGBB
+        "pixels": pl.UInt32(),
+        "runs": pl.UInt32(),
+        "border": pl.UInt32(),
+        "blended": pl.UInt32(),
+        "index": pl.UInt16(),  # of the palette; null in masks of colours
+    }
+)
+
 SAMPLES = pl.Schema(
     {
         "key": pl.String(),
@@ -61,6 +72,14 @@ SAMPLES = pl.Schema(
         "specks": pl.UInt32(),  # runs of at most 3 pixels between two different labels
         "off_palette": pl.UInt32(),  # pixels whose colour is not in the labels file
         "look": LOOK,  # of an image without a mask that may be none; see `histods.looks.Look`
+        "colours": pl.List(COLOUR),  # of colour and palette masks, most frequent first; see `ColourCounts`
+        "colours_total": pl.UInt32(),  # different colours, also those beyond the list
+        "palette": pl.String(),  # digest of the whole palette
+        "lossy": pl.String(),  # the lossy compression inside another container, such as 'JPEG inside TIFF'
+        "inverted": pl.Boolean(),  # 0 is stored as white
+        "blobs": pl.UInt32(),  # regions, compact ones, and runs of label 0: of masks with many labels
+        "compact": pl.UInt32(),
+        "ground_runs": pl.UInt32(),
         "nearest": pl.Boolean(),  # those pixels were given the nearest colour's label, as asked for
     }
 )
@@ -68,7 +87,7 @@ SAMPLES = pl.Schema(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What the user said about the dataset: named labels, and whether images were hashed.
+    """What the user said about the dataset: named labels, whether they have colours, whether images were hashed.
 
     `labels` is None where no labels file was given. Pixels off the palette are counted under
     `off_palette_label`, which stands for no label.
@@ -78,6 +97,7 @@ class Context:
     names: Mapping[int, str] = field(default_factory=dict)
     off_palette_label: int = 65535
     hashed: bool = False
+    has_colours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +123,15 @@ def measured_mask() -> pl.Expr:
     """Rows whose mask was read as labels: nothing else can be said of a mask that was not."""
     unread = pl.col("mask_error").is_not_null() | pl.col("mask_not_index").is_not_null() | pl.col("mask_outside")
     return pl.col("mask_path").is_not_null() & pl.col("labels").is_not_null() & ~unread
+
+
+def palette_entries(samples: pl.DataFrame) -> pl.DataFrame:
+    """Entries that palette masks use: the columns row, palette (a digest), colour, index; one row per entry."""
+    masks = samples.with_row_index("row").filter(
+        measured_mask() & (pl.col("mask_kind") == "palette") & pl.col("colours").is_not_null()
+    )
+    entries = masks.select("row", "palette", "colours").explode("colours", empty_as_null=False)
+    return entries.unnest("colours").drop_nulls("index").select("row", "palette", "colour", "index")
 
 
 def has_off_palette_pixels() -> pl.Expr:

@@ -148,7 +148,9 @@ def audit(
     rows = with_groups(rows, group_regex).with_columns(nearest=pl.lit(nearest_colour))
     context = Context(hashed=hash)
     if names is not None:
-        context = Context(labels=frozenset(names.names), names=names.names, hashed=hash)
+        context = Context(
+            labels=frozenset(names.names), names=names.names, hashed=hash, has_colours=bool(names.colours)
+        )
     findings = _with_folders(judge_all(rows, context), dataset)
     rows = with_roles(rows, findings)
     in_use, excluded = total_labels(rows, _names(names))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histods.errors import NotAnIndexMaskError
+from histods.mask_colours import TRANSLUCENT, ColourCounts, count_colours, count_indices, pack, unpack
 from histods.runs import find_runs
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ OFF_PALETTE_LABEL = 65535
 """Label of pixels whose colour is not in the labels file: no class by accident, and a map must name it."""
 
 _OPAQUE = 255
+_FLATTEN = (
+    "export it without transparency, or fill it with 'magick IN.png -background black -alpha remove OUT.png'"
+)
+_UNPALETTE = "have its colours read: write it as RGB, for example with 'magick IN.png PNG24:OUT.png'"
 _MOSTLY = 0.5  # a mask in which more than half of the pixels are no label's colour is a picture
 
 
@@ -33,12 +38,16 @@ class Mask:
         kind: how they are stored: gray8, gray16, palette, bilevel, rgb, rgba, gray_alpha or other.
         format: container by content: png, tiff, bmp or jpeg.
         off_palette: pixels whose colour no label has; None for masks that are not read by colour.
+        colours: counts of the colours of colour and palette masks; None for others.
+        palette: [entries, 3] RGB of a palette mask; None for others.
     """
 
     labels: NDArray[np.uint8] | NDArray[np.uint16]
     kind: str
     format: str
     off_palette: int | None = None
+    colours: ColourCounts | None = None
+    palette: NDArray[np.uint8] | None = None
 
 
 def labels_from_pixels(
@@ -63,31 +72,38 @@ def labels_from_pixels(
     Raises:
         NotAnIndexMaskError: the values are not labels.
     """
-    if kind == "palette" and palette is not None and colours:
-        _refuse_contradicting_palette(pixels, palette, colours)
+    if kind == "palette" and palette is not None:
+        counts = count_indices(pixels, palette)
+        if colours:
+            _refuse_contradicting_palette(counts, palette, colours)
+        return Mask(pixels, kind, file_format, None, counts, palette)
     if pixels.ndim == 2:
         return Mask(pixels, kind, file_format)
     if kind == "gray_alpha":
-        _refuse_partial_alpha(pixels[..., 1], colours)
+        _refuse_alpha_alone(pixels[..., 1], pixels[..., :1])
+        _refuse_varying_alpha(pixels[..., 1], None)
         return Mask(np.ascontiguousarray(pixels[..., 0]), kind, file_format)
+    packed = _shown_colours(pixels) if kind == "rgba" else pack(pixels)
     if colours:
-        return _by_colour(pixels, kind, file_format, colours, nearest=nearest)
-    if kind == "rgba":
-        _refuse_partial_alpha(pixels[..., 3], colours)
+        return _by_colour(packed, kind, file_format, colours, nearest=nearest)
+    if kind == "rgba" and int(pixels[..., 3].min()) != int(pixels[..., 3].max()):
+        _refuse_varying_alpha(pixels[..., 3], count_colours(packed))
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     if not (np.array_equal(red, green) and np.array_equal(green, blue)):
-        found = len(np.unique(find_runs(_packed(pixels)).labels))
-        raise NotAnIndexMaskError(f"{found} RGB colours and no labels file that gives their labels")
+        counts = count_colours(packed)
+        plural = "colour" if counts.total == 1 else "colours"
+        raise NotAnIndexMaskError(
+            f"{counts.total} RGB {plural} and no labels file that gives their labels", counts
+        )
     return Mask(np.ascontiguousarray(red), kind, file_format)
 
 
-def _by_colour(pixels: NDArray[np.uint8], kind: str, file_format: str, colours: Colours, *, nearest: bool) -> Mask:
+def _by_colour(
+    packed: NDArray[np.uint32], kind: str, file_format: str, colours: Colours, *, nearest: bool
+) -> Mask:
     """Look up each distinct colour once: a class-colour mask has few, in long runs."""
-    packed = _packed(pixels)
-    if kind == "rgba":  # a pixel that is neither opaque nor fully transparent is an edge blended by a drawing tool
-        alpha = pixels[..., 3]
-        packed = np.where((alpha == 0) | (alpha == _OPAQUE), packed, np.uint32(1 << 24))
     runs = find_runs(packed)
+    counts = count_colours(packed, runs)
     distinct, place = np.unique(runs.labels, return_inverse=True)
     known = {red << 16 | green << 8 | blue: label for label, (red, green, blue) in colours.items()}
     labels = np.array([known.get(int(colour), OFF_PALETTE_LABEL) for colour in distinct], dtype=np.uint16)
@@ -95,45 +111,74 @@ def _by_colour(pixels: NDArray[np.uint8], kind: str, file_format: str, colours: 
     off_palette = int(runs.lengths[unknown[place]].sum())
     if off_palette > _MOSTLY * packed.size and not nearest:
         share = 100 * off_palette / packed.size
-        raise NotAnIndexMaskError(f"{share:.0f} % of its pixels have colours that the labels file does not name")
+        raise NotAnIndexMaskError(
+            f"{share:.0f} % of its pixels have colours that the labels file does not name", counts
+        )
     if nearest and off_palette:
-        names, points = np.array(list(known.values())), _unpacked(np.array(list(known)))
+        names, points = np.array(list(known.values())), unpack(np.array(list(known)))
         for index in np.flatnonzero(unknown):
-            distance = np.square(points - _unpacked(distinct[index : index + 1])).sum(axis=1)
+            distance = np.square(points - unpack(distinct[index : index + 1])).sum(axis=1)
             labels[index] = names[int(distance.argmin())]
     flat = np.repeat(labels[place], runs.lengths)
-    return Mask(flat.reshape(pixels.shape[:2]), kind, file_format, off_palette)
+    return Mask(flat.reshape(packed.shape), kind, file_format, off_palette, counts)
 
 
-def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """[h, w, 3 or 4] bytes -> [h, w] integers 0xRRGGBB."""
-    wide = pixels.astype(np.uint32)
-    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], dtype=np.uint32)
+def _shown_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Colours of [height, width, 4] pixels, where transparency leaves no doubt about what a viewer shows.
 
+    One opacity for all pixels changes nothing. A ground that is fully transparent keeps the one colour that lies
+    under it, if nothing opaque has that colour; what is neither, an edge blended by a drawing tool, is no colour.
 
-def _unpacked(packed: NDArray[Any]) -> NDArray[np.int64]:
-    """[n] integers 0xRRGGBB -> [n, 3] channel values."""
-    wide = packed.astype(np.int64)
-    return np.stack([wide >> 16 & 255, wide >> 8 & 255, wide & 255], axis=1)
-
-
-def _refuse_partial_alpha(alpha: NDArray[np.uint8], colours: Colours | None) -> None:
-    if int(alpha.min()) != int(alpha.max()):
-        hint = "" if colours else " and no labels file that gives colours"
-        raise NotAnIndexMaskError(f"transparency that varies from {alpha.min()} to {alpha.max()}{hint}")
-
-
-def _refuse_contradicting_palette(
-    indices: NDArray[np.uint8], palette: NDArray[np.uint8], colours: Colours
-) -> None:
-    """Refuse a palette mask whose colours are all labels' colours, but of other labels than its indices.
-
-    Such a file was coloured first and then reduced to a palette, in which the indices mean nothing.
+    Raises:
+        NotAnIndexMaskError: nothing is visible, all differences lie in the transparency, or several colours, or
+            one that is also visible, lie under full transparency.
     """
-    known: dict[tuple[int, ...], int] = {colour: label for label, colour in colours.items()}
-    used = np.unique(find_runs(indices).labels)
-    meant = [known.get(tuple(map(int, palette[index]))) if index < len(palette) else None for index in used]
-    if None in meant or meant == used.tolist():
-        return
-    first = next((index, label) for index, label in zip(used.tolist(), meant, strict=True) if index != label)
-    raise NotAnIndexMaskError(f"palette index {first[0]} has the colour of label {first[1]}")
+    packed, alpha = pack(pixels), pixels[..., 3]
+    _refuse_alpha_alone(alpha, pixels[..., :3])
+    if int(alpha.min()) == int(alpha.max()):
+        return packed
+    clear = alpha == 0
+    hidden = np.unique(packed[clear])
+    if hidden.size > 1:
+        raise NotAnIndexMaskError(
+            f"{hidden.size} colours lie under full transparency, where no viewer shows them; {_FLATTEN}"
+        )
+    if hidden.size and (packed[~clear] == hidden[0]).any():
+        raise NotAnIndexMaskError(
+            f"the colour #{hidden[0]:06x} is visible, and also lies under full transparency; {_FLATTEN}"
+        )
+    return np.where(clear | (alpha == _OPAQUE), packed, np.uint32(TRANSLUCENT))
+
+
+def _refuse_alpha_alone(alpha: NDArray[np.uint8], colours: NDArray[np.uint8]) -> None:
+    """Refuse a mask of which nothing is visible, or whose labels seem to stand in its transparency."""
+    low, high = int(alpha.min()), int(alpha.max())
+    if high == 0:
+        raise NotAnIndexMaskError(f"every pixel is fully transparent, so that no viewer shows it; {_FLATTEN}")
+    if low != high and (colours == colours[0, 0]).all():
+        raise NotAnIndexMaskError(
+            f"every pixel has one colour and the transparency varies from {low} to {high}; if the labels are "
+            "there, take them out with 'magick IN.png -alpha extract OUT.png'"
+        )
+
+
+def _refuse_varying_alpha(alpha: NDArray[np.uint8], counts: ColourCounts | None) -> None:
+    if int(alpha.min()) != int(alpha.max()):
+        hint = "" if counts is None else " and no labels file that gives colours"
+        raise NotAnIndexMaskError(f"transparency that varies from {alpha.min()} to {alpha.max()}{hint}", counts)
+
+
+def _refuse_contradicting_palette(counts: ColourCounts, palette: NDArray[np.uint8], colours: Colours) -> None:
+    """Refuse a palette mask of which an index has the colour of another label.
+
+    Such a file was coloured first and then reduced to a palette, in which the indices mean nothing. A colour that
+    the label's own entry has too proves nothing: palettes are filled up with black, or repeat their last colour.
+    """
+    known = {tuple(colour): label for label, colour in colours.items()}
+    used = [] if counts.indices is None else counts.indices.tolist()
+    for index, colour in sorted(zip(used, unpack(counts.colours).tolist(), strict=True)):
+        label = known.get(tuple(colour), index)
+        if label != index and not (label < len(palette) and palette[label].tolist() == colour):
+            raise NotAnIndexMaskError(
+                f"palette index {index} has the colour of label {label}; {_UNPALETTE}", counts
+            )

@@ -15,14 +15,26 @@ import xxhash
 
 from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
 from histods.runs import count_specks, find_runs, histogram
+from histods.storage.evidence import LEAST_OBJECTS, count_objects, is_white_zero, lossy_storage, why_not_labels
 from histods.storage.images import OpenFile, decode_image, decode_mask, identify_mask, inspect_image
 from histods.storage.looks import look_at_content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from histods.mask_colours import ColourCounts
+
+_COLOUR = pa.struct(
+    [
+        ("colour", pa.uint32()),
+        ("pixels", pa.uint32()),
+        ("runs", pa.uint32()),
+        ("border", pa.uint32()),
+        ("blended", pa.uint32()),
+        ("index", pa.uint16()),
+    ]
+)
+"""One colour of a mask; see `ColourCounts`."""
 
 LOOK = pa.struct(
     [
@@ -57,13 +69,20 @@ SCHEMA = pa.schema(
         ("specks", pa.uint32()),
         ("off_palette", pa.uint32()),
         ("look", LOOK),
+        ("colours", pa.list_(_COLOUR)),
+        ("colours_total", pa.uint32()),
+        ("palette", pa.string()),
+        ("lossy", pa.string()),
+        ("inverted", pa.bool_()),
+        ("blobs", pa.uint32()),
+        ("compact", pa.uint32()),
+        ("ground_runs", pa.uint32()),
     ]
 )
 """One row a file. `how` names the options under which it was measured: the row holds for those alone.
 It is null where the reason may pass (permissions, memory): such a file is read again in the next audit."""
 
 _REMEMBERED = 256  # measurements of whole mask files kept by digest in each worker
-_PICTURE_LABELS, _PICTURE_RUN = 64, 4.0
 _LARGE_JPEG, _PHOTOGRAPH_BYTES = 8192, 0.12
 """Bytes of a JPEG, and bytes per pixel beyond them, that no mask needs: 12 real masks as JPEG of quality 75 have
 0.02 to 0.05 per pixel, their patches 0.1 to 0.4. Such files are not decoded to see that they are photographs."""
@@ -93,6 +112,14 @@ class Measured(NamedTuple):
     specks: int | None = None
     off_palette: int | None = None
     look: dict[str, Any] | None = None
+    colours: list[dict[str, int | None]] | None = None
+    colours_total: int | None = None
+    palette: str | None = None
+    lossy: str | None = None
+    inverted: bool | None = None
+    blobs: int | None = None
+    compact: int | None = None
+    ground_runs: int | None = None
 
 
 Row = tuple[Any, ...]  # one value for each column of SCHEMA
@@ -225,20 +252,20 @@ def _measure_mask(file: OpenFile, options: MeasureOptions, how: str) -> Measured
 
 
 def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> Measured:
+    lossy = lossy_storage(content)
     try:
         mask = decode_mask(content, options.colours, nearest=options.nearest)
     except NotAnIndexMaskError as error:
         header, kind = identify_mask(content)
-        return Measured(how, None, str(error), header.format, kind, header.width, header.height)
+        measured = Measured(how, None, str(error), header.format, kind, header.width, header.height, lossy=lossy)
+        return _with_colours(measured, error.colours)
     except UnreadableFileError as error:
-        return Measured(how, str(error))
+        return Measured(how, str(error), lossy=lossy)
     runs = find_runs(mask.labels)
     labels, pixels = histogram(runs)
-    not_index = None
-    if mask.kind == "palette" and _looks_like_a_picture(labels, runs.lengths):
-        not_index = f"{len(labels)} palette entries in short runs: a picture made a palette"
+    not_index = why_not_labels(mask, labels, runs)
     height, width = mask.labels.shape
-    return Measured(
+    measured = Measured(
         how=how,
         not_index=not_index,
         format=mask.format,
@@ -250,8 +277,23 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
         runs=len(runs.lengths),
         specks=count_specks(runs),
         off_palette=mask.off_palette,
+        lossy=lossy,
+        inverted=(mask.format == "tiff" and is_white_zero(content)) or None,
     )
+    if len(labels) > LEAST_OBJECTS and not not_index:
+        objects = count_objects(mask.labels, runs)
+        measured = measured._replace(blobs=objects.blobs, compact=objects.compact, ground_runs=objects.ground_runs)
+    if mask.palette is not None:
+        measured = measured._replace(palette=xxhash.xxh3_64_hexdigest(mask.palette.tobytes()))
+    return _with_colours(measured, mask.colours)
 
 
-def _looks_like_a_picture(labels: NDArray[np.uint16], lengths: NDArray[np.int64]) -> bool:
-    return len(labels) > _PICTURE_LABELS and float(lengths.mean()) < _PICTURE_RUN
+def _with_colours(measured: Measured, counts: ColourCounts | None) -> Measured:
+    """Add the colours of a colour or palette mask as rows of `_COLOUR`."""
+    if counts is None:
+        return measured
+    indices = [None] * len(counts.colours) if counts.indices is None else counts.indices.tolist()
+    columns = (counts.colours, counts.pixels, counts.runs, counts.border, counts.blended)
+    rows = zip(*(column.tolist() for column in columns), indices, strict=True)
+    named = [dict(zip(_COLOUR.names, row, strict=True)) for row in rows]
+    return measured._replace(colours=named, colours_total=counts.total)

@@ -3,12 +3,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from histods.checks import SAMPLES
+from histods.checks import SAMPLES, Context, judge_all
+from histods.samples import join_measurements
+from histods.storage.measure import MeasureOptions, measure_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    Colours = dict[int, tuple[int, int, int]]
 
 # A sound pair of 8x8 pixels, of which half are label 1.
 SOUND: dict[str, object] = {
@@ -48,3 +54,39 @@ def build_table(*rows: Mapping[str, object]) -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def table() -> Callable[..., pl.DataFrame]:
     return build_table
+
+
+def measure_masks(folder: Path, masks: Mapping[str, bytes], colours: Colours | None = None) -> pl.DataFrame:
+    """Write mask files and measure them as an audit does.
+
+    Returns:
+        Samples in the order of `masks`, each with an image of the mask's size that was not measured.
+    """
+    for name, content in masks.items():
+        (folder / name).write_bytes(content)
+    options = MeasureOptions(root=folder.as_posix(), colours=colours or {})
+    measured = pa.ipc.open_stream(
+        measure_files([(name, True, None, False) for name in masks], options=options)
+    ).read_all()
+    usual = {name: SOUND[name] for name, kind in SAMPLES.items() if kind == pl.Boolean() and name in SOUND}
+    rows = [{"key": name, "image_path": f"{name}.jpg", "mask_path": name, **usual} for name in masks]
+    paired = pl.DataFrame(rows, schema={name: SAMPLES[name] for name in rows[0]})
+    samples = join_measurements(paired, pl.DataFrame(pl.from_arrow(measured)))
+    missing = [pl.lit(None, kind).alias(name) for name, kind in SAMPLES.items() if name not in samples.columns]
+    return samples.with_columns(missing).select(list(SAMPLES))
+
+
+@pytest.fixture
+def judge_files(tmp_path: Path) -> Callable[..., dict[str, dict[str, str]]]:
+    """A function that writes masks, measures and judges them: name -> code -> message, without infos."""
+
+    def judge(masks: Mapping[str, bytes], colours: Colours | None = None) -> dict[str, dict[str, str]]:
+        labels = None if colours is None else frozenset(colours)
+        samples = measure_masks(tmp_path, masks, colours)
+        found = judge_all(samples, Context(labels=labels, has_colours=bool(colours)))
+        findings: dict[str, dict[str, str]] = {name: {} for name in masks}
+        for path, code, message in found.filter(pl.col("severity") != "info")["path", "code", "message"].rows():
+            findings[path][code] = message
+        return findings
+
+    return judge

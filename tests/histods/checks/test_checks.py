@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 CODES = {
     "error": "orphan_mask missing_mask looks_like_mask several_masks unreadable_image unreadable_mask "
     "size_mismatch unknown_label not_an_index_mask key_collision",
-    "warning": "outside_layout lossy_mask scaled_mask speckled_mask wide_mask off_palette suffix_mismatch "
-    "duplicate_image duplicate_mask outside_root",
+    "warning": "outside_layout palettes_differ inverted_mask lossy_mask scaled_mask speckled_mask wide_mask "
+    "off_palette suffix_mismatch duplicate_image duplicate_mask outside_root",
     "info": "zero_mask constant_mask",
 }
 UNREAD: dict[str, object] = dict.fromkeys(
@@ -288,10 +288,16 @@ def test_messages_stay_on_one_line_whatever_names_hold(table: Table) -> None:
     assert findings["message"].str.contains(r"[\r\n]").sum() == 0
 
 
+ENTRIES = [
+    {"colour": colour, "pixels": 9, "runs": 3, "border": 1, "blended": 0, "index": index}
+    for colour, index in [(0, 0), (0, 1), (0xFFFFFF, 0), (0xFFFFFF, 1), (0xFF0000, 2), (0x808080, None)]
+]
+
+
 @st.composite
 def arbitrary_samples(draw: st.DrawFn) -> pl.DataFrame:
     """Rows as scanning and reading could give them, and many that they could not."""
-    texts = st.sampled_from(["jpeg", "png", "gray16", "rgb", "x y", "\n"])
+    texts = st.sampled_from(["jpeg", "png", "gray16", "rgb", "palette", "x y", "\n"])
     numbers = st.sampled_from([0, 1, 2, 3, 16, 200, 4000])
     rows = []
     for number in range(draw(st.integers(0, 12))):
@@ -299,6 +305,7 @@ def arbitrary_samples(draw: st.DrawFn) -> pl.DataFrame:
         for name, kind in SAMPLES.items():
             values = {pl.String(): texts, pl.Boolean(): st.booleans()}.get(kind, numbers)
             row[name] = draw(values if kind == pl.Boolean else st.none() | values)
+        row["colours"] = draw(st.none() | st.lists(st.sampled_from(ENTRIES), unique_by=str, max_size=3))
         labels = draw(
             st.none() | st.lists(st.sampled_from([0, 1, 20, 60, 120, 180, 240, 255, 65535]), unique=True)
         )

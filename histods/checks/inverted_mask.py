@@ -1,0 +1,63 @@
+"""`inverted_mask`: 0 is shown as white, so that the values are the opposite of what a viewer shows.
+
+Two ways of storing masks do that. A TIFF file can say that its 0 is white, as fax machines had it. A palette can
+hold white before black: where all its colours are greys that fall from index to index, nothing says which of them
+is the background. A palette with colours too, white ground and coloured classes, has an order of its own.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from histods.checks.base import Check, Context, found, measured_mask, palette_entries
+
+WHITE = 0xFFFFFF
+
+
+def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Find TIFF masks whose 0 is white, and palettes of greys from white to black without colours for labels."""
+    tiff = samples.filter(measured_mask() & pl.col("inverted"))
+    message = (
+        "the TIFF stores 0 as white, so that its values are the opposite of what a viewer shows; compare it with "
+        "its image: if a viewer shows it right, write it with 'magick IN.tif OUT.png', else store 0 as black"
+    )
+    return pl.concat([found(tiff, "mask_path", message), _palettes(samples, context)])
+
+
+def _palettes(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
+    entries = palette_entries(samples)
+    if entries.is_empty() or context.has_colours:
+        return found(samples.clear(), "mask_path", "")
+    channels = [pl.col("colour") // 2**shift % 256 for shift in (16, 8, 0)]
+    falling = (
+        entries.sort("row", "index")
+        .group_by("row", maintain_order=True)
+        .agg(
+            pl.len().alias("used"),
+            ((channels[0] == channels[1]) & (channels[1] == channels[2])).all().alias("grey"),
+            (pl.col("colour").cast(pl.Int64).diff().drop_nulls() < 0).all().alias("falls"),
+            pl.col("colour").first().alias("first"),
+            pl.col("index").first().alias("index"),
+        )
+        .filter("grey")
+    )
+    proof = falling.filter((pl.col("used") > 1) & pl.col("falls"))
+    if proof.is_empty():
+        return found(samples.clear(), "mask_path", "")
+    # A mask that is white all over is read as zero, where the others say that their white is 0.
+    alike = falling.filter((pl.col("used") == 1) & (pl.col("index") == 0) & (pl.col("first") == WHITE))
+    rows = pl.concat([proof, alike])["row"]
+    message = (
+        "palette indices count up from white to black, and nothing says which is the background; give each label "
+        "its colour in a --labels file, or write it with 'magick IN.png -type bilevel OUT.png' if black is 0"
+    )
+    flagged = samples.with_row_index("row").filter(pl.col("row").is_in(rows.implode()))
+    return found(flagged, "mask_path", message)
+
+
+CHECK = Check(
+    code="inverted_mask",
+    severity="warning",
+    summary="0 is stored as white, so that values are the opposite of what a viewer shows.",
+    judge=judge,
+)
