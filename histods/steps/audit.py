@@ -22,7 +22,7 @@ from histods.samples import count, join_measurements, total_labels, with_groups,
 from histods.storage.atomic import file_digest
 from histods.storage.audit_file import AuditResult, command_of, read_unchanged, write_result, write_summary
 from histods.storage.colours import OFF_PALETTE_LABEL
-from histods.storage.dataset import LayoutOptions, list_files, pair_files
+from histods.storage.dataset import LayoutOptions, list_files, pair_files, unconditional_folders
 from histods.storage.label_maps import find_label_map, read_labels
 from histods.storage.manifest import SCHEMA as MANIFEST
 from histods.storage.manifest import Manifest
@@ -94,7 +94,7 @@ def audit(
     started = time.perf_counter()
     report = progress or silent
     folder = _parse_root(root)
-    space = _parse_workspace(workspace, folder)
+    space = _parse_workspace(workspace)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
     if nearest_colour and not (names and names.colours):
@@ -127,13 +127,16 @@ def audit(
         "pairs": None if pairs is None else str(Path(pairs).resolve()),
         "pairs_digest": _digest(pairs),
     }
+    command = command_of(folder, layouts, options, recorded, group_regex)
+    for place in (folder, *unconditional_folders(layouts.unconditional, folder)):
+        space.check_apart(place, command)
     asked = [__version__, layouts, options, group_regex, recorded]
     with engine_for(engine, workers) as runner:
         first = fresh or not (space.measurements.is_file() or space.journal.is_file())
         if first:  # else there may be nothing to read, and the cores are better used otherwise
             runner.warm_up(partial(measure_files, options=options))
         report("listing files", 0, 0)
-        files = list_files(folder, layouts, skip=[space.folder], states=not first)
+        files = list_files(folder, layouts, states=not first)
         if not first:
             known = read_unchanged(space, _fingerprint(files.fingerprint(folder), asked))
             if known is not None:
@@ -170,7 +173,7 @@ def audit(
         suggestion=dataset.suggestion,
         manifest=_manifest(rows, dataset.layout, options),
         options=recorded,
-        command=command_of(folder, layouts, options, recorded, group_regex),
+        command=command,
         fingerprint=_fingerprint(files.fingerprint(folder, measured), asked) if settled else None,
         files_read=read,
         files_reused=len(dataset.files) - read,
@@ -217,12 +220,11 @@ def _parse_root(root: str | Path) -> Path:
     return folder.resolve()
 
 
-def _parse_workspace(workspace: str | Path, root: Path) -> Workspace:
+def _parse_workspace(workspace: str | Path) -> Workspace:
     folder = Path(workspace)
-    if folder.resolve() == root or folder.is_file():
-        found = "a file" if folder.is_file() else "the dataset itself"
+    if folder.is_file():
         raise HistodsError(
-            f"Expected a folder for the workspace, found {found} in {workspace}; choose another with --workspace."
+            f"Expected a folder for the workspace, found a file in {workspace}; choose another with --workspace."
         )
     return Workspace(folder)
 

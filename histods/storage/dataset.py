@@ -90,20 +90,19 @@ class Dataset:
     unlisted: dict[str, str]
 
 
-def list_files(root: Path, options: LayoutOptions, *, skip: Sequence[Path] = (), states: bool = True) -> Files:
+def list_files(root: Path, options: LayoutOptions, *, states: bool = True) -> Files:
     """List the files below `root` and in the unconditional folders.
 
     Args:
         root: the dataset's folder.
         options: how its images and masks pair.
-        skip: folders to leave out, also where they lie in an unconditional folder.
         states: ask for sizes and times; see `scan`.
 
     Raises:
         HistodsError: one of these folders is not there or cannot be listed.
     """
-    listing = scan(root, skip=skip, states=states)
-    designed = _scan_unconditional(options.unconditional, root, skip=skip, states=states)
+    listing = scan(root, states=states)
+    designed = _scan_unconditional(options.unconditional, root, states=states)
     return Files(*_merge(listing, designed))
 
 
@@ -162,14 +161,13 @@ def _choose_layout(paths: Sequence[str], options: LayoutOptions, unconditional: 
     )
 
 
-def _scan_unconditional(
-    folders: Sequence[str | Path], root: Path, *, skip: Sequence[Path], states: bool
-) -> list[tuple[str, Listing]]:
-    """List the folders of images without masks; each with the prefix that makes its paths relative to the root.
+def unconditional_folders(folders: Sequence[str | Path], root: Path) -> list[Path]:
+    """The folders of images without masks, without links in their paths; each as given, else below the root.
 
-    A folder is looked up as given, then below the root.
+    Raises:
+        HistodsError: one is not there.
     """
-    listings = []
+    found = []
     for given in folders:
         folder = next((path for path in (Path(given), root / given) if path.is_dir()), None)
         if folder is None:
@@ -177,8 +175,16 @@ def _scan_unconditional(
                 f"Expected a folder of images in --unconditional {given}, found nothing there; "
                 f"give a path that exists, or one below {root}."
             )
-        prefix = Path(os.path.relpath(folder.resolve(), root)).as_posix()
-        listing = scan(folder.resolve(), skip=skip, states=states)
+        found.append(folder.resolve())
+    return found
+
+
+def _scan_unconditional(folders: Sequence[str | Path], root: Path, *, states: bool) -> list[tuple[str, Listing]]:
+    """List the folders of images without masks; each with the prefix that makes its paths relative to the root."""
+    listings = []
+    for folder in unconditional_folders(folders, root):
+        prefix = Path(os.path.relpath(folder, root)).as_posix()
+        listing = scan(folder, states=states)
         listings.append(("" if prefix == "." else prefix + "/", listing))
     return listings
 
@@ -265,7 +271,5 @@ def _why_absent(path: str, listing: Listing) -> str:
     if folder := next((folder for folder in listing.unlisted if path.startswith(folder + "/")), None):
         return f"its folder {folder} cannot be listed: {listing.unlisted[folder]}"
     if folder := next((folder for folder in listing.own if path.startswith(folder + "/")), None):
-        return (
-            f"the folder {folder} was written by histods and is passed over, though the pairs file names this file"
-        )
+        return f"in {folder} histods wrote it or there is no such file, though the pairs file names it"
     return "there is no such file, though the pairs file names it"

@@ -8,7 +8,6 @@ about half of the 2.1-2.7 s of `os.scandir` with `stat` (two cores, measured in 
 from __future__ import annotations
 
 import errno
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow.fs as pafs
 
 from histods.errors import HistodsError
+from histods.storage.own_files import own_folder, stems_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from histods.storage.own_files import OwnFolder
+
 _BATCH, _THREADS = 16384, 2
-# Files that stand together in a folder of histods' own: a workspace, shards, and the overview of generated images.
-_OWN_PAIRS = (
-    ("audit.json", "manifest.parquet"),
-    ("shards.json", "index.parquet"),
-    ("samples.json", "contact_sheet.png"),
-)
-_OWN_MASKS = "remap.json"  # marks a folder of remapped masks
-_OWN_MASKS_KEYS = {"map_digest", "manifest_digest"}
-_OWN_NAMES = {_OWN_MASKS, *(name for pair in _OWN_PAIRS for name in pair)}
-_MARK_BYTES = 4096  # more than the mark has
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +42,8 @@ class Listing:
         problems: path -> why it must not be opened.
         outside: path of a link (to a file or a folder) that leaves the root -> what it points to.
         unlisted: path of a folder that cannot be listed -> why.
-        own: paths of folders that histods wrote (another workspace, shards, remapped masks), passed over.
+        own: paths of folders in which files that histods wrote (an old workspace, shards, remapped masks) were
+            passed over; all else in them is listed.
         hidden: number of hidden files and folders (a leading dot), which are passed over.
     """
 
@@ -64,7 +57,7 @@ class Listing:
     hidden: int
 
 
-def scan(root: Path, *, skip: Sequence[Path] = (), states: bool = True) -> Listing:
+def scan(root: Path, *, states: bool = True) -> Listing:
     """List all files below `root`, following links only where they stay inside it.
 
     A folder elsewhere inside the root that a link leads to is listed under the link's name too, but once
@@ -73,13 +66,12 @@ def scan(root: Path, *, skip: Sequence[Path] = (), states: bool = True) -> Listi
 
     Args:
         root: an existing folder.
-        skip: folders to leave out (the workspace, where it lies inside the dataset).
         states: ask for sizes and times, without which they are 0; needed only where files may be known already.
 
     Raises:
         HistodsError: the root cannot be listed.
     """
-    walk = _Walk(str(root), skip)
+    walk = _Walk(str(root))
     try:
         "\0".join(walk.paths).encode()
     except UnicodeEncodeError:
@@ -89,21 +81,20 @@ def scan(root: Path, *, skip: Sequence[Path] = (), states: bool = True) -> Listi
         sizes, mtimes = ask_states(root, walk.paths, unsafe=walk.problems.keys() | walk.outside.keys())
     else:
         sizes, mtimes = np.zeros((2, len(walk.paths)), dtype=np.int64)
-    own = sorted(map(_plain, walk.own))
+    own = sorted(_plain(one.prefix[:-1]) for one in walk.own if one.passed_over)
     return Listing(walk.paths, sizes, mtimes, walk.problems, walk.outside, unlisted, own, walk.hidden)
 
 
 class _Walk:
     """Collects the names below a root, folder by folder, without recursion (a hostile tree may be deep)."""
 
-    def __init__(self, root: str, skip: Sequence[Path]) -> None:
+    def __init__(self, root: str) -> None:
         self.real_root = os.path.realpath(root)
-        self.skip = frozenset(os.path.realpath(folder) for folder in skip)
         self.paths: list[str] = []
         self.problems: dict[str, str] = {}
         self.outside: dict[str, str] = {}
         self.unlisted: dict[str, str] = {}
-        self.own: list[str] = []
+        self.own: list[OwnFolder] = []
         self.hidden = 0
         # Folders still to list: where it is, the prefix of its paths, real paths of the folders that lead to it.
         self.waiting: list[tuple[str, str, tuple[str, ...]]] = [(root, "", (self.real_root,))]
@@ -117,6 +108,8 @@ class _Walk:
             for link in links:
                 self._enter(*link)
                 self._list_waiting()
+        for own in self.own:
+            self.paths += own.settle(stems_of(self.paths)) if own.copies else []
 
     def _list_waiting(self) -> None:
         while self.waiting:
@@ -132,9 +125,13 @@ class _Walk:
             raise HistodsError(
                 f"Expected to list the folder {folder}, found: {error.strerror}; mend it and run again."
             ) from error
-        if prefix and _is_own(folder, entries):
-            self.own.append(prefix[:-1])
-            return
+        own = self._own_folder(folder, prefix, entries)
+        if own is not None:
+            entries = [
+                entry
+                for entry in entries
+                if not (entry.is_file(follow_symlinks=False) and own.take(prefix + entry.name))
+            ]
         for entry in entries:
             name = entry.name
             if name[0] == ".":
@@ -149,10 +146,20 @@ class _Walk:
                 self.paths.append(prefix + name)
                 self.problems[prefix + name] = "not a regular file"
 
+    def _own_folder(self, folder: str, prefix: str, entries: Sequence[os.DirEntry[str]]) -> OwnFolder | None:
+        """The folder of histods' own that this one is, or lies in; never the root, which was asked for."""
+        if not prefix:
+            return None
+        found = own_folder(folder, prefix, entries)
+        if found is None:
+            return next((own for own in reversed(self.own) if prefix.startswith(own.prefix)), None)
+        self.own.append(found)
+        return found
+
     def _enter(self, folder: str, path: str, above: tuple[str, ...]) -> None:
         """Have a folder listed; the last of `above` is its own real path."""
         real = above[-1]
-        if real in self.skip or (self.linked is not None and real in self.linked):
+        if self.linked is not None and real in self.linked:
             return
         if self.linked is not None:
             self.linked.add(real)
@@ -195,21 +202,6 @@ class _Walk:
 def _plain(path: str) -> str:
     r"""A path as text that can be written anywhere: bytes that are not UTF-8 as `\xNN`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _is_own(folder: str, entries: Sequence[os.DirEntry[str]]) -> bool:
-    """Whether histods wrote what is in a folder; a file is opened only where its name is the mark's."""
-    names = {entry.name for entry in entries if entry.name in _OWN_NAMES}
-    if any(names.issuperset(pair) for pair in _OWN_PAIRS):
-        return True
-    if _OWN_MASKS not in names:
-        return False
-    try:
-        with open(f"{folder}/{_OWN_MASKS}", encoding="utf-8") as file:  # noqa: PTH123 - no Path a folder
-            document = json.loads(file.read(_MARK_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and document.keys() == _OWN_MASKS_KEYS
 
 
 def ask_states(

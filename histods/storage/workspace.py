@@ -101,15 +101,37 @@ class Workspace:
         """Names of the class systems that were remapped here, sorted."""
         return sorted(path.stem for path in (self.folder / "remap").glob("*.json"))
 
+    def check_apart(self, dataset: Path, command: str) -> None:
+        """Refuse a workspace in the dataset, where it would be taken for a part of it, and a dataset in it.
+
+        Args:
+            dataset: folder of the dataset or of some of its images, without links in its path.
+            command: the command that audits the dataset, without a workspace.
+
+        Raises:
+            HistodsError: they are not apart; the message names a folder that is.
+        """
+        here = self.folder.resolve()
+        if here == dataset:
+            found = f"{self.folder}, which is the dataset"
+        elif here.is_relative_to(dataset):
+            found = f"{self.folder} inside it"
+        elif dataset.is_relative_to(here):
+            found = f"{self.folder}, which holds the dataset"
+        else:
+            return
+        other = shlex.quote(str(dataset.with_name(f"{dataset.name}-histods") if dataset.name else dataset))
+        raise HistodsError(
+            f"Expected a workspace apart from the dataset {dataset}, found {found}; run '{command} -w {other}'."
+        )
+
     def check_place(self, place: Path, option: str, root: Path) -> None:
-        """Refuse to write into the dataset; a workspace that was put inside it is no part of it.
+        """Refuse to write into the dataset.
 
         Raises:
             HistodsError: the place is in the dataset, or the dataset in it.
         """
-        target, inside = place.resolve(), self.folder.resolve()
-        if inside != root and inside.is_relative_to(root) and target.is_relative_to(inside):
-            return
+        target = place.resolve()
         if target.is_relative_to(root) or root.is_relative_to(target):
             raise HistodsError(
                 f"Expected a place outside the dataset {root} for {option}, found {place}; "
@@ -122,7 +144,8 @@ class Workspace:
         Its `command` is completed with this workspace: the command that makes the audit again.
 
         Raises:
-            HistodsError: there is no audit in this workspace, or its summary is not readable.
+            HistodsError: there is no audit in this workspace, its summary is not readable, or the workspace lies
+                in the dataset.
             StaleFileError: the manifest changed since the audit wrote it.
         """
         if not self.audit.is_file() or not self.manifest.is_file():
@@ -131,7 +154,9 @@ class Workspace:
             )
         summary = read_json(self.audit)
         plain = shlex.join(["histods", "audit", str(summary.get("root"))])
-        summary["command"] = f"{summary.get('command', plain)} -w {shlex.quote(str(self.folder))}"
+        command = summary.get("command", plain)
+        self.check_apart(Path(str(summary.get("root"))), command)
+        summary["command"] = f"{command} -w {shlex.quote(str(self.folder))}"
         if file_digest(self.manifest) != summary.get("manifest_digest"):
             raise StaleFileError(
                 f"Expected {self.manifest} as the last audit wrote it, found other bytes; "

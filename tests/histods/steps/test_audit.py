@@ -234,13 +234,6 @@ def test_csv_rows_name_files_groups_and_what_is_not_there(tmp_path: Path) -> Non
     assert ("unreadable_image", "b.jpg") in found(result)
 
 
-def test_a_workspace_inside_the_dataset_is_no_part_of_it(tmp_path: Path) -> None:
-    write_pair(tmp_path, "a")
-    first = audit(tmp_path, workspace=tmp_path / "histods-out", workers=1)
-    (tmp_path / "histods-out" / "chart.png").write_bytes(b"x")
-    assert audit(tmp_path, workspace=tmp_path / "histods-out", workers=1).counts == first.counts
-
-
 def test_an_empty_dataset_is_an_answer_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
@@ -295,11 +288,6 @@ def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> 
         (
             {"root": "nowhere"},
             "Expected a dataset's folder in nowhere, found nothing; give the folder that holds it.",
-        ),
-        (
-            {"root": "data", "workspace": "data"},
-            "Expected a folder for the workspace, found the dataset itself in data; "
-            "choose another with --workspace.",
         ),
         (
             {"nearest_colour": True},
@@ -377,26 +365,6 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_the_rest_is_audited(tmp_
     assert (result.counts.conditional, result.counts.excluded) == (2, 0)
     again = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
     assert "error" not in again.severities
-
-
-def test_another_workspace_is_no_part_of_the_dataset_and_is_named(tmp_path: Path) -> None:
-    write_pair(tmp_path / "data", "a")
-    first = audit(tmp_path / "data", workspace=tmp_path / "data" / "histods-out", workers=1)
-    Image.new("RGB", (8, 8)).save(tmp_path / "data" / "histods-out" / "chart.png")
-    again = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
-    assert again.counts == first.counts
-    assert again.other_files == {"histods-out/ (written by histods)": 1}
-
-
-def test_the_workspace_in_an_unconditional_folder_is_no_part_of_it(tmp_path: Path) -> None:
-    write_pair(tmp_path / "data", "a")
-    (tmp_path / "free" / "out").mkdir(parents=True)
-    for name in ("image.jpg", "out/chart.png"):
-        Image.new("RGB", (8, 8)).save(tmp_path / "free" / name)
-    result = audit(
-        tmp_path / "data", workspace=tmp_path / "free" / "out", unconditional=tmp_path / "free", workers=1
-    )
-    assert set(result.manifest.to_polars()["image_path"]) == {"a.jpg", "../free/image.jpg"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe"])

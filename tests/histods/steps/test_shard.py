@@ -404,15 +404,6 @@ def test_the_command_prints_tables_or_json(site: Site) -> None:
     assert len(failed.stderr.splitlines()) == 1
 
 
-def test_a_workspace_that_stands_in_the_dataset_is_no_part_of_it(tmp_path: Path) -> None:
-    """As after 'cd DATASET; histods audit .', with the workspace that is there by default."""
-    make_benchmark(tmp_path / "data", pairs=20, orphans=0, zero_masks=5, size=64, workers=1)
-    workspace = tmp_path / "data" / "histods-out"
-    audit(tmp_path / "data", workspace=workspace, workers=1)
-    assert shard(workspace=workspace, workers=1).splits["all"][1] == 20
-    assert audit(tmp_path / "data", workspace=workspace, workers=1).counts.images == 20
-
-
 def test_a_mask_that_decayed_without_a_new_time_is_named(site: Site) -> None:
     """Same size and time, other bytes: only decoding it shows that."""
     key = next(k for k in sorted(site.images) if site.labels[k] is not None and len(np.unique(site.labels[k])) > 3)

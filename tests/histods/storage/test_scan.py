@@ -62,10 +62,10 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     assert sorted(scan(tmp_path).paths) == ["a/x.png", "b/x.png"]
 
 
-def test_pipes_hidden_files_and_the_workspace_are_set_aside(tmp_path: Path) -> None:
-    fill(tmp_path, "x.png", ".hidden.png", ".git/y.png", "out/z.png")
+def test_pipes_and_hidden_files_are_set_aside(tmp_path: Path) -> None:
+    fill(tmp_path, "x.png", ".hidden.png", ".git/y.png")
     os.mkfifo(tmp_path / "pipe.png")
-    listing = scan(tmp_path, skip=[tmp_path / "out"])
+    listing = scan(tmp_path)
     assert sorted(listing.paths) == ["pipe.png", "x.png"]
     assert listing.problems == {"pipe.png": "not a regular file"}
     assert listing.hidden == 2
@@ -180,19 +180,67 @@ def test_a_folder_that_cannot_be_listed_costs_no_other_file(long_tree: Path) -> 
     assert (sizes.pop("x.png"), set(sizes.values())) == (1, {0})
 
 
-def test_folders_that_histods_wrote_are_passed_over_and_named(tmp_path: Path) -> None:
-    fill(tmp_path, "x.png", "other/audit.json", "other/manifest.parquet", "other/charts/a.png")
-    fill(tmp_path, "shards/shards.json", "shards/index.parquet", "masks/x.png", "mine/audit.json", "mine/y.png")
-    fill(tmp_path, "overview/samples.json", "overview/contact_sheet.png")
-    (tmp_path / "masks" / "remap.json").write_text('{"map_digest": "1", "manifest_digest": "2"}')
+MARK = '{"map_digest": "1", "manifest_digest": "2"}'
+
+
+def test_files_that_histods_wrote_are_passed_over_and_their_folders_named(tmp_path: Path) -> None:
+    fill(tmp_path, "x.png", "other/audit.json", "other/manifest.parquet", "other/charts/labels-percent.png")
+    fill(tmp_path, "other/runs/one/config.yaml", "other/runs/one/samples/step-00000100.png")
+    fill(tmp_path, "other/remap/drsk.json", "other/fixes/zero_mask-1.jsonl", "other/split.parquet")
+    fill(tmp_path, "shards/shards.json", "shards/index.parquet", "shards/train-00000.tar", "mine/audit.json")
+    fill(tmp_path, "latents/latents.json", "latents/index.parquet", "latents/all-00000.safetensors")
+    fill(tmp_path, "overview/samples.json", "overview/contact_sheet.png", "overview/pairs.csv", "masks/x.png")
+    (tmp_path / "masks" / "remap.json").write_text(MARK)
     listing = scan(tmp_path)
-    assert sorted(listing.paths) == ["mine/audit.json", "mine/y.png", "x.png"]
-    assert listing.own == ["masks", "other", "overview", "shards"]
+    assert sorted(listing.paths) == ["mine/audit.json", "x.png"]
+    assert listing.own == ["latents", "masks", "other", "overview", "shards"]
     assert sorted(scan(tmp_path / "masks").paths) == ["remap.json", "x.png"], "what was asked for is listed"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "other/a.jpg",
+        "other/a_mask.png",
+        "other/deep/er/a.tif",
+        "other/charts/photo.png",
+        "other/charts/deep/labels-percent.png",
+        "other/runs/one/samples/a.jpg",
+        "other/runs/labels-percent.png",
+        "other/shards/a.jpg",
+        "other/shards/parts/deep/a.jpg",
+        "shards/a.png",
+        "overview/a.png",
+        "overview/deep/contact_sheet.png",
+        "masks/a.jpg",
+        "masks/other.png",
+    ],
+)
+def test_whatever_else_lies_among_files_of_histods_is_listed(tmp_path: Path, path: str) -> None:
+    fill(tmp_path, "x.png", "other/audit.json", "other/manifest.parquet", "other/charts/labels-percent.png")
+    fill(tmp_path, "other/shards/shards.json", "other/shards/index.parquet", "masks/x.png")
+    fill(tmp_path, "shards/shards.json", "shards/index.parquet", "overview/samples.json")
+    fill(tmp_path, "overview/contact_sheet.png", path)
+    (tmp_path / "masks" / "remap.json").write_text(MARK)
+    assert sorted(scan(tmp_path).paths) == sorted(["x.png", path])
+
+
+def test_remapped_masks_beside_which_images_were_put_are_the_masks_of_a_dataset(tmp_path: Path) -> None:
+    fill(tmp_path, "images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b.png")
+    (tmp_path / "masks" / "remap.json").write_text(MARK)
+    listing = scan(tmp_path)
+    assert sorted(listing.paths) == [
+        "images/a.jpg",
+        "images/b.jpg",
+        "masks/a.png",
+        "masks/b.png",
+        "masks/remap.json",
+    ]
+    assert listing.own == []
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"map_digest": "1"}', "\x00\xff", "[" * 9999])
 def test_a_file_that_happens_to_be_called_remap_json_is_no_mark(tmp_path: Path, content: str) -> None:
-    fill(tmp_path, "masks/x.png")
+    fill(tmp_path, "x.png", "masks/x.png")
     (tmp_path / "masks" / "remap.json").write_bytes(content.encode("latin-1"))
     assert "masks/x.png" in scan(tmp_path).paths
