@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from histods.steps.split import SplitResult
+    from histods.storage.absent_classes import AbsentClass
     from histods.storage.split_file import SplitCheck
 
 EXAMPLE = "histods split --test 0.1 --val 0.1"
 _MOST_LABELS = 20
 _MOST_SIDES = 4
 _LEAST_NAME = 12
+_MOST_ABSENT = 10
+_SOURCE_LABELS = "labels"
 
 
 def split(
@@ -78,6 +82,7 @@ def show_split(console: Console, result: SplitResult) -> None:
     _show_labels(console, result)
     _show_given(console, result)
     _show_gaps(console, result)
+    _show_absent(console, result)
     print_line(console, _proof(result.check))
     print_line(console, f"Written: {result.path}")
 
@@ -143,6 +148,40 @@ def _show_gaps(console: Console, result: SplitResult) -> None:
         print_line(console, f"Duplicates were not looked for: run '{result.audit} --hash' first.")
 
 
+def _show_absent(console: Console, result: SplitResult) -> None:
+    """Warn of classes that a split lacks: of each class system those that matter most, the others counted."""
+    for system, rows in groupby(result.absent, key=lambda row: row.system):
+        listed = list(rows)
+        for row in listed[:_MOST_ABSENT]:
+            print_line(console, f"warning: {_absence(row, result)}")
+        if len(listed) > _MOST_ABSENT:
+            what = "labels" if system == _SOURCE_LABELS else f"classes of {system}"
+            more = len(listed) - _MOST_ABSENT
+            print_line(console, f"and {more:,} more {what} without a pixel in a split, with --json")
+
+
+def _absence(row: AbsentClass, result: SplitResult) -> str:
+    """Which splits lack a class, why, and what would help."""
+    what = f"label {row.index}" if row.system == _SOURCE_LABELS else f"class {row.index}"
+    what += f" {row.name}" if row.name != what else ""
+    what += "" if row.system == _SOURCE_LABELS else f" of {row.system}"
+    if not row.samples:
+        return f"{what} has no pixel in any split; leave it out of the label map, or training will refuse it"
+    *others, last = row.splits
+    lacking = f"{', '.join(others)} and {last}" if others else last
+    number, grouped = len(result.splits), result.check.groups > 0
+    if row.units < number:
+        noun = "group" if row.group is not None or (row.units > 1 and grouped) else "image"
+        where = f"one {noun} only" if row.units == 1 else f"{row.units} {noun}s only"
+        which = "" if row.group is None else f" ({row.group})"
+        several = "both" if number == 2 else f"all {number} splits"
+        why = f"a split by {noun} cannot give it to {several}: {lacking} {'have' if others else 'has'} none"
+        return f"{what} has pixels in {where}{which}, so that {why}"
+    held = f"{row.units:,} {'groups' if grouped else 'images'} hold it"
+    advice = "try another --seed or other fractions" if result.assigned else "change the pairs file"
+    return f"{what} has no pixel in {lacking}, although {held}; {advice}"
+
+
 def _proof(check: SplitCheck) -> str:
     """What reading the file back showed, in one sentence."""
     looked_for = []
@@ -179,6 +218,7 @@ def to_document(result: SplitResult) -> dict[str, Any]:
             }
             for row in result.labels
         ],
+        "absent": [asdict(row) | {"splits": list(row.splits)} for row in result.absent],
         "samples": {
             "assigned": result.assigned,
             "given": result.given,

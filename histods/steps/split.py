@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from histods.errors import HistodsError
 from histods.records import silent
 from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
+from histods.storage.absent_classes import AbsentClass, list_absent
 from histods.storage.class_systems import LabelHistograms, flatten_labels, labels_of_audit
 from histods.storage.given_sides import refuse_conflicts, with_given_sides
 from histods.storage.manifest import Manifest, to_polars
@@ -68,6 +69,8 @@ class SplitResult:
         path: the file that was written.
         splits: the sides, as they are on disk.
         labels: where the pixels of each source label are, ascending by label.
+        absent: classes of the workspace's class systems, and labels, that some split lacks; those that the first
+            split lacks come first.
         ungrouped: samples without a group.
         given: samples whose side the pairs file gives.
         kept: samples that stay on the side on which an earlier split put them.
@@ -84,6 +87,7 @@ class SplitResult:
     path: Path
     splits: tuple[SplitSide, ...]
     labels: tuple[LabelBalance, ...]
+    absent: tuple[AbsentClass, ...]
     ungrouped: int
     given: int
     kept: int
@@ -133,9 +137,10 @@ def split(
     manifest = Manifest.read(space.manifest).table
     samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
     if not len(samples):
+        found = f"all {len(manifest):,} excluded" if len(manifest) else "no image at all"
         raise HistodsError(
-            f"Expected samples to split in {space.folder}, found none that can be used of {len(manifest):,}; "
-            "see the audit's findings."
+            f"Expected samples in use to split in {space.folder}, found {found}; "
+            f"fix what {space.findings} lists, and run '{audit['command']}' again."
         )
     frame = to_polars(samples.select(["key", "image_path", "role", "group", "image_digest"]))
     rows = with_given_sides(frame, space, audit, plan, keep=keep)
@@ -158,6 +163,15 @@ def split(
         path=space.split,
         splits=splits,
         labels=_balance(histograms, sides, names, splits, labels_of_audit(audit)),
+        absent=list_absent(
+            space,
+            audit,
+            histograms,
+            groups=rows["group"],
+            units=known.units,
+            sides=named,
+            splits=[one.name for one in splits],
+        ),
         ungrouped=rows["group"].null_count(),
         given=given,
         kept=rows["given"].count() - given,

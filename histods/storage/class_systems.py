@@ -14,9 +14,15 @@ from histods.labels import LabelMap, LabelTable, identity_map
 from histods.storage.atomic import file_digest
 from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.label_maps import find_label_map, read_label_map, read_labels
+from histods.storage.manifest import read_table
+from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from histods.storage.workspace import Workspace
 
 
 class LabelHistograms(NamedTuple):
@@ -27,10 +33,10 @@ class LabelHistograms(NamedTuple):
     offsets: NDArray[np.int64]
 
 
-def flatten_labels(samples: pa.Table) -> LabelHistograms:
-    """Labels and pixels of all rows of a manifest; a sample without a mask has no entries."""
-    lengths = pc.fill_null(pc.list_value_length(samples["labels"]), 0).to_numpy()
-    labels, pixels = (pc.list_flatten(samples[column]).to_numpy() for column in ("labels", "pixels"))
+def flatten_labels(samples: pa.Table, column: str = "labels") -> LabelHistograms:
+    """Labels (or what else a column lists) and pixels of all rows; a sample without a mask has no entries."""
+    lengths = pc.fill_null(pc.list_value_length(samples[column]), 0).to_numpy()
+    labels, pixels = (pc.list_flatten(samples[name]).to_numpy() for name in (column, "pixels"))
     return LabelHistograms(labels, pixels, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
 
@@ -75,6 +81,25 @@ def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
             f"put it back, or run '{audit['command']}' with another."
         )
     return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+
+
+def read_class_systems(
+    space: Workspace, manifest_digest: str
+) -> Iterator[tuple[str, tuple[str, ...], LabelHistograms]]:
+    """Name, classes and class histograms of each class system that was made from this manifest.
+
+    The rows are those of the manifest that are not excluded, in its order. What was made from another manifest,
+    or is damaged, is passed over: whoever uses it is told.
+    """
+    for name in space.class_systems():
+        try:
+            summary, table = read_json(space.remap_summary(name)), read_table(space.remap_table(name))
+            classes = tuple(str(row["name"]) for row in summary["classes"])
+        except (HistodsError, KeyError, TypeError):
+            continue
+        stored = (table.schema.metadata or {}).get(b"manifest_digest", b"").decode()
+        if manifest_digest == summary.get("manifest_digest") == stored:
+            yield name, classes, flatten_labels(table, "classes")
 
 
 def list_column(values: NDArray[np.generic], offsets: NDArray[np.int64], nulls: pa.Array) -> pa.Array:

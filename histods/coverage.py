@@ -1,0 +1,79 @@
+"""Which classes have no pixel in which split, and how many groups or single images hold them at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """A class that some splits lack.
+
+    Attributes:
+        index: the class.
+        splits: numbers of the splits that have no pixel of it.
+        samples: samples that hold it.
+        units: units (groups, sets of duplicates, single images) that hold it.
+        example: one of these samples; -1 where there is none.
+    """
+
+    index: int
+    splits: tuple[int, ...]
+    samples: int
+    units: int
+    example: int
+
+
+def find_gaps(
+    classes: NDArray[np.uint16],
+    pixels: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    *,
+    sides: NDArray[np.int64],
+    units: NDArray[np.int64],
+    splits: int,
+    number: int | None = None,
+) -> list[Gap]:
+    """List the classes that have no pixel in at least one split; class 0 stands for nothing and is left out.
+
+    Args:
+        classes: classes of all samples, flattened.
+        pixels: pixels of each.
+        offsets: [samples + 1]; sample i has the entries `offsets[i]` up to `offsets[i + 1]`.
+        sides: [samples] number of each sample's split.
+        units: [samples] number of each sample's unit, which is in one split as a whole.
+        splits: number of splits.
+        number: number of classes, of which some may have no pixel at all; only those that occur when None.
+
+    Returns:
+        One gap per class, ascending by class.
+    """
+    samples = np.repeat(np.arange(len(sides)), np.diff(offsets))
+    held = (pixels > 0) & (classes > 0)
+    samples, held_classes = samples[held], classes[held].astype(np.int64)
+    known = np.unique(held_classes) if number is None else np.arange(1, number)
+    columns = np.searchsorted(known, held_classes)
+    there = np.zeros((len(known), splits), dtype=bool)
+    there[columns, sides[samples]] = True
+    counts = np.bincount(columns, minlength=len(known))
+    # One entry per class and unit that holds it, whatever the number of its samples.
+    pairs = np.unique(columns * (int(units.max(initial=0)) + 1) + units[samples])
+    of_units = np.bincount(pairs // (int(units.max(initial=0)) + 1), minlength=len(known))
+    example = np.full(len(known), -1)
+    example[columns[::-1]] = samples[::-1]
+    return [
+        Gap(
+            index=int(known[row]),
+            splits=tuple(np.flatnonzero(~there[row]).tolist()),
+            samples=int(counts[row]),
+            units=int(of_units[row]),
+            example=int(example[row]),
+        )
+        for row in np.flatnonzero(~there.all(axis=1)).tolist()
+    ]
