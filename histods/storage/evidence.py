@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 LEAST_OBJECTS = 24
 """A mask with more labels than this may hold object numbers: its regions are counted."""
 
-_PICTURE_LABELS, _PICTURE_RUN = 64, 4.0
+_PICTURE_LABELS, _PICTURE_RUN = 32, 4.0
 _FEW_COLOURS, _FEW_COLOURS_RUN = 12, 2.5  # a photograph reduced to few palette entries
+_SECOND_SHARE = 0.1  # of all pixels: in photographs only the first value may have more, which may be glass
 _LONG_RUN = 8
 # Of all pixels, in long runs of other values than the most frequent one, which may be glass: photographs stay
 # below 0.1 (also as JPEG, blurred, or half white); JPEG masks of regions 20 px wide and more begin at 0.3.
@@ -76,27 +77,32 @@ def is_white_zero(content: bytes) -> bool:
     return tiff.photometric == 0 and tiff.channels == 1
 
 
-def why_not_labels(mask: Mask, labels: NDArray[np.uint16], runs: Runs) -> str | None:
+def why_not_labels(mask: Mask, labels: NDArray[np.uint16], pixels: NDArray[np.uint32], runs: Runs) -> str | None:
     """Say why values that decode well are no labels: a picture, or greys in an order that is not their indices'.
 
     Args:
         mask: the decoded mask.
         labels: the values that occur, ascending.
+        pixels: of each value.
         runs: runs of the values.
     """
     length = float(runs.lengths.mean())
+    many = len(labels) > _PICTURE_LABELS and length < _PICTURE_RUN
     few = mask.kind == "palette" and len(labels) >= _FEW_COLOURS and length < _FEW_COLOURS_RUN
-    if (few or (len(labels) > _PICTURE_LABELS and length < _PICTURE_RUN)) and not _has_areas(runs):
+    if (many or few) and not _has_areas(runs, pixels, _SECOND_SHARE if many else 2 * _SECOND_SHARE):
         values = "palette entries" if mask.kind == "palette" else "values"
         return f"{len(labels)} {values} in runs of {length:.1f} pixels, as a photograph has them; {_OTHER_FILE}"
     return _shuffled_greys(mask.colours) if mask.kind == "palette" and mask.colours else None
 
 
-def _has_areas(runs: Runs) -> bool:
+def _has_areas(runs: Runs, pixels: NDArray[np.uint32], second_share: float) -> bool:
     """Whether values other than the most frequent one fill areas, as labels do, also after JPEG."""
+    size = float(runs.lengths.sum())
+    if np.partition(pixels, -2)[-2] >= second_share * size:
+        return True
     long = runs.lengths >= _LONG_RUN
     areas = np.bincount(runs.labels[long], weights=runs.lengths[long], minlength=1)
-    return float(areas.sum() - areas.max()) >= _PICTURE_AREA * float(runs.lengths.sum())
+    return float(areas.sum() - areas.max()) >= _PICTURE_AREA * size
 
 
 def _shuffled_greys(counts: ColourCounts) -> str | None:

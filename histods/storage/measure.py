@@ -263,7 +263,7 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
         return Measured(how, str(error), lossy=lossy)
     runs = find_runs(mask.labels)
     labels, pixels = histogram(runs)
-    not_index = why_not_labels(mask, labels, runs)
+    not_index = why_not_labels(mask, labels, pixels, runs)
     height, width = mask.labels.shape
     measured = Measured(
         how=how,
