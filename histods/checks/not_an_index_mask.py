@@ -1,25 +1,130 @@
-"""`not_an_index_mask`: a colour, alpha or colour-palette mask whose values are not labels."""
+"""`not_an_index_mask`: a mask whose values are not labels: colours, transparency, a picture, numbers of objects.
+
+Most reasons are known where a mask is decoded. Numbers of objects (nuclei, glands), one value for each object of
+an image, take the dataset to prove. Measured on drawn masks of 60 to 768 pixels, for more than 24 labels:
+
+| masks                                        | regions per label | runs of label 0 |
+| -------------------------------------------- | ----------------- | --------------- |
+| nuclei, apart or touching                    | 0.98 - 1.00       | 0.32 - 0.50     |
+| more than 255 of them in 8 bits              | 2.3 - 5.9         | 0.50            |
+| numbers of overlapping objects, added        | 1.0               | 0.44            |
+| cells that fill the image                    | 1.0               | 0.00            |
+| tissue of 30 to 74 classes                   | 1.2 - 7.8         | 0.00 - 0.03     |
+
+Nine in ten of all these regions are compact, so that specks and outlines are none. What tells numbers from classes
+that occur once each is that each image has another number of objects, and that most numbers are in few images.
+"""
 
 from __future__ import annotations
 
 import polars as pl
 
-from histods.checks.base import Check, Context, found
+from histods.checks.base import Check, Context, found, measured_mask
+
+COMPACT = 0.75  # of the regions of a mask; those of a speckled one are not
+ONE_REGION = (0.6, 1.3)  # regions per label: small objects fall away, a few are cut in two by others
+GROUND = 0.25  # of all runs lie on the ground between objects
+ALL_NUMBERS = 200  # labels in 8 bits: no class system fills them, object numbers beyond 255 begin again at 0
+MANY_NUMBERS = 100  # one region each: beyond every class system of tissue
+VARIED = 0.5  # different largest numbers per mask
+SERIES = 1.1  # times the number of labels: the largest number, where hardly any is left out
+RARE = 0.5  # different labels per label that a mask holds: most are in one mask alone
+LEAST_MASKS = 3
 
 
-def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Find masks that decode, but not to labels."""
-    colour = pl.col("mask_not_index").is_not_null() & pl.col("mask_error").is_null() & ~pl.col("mask_outside")
-    message = pl.format(
-        "mask does not hold labels: {}; give each label its colour in a --labels file or export an index mask",
-        "mask_not_index",
+    readable = pl.col("mask_path").is_not_null() & pl.col("mask_error").is_null() & ~pl.col("mask_outside")
+    rows = samples.with_row_index("row").join(_objects(samples, context), on="row", how="left")
+    reason = _copy_of_image(context).fill_null(pl.col("mask_not_index")).fill_null(pl.col("objects"))
+    flagged = rows.with_columns(reason.alias("reason")).filter(readable & pl.col("reason").is_not_null())
+    colours = pl.col("reason").str.contains("colours?( |$)")
+    advice = (
+        pl.when(pl.col("reason").str.contains("; ", literal=True))
+        .then(pl.lit(""))
+        .when(colours)
+        .then(pl.lit(f"; {_draft(context)}"))
+        .otherwise(pl.lit("; export it again as an index mask"))
     )
-    return found(samples.filter(pl.col("mask_path").is_not_null() & colour), "mask_path", message)
+    return found(flagged, "mask_path", pl.format("mask does not hold labels: {}{}", "reason", advice))
+
+
+def _draft(context: Context) -> str:
+    """How to get from colours to labels."""
+    if context.has_colours:
+        return "list the colours of all masks with --write-labels FILE and add those that are missing"
+    return "draft a labels file with --write-labels FILE, correct it, and audit again with --labels FILE"
+
+
+def _copy_of_image(context: Context) -> pl.Expr:
+    """Says that a mask is its own image, byte for byte; null where it is not, or images were not hashed."""
+    same = pl.col("image_digest") == pl.col("mask_digest")
+    text = "it has the same bytes as its image; put the mask in place of this copy"
+    return pl.when(same & context.hashed).then(pl.lit(text))
+
+
+def _objects(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Rows whose labels number objects, with the reason as `objects`."""
+    nothing = pl.DataFrame(schema={"row": pl.get_index_type(), "objects": pl.String()})
+    masks = samples.with_row_index("row").filter(measured_mask() & (pl.col("blobs") > 0))
+    if masks.is_empty():
+        return nothing
+    masks = masks.select(
+        "row",
+        "labels",
+        pl.col("blobs").cast(pl.Int64),
+        (pl.col("compact") >= COMPACT * pl.col("blobs")).alias("compact"),
+        (pl.col("ground_runs") >= GROUND * pl.col("runs")).alias("apart"),
+        (pl.col("labels").list.len() - pl.col("labels").list.contains(0).cast(pl.Int64)).alias("count"),
+        pl.col("labels").list.max().cast(pl.Int64).alias("top"),
+    ).filter("compact", ~pl.col("top").is_in(sorted(context.labels or ())))
+    fewest, most = ONE_REGION
+    single = pl.col("blobs").is_between(fewest * pl.col("count"), most * pl.col("count"))
+    begun_again = (pl.col("count") >= ALL_NUMBERS) & (pl.col("top") <= 255) & (pl.col("blobs") > pl.col("count"))
+    numbered = masks.filter(single)
+    varied = _is_varied(numbered)
+    series = (pl.col("top") <= SERIES * pl.col("count")) & (len(numbered) >= LEAST_MASKS)
+    proven = masks.filter(
+        (begun_again & pl.col("apart"))
+        | (single & pl.col("apart") & ((pl.col("count") >= MANY_NUMBERS) | varied))
+        | (single & series & varied)
+    )
+    if proven.is_empty():
+        return nothing
+    reason = pl.format("its {} labels number objects, each of them one region; {}", "count", pl.lit(_OBJECTS))
+    sure = proven.select("row", reason.alias("objects"))
+    return pl.concat([sure, _others(samples, context, masks=masks, proven=proven)])
+
+
+_OBJECTS = "export the class of each object, or name the labels in a --labels file if they are classes"
+
+
+def _is_varied(numbered: pl.DataFrame) -> bool:
+    """Whether masks end at numbers of their own, or hold labels that hardly any other mask has."""
+    if len(numbered) < 2:
+        return False
+    labels = numbered["labels"].explode()
+    rare = len(numbered) >= LEAST_MASKS and labels.n_unique() >= RARE * len(labels)
+    return rare or numbered["top"].n_unique() >= max(2, VARIED * len(numbered))
+
+
+def _others(samples: pl.DataFrame, context: Context, *, masks: pl.DataFrame, proven: pl.DataFrame) -> pl.DataFrame:
+    """Masks of few objects (labels 1, 2, 3 ...) in a dataset whose masks of many labels all number objects."""
+    counted = pl.col("labels").list.len() - pl.col("labels").list.contains(0).cast(pl.Int64)
+    top = pl.col("labels").list.max().cast(pl.Int64)
+    rows = samples.with_row_index("row").filter(measured_mask() & (top > 0))
+    few = rows.filter(pl.col("blobs").is_null())
+    series = few.filter((top == counted) & ~top.is_in(sorted(context.labels or ())))
+    all_many = len(proven) >= max(LEAST_MASKS, 0.9 * (len(rows) - len(few))) and len(proven) >= 0.9 * len(masks)
+    text = f"its labels number objects, as those of {len(proven)} other masks do; {_OBJECTS}"
+    if not all_many or len(series) < 0.9 * len(few):
+        series = series.clear()
+    return series.select("row", pl.lit(text).alias("objects"))
 
 
 CHECK = Check(
     code="not_an_index_mask",
     severity="error",
-    summary="A mask of colours or transparency whose values are not labels.",
+    summary="A mask of colours, transparency, a picture or object numbers: its values are not labels.",
     judge=judge,
 )

@@ -56,7 +56,10 @@ def opencv(pixels: Pixels, suffix: str = ".png", *options: int) -> bytes:
 
 def vips(pixels: Pixels, suffix: str = ".png", **options: Any) -> bytes:
     """Encode with libvips."""
-    return bytes(pyvips.Image.new_from_array(pixels).write_to_buffer(suffix, **options))
+    image = pyvips.Image.new_from_array(pixels)
+    if pixels.dtype == np.uint16:  # else libvips takes them for bytes and keeps the high ones
+        image = image.copy(interpretation="grey16")
+    return bytes(image.write_to_buffer(suffix, **options))
 
 
 def tiff(pixels: Pixels, **options: Any) -> bytes:

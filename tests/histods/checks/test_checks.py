@@ -166,7 +166,7 @@ def test_a_mask_that_is_not_labels_has_no_other_findings(table: Table) -> None:
     ]
     assert message(samples[:1]) == (
         "mask does not hold labels: RGB colours that no labels file explains; "
-        "give each label its colour in a --labels file or export an index mask"
+        "draft a labels file with --write-labels FILE, correct it, and audit again with --labels FILE"
     )
 
 
