@@ -66,7 +66,14 @@ def make_site(folder: Path, *, pairs: int = 40, size: int = 48, seed: int = 0) -
         site.images[key] = image
         mask = site.root / f"{key}_mask"
         site.labels[key] = None if number % 10 == 9 else write_mask(mask, number, size, random)
-    audit(site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", workers=1, hash=True)
+    audit(
+        site.root,
+        workspace=site.workspace,
+        group_regex=r"^(slide\.\d)",
+        allow_unpaired=True,
+        hash=True,
+        workers=1,
+    )
     return site
 
 

@@ -41,6 +41,7 @@ class DataConfig:
 
     Attributes:
         splits: splits that are trained on; `train`, or all where there is none of that name.
+        validation_split: split to validate on; by default `val`, else training samples that are held out.
         unconditional: probability of drawing an unconditional sample; the rest is shared by the classes equally.
             By default 0.5, or 0 where there are none.
         replacement: draw every position by itself; else each class runs through all its samples first.
@@ -50,6 +51,7 @@ class DataConfig:
     """
 
     splits: tuple[str, ...] = ()
+    validation_split: str | None = None
     unconditional: float | None = None
     replacement: bool = True
     binarise: bool = False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from histods.sampling import Draws
+    from histods.sampling import ClassLists, Draws
     from histods.storage.latent_reader import LatentReader
     from histods.storage.shard_reader import ShardReader
 
@@ -61,8 +61,9 @@ def balanced(
     seed: int,
     unconditional: float | None = 0.5,
     replacement: bool = True,
+    lists: ClassLists | None = None,
 ) -> BalancedDraws:
-    """Draws from all samples of a reader: class 0 with probability `unconditional`, the others equally often.
+    """Draws from the samples of a reader: class 0 with probability `unconditional`, the others equally often.
 
     Where labels were not mapped, classes are numbers up to the largest label, and those that no mask holds are not
     drawn; of a label map every class is.
@@ -72,17 +73,19 @@ def balanced(
         seed: of the draws.
         unconditional: probability of class 0; None for 0.5 where there are unconditional samples, else 0.
         replacement: draw every position by itself; else each class runs through all its samples first.
+        lists: the samples of each class to draw from; all by default.
 
     Raises:
         HistodsError: a class has no samples.
     """
-    names, sizes = reader.shards.classes, reader.lists.sizes
+    lists = reader.lists if lists is None else lists
+    names, sizes = reader.shards.classes, lists.sizes
     if unconditional is None:
         unconditional = 0.5 if sizes[0] else 0.0
     wanted = sizes > 0 if reader.shards.map == IDENTITY else None
     return BalancedDraws(
         seed=seed,
-        lists=reader.lists,
+        lists=lists,
         cutoffs=class_cutoffs(len(names), unconditional, wanted),
         replacement=replacement,
         names=names,

@@ -25,7 +25,7 @@ from training.source import Encoder, Source, find_data, holds_data
 from training.standing import find_state, owed_at, settings_of
 from training.statistics import autoencoder_of, space_of
 from training.unet import UNet, shapes
-from training.validation import Validation
+from training.validation import Validation, describe_validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,9 @@ class TrainResult:
         folder: of the run.
         data: the shards or latents that it is trained on; None for a dry run without.
         splits: which of their splits.
-        samples: how many samples these hold.
+        samples: how many samples of these are trained on.
+        validation_split: the split that is validated on; None where there is none.
+        held_out: samples of `splits` that are validated on instead, and not trained on.
         device: in words.
         processes: how many train together.
         config: all settings, resolved.
@@ -61,6 +63,8 @@ class TrainResult:
     data: Path | None
     splits: tuple[str, ...]
     samples: int
+    validation_split: str | None
+    held_out: int
     device: str
     processes: int
     config: TrainConfig
@@ -120,7 +124,7 @@ def train(
         asked = read_config(config, settings, defaults=defaults)
         if dry_run and data is None and asked.model.num_classes is not None and not holds_data(space):
             return _dry_run(folder, asked, None, process, debug=debug)
-        source = Source(find_data(space, data), asked.data)
+        source = Source(find_data(space, data), asked.data, validates=asked.run.validate_every > 0)
         source.check_fits(asked.model)
         # The size of the images at hand, unless another one is named: that counts in a dry run alone.
         defaults.setdefault("model", {})["image_size"] = source.image_size
@@ -143,7 +147,9 @@ def train(
             folder=folder,
             data=source.folder,
             splits=source.splits,
-            samples=len(source.reader),
+            samples=len(source.samples),
+            validation_split=source.validation_split,
+            held_out=int(source.held_out.sum()),
             device=describe(process.device),
             processes=process.ranks,
             config=resolved,
@@ -167,7 +173,9 @@ def _dry_run(
         folder=folder,
         data=None if source is None else source.folder,
         splits=() if source is None else source.splits,
-        samples=0 if source is None else len(source.reader),
+        samples=0 if source is None else len(source.samples),
+        validation_split=None if source is None else source.validation_split,
+        held_out=0 if source is None else int(source.held_out.sum()),
         device=describe(process.device),
         processes=process.ranks,
         config=config,
@@ -217,12 +225,13 @@ def _in_words(config: TrainConfig, source: Source, process: Process, state: Stat
     begin = f"going on at step {state.step:,}" if state else "from the beginning"
     other = "" if size == model.image_size else f" (the images', not model.image_size={size})"
     blind = "" if can_draw() or not run.preview_every else " No previews are drawn, since Pillow is not installed."
+    check = f" {describe_validation(source)}" if run.validate_every else ""
     return (
-        f"Training on {len(source.reader):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
+        f"Training on {len(source.samples):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
         f"{begin}: {model.image_size} px{other}, dim {model.dim}, {model.num_classes} classes"
         f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.diffusion.batch_size}, "
-        f"{run.precision}{', compiled' if run.compile else ''}.{blind} Other settings: --set section.key=value, "
-        "--dry-run shows all."
+        f"{run.precision}{', compiled' if run.compile else ''}.{check}{blind} Other settings: "
+        "--set section.key=value, --dry-run shows all."
     )
 
 

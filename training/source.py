@@ -23,6 +23,7 @@ from histods.storage.series import read_index
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
 from training.data import Batch, ShardDataset, balanced
+from training.holdout import choose_held_out, without
 from training.latent_data import LatentBatch, LatentLoader
 from training.loader import Loader
 from training.model_config import LATENT_FACTOR
@@ -96,15 +97,17 @@ class Source:
         latents: what is said of them then; else None.
         image_size: height of the images, pixels.
         splits: splits that are trained on.
-        held_out: a split to validate on; None where there is none.
+        validation_split: the split to validate on; None where there is none.
+        held_out: [samples], true for training samples that are kept for validation and never drawn; nowhere where
+            a split is validated on, or nothing at all.
     """
 
-    def __init__(self, folder: Path, data: DataConfig) -> None:
+    def __init__(self, folder: Path, data: DataConfig, *, validates: bool = False) -> None:
         self.folder = folder
         self.encoded = (folder / LatentSet.FILE).is_file()
         known = _splits(folder, encoded=self.encoded)
         self.splits = data.splits or (("train",) if "train" in known else known)
-        self.held_out = next((name for name in ("val", "test") if name in known and name not in self.splits), None)
+        self.validation_split = _parse_validation(data, known, self.splits, folder)
         self._data = data
         self.reader = self.read(self.splits)
         shards = self.reader.shards
@@ -112,8 +115,21 @@ class Source:
         self.classes = shards.classes
         self.map_digest = shards.map_digest
         self.index_digest = shards.index_digest
-        held_out = () if self.held_out is None else (self.held_out,)
-        self.image_size, self._width = _sides(shards, (*self.splits, *held_out))
+        self.held_out = np.zeros(len(self.reader), dtype=bool)
+        if validates and self.validation_split is None:
+            self.held_out = self._choose_held_out()
+        others = () if self.validation_split is None else (self.validation_split,)
+        self.image_size, self._width = _sides(shards, (*self.splits, *others))
+
+    @property
+    def samples(self) -> NDArray[np.int64]:
+        """Numbers of the samples that are trained on."""
+        return np.flatnonzero(~self.held_out)
+
+    def _choose_held_out(self) -> NDArray[np.bool_]:
+        index = read_index(self.reader.shards, ["key", "split", "group"])
+        index = index.filter(pc.is_in(index["split"], pa.array(self.splits)))
+        return choose_held_out(index["key"].to_pylist(), index["group"].to_pylist(), self.reader.lists)
 
     def check_fits(self, model: ModelConfig) -> None:
         """Refuse images that the network has no shape for.
@@ -146,7 +162,11 @@ class Source:
             HistodsError: a class has no samples, or the processes cannot share a batch evenly.
         """
         self.draws = draws = balanced(
-            self.reader, seed=seed, unconditional=self._data.unconditional, replacement=self._data.replacement
+            self.reader,
+            seed=seed,
+            unconditional=self._data.unconditional,
+            replacement=self._data.replacement,
+            lists=without(self.reader.lists, self.held_out),
         )
         shares: dict[str, Any] = {
             "global_batch": batch_size,
@@ -248,6 +268,24 @@ def _splits(folder: Path, *, encoded: bool) -> tuple[str, ...]:
     """The splits that a folder holds, by name."""
     shards = LatentSet.read(folder).shards if encoded else ShardSet.read(folder).shards
     return tuple(sorted({shard.split for shard in shards}))
+
+
+def _parse_validation(data: DataConfig, known: Sequence[str], trained: Sequence[str], folder: Path) -> str | None:
+    """The split to validate on: the one that is named, else `val` where it is not trained on.
+
+    Raises:
+        HistodsError: the named one does not exist, or is trained on.
+    """
+    named = data.validation_split
+    if named is None:
+        return "val" if "val" in known and "val" not in trained else None
+    if named not in known or named in trained:
+        others = ", ".join(name for name in known if name not in trained) or "none"
+        raise HistodsError(
+            f"Expected data.validation_split to name a split that is not trained on, found {named!r}; those in "
+            f"{folder}: {others}."
+        )
+    return named
 
 
 def _sides(described: ShardSet | LatentSet, splits: Sequence[str]) -> tuple[int, int]:

@@ -89,7 +89,8 @@ def _same(described: dict[str, str], state: State | None, run: Path) -> dict[str
 
 def _fit(source: Source, own: Path, report: Progress) -> None:
     """Fit the linear autoencoder of a new run; one that a killed call fitted to the same images stays."""
-    images = f"{source.index_digest} {'/'.join(source.splits)}"
+    without = f" without {source.held_out.sum()}" if source.held_out.any() else ""
+    images = f"{source.index_digest} {'/'.join(source.splits)}{without}"
     if is_linear(own):
         with suppress(HistodsError):  # a damaged one is fitted again
             if LinearAutoencoder.load(own).source == images:
@@ -147,7 +148,8 @@ def _images(source: Source) -> Iterator[torch.Tensor]:
 
 def _batches(source: Source) -> Iterator[Batch | LatentBatch]:
     """Training images spread evenly over all, as they are stored."""
-    count = min(_IMAGES, len(source.reader))
-    samples = np.unique(np.linspace(0, len(source.reader) - 1, count).round().astype(np.int64)).tolist()
+    trained = source.samples
+    places = np.linspace(0, len(trained) - 1, min(_IMAGES, len(trained))).round().astype(np.int64)
+    samples = trained[np.unique(places)].tolist()
     for first in range(0, len(samples), _BATCH):
         yield source.fixed(source.reader, samples[first : first + _BATCH])

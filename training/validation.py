@@ -15,11 +15,17 @@ from torch.nn.functional import mse_loss
 from histods.counting import random_words
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from histods.storage.latent_reader import LatentReader
+    from histods.storage.shard_reader import ShardReader
     from training.loop import Trainer
+    from training.source import Source
 
 BUCKETS = 10
+HELD_OUT = "held out"
+"""Stands for the name of a split where a part of the training samples is held out."""
 _STREAM = 17  # second word of the counter: not one that training draws from
 
 
@@ -34,17 +40,17 @@ class Validation:
     """The fixed set; it is the same for a seed, whatever else changes.
 
     Attributes:
-        split: where its samples are from; None where no split is held out: then they are trained on too.
+        split: where its samples are from: a split, or the part of the training samples that is held out; None
+            where nothing is: then they are trained on too.
         masks_BCHW: masks of its samples.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         config, source, device = trainer.config, trainer.source, trainer.process.device
-        self.split = source.held_out
-        reader = source.reader if self.split is None else source.read((self.split,))
+        reader, samples, self.split = _choose(source)
         count = max(config.run.validation_samples, BUCKETS)
-        places = np.linspace(0, len(reader) - 1, min(count, len(reader))).round().astype(np.int64)
-        batch = source.fixed(reader, np.resize(places, count).tolist())
+        places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(np.int64)
+        batch = source.fixed(reader, np.resize(samples[places], count).tolist())
         self.masks_BCHW = batch.masks_BCHW
         words = random_words(config.run.seed, np.arange(count), _STREAM)
         self._bucket_B = torch.arange(count) % BUCKETS
@@ -79,6 +85,31 @@ class Validation:
             output = module(noisy, times, self.masks_BCHW[rows].to(x0.device))
         target = self._schedule.target(self._prediction, x0, noise, times)
         return mse_loss(output.float(), target, reduction="none").mean(dim=(1, 2, 3))
+
+
+def describe_validation(source: Source) -> str:
+    """What a run validates on, in a sentence."""
+    if source.validation_split is not None:
+        return f"Validation: {source.validation_split}."
+    if source.held_out.any():
+        return (
+            f"Validation: {source.held_out.sum():,} of the {len(source.reader):,} samples, held out in whole "
+            "groups, since there is no split named val."
+        )
+    return (
+        "Validation uses samples that are trained on, since there is no split named val and no group is small "
+        "enough to hold out; 'histods split --val 0.1' makes one."
+    )
+
+
+def _choose(source: Source) -> tuple[ShardReader | LatentReader, NDArray[np.int64], str | None]:
+    """A reader, the samples in it to validate on, and where they are from."""
+    if source.validation_split is not None:
+        reader = source.read((source.validation_split,))
+        return reader, np.arange(len(reader)), source.validation_split
+    if source.held_out.any():
+        return source.reader, np.flatnonzero(source.held_out), HELD_OUT
+    return source.reader, np.arange(len(source.reader)), None
 
 
 def _slices(count: int, size: int) -> list[slice]:

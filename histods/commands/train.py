@@ -157,6 +157,8 @@ def train_document(result: TrainResult) -> dict[str, Any]:
         "data": None if result.data is None else result.data.as_posix(),
         "splits": list(result.splits),
         "samples": result.samples,
+        "validation_split": result.validation_split,
+        "held_out": result.held_out,
         "device": result.device,
         "processes": result.processes,
         "config": _plain(asdict(result.config)),

@@ -71,7 +71,7 @@ def make_trainer(run: Path, data: Path, *settings: str) -> Trainer:
     """A trainer of a tiny network at its first step, with which nothing is trained yet."""
     process = Process(device=torch.device("cpu"))
     asked = read_config(None, [*TINY, *settings])
-    source = Source(data, asked.data)
+    source = Source(data, asked.data, validates=asked.run.validate_every > 0)
     config = with_classes(asked, source.classes, str(data))
     config = replace(config, model=replace(config.model, image_size=source.image_size))
     described, autoencoder = autoencoder_of(config, source, run, process, None, silent)

@@ -235,24 +235,31 @@ def test_where_there_is_nothing_the_place_and_the_command_are_named(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["shards", "latents"])
-def test_a_source_trains_on_train_and_holds_another_split_out(home: Workspace, kind: str) -> None:
+def test_a_source_trains_on_train_and_validates_on_test_only_where_it_is_named(home: Workspace, kind: str) -> None:
     folder = getattr(home, kind)
     source = Source(folder, DataConfig())
-    assert (source.splits, source.held_out) == (("train",), "test")
+    assert (source.splits, source.validation_split) == (("train",), None)
+    assert Source(folder, DataConfig(), validates=True).validation_split is None
+    assert Source(folder, DataConfig(validation_split="test"), validates=True).validation_split == "test"
     assert (source.encoded, source.image_size) == (kind == "latents", 48)
     assert len(source.reader) + len(source.read(("test",))) == 20
     keys = {source.reader.key(sample) for sample in range(len(source.reader))}
     assert keys.isdisjoint({source.read(("test",)).key(sample) for sample in range(len(source.read(("test",))))})
     swapped = Source(folder, DataConfig(splits=("test",)))
-    assert (swapped.splits, swapped.held_out) == (("test",), None)  # train is never a held-out split
-    assert Source(folder, DataConfig(splits=("train", "test"))).held_out is None
+    assert (swapped.splits, swapped.validation_split) == (("test",), None)
+    assert Source(folder, DataConfig(splits=("train", "test"))).validation_split is None
+    for named in ("train", "nowhere"):
+        words = refusal(lambda named=named: Source(folder, DataConfig(validation_split=named)))
+        assert f"data.validation_split to name a split that is not trained on, found '{named}'" in words
+        assert words.endswith(": test.")
     assert "nowhere" in refusal(lambda: Source(folder, DataConfig(splits=("nowhere",))))
 
 
 def test_without_splits_all_samples_are_trained_on(folder: Path) -> None:
     source = Source(folder, DataConfig())
-    assert source.held_out is None
-    assert len(source.reader) == 40
+    assert source.validation_split is None
+    assert not source.held_out.any()
+    assert len(source.reader) == len(source.samples) == 40
 
 
 def test_fixed_images_are_as_they_are_stored(home: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from histods.storage.shard_reader import ShardReader
 from tests.conftest import make_site
 from tests.training.runs import make_trainer
 from training.encode import encode
-from training.validation import BUCKETS, Validation
+from training.validation import BUCKETS, Validation, describe_validation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +108,10 @@ def test_ten_stretches_cover_all_noise_levels(home: Path, tmp_path: Path, timest
 
 @pytest.mark.parametrize("prediction", ["v", "epsilon", "x0"])
 def test_losses_are_the_mean_squared_errors_of_the_samples(home: Path, tmp_path: Path, prediction: str) -> None:
-    settings = f"run.validation_samples={COUNT}", f"diffusion.prediction={prediction}"
+    settings = (
+        *(f"run.validation_samples={COUNT}", f"diffusion.prediction={prediction}"),
+        "data.validation_split=test",
+    )
     trainer = make_trainer(tmp_path, home / "shards", *settings)
     spy = Spy()
     validation = Validation(trainer)
@@ -155,14 +159,44 @@ def test_dropout_is_off_meanwhile_and_the_mode_comes_back(trainer: Trainer, trai
 
 
 @pytest.mark.parametrize("kind", ["shards", "latents"])
-def test_a_held_out_split_is_validated_on(home: Path, tmp_path: Path, kind: str) -> None:
-    validation = Validation(make_trainer(tmp_path, home / kind, "run.validation_samples=12"))
+def test_a_split_that_is_named_is_validated_on(home: Path, tmp_path: Path, kind: str) -> None:
+    settings = "run.validation_samples=12", "data.validation_split=test"
+    validation = Validation(make_trainer(tmp_path, home / kind, *settings))
     assert validation.split == "test"
     assert len(validation.masks_BCHW) == 12
     test = ShardReader(home / "shards", ("test",))
     assert len(test) < 12  # samples are used more than once, with noise of their own
     everything = Validation(make_trainer(tmp_path / "all", home / kind, "data.splits=[train, test]"))
     assert everything.split is None
+
+
+@pytest.mark.parametrize("kind", ["shards", "latents"])
+def test_without_a_split_named_val_samples_are_held_out_of_train(folder: Path, kind: str, tmp_path: Path) -> None:
+    data = folder if kind == "shards" else tmp_path / "latents"
+    if kind == "latents":
+        encode(shards=folder, out=data, views=1)
+    trainer = make_trainer(tmp_path, data, "run.validation_samples=12", "run.validate_every=1")
+    source = trainer.source
+    held_out = set(np.flatnonzero(source.held_out).tolist())
+    assert len(held_out) == 8  # one slide of five, the fewest that 5 % of 40 samples take
+    groups = {source.reader.key(sample).split("/")[0] for sample in held_out}
+    assert len(groups) == 1
+    assert groups.isdisjoint({source.reader.key(sample).split("/")[0] for sample in source.samples.tolist()})
+    validation = Validation(trainer)
+    assert validation.split == "held out"
+    batch = source.fixed(source.reader, np.resize(sorted(held_out), 12).tolist())
+    assert torch.equal(validation.masks_BCHW, batch.masks_BCHW)
+    # None of them is ever drawn.
+    drawn = source.draws.draw(np.arange(4000)).samples
+    assert held_out.isdisjoint(drawn.tolist())
+    assert set(drawn.tolist()) == set(source.samples.tolist())
+    assert describe_validation(source) == (
+        "Validation: 8 of the 40 samples, held out in whole groups, since there is no split named val."
+    )
+
+
+def test_without_validation_nothing_is_held_out(folder: Path, tmp_path: Path) -> None:
+    assert not make_trainer(tmp_path, folder, "run.validate_every=0").source.held_out.any()
 
 
 def test_there_is_a_sample_for_every_stretch_however_few_are_asked_for(home: Path, tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""A part of the training samples that is kept for validation where no split is: whole groups, one in twenty."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from histods.sampling import ClassLists
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SHARE = 0.05
+"""Share of the samples to hold out; whole groups may make it more."""
+_MOST = 0.2
+"""Beyond this share, validation would cost more than it tells: nothing is held out."""
+_MOST_OF_CLASS = 0.5
+
+
+def choose_held_out(keys: Sequence[str], groups: Sequence[str | None], lists: ClassLists) -> NDArray[np.bool_]:
+    """Choose the samples to hold out, by digests of the names of groups: the same whatever the run's seed is.
+
+    A sample without a group stands for itself. At least half of the samples of each class stay.
+
+    Args:
+        keys: of the N samples.
+        groups: group (slide, patient) of each, None where it has none.
+        lists: the samples of each class.
+
+    Returns:
+        [N], true where a sample is held out; nowhere where each group is too large or holds most of a class.
+    """
+    names = [f"key {key}" if group is None else f"group {group}" for key, group in zip(keys, groups, strict=True)]
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    distinct = list(numbers)
+    units = np.array([numbers[name] for name in names], dtype=np.int64)
+    order = sorted(range(len(distinct)), key=lambda unit: hashlib.sha256(distinct[unit].encode()).digest())
+    sizes = np.bincount(units, minlength=len(distinct))
+    # Entries (class, sample), sorted by the sample's unit: those of unit u are at bounds[u]:bounds[u + 1].
+    of_entry = units[lists.samples]
+    by_unit = np.argsort(of_entry, kind="stable")
+    classes = np.repeat(np.arange(len(lists.sizes)), lists.sizes)[by_unit]
+    bounds = np.searchsorted(of_entry[by_unit], np.arange(len(distinct) + 1))
+    room = np.floor(lists.sizes * _MOST_OF_CLASS).astype(np.int64)
+    chosen = np.zeros(len(distinct), dtype=bool)
+    held = 0
+    for unit in order:
+        if held >= SHARE * len(keys):
+            break
+        own = np.bincount(classes[bounds[unit] : bounds[unit + 1]], minlength=len(room))
+        if held + sizes[unit] <= _MOST * len(keys) and (own <= room).all():
+            chosen[unit] = True
+            held += int(sizes[unit])
+            room = room - own
+    return chosen[units]
+
+
+def without(lists: ClassLists, held_out: NDArray[np.bool_]) -> ClassLists:
+    """The samples of each class, less those that are held out."""
+    if not held_out.any():
+        return lists
+    kept = ~held_out[lists.samples]
+    counts = np.concatenate([[0], np.cumsum(kept)])
+    return ClassLists(lists.samples[kept], counts[lists.bounds])
