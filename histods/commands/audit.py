@@ -64,7 +64,11 @@ def audit(
     images_dir: Annotated[str, typer.Option(help="folders: name of the folders of images.")] = "images",
     masks_dir: Annotated[str, typer.Option(help="folders: name of the folders of masks.")] = "masks",
     image_pattern: Annotated[
-        str | None, typer.Option(help="pattern: paths of images, such as 'Tissue_Images/{key}.tif'.")
+        str | None,
+        typer.Option(
+            help="pattern: paths of images, such as 'Tissue_Images/{key}.tif'; * stands for any text within a "
+            "name, | separates alternatives."
+        ),
     ] = None,
     mask_pattern: Annotated[
         str | None, typer.Option(help="pattern: paths of masks, such as 'Binary_masks/{key}.png'.")
@@ -185,13 +189,12 @@ def show_audit(console: Console, result: AuditResult) -> None:
     if result.other_files:
         listed = ", ".join(f"{number:,} {name}" for name, number in sorted(result.other_files.items()))
         print_line(console, f"Files that are no pictures: {listed}")
-    if result.suggestion is not None:
-        hint = result.suggestion
-        print_line(
-            console,
-            f"{hint.pairs:,} of {hint.of:,} would pair with "
-            f"--image-pattern '{hint.image_pattern}' --mask-pattern '{hint.mask_pattern}'",
-        )
+    if result.hidden:
+        print_line(console, f"{result.hidden:,} hidden files or folders (a leading dot) were passed over.")
+    if len(result.suggestions) > 1:
+        print_line(console, "Several patterns would pair; choose one:")
+    for hint in result.suggestions:
+        print_line(console, f"{hint.pairs:,} of {hint.of:,} would pair with {hint.options}")
     reused = f", {result.files_reused:,} unchanged and not read again" if result.files_reused else ""
     print_line(console, f"{result.files_read:,} files read{reused}, in {result.seconds:,.1f} s.")
     print_line(console, f"Written: {result.workspace}/manifest.parquet, findings.parquet, audit.json")

@@ -1,18 +1,25 @@
-"""Which mask belongs to which image, told from the names of the files alone.
+"""Which mask belongs to which image, told from the names of the files.
 
 Nothing here touches a disk: paths are POSIX and relative to the dataset's root.
 
 ```
-names.py    what a layout is, and the role and link it gives a file by its name
-pairs.py    pairing: names in, one row a sample out
-other.py    files that are neither image nor mask
-search.py   patterns that would pair files whose names follow no layout
-choose.py   the layout a dataset has, or the pattern to propose
+names.py     what a layout is, and the role and link it gives a file by its name
+patterns.py  patterns with {key} and *
+links.py     names that differ in capitals, accents or zeros before numbers only
+pairs.py     pairing: names in, one row per sample out
+other.py     files that are neither image nor mask
+choose.py    the layout a dataset has, or the patterns to propose
+options.py   candidates with the pairs they make, weighed by what the pictures show
+search.py    patterns that would pair files whose names follow no layout
+cuts.py      what is left of a name without what many names have in common
+globs.py     * for folders that differ from pair to pair
+words.py     words that tell images from masks
+gather.py    a sample of many files, by pairs
 ```
 """
 
-from histods.layouts.choose import Suggestion, find_layout, suggest
+from histods.layouts.choose import Choice, Suggestion, choose_layout, suggest
 from histods.layouts.names import Layout
 from histods.layouts.pairs import Pairing, pair, pair_rows
 
-__all__ = ["Layout", "Pairing", "Suggestion", "find_layout", "pair", "pair_rows", "suggest"]
+__all__ = ["Choice", "Layout", "Pairing", "Suggestion", "choose_layout", "pair", "pair_rows", "suggest"]

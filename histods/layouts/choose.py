@@ -1,21 +1,26 @@
-"""The layout that a dataset has, or the pattern to propose where few files pair."""
+"""The layout that a dataset has, or the patterns to propose where several are as good."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from histods.layouts.names import IS_PICTURE, Layout, list_files, name_roles
-from histods.layouts.other import DERIVED_OR_COLOURED_WORD
+from histods.layouts.gather import gather
+from histods.layouts.names import IS_PICTURE, Layout, layout_of, list_files, name_roles
+from histods.layouts.options import find_options, identify, pairs_of
 from histods.layouts.pairs import pair
-from histods.layouts.search import Candidate, candidates, gather
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from histods.layouts.options import Look, Option
     from histods.layouts.pairs import Pairing
+
+_AS_GOOD = 0.85
+_MOST_SUGGESTIONS = 6
+_MOST_ROUNDS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,33 +32,43 @@ class Suggestion:
     pairs: int
     of: int
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tried:
-    """A candidate and what it pairs."""
-
-    candidate: Candidate
-    pairing: Pairing
-
     @property
-    def merit(self) -> float:
-        """How many pairs it makes, less where the words leave a doubt."""
-        return self.pairing.pairs * self.candidate.weight
+    def options(self) -> str:
+        """The options of `histods audit` that pair so."""
+        return f"--image-pattern '{self.image_pattern}' --mask-pattern '{self.mask_pattern}'"
 
 
-def find_layout(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """The layout to pair by, and patterns that would pair more where several are as good, best first."""
+
+    layout: Layout
+    suggestions: tuple[Suggestion, ...] = ()
+
+
+@dataclass(slots=True)
+class _Found:
+    """Patterns found so far: those to take, and for those in doubt the choices that there are."""
+
+    taken: list[tuple[str, str]] = field(default_factory=list)
+    doubtful: list[list[Option]] = field(default_factory=list)
+
+
+def choose_layout(
     paths: Sequence[str] | pl.Series,
     *,
     mask_suffix: str,
     images_dir: str,
     masks_dir: str,
     unconditional: Sequence[str] = (),
-) -> Layout:
-    """Choose the layout that the names of the files show.
+    look: Look | None = None,
+) -> Choice:
+    """Choose the layout that the files show.
 
-    `suffix` and `folders` come first, whichever pairs more. A pattern is chosen by itself only where there
-    is no doubt: it pairs every image and every mask it names, words tell the roles, and what it does not
-    name is made from images (overlays). Else it is `suffix`, and `suggest` may propose a pattern.
+    `suffix` or `folders`, whichever pairs more, is taken at once where it pairs every picture. Else patterns
+    are looked for that pair the others, scored by the words in their names, by what the pictures show, and by
+    how many they pair. One that clearly wins is taken beside what is paired already, in order of the pairs
+    that each makes; where several are as good, none is, and all are proposed.
 
     Args:
         paths: the files of the dataset, each once.
@@ -61,6 +76,7 @@ def find_layout(
         images_dir: as in `Layout`.
         masks_dir: as in `Layout`.
         unconditional: files of folders without masks by design, which tell nothing of the layout.
+        look: says whether a picture is a photograph or a mask; asked for a few files of each candidate.
 
     Raises:
         HistodsError: a name is empty.
@@ -69,41 +85,37 @@ def find_layout(
     by_folders = Layout(kind="folders", images_dir=images_dir, masks_dir=masks_dir)
     pictures = _pictures(paths, unconditional)
     suffix_pairs, folder_pairs = _count_pairs(pictures, by_suffix), _count_pairs(pictures, by_folders)
-    if suffix_pairs or folder_pairs:
-        return by_suffix if suffix_pairs >= folder_pairs else by_folders
-    sample = gather(pictures)
-    tried = _try(sample)
-    if not tried or not _is_beyond_doubt(tried, sample):
-        return by_suffix
-    layout = tried[0].candidate.layout()
-    if len(sample) < len(pictures) and not _pairs_all(pair(pictures["path"], layout), pictures):
-        return by_suffix
-    return layout
+    plain, pairs = (by_suffix, suffix_pairs) if suffix_pairs >= folder_pairs else (by_folders, folder_pairs)
+    if 2 * pairs >= len(pictures):
+        return Choice(layout=plain)
+    found = _search(pictures, plain.patterns() if pairs else [], look)
+    taken = found.taken
+    layout = plain
+    if taken and taken != plain.patterns():
+        taken = _most_pairs_first(pictures, taken)
+        layout = plain if set(taken) <= set(plain.patterns()) else layout_of(taken)
+    return Choice(layout=layout, suggestions=_suggestions(pictures, found, layout if taken else None))
 
 
-def suggest(paths: Sequence[str] | pl.Series, pairing: Pairing) -> Suggestion | None:
-    """Propose the pattern that would pair most, where fewer than half of the images have a mask.
+def suggest(
+    paths: Sequence[str] | pl.Series, pairing: Pairing, look: Look | None = None
+) -> tuple[Suggestion, ...]:
+    """Propose patterns that would pair more, where fewer than half of the images have a mask.
 
     Args:
         paths: the files of the dataset, each once.
         pairing: what they were paired to.
+        look: as in `choose_layout`.
     """
     if 0 < pairing.images <= 2 * pairing.pairs:
-        return None
+        return ()
     pictures = _pictures(paths, pairing.samples.filter("by_design")["image_path"])
-    tried = _try(gather(pictures))
-    if not tried:
-        return None
-    best = tried[0].candidate
-    proposed = pair(pictures["path"], best.layout())
-    if proposed.pairs < max(2, pairing.pairs + 1):
-        return None
-    return Suggestion(
-        image_pattern=best.image_pattern,
-        mask_pattern=best.mask_pattern,
-        pairs=proposed.pairs,
-        of=proposed.images,
-    )
+    found = _search(pictures, [], look)
+    if found.taken:
+        proposed = [_suggestion(pictures, layout_of(_most_pairs_first(pictures, found.taken)))]
+    else:
+        proposed = list(_suggestions(pictures, found, None))
+    return tuple(one for one in proposed if one.pairs > max(1, pairing.pairs))
 
 
 def _pictures(paths: Sequence[str] | pl.Series, unconditional: Sequence[str] | pl.Series) -> pl.DataFrame:
@@ -123,30 +135,97 @@ def _count_pairs(pictures: pl.DataFrame, layout: Layout) -> int:
     return len(images.unique().join(masks, on="link", how="semi"))
 
 
-def _try(sample: pl.DataFrame) -> list[_Tried]:
-    """The candidates that pair at least two images, best first; of equal ones that which takes least."""
-    tried = []
-    for candidate in candidates(sample):
-        found = _Tried(candidate, pair(sample["path"], candidate.layout()))
-        if found.pairing.pairs > 1:
-            tried.append(found)
-    return sorted(tried, key=lambda one: (-one.merit, one.candidate.cost, one.candidate.image_pattern))
+def _search(pictures: pl.DataFrame, plain: list[tuple[str, str]], look: Look | None) -> _Found:
+    """Find patterns for what the plain ones leave, until nothing more is found.
+
+    A few thousand files show the patterns; what these leave of all files is searched again.
+    """
+    found = _Found(taken=list(plain))
+    known: set[str] = set()
+    for _ in range(_MOST_ROUNDS):
+        rest, identities = _leftover(pictures, found.taken)
+        sample = gather(rest)
+        before = len(found.taken)
+        _settle(find_options(sample, look), identities | known, found)
+        if len(found.taken) == before or len(sample) == len(rest):
+            break
+        known |= {name for options in found.doubtful for option in options for name in option.pairs}
+    return found
 
 
-def _is_beyond_doubt(tried: list[_Tried], sample: pl.DataFrame) -> bool:
-    """Whether the best candidate pairs all it names, and no other does so differently."""
-    best = tried[0]
-    if not best.candidate.told_by_mask or not _pairs_all(best.pairing, sample):
-        return False
-    rivals = (other for other in tried[1:] if other.merit == best.merit)
-    return all(rival.pairing.samples.equals(best.pairing.samples) for rival in rivals)
+def _leftover(pictures: pl.DataFrame, taken: list[tuple[str, str]]) -> tuple[pl.DataFrame, set[str]]:
+    """The pictures that the patterns do not pair, and the identities of the pairs that they make."""
+    if not taken:
+        return pictures, set()
+    pairs, _, _ = pairs_of(pictures, layout_of(taken))
+    paired = pl.concat([pairs["image"], pairs["mask"]]).alias("path").to_frame()
+    return pictures.join(paired, on="path", how="anti"), set(identify(pairs))
 
 
-def _pairs_all(pairing: Pairing, pictures: pl.DataFrame) -> bool:
-    """Whether every sample is a pair that competes with none, and every other picture is a derived one."""
-    samples = pairing.samples.filter(~pl.col("outside") & pl.col("derived").is_null())
-    if pairing.pairs < len(samples) or samples["collision"].count() + samples["rivals"].count() > 0:
-        return False
-    used = pl.concat([samples["image_path"], samples["mask_path"]])
-    rest = pictures.filter(~pl.col("path").is_in(used.implode()))
-    return rest["key"].str.contains(DERIVED_OR_COLOURED_WORD).all()
+def _settle(options: list[Option], taken: set[str], found: _Found) -> None:
+    """Take the best option where no other pairs the same images or masks as well, then the best of the rest.
+
+    Args:
+        options: best first.
+        taken: identities of pairs that are made already.
+        found: gets what is taken, and the choices where several are as good.
+    """
+    taken = set(taken)
+    while options:
+        left = [(option, option.without(taken)) for option in options]
+        options = [
+            rest for option, rest in left if 2 * len(rest.pairs) > len(option.pairs) and len(rest.pairs) > 1
+        ]
+        options.sort(key=lambda option: -option.merit)  # stable: equal ones stay in order
+        if not options:
+            return
+        best = options[0]
+        used = {*best.pairs, *(path for pair in best.pairs.values() for path in pair)}
+        rivals = [
+            option
+            for option in options[1:]
+            if option.merit >= _AS_GOOD * best.merit
+            and 2 * len(option.without(used).pairs) <= len(option.pairs)
+            and not set(option.pairs.values()) <= set(best.pairs.values())
+        ]
+        if best.is_sure() and not rivals:
+            found.taken += best.candidate.patterns
+        else:
+            found.doubtful.append([best, *rivals])
+        taken |= used
+        options = options[1:]
+
+
+def _most_pairs_first(pictures: pl.DataFrame, patterns: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The patterns in order of the pairs that each makes alone, without those that then add none."""
+    if len(patterns) == 1:
+        return patterns
+    alone = {pattern: len(pairs_of(pictures, layout_of([pattern]))[0]) for pattern in patterns}
+    order = sorted(alone, key=lambda pattern: -alone[pattern])  # stable: equal ones stay in order
+    kept: list[tuple[str, str]] = []
+    pairs = 0
+    for pattern in order:
+        more = len(pairs_of(pictures, layout_of([*kept, pattern]))[0])
+        if more > pairs:
+            kept, pairs = [*kept, pattern], more
+    return kept
+
+
+def _suggestions(pictures: pl.DataFrame, found: _Found, layout: Layout | None) -> tuple[Suggestion, ...]:
+    """The choices that there are, each beside what was taken, in order."""
+    base = [] if layout is None else layout.patterns()
+    choices = [option for options in found.doubtful for option in options[:_MOST_SUGGESTIONS]]
+    proposed = [_suggestion(pictures, layout_of([*base, *option.candidate.patterns])) for option in choices]
+    now = 0 if layout is None else len(pairs_of(pictures, layout)[0])
+    return tuple(one for one in proposed if one.pairs > max(1, now))[:_MOST_SUGGESTIONS]
+
+
+def _suggestion(pictures: pl.DataFrame, layout: Layout) -> Suggestion:
+    """A layout as a proposal, with the numbers that it would give."""
+    pairing = pair(pictures["path"], layout)
+    return Suggestion(
+        image_pattern=str(layout.image_pattern),
+        mask_pattern=str(layout.mask_pattern),
+        pairs=pairing.pairs,
+        of=pairing.images,
+    )

@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from histods.errors import HistodsError
+from histods.layouts.links import join_loose_links
+from histods.layouts.patterns import (
+    IMAGE_SUFFIXES,
+    KEY,
+    MASK_SUFFIXES,
+    OR,
+    PICTURE_SUFFIXES,
+    check_patterns,
+    literal_characters,
+    match_pattern,
+    pattern_pairs,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-KEY = "{key}"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
-IS_PICTURE = pl.col("suffix").is_in(IMAGE_SUFFIXES)
+IS_PICTURE = pl.col("suffix").is_in(PICTURE_SUFFIXES)
+_IS_IMAGE, _IS_MASK = pl.col("suffix").is_in(IMAGE_SUFFIXES), pl.col("suffix").is_in(MASK_SUFFIXES)
+_NO_TEXT = pl.lit(None, pl.String)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,12 +40,12 @@ class Layout:
     Attributes:
         kind: `suffix` (`x.jpg`, `x_mask.png`), `folders` (`images/x.jpg`, `masks/x.png`, at any depth),
             `pattern` (the two patterns below) or `csv` (rows that name the files).
-        mask_suffix: what a mask's name adds to its image's, before the file's own suffix.
+        mask_suffix: what a mask's name adds to its image's, before the file's own suffix, in capitals or not.
         images_dir: folder of images.
         masks_dir: folder of masks, where `images_dir` stands in an image's path.
-        image_pattern: path of an image with one or more `{key}`, each of which stands for any text; a
-            pattern that does not end in an image suffix stands for every image suffix. By default an
-            image is `{key}`.
+        image_pattern: path of an image with one or more `{key}`, each of which stands for any text, and `*`
+            for any text within a folder or file name; alternatives have `|` between them. A pattern that
+            does not end in an image suffix stands for every image suffix. By default an image is `{key}`.
         mask_pattern: path of a mask with as many `{key}`; equal texts in the same order make a pair.
 
     Raises:
@@ -54,7 +65,24 @@ class Layout:
         elif self.kind == "folders":
             _check_folders(self.images_dir, self.masks_dir)
         elif self.kind == "pattern":
-            _check_patterns(self.image_pattern, self.mask_pattern)
+            check_patterns(self.image_pattern, self.mask_pattern)
+
+    def patterns(self) -> list[tuple[str, str]]:
+        """The pattern of images and of masks of each alternative, also for names by suffix and by folders."""
+        if self.kind == "suffix":
+            return [(KEY, KEY + self.mask_suffix)]
+        if self.kind == "folders":
+            images, masks = self.images_dir.strip("/"), self.masks_dir.strip("/")
+            below = f"/{KEY}"
+            return [(images + below, masks + below), (f"{KEY}/{images}{below}", f"{KEY}/{masks}{below}")]
+        return pattern_pairs(self.image_pattern or KEY, self.mask_pattern or KEY)
+
+
+def layout_of(patterns: Sequence[tuple[str, str]]) -> Layout:
+    """The layout of kind `pattern` that has these alternatives."""
+    images, masks = (list(side) for side in zip(*patterns, strict=True))
+    images, masks = (side[:1] if len(set(side)) == 1 else side for side in (images, masks))
+    return Layout(kind="pattern", image_pattern=OR.join(images), mask_pattern=OR.join(masks))
 
 
 def suffix_of(path: pl.Expr) -> pl.Expr:
@@ -67,68 +95,27 @@ def without_suffix(path: pl.Expr) -> pl.Expr:
     return path.str.strip_suffix(suffix_of(path))
 
 
-def split_pattern(pattern: str) -> tuple[str, str]:
-    """A pattern without its file suffix, and that suffix in lower case (empty: any)."""
-    plain = pattern.removeprefix("./")
-    suffix = next((suffix for suffix in IMAGE_SUFFIXES if plain.lower().endswith(suffix)), "")
-    return plain[: len(plain) - len(suffix)], suffix
-
-
-def _require(holds: bool, message: str) -> None:
-    """Raise the message unless the condition holds."""
-    if not holds:
-        raise HistodsError(message)
-
-
 def _check_mask_suffix(mask_suffix: str) -> None:
     """Refuse a suffix that no mask can have."""
-    _require(
-        bool(mask_suffix) and "/" not in mask_suffix and not mask_suffix.lower().endswith(IMAGE_SUFFIXES),
-        f"Expected what a mask's name adds to its image's, such as _mask, found {mask_suffix!r}; "
-        "give --mask-suffix without folder and without file suffix.",
-    )
+    if not mask_suffix or "/" in mask_suffix or mask_suffix.lower().endswith(PICTURE_SUFFIXES):
+        raise HistodsError(
+            f"Expected what a mask's name adds to its image's, such as _mask, found {mask_suffix!r}; "
+            "give --mask-suffix without folder and without file suffix."
+        )
 
 
 def _check_folders(images_dir: str, masks_dir: str) -> None:
     """Refuse folder names that cannot tell images from masks."""
     images, masks = images_dir.strip("/"), masks_dir.strip("/")
-    _require(
-        bool(images) and bool(masks) and images != masks,
-        "Expected two different folder names for images and masks, "
-        f"found {images_dir!r} and {masks_dir!r}; give --images-dir and --masks-dir.",
-    )
-
-
-def _check_patterns(image_pattern: str | None, mask_pattern: str | None) -> None:
-    """Refuse patterns that cannot pair anything."""
-    if mask_pattern is None:
-        raise HistodsError(f"Expected a pattern for masks, found none; give --mask-pattern '{KEY}_mask.png'.")
-    images = KEY if image_pattern is None else image_pattern
-    for option, pattern in (("--image-pattern", images), ("--mask-pattern", mask_pattern)):
-        _require(
-            KEY in pattern and KEY + KEY not in pattern and not pattern.startswith("/"),
-            f"Expected a path below the dataset with {KEY} where names vary, found {pattern!r}; "
-            f"give {option} such as 'masks/{KEY}.png'.",
+    if not images or not masks or images == masks:
+        raise HistodsError(
+            "Expected two different folder names for images and masks, "
+            f"found {images_dir!r} and {masks_dir!r}; give --images-dir and --masks-dir."
         )
-    _require(
-        images.count(KEY) == mask_pattern.count(KEY),
-        f"Expected as many {KEY} for images as for masks, found {images!r} and {mask_pattern!r}; "
-        "give --image-pattern and --mask-pattern that name the same pieces.",
-    )
-    _require(
-        split_pattern(images) != split_pattern(mask_pattern),
-        f"Expected different patterns for images and masks, found {mask_pattern!r} for both; "
-        "give --mask-pattern what only masks have.",
-    )
-    _require(
-        split_pattern(mask_pattern)[1] in ("", *MASK_SUFFIXES),
-        f"Expected masks that are {', '.join(suffix[1:] for suffix in MASK_SUFFIXES)}, "
-        f"found {mask_pattern!r}; convert the masks to PNG.",
-    )
 
 
 def list_files(paths: Sequence[str] | pl.Series) -> pl.DataFrame:
-    """One row a file: `path`, `key`, `suffix` (lower case, with its dot)."""
+    """One row per file: `path`, `key`, `suffix` (lower case, with its dot)."""
     try:
         files = pl.Series("path", paths, dtype=pl.String).to_frame()
     except UnicodeEncodeError as error:
@@ -141,20 +128,41 @@ def list_files(paths: Sequence[str] | pl.Series) -> pl.DataFrame:
 def name_roles(files: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """Add `role` (`image`, `mask` or null for neither) and `link` (equal for an image and its mask)."""
     if layout.kind == "suffix":
-        return _roles_by_suffix(files, layout.mask_suffix)
+        return join_loose_links(_roles_by_suffix(files, layout.mask_suffix))
     if layout.kind == "folders":
-        return _roles_by_folders(files, layout.images_dir.strip("/"), layout.masks_dir.strip("/"))
-    return _roles_by_patterns(files, layout.image_pattern or KEY, layout.mask_pattern or KEY)
+        return join_loose_links(
+            _roles_by_folders(files, layout.images_dir.strip("/"), layout.masks_dir.strip("/"))
+        )
+    return _roles_by_patterns(files, layout.patterns())
 
 
 def _roles_by_suffix(files: pl.DataFrame, mask_suffix: str) -> pl.DataFrame:
-    """As `name_roles`; a picture is a mask if its key ends in `mask_suffix`, else an image."""
+    """As `name_roles`; a picture is a mask if its key ends in `mask_suffix`, else an image.
+
+    A picture whose key ends so and that has a mask of its own beside it (`x_mask.jpg` and `x_mask_mask.png`,
+    but no `x.jpg`) is an image.
+    """
     key = pl.col("key")
-    is_mask = pl.col("suffix").is_in(MASK_SUFFIXES) & key.str.ends_with(mask_suffix)
-    role = pl.when(is_mask).then(pl.lit("mask")).otherwise(pl.lit("image"))
-    return files.with_columns(
-        role=role, link=pl.when(is_mask).then(key.str.strip_suffix(mask_suffix)).otherwise(key)
-    )
+    spellings = {mask_suffix, mask_suffix.lower(), mask_suffix.upper(), mask_suffix.title()}
+    files = files.with_columns(is_mask=_IS_MASK & _ends_in_one_of(key, spellings), stem=key)
+    files = files.with_columns(stem=pl.when("is_mask").then(key.str.head(-len(mask_suffix))).otherwise(key))
+    masks = files.filter("is_mask").select("suffix", "key", image="stem")
+    twice = masks.filter(_ends_in_one_of(pl.col("image"), spellings))["image"]
+    if not twice.is_empty():
+        images = files.filter(_IS_IMAGE & ~pl.col("is_mask"))["key"]
+        own = masks.filter(
+            key.is_in(twice.implode())
+            & ~pl.col("image").is_in(images.implode())
+            & pl.col("suffix").is_in(IMAGE_SUFFIXES)
+        )["key"]
+        files = files.with_columns(is_mask=pl.col("is_mask") & ~key.is_in(own.implode()))
+        files = files.with_columns(stem=pl.when("is_mask").then("stem").otherwise("key"))
+    role = pl.when("is_mask").then(pl.lit("mask")).when(_IS_IMAGE).then(pl.lit("image"))
+    return files.select("path", "key", "suffix", role=role, link=pl.when(role.is_not_null()).then("stem"))
+
+
+def _ends_in_one_of(text: pl.Expr, ends: Iterable[str]) -> pl.Expr:
+    return pl.any_horizontal(text.str.ends_with(end) for end in ends)
 
 
 def _roles_by_folders(files: pl.DataFrame, images_dir: str, masks_dir: str) -> pl.DataFrame:
@@ -164,27 +172,47 @@ def _roles_by_folders(files: pl.DataFrame, images_dir: str, masks_dir: str) -> p
     parts = files["key"].str.extract_groups(rf"(?s)^(.*/|)({folders})/(.+)$")
     before, folder, after = parts.struct.rename_fields(["before", "folder", "after"]).struct.unnest()
     is_mask = (folder == masks_dir) & files["suffix"].is_in(MASK_SUFFIXES)
-    role = pl.when(folder == images_dir).then(pl.lit("image")).when(is_mask).then(pl.lit("mask"))
+    is_image = (folder == images_dir) & files["suffix"].is_in(IMAGE_SUFFIXES)
+    role = pl.when(is_image).then(pl.lit("image")).when(is_mask).then(pl.lit("mask"))
     return files.with_columns(role=role, link=before + "\0" + after)
 
 
-def _roles_by_patterns(files: pl.DataFrame, image_pattern: str, mask_pattern: str) -> pl.DataFrame:
-    """As `name_roles`; a file that fits both patterns has the role of the one with more literal characters."""
+def _roles_by_patterns(files: pl.DataFrame, patterns: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """As `name_roles`; files that pair by one alternative are settled, the others are tried with the next.
+
+    A file that pairs by none has the role of the pattern with most literal characters that it fits.
+    """
+    if len(patterns) == 1:
+        return join_loose_links(_roles_by_pattern(files, *patterns[0]).drop("literal"))
+    named = files.with_columns(role=_NO_TEXT, link=_NO_TEXT, literal=pl.lit(-1), settled=pl.lit(value=False))
+    for number, pair in enumerate(patterns):
+        rest = named.select(pl.when(~pl.col("settled")).then("key").alias("key"), "suffix")
+        tried = join_loose_links(_roles_by_pattern(rest, *pair))
+        tried = tried.with_columns(link=pl.lit(f"{number}\0") + pl.col("link"))
+        role, link = pl.col("role"), pl.col("link")
+        images, masks = (tried.filter(role == name).select("link").unique() for name in ("image", "mask"))
+        both = images.join(masks, on="link", how="semi")["link"]
+        tried = tried.with_columns(settled=link.is_in(both.implode()).fill_null(value=False))
+        better = tried["settled"] | (tried["literal"] > named["literal"]) & ~named["settled"]
+        named = named.with_columns(
+            **{name: tried[name].zip_with(better, named[name]) for name in ("role", "link", "literal", "settled")}
+        )
+    return named.drop("literal", "settled")
+
+
+def _roles_by_pattern(files: pl.DataFrame, image_pattern: str, mask_pattern: str) -> pl.DataFrame:
+    """Add role, link and the number of literal characters of the pattern that a file fits (-1: none).
+
+    A file that fits both patterns has the role of the one with more literal characters.
+    """
     patterns = [("image", image_pattern, IMAGE_SUFFIXES), ("mask", mask_pattern, MASK_SUFFIXES)]
-    patterns.sort(key=lambda named: -len(named[1].replace(KEY, "")))
+    patterns.sort(key=lambda named: -literal_characters(named[1]))
     role = link = pl.Series([None], dtype=pl.String).new_from_index(0, len(files))
+    literal = pl.Series([-1]).new_from_index(0, len(files))
     for name, pattern, suffixes in patterns:
-        pieces = _pieces(files.select(pl.when(link.is_null()).then("key"), "suffix"), pattern, suffixes)
-        role = role.set(pieces.is_not_null(), name)
-        link = link.zip_with(pieces.is_null(), pieces)
-    return files.with_columns(role=role, link=link)
-
-
-def _pieces(files: pl.DataFrame, pattern: str, suffixes: Sequence[str]) -> pl.Series:
-    """The texts that stand at the `{key}` of a pattern, joined; null where a file does not fit."""
-    stem, suffix = split_pattern(pattern)
-    literals = (pl.escape_regex(literal) for literal in stem.split(KEY))
-    fits = pl.col("suffix").is_in([suffix] if suffix else suffixes)
-    key = files.select(pl.when(fits).then("key")).to_series()
-    pieces = key.str.extract_groups(f"(?s)^{'(.*)'.join(literals)}$").struct.unnest()
-    return pieces.select(pl.concat_str(pl.all(), separator="\0")).to_series()
+        pieces = match_pattern(files.select(pl.when(link.is_null()).then("key"), "suffix"), pattern, suffixes)
+        fits = pieces.is_not_null()
+        role = role.set(fits, name)
+        literal = literal.set(fits, literal_characters(pattern))
+        link = pieces.zip_with(fits, link)
+    return files.with_columns(role=role, link=link, literal=literal)

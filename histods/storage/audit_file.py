@@ -39,7 +39,8 @@ class AuditResult:
         excluded_labels: totals over the masks of excluded samples that can be read, which no other table counts.
         groups: number of different groups (slides, patients).
         other_files: files that are neither images nor masks, by suffix.
-        suggestion: patterns that would pair more, where few files pair.
+        suggestions: patterns that would pair more, where several are as good or few files pair; best first.
+        hidden: number of hidden files and folders (a leading dot), which were passed over.
         manifest: one row a sample.
         options: what later commands need: the labels file with its digest and whether it has colours, whether
             colours were matched nearest, and the CSV file of pairs with its digest.
@@ -62,7 +63,8 @@ class AuditResult:
     excluded_labels: LabelTotals
     groups: int
     other_files: dict[str, int]
-    suggestion: Suggestion | None
+    suggestions: tuple[Suggestion, ...]
+    hidden: int
     manifest: Manifest
     options: dict[str, str | bool | None]
     command: str
@@ -70,6 +72,11 @@ class AuditResult:
     files_read: int
     files_reused: int
     seconds: float
+
+    @property
+    def suggestion(self) -> Suggestion | None:
+        """The first of the suggestions."""
+        return self.suggestions[0] if self.suggestions else None
 
     def iter_findings(self) -> Iterator[Finding]:
         """Go through all findings, sorted by key, path and code."""
@@ -144,7 +151,9 @@ def write_summary(result: AuditResult) -> None:
         "masks_in_use": result.masks_in_use,
         "excluded_labels": asdict(result.excluded_labels),
         "other_files": result.other_files,
-        "suggestion": None if result.suggestion is None else asdict(result.suggestion),
+        "suggestion": asdict(result.suggestions[0]) if result.suggestions else None,
+        "suggestions": [asdict(suggestion) for suggestion in result.suggestions],
+        "hidden": result.hidden,
         "options": result.options,
         "command": result.command,
         "fingerprint": result.fingerprint,
@@ -172,7 +181,7 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         return None
     if written != (file_digest(space.manifest), file_digest(space.findings)):
         return None
-    suggestion, timing, excluded = document["suggestion"], document["timing"], document["excluded_labels"]
+    timing, excluded = document["timing"], document["excluded_labels"]
     return AuditResult(
         root=Path(document["root"]),
         workspace=space.folder,
@@ -185,7 +194,8 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         excluded_labels=LabelTotals(**excluded | {"labels": _label_counts(excluded["labels"])}),
         groups=document["groups"],
         other_files=document["other_files"],
-        suggestion=None if suggestion is None else Suggestion(**suggestion),
+        suggestions=tuple(Suggestion(**suggestion) for suggestion in document["suggestions"]),
+        hidden=document["hidden"],
         manifest=Manifest.read(space.manifest),
         options=document["options"],
         command=document["command"],

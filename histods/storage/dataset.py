@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 import xxhash
 
 from histods.errors import HistodsError
-from histods.layouts import Layout, Pairing, Suggestion, find_layout, pair, pair_rows, suggest
+from histods.layouts import Choice, Layout, Pairing, Suggestion, choose_layout, pair, pair_rows, suggest
+from histods.storage.looks import look_at_file
 from histods.storage.pairs_csv import read_pairs
 from histods.storage.scan import Listing, ask_states, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from histods.looks import Look
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +79,8 @@ class Dataset:
         files: one row a file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to see if it is
             an image at all).
         other: files that are no pictures, by suffix; also folders that histods wrote, by path.
-        suggestion: patterns that would pair more, where few files pair.
+        suggestions: patterns that would pair more, where several are as good or few files pair; best first.
+        hidden: number of hidden files and folders (a leading dot), which are passed over.
         outside: links that leave the root and are not part of a sample -> what they point to.
         unlisted: folders that cannot be listed -> why.
     """
@@ -85,7 +89,8 @@ class Dataset:
     samples: pl.DataFrame
     files: pl.DataFrame
     other: dict[str, int]
-    suggestion: Suggestion | None
+    suggestions: tuple[Suggestion, ...]
+    hidden: int
     outside: dict[str, str]
     unlisted: dict[str, str]
 
@@ -113,7 +118,9 @@ def pair_files(root: Path, options: LayoutOptions, files: Files) -> Dataset:
         HistodsError: the options contradict each other, or the file of pairs is wrong.
     """
     listing, unconditional = files.listing, files.unconditional
-    layout = _choose_layout(listing.paths, options, unconditional)
+    look = _Looks(root, listing)
+    choice = _choose_layout(listing.paths, options, unconditional, look)
+    layout = choice.layout
     paired = _pair(listing, layout, unconditional, options, root)
     in_samples = set(paired.samples["image_path"]) | set(paired.samples["mask_path"]) if listing.outside else set()
     return Dataset(
@@ -121,13 +128,42 @@ def pair_files(root: Path, options: LayoutOptions, files: Files) -> Dataset:
         samples=paired.samples,
         files=_list_files(paired.samples, listing),
         other=paired.other | {f"{path}/ (written by histods)": 1 for path in listing.own},
-        suggestion=suggest(listing.paths, paired),
+        suggestions=choice.suggestions if _is_free(options) else suggest(listing.paths, paired, look),
+        hidden=listing.hidden,
         outside={path: target for path, target in sorted(listing.outside.items()) if path not in in_samples},
         unlisted=dict(sorted(listing.unlisted.items())),
     )
 
 
-def _choose_layout(paths: Sequence[str], options: LayoutOptions, unconditional: Sequence[str]) -> Layout:
+class _Looks:
+    """Says whether a picture of the dataset looks like a photograph or like a mask; each is read once."""
+
+    def __init__(self, root: Path, listing: Listing) -> None:
+        self.root = root
+        self.unsafe = listing.problems.keys() | listing.outside.keys()
+        self.known: dict[str, Literal["photograph", "mask"] | None] = {}
+
+    def __call__(self, path: str) -> Literal["photograph", "mask"] | None:
+        if path not in self.known:
+            self.known[path] = None if path in self.unsafe else _name_look(look_at_file(self.root / path))
+        return self.known[path]
+
+
+def _name_look(look: Look | None) -> Literal["photograph", "mask"] | None:
+    """What a picture looks like; None where it cannot be read, or is neither."""
+    if look is None or not (look.is_mask or look.is_photograph):
+        return None
+    return "mask" if look.is_mask else "photograph"
+
+
+def _is_free(options: LayoutOptions) -> bool:
+    """Whether the user leaves it to us how images and masks pair."""
+    return not (options.kind or options.pairs or options.image_pattern or options.mask_pattern)
+
+
+def _choose_layout(
+    paths: Sequence[str], options: LayoutOptions, unconditional: Sequence[str], look: _Looks
+) -> Choice:
     """Take the layout that was asked for, or the one that the options imply, or find it."""
     kind = options.kind
     if kind is None and options.pairs is not None:
@@ -135,12 +171,13 @@ def _choose_layout(paths: Sequence[str], options: LayoutOptions, unconditional: 
     if kind is None and (options.image_pattern or options.mask_pattern):
         kind = "pattern"
     if kind is None:
-        return find_layout(
+        return choose_layout(
             paths,
             mask_suffix=options.mask_suffix,
             images_dir=options.images_dir,
             masks_dir=options.masks_dir,
             unconditional=unconditional,
+            look=look,
         )
     if kind not in ("suffix", "folders", "pattern", "csv"):
         raise HistodsError(
@@ -151,7 +188,7 @@ def _choose_layout(paths: Sequence[str], options: LayoutOptions, unconditional: 
         raise HistodsError(
             f"Expected --pairs FILE together with --layout csv, found {found}; give both or neither."
         )
-    return Layout(
+    layout = Layout(
         kind=kind,  # type: ignore[arg-type]  # one of the four, checked above
         mask_suffix=options.mask_suffix,
         images_dir=options.images_dir,
@@ -159,6 +196,7 @@ def _choose_layout(paths: Sequence[str], options: LayoutOptions, unconditional: 
         image_pattern=options.image_pattern,
         mask_pattern=options.mask_pattern,
     )
+    return Choice(layout=layout)
 
 
 def unconditional_folders(folders: Sequence[str | Path], root: Path) -> list[Path]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histods.layouts import Layout, find_layout, pair, suggest
+from histods.layouts import Layout, choose_layout, pair, suggest
+from histods.layouts.gather import gather
 from histods.layouts.names import IS_PICTURE, list_files
-from histods.layouts.search import gather
 from histods.layouts.words import tell_roles
 
 if TYPE_CHECKING:
@@ -27,13 +27,15 @@ CASES = [(case, place) for case in range(3) for place in range(4)]
 
 
 def found(names: Sequence[str], unconditional: Sequence[str] = ()) -> Layout:
-    return find_layout(
+    choice = choose_layout(
         names, mask_suffix="_mask", images_dir="images", masks_dir="masks", unconditional=unconditional
     )
+    return choice.layout
 
 
 def proposed(names: Sequence[str], layout: Layout | None = None) -> Suggestion | None:
-    return suggest(names, pair(names, layout or Layout(kind="suffix")))
+    suggestions = suggest(names, pair(names, layout or Layout(kind="suffix")))
+    return suggestions[0] if suggestions else None
 
 
 def patterns_of(choice: Layout | Suggestion | None) -> tuple[str | None, str | None]:
@@ -130,19 +132,17 @@ def test_a_convention_whose_words_are_clear_is_chosen_by_itself(convention: str)
     pairing = pair(names, layout)
     assert patterns_of(layout) == (image_pattern, mask_pattern)
     assert pairing.pairs == pairing.images
-    assert suggest(names, pairing) is None
+    assert suggest(names, pairing) == ()
 
 
 @pytest.mark.parametrize("convention", list(CONVENTIONS)[::2])
-def test_where_one_mask_is_missing_the_pattern_is_proposed_instead(convention: str) -> None:
+def test_where_one_mask_is_missing_the_pattern_is_chosen_all_the_same(convention: str) -> None:
     names, image_pattern, mask_pattern = CONVENTIONS[convention]
     complete = pair(names, Layout(kind="pattern", image_pattern=image_pattern, mask_pattern=mask_pattern))
     fewer = sorted(set(names) - {complete.samples["mask_path"].drop_nulls()[-1]})
-    assert found(fewer).kind == "suffix"
-    suggestion = proposed(fewer)
-    assert patterns_of(suggestion) == (image_pattern, mask_pattern)
-    assert suggestion is not None
-    assert (suggestion.pairs, suggestion.of) == (complete.pairs - 1, complete.pairs)
+    layout = found(fewer)
+    assert patterns_of(layout) == (image_pattern, mask_pattern)
+    assert pair(fewer, layout).pairs == complete.pairs - 1
 
 
 @pytest.mark.parametrize("convention", list(CONVENTIONS)[3:6])
@@ -211,7 +211,7 @@ def test_what_is_proposed_pairs_the_promised_number_and_the_right_files(
             expected.add((f"{image}.jpg", f"{mask}.png"))
     shuffle.shuffle(names)
     layout = found(names)
-    suggestion = suggest(names, pair(names, layout))
+    suggestion = proposed(names, layout)
     if suggestion is not None:
         layout = Layout(
             kind="pattern", image_pattern=suggestion.image_pattern, mask_pattern=suggestion.mask_pattern
@@ -227,9 +227,54 @@ def test_the_two_plain_layouts_come_first() -> None:
     by_suffix, by_folders = each("*.jpg", "*_mask.png"), each("d/images/*.jpg", "d/masks/*.png")
     assert found(by_suffix).kind == "suffix"
     assert found(by_folders).kind == "folders"
-    assert found([*by_suffix, *by_folders]).kind == "suffix"
-    assert found([*by_suffix[2:], *by_folders]).kind == "folders"
-    assert found([*each("img_*.png", "label_*.png"), "x.jpg", "x_mask.png"]).kind == "suffix"
+    assert found([*by_suffix, *each("*_gt.png")]).kind == "suffix"
+    assert found([*by_folders, *each("d/labels/*.png")]).kind == "folders"
+
+
+ACCIDENTS = {
+    "one pair by suffix": ["x.jpg", "x_mask.png"],
+    "one pair by folders": ["images/x.jpg", "masks/x.png"],
+    "images that are named as masks": ["img_q.png", "img_q_mask.png", "label_q.png", "label_q_mask.png"],
+}
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+def test_a_few_plain_pairs_do_not_hide_the_pattern_that_pairs_most(accident: str) -> None:
+    names = each("img_*.png", "label_*.png") + ACCIDENTS[accident]
+    pairs = pair(names, found(names)).samples.select("image_path", "mask_path").drop_nulls().rows()
+    assert {(f"img_{key}.png", f"label_{key}.png") for key in KEYS} <= set(pairs)
+    assert 2 * len(pairs) == len(names)
+
+
+TOGETHER = {
+    "two exports": (each("a/*.jpg", "a/*_mask.png"), each("b/images/*.jpg", "b/masks/*.png")),
+    "few pairs in folders": (
+        each("*.jpg", "*_mask.png", keys=KEYS[4:]),
+        each("images/*.jpg", "masks/*.png", keys=KEYS[:4]),
+    ),
+    "other names in test": (
+        each("train/img/*.png", "train/gt/*.png"),
+        each("test/image/*.png", "test/label/*.png"),
+    ),
+    "splits below the kinds": (each("img/a/*.png", "gt/a/*.png"), each("image/b/*.png", "label/b/*.png")),
+    "two folders of images": (
+        each("HAM_images_1/*.jpg", "HAM_seg/*_seg.png", keys=KEYS[:5]),
+        each("HAM_images_2/*.jpg", "HAM_seg/*_seg.png", keys=KEYS[5:]),
+    ),
+    "a folder per patient": tuple(
+        each(f"patients/p{patient:03d}/s{patient}_*.jpg", f"masks/s{patient}_*.png", keys=["1", "2", "3"])
+        for patient in range(12)
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_several_layouts_under_one_root_pair_together(case: str) -> None:
+    names = [name for part in TOGETHER[case] for name in part]
+    pairing = pair(names, found(names))
+    assert 2 * pairing.pairs == len(names)
+    for row in pairing.samples.iter_rows(named=True):
+        assert row["image_path"].rpartition("/")[2].split(".")[0] in row["mask_path"]
 
 
 @pytest.mark.parametrize(
@@ -254,11 +299,10 @@ def test_nothing_is_chosen_or_proposed_without_evidence(names: list[str]) -> Non
 @pytest.mark.parametrize(
     "names",
     [
-        [*each("imgs/*.png", "labels/*.png"), "more/1.jpg", "more/2.jpg"],  # pictures the pattern does not name
         each("imgs/*.png", "labels/*.png", "segs/*.png"),  # two kinds of masks pair equally well
         each("*.jpg", "*.png"),  # only the suffix tells
         each("imgs/*.png", "x/*.png"),  # no word says that these are masks
-        each("imgs/*.png", "imgs/*.tif", "labels/*.png"),  # images that share a key
+        each("imgs/*.png", "imgs/*.tif", "labels/*.png"),  # images of two formats, each as good
     ],
 )
 def test_a_doubtful_pattern_is_proposed_but_not_chosen(names: list[str]) -> None:
@@ -287,8 +331,8 @@ def test_images_without_masks_by_design_are_no_evidence() -> None:
     layout = found(names, free)
     assert patterns_of(layout) == ("imgs/{key}.jpg", "labels/{key}.png")
     pairing = pair(names, Layout(kind="suffix"), free)
-    assert patterns_of(suggest(names, pairing)) == patterns_of(layout)
-    assert suggest(names, pair(names, layout, free)) is None
+    assert patterns_of(suggest(names, pairing)[0]) == patterns_of(layout)
+    assert suggest(names, pair(names, layout, free)) == ()
 
 
 @pytest.mark.parametrize("image", ["img/{0}.png", "s{1}/{0}_image.png", "{1}_image_{0}.png", "{2}.tiff-x_{0}.jpg"])
@@ -317,7 +361,9 @@ def test_a_sample_of_files_without_words_is_still_a_sample() -> None:
         ("label_image", "image", False),
         ("", "_maskOverlay", None),
         ("_pred", "_mask", None),
-        ("foo", "bar", None),
+        ("slide_1", "slide_2", None),
+        ("slide_1_image", "slide_2_mask", None),
+        ("unmasked", "masked", None),
         ("mask", "label", None),
     ],
 )
@@ -326,9 +372,15 @@ def test_words_tell_image_and_mask(first: str, second: str, image_first: bool | 
     assert (None if role is None else role.image_first) is image_first
 
 
-def test_a_mask_cannot_be_a_webp() -> None:
-    assert tell_roles("image", ".png", "mask", ".webp") is None
-    assert tell_roles("", ".jpg", "", ".webp") is None
+def test_where_no_word_tells_only_the_pictures_can() -> None:
+    role = tell_roles("foo", ".png", "bar", ".png")
+    assert role is not None
+    assert role.told_by == "nothing"
+
+
+def test_an_image_cannot_be_a_gif() -> None:
+    assert tell_roles("image", ".png", "mask", ".gif") is not None
+    assert tell_roles("image", ".gif", "mask", ".png") is None
 
 
 @pytest.mark.parametrize("name", ["*_{key}", "{key}*", "*.tif", "*.webp"])
@@ -341,6 +393,6 @@ def test_names_that_look_like_parts_of_a_pattern_are_no_danger(name: str) -> Non
 
 def test_folder_names_may_be_given_with_slashes() -> None:
     names = each("d/img/*.png", "d/gt/*.png")
-    layout = find_layout(names, mask_suffix="_mask", images_dir="/img/", masks_dir="gt/")
+    layout = choose_layout(names, mask_suffix="_mask", images_dir="/img/", masks_dir="gt/").layout
     assert layout.kind == "folders"
     assert pair(names, layout).pairs == len(KEYS)

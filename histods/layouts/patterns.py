@@ -1,0 +1,116 @@
+"""Patterns of paths: `{key}` stands for what names a pair, `*` for any text within one folder or file name.
+
+Several patterns with `|` between them are alternatives: the first for images goes with the first for masks,
+and so on; a single pattern on one side goes with every alternative on the other.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEY, ANY, OR = "{key}", "*", "|"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jpg", ".jpeg")
+PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".gif")
+_PLACEHOLDER = re.compile(r"(\{key\}|\*)")
+
+
+def pattern_pairs(image_pattern: str, mask_pattern: str) -> list[tuple[str, str]]:
+    """The pattern of images and the pattern of masks of each alternative.
+
+    Raises:
+        HistodsError: the two sides have different numbers of alternatives, and neither has just one.
+    """
+    images, masks = image_pattern.split(OR), mask_pattern.split(OR)
+    if len(images) != len(masks) and 1 not in (len(images), len(masks)):
+        raise HistodsError(
+            f"Expected as many patterns for masks as for images, found {len(images)} in {image_pattern!r} and "
+            f"{len(masks)} in {mask_pattern!r}; give one for each, with | between them."
+        )
+    number = max(len(images), len(masks))
+    images, masks = (side * number if len(side) == 1 else side for side in (images, masks))
+    return list(zip(images, masks, strict=True))
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """A pattern without its file suffix, and that suffix in lower case (empty: any)."""
+    plain = pattern.removeprefix("./")
+    suffix = next((suffix for suffix in PICTURE_SUFFIXES if plain.lower().endswith(suffix)), "")
+    return plain[: len(plain) - len(suffix)], suffix
+
+
+def literal_characters(pattern: str) -> int:
+    """How many characters of a pattern stand for themselves."""
+    return len(_PLACEHOLDER.sub("", pattern))
+
+
+def as_literal(text: str) -> str:
+    """A text of a name as it can stand in a pattern: `*` where it has a character that means something there."""
+    return text.replace(OR, ANY)
+
+
+def match_pattern(files: pl.DataFrame, pattern: str, suffixes: Sequence[str]) -> pl.Series:
+    """The texts that stand at the `{key}` of one pattern, joined; null where a file does not fit.
+
+    Args:
+        files: `key` (null: fits nothing) and `suffix` of each file.
+        pattern: without alternatives.
+        suffixes: those that files may have where the pattern names none.
+    """
+    stem, suffix = split_pattern(pattern)
+    parts = {KEY: "(.*)", ANY: "[^/]*"}
+    expression = "".join(parts.get(part) or pl.escape_regex(part) for part in _PLACEHOLDER.split(stem) if part)
+    fits = pl.col("suffix").is_in([suffix] if suffix else suffixes)
+    key = files.select(pl.when(fits).then("key")).to_series()
+    pieces = key.str.extract_groups(f"(?s)^{expression}$").struct.unnest()
+    return pieces.select(pl.concat_str(pl.all(), separator="\0")).to_series()
+
+
+def check_patterns(image_pattern: str | None, mask_pattern: str | None) -> None:
+    """Refuse patterns that cannot pair anything.
+
+    Raises:
+        HistodsError: one of them names no pieces, or both name the same files.
+    """
+    if mask_pattern is None:
+        raise HistodsError(f"Expected a pattern for masks, found none; give --mask-pattern '{KEY}_mask.png'.")
+    for images, masks in pattern_pairs(KEY if image_pattern is None else image_pattern, mask_pattern):
+        _check_pair(images, masks)
+
+
+def _check_pair(images: str, masks: str) -> None:
+    for option, pattern in (("--image-pattern", images), ("--mask-pattern", masks)):
+        _require(
+            KEY in pattern and KEY + KEY not in pattern and not pattern.startswith("/"),
+            f"Expected a path below the dataset with {KEY} where names vary, found {pattern!r}; "
+            f"give {option} such as 'masks/{KEY}.png'.",
+        )
+    _require(
+        images.count(KEY) == masks.count(KEY),
+        f"Expected as many {KEY} for images as for masks, found {images!r} and {masks!r}; "
+        "give --image-pattern and --mask-pattern that name the same pieces.",
+    )
+    _require(
+        split_pattern(images) != split_pattern(masks),
+        f"Expected different patterns for images and masks, found {masks!r} for both; "
+        "give --mask-pattern what only masks have.",
+    )
+    _require(
+        split_pattern(images)[1] in ("", *IMAGE_SUFFIXES),
+        f"Expected images that are {', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}, "
+        f"found {images!r}; convert the images to PNG.",
+    )
+
+
+def _require(holds: bool, message: str) -> None:
+    """Raise the message unless the condition holds."""
+    if not holds:
+        raise HistodsError(message)
