@@ -50,6 +50,20 @@ class LabelTotals:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ColourCount:
+    """One colour of colour and palette masks: its pixels, their share in percent, the masks that hold it.
+
+    `colour` is `#rrggbb`; `label` is the label that it has or that a draft gives it, None for a blend of others.
+    """
+
+    colour: str
+    pixels: int
+    percent: float
+    masks: int
+    label: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassCount:
     """One class after a label map: its pixels, their share in percent, the images that contain it.
 

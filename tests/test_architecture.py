@@ -28,6 +28,7 @@ FLOORS = {
     "histods.engines": 2,
     "histods.storage": 2,
     "histods.counting": 1,
+    "histods.drafting": 1,
     "histods.coverage": 1,
     "histods.balance": 1,
     "histods.errors": 1,

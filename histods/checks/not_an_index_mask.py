@@ -52,7 +52,9 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 def _draft(context: Context) -> str:
     """How to get from colours to labels."""
     if context.has_colours:
-        return "list the colours of all masks with --write-labels FILE and add those that are missing"
+        return (
+            "add the missing colours to the labels file (--write-labels FILE drafts one) or pass --nearest-colour"
+        )
     return "draft a labels file with --write-labels FILE, correct it, and audit again with --labels FILE"
 
 

@@ -17,7 +17,11 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     treatment = (
         pl.when("nearest")
         .then(pl.lit("they were given the nearest colour's label; check a few of these masks"))
-        .otherwise(pl.lit("add the colours to the --labels file or pass --nearest-colour"))
+        .otherwise(
+            pl.lit(
+                "add the colours to the --labels file (--write-labels FILE drafts one) or pass --nearest-colour"
+            )
+        )
     )
     message = pl.format(
         "{} pixels ({} %) have a colour that the labels file does not give; {}", "off_palette", percent, treatment

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from histods.storage.audit_file import AuditResult
 
 _MOST_LABELS = 60
+_MOST_COLOURS = 12
 
 
 class LayoutName(StrEnum):
@@ -99,6 +100,9 @@ def audit(
         EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
     ] = EngineName.local,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read everything again.")] = False,
+    write_labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draft a --labels file from the colours of the masks.")
+    ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="Mildest finding for exit status 1.")] = FailOn.error,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -131,9 +135,12 @@ def audit(
             workers=workers,
             engine=engine.value,
             fresh=fresh,
+            write_labels=write_labels,
             progress=watch,
         )
     show_audit(console, result)
+    if write_labels is not None:
+        print_line(console, f"Written: {write_labels}; correct it, then audit again with --labels {write_labels}")
     if json_output:
         print_json(read_json(Workspace(workspace).audit))
     reason = _why_failed(result, fail_on)
@@ -185,6 +192,7 @@ def show_audit(console: Console, result: AuditResult) -> None:
         numbers=[1],
     )
     _show_labels(console, result)
+    _show_colours(console, result)
     _show_findings(console, result)
     if result.other_files:
         listed = ", ".join(f"{number:,} {name}" for name, number in sorted(result.other_files.items()))
@@ -233,6 +241,26 @@ def _show_labels(console: Console, result: AuditResult) -> None:
             "audit.json lists their labels.",
         )
         print_line(console, "")
+
+
+def _show_colours(console: Console, result: AuditResult) -> None:
+    shown = result.palette[:_MOST_COLOURS]
+    if not shown:
+        return
+    print_table(
+        console,
+        "Colours (colour and palette masks)",
+        ["colour", "label", "pixels", "%", "masks"],
+        [
+            [row.colour, "" if row.label is None else str(row.label), row.pixels, f"{row.percent:.4f}", row.masks]
+            for row in shown
+        ],
+        numbers=[1, 2, 3, 4],
+    )
+    if len(result.palette) > len(shown):
+        print_line(console, f"and {len(result.palette) - len(shown)} more colours, in audit.json")
+    if {"not_an_index_mask", "off_palette", "palettes_differ", "inverted_mask"} & set(result.findings):
+        print_line(console, f"To draft a labels file from them: {result.command} --write-labels labels.yml")
 
 
 def _show_findings(console: Console, result: AuditResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,6 +15,7 @@ import xxhash
 
 from histods import __version__
 from histods.checks import Context, judge_all
+from histods.drafting import draft_labels, list_colours
 from histods.engines import engine_for
 from histods.errors import HistodsError
 from histods.jobs.measuring import measure_dataset
@@ -24,6 +26,7 @@ from histods.storage.audit_file import AuditResult, command_of, read_unchanged, 
 from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.dataset import LayoutOptions, list_files, pair_files, unconditional_folders
 from histods.storage.label_maps import find_label_map, read_labels
+from histods.storage.labels_draft import check_draft_path, write_draft
 from histods.storage.manifest import SCHEMA as MANIFEST
 from histods.storage.manifest import Manifest
 from histods.storage.measure import MeasureOptions, measure_files
@@ -59,6 +62,7 @@ def audit(
     workers: int | None = None,
     engine: Literal["local", "ray"] = "local",
     fresh: bool = False,
+    write_labels: str | Path | None = None,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Read every image and mask of a dataset once and say what is wrong with each item.
@@ -86,6 +90,7 @@ def audit(
         workers: processes; all usable cores by default.
         engine: `local`, or `ray` for a Ray cluster.
         fresh: read everything again, whatever earlier runs measured.
+        write_labels: new YAML file for a draft of a labels file, from the colours and labels of the masks.
         progress: called as the work goes on.
 
     Raises:
@@ -95,6 +100,7 @@ def audit(
     report = progress or silent
     folder = _parse_root(root)
     space = _parse_workspace(workspace)
+    draft = None if write_labels is None else check_draft_path(write_labels, folder)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
     if nearest_colour and not (names and names.colours):
@@ -142,6 +148,7 @@ def audit(
             if known is not None:
                 known = replace(known, seconds=time.perf_counter() - started)
                 write_summary(known)
+                _write_labels(draft, known, names)
                 return known
         dataset = pair_files(folder, layouts, files)
         _refuse_nothing(folder, dataset)
@@ -168,6 +175,7 @@ def audit(
         labels=in_use.labels,
         masks_in_use=in_use.masks,
         excluded_labels=excluded,
+        palette=list_colours(rows, names),
         groups=rows["group"].drop_nulls().n_unique(),
         other_files=dataset.other,
         suggestions=dataset.suggestions,
@@ -182,7 +190,16 @@ def audit(
     )
     report("writing", 0, 0)
     write_result(result, findings)
+    _write_labels(draft, result, names)
     return result
+
+
+def _write_labels(draft: Path | None, result: AuditResult, names: LabelTable | None) -> None:
+    """Write the draft of a labels file, where one was asked for."""
+    if draft is None:
+        return
+    command = shlex.join(["histods", "audit", str(result.root)])
+    write_draft(draft, draft_labels(result.palette, result.labels, names, command), result.root)
 
 
 def _refuse_nothing(root: Path, dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from histods.errors import HistodsError
 from histods.layouts import Layout, Suggestion
-from histods.records import Counts, Finding, LabelCount, LabelTotals
+from histods.records import ColourCount, Counts, Finding, LabelCount, LabelTotals
 from histods.storage.atomic import file_digest, write_json
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.workspace import Workspace, read_json
@@ -37,6 +37,7 @@ class AuditResult:
         labels: totals of each label over the masks in use: those of the conditional and unconditional samples.
         masks_in_use: number of these masks.
         excluded_labels: totals over the masks of excluded samples that can be read, which no other table counts.
+        palette: the colours of colour and palette masks, most frequent first; at most 256.
         groups: number of different groups (slides, patients).
         other_files: files that are neither images nor masks, by suffix.
         suggestions: patterns that would pair more, where several are as good or few files pair; best first.
@@ -61,6 +62,7 @@ class AuditResult:
     labels: tuple[LabelCount, ...]
     masks_in_use: int
     excluded_labels: LabelTotals
+    palette: tuple[ColourCount, ...]
     groups: int
     other_files: dict[str, int]
     suggestions: tuple[Suggestion, ...]
@@ -150,6 +152,7 @@ def write_summary(result: AuditResult) -> None:
         "labels": [asdict(label) for label in result.labels],
         "masks_in_use": result.masks_in_use,
         "excluded_labels": asdict(result.excluded_labels),
+        "palette": [asdict(colour) for colour in result.palette],
         "other_files": result.other_files,
         "suggestion": asdict(result.suggestions[0]) if result.suggestions else None,
         "suggestions": [asdict(suggestion) for suggestion in result.suggestions],
@@ -192,6 +195,7 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         labels=_label_counts(document["labels"]),
         masks_in_use=document["masks_in_use"],
         excluded_labels=LabelTotals(**excluded | {"labels": _label_counts(excluded["labels"])}),
+        palette=tuple(ColourCount(**colour) for colour in document["palette"]),
         groups=document["groups"],
         other_files=document["other_files"],
         suggestions=tuple(Suggestion(**suggestion) for suggestion in document["suggestions"]),

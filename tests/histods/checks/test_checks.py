@@ -195,7 +195,7 @@ def test_pixels_off_the_palette_are_no_unknown_label_but_a_stored_65535_is(table
     assert found(table(colours), context) == [("a_mask.png", "off_palette")]
     assert message(table(colours), context) == (
         "6 pixels (0.146 %) have a colour that the labels file does not give; "
-        "add the colours to the --labels file or pass --nearest-colour"
+        "add the colours to the --labels file (--write-labels FILE drafts one) or pass --nearest-colour"
     )
     nearest = table(colours | {"labels": [0, 1], "nearest": True})
     assert found(nearest, context) == [("a_mask.png", "off_palette")]
