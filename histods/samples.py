@@ -23,6 +23,8 @@ _IMAGE_COLUMNS = {
     "bytes": "image_bytes",
     "mtime_ns": "image_mtime_ns",
     "look": "look",
+    "orientation": "image_orientation",
+    "converted": "image_converted",
 }
 _MASK_COLUMNS = {
     "error": "mask_error",
@@ -47,6 +49,7 @@ _MASK_COLUMNS = {
     "ground_runs": "ground_runs",
     "bytes": "mask_bytes",
     "mtime_ns": "mask_mtime_ns",
+    "orientation": "mask_orientation",
 }
 
 

@@ -67,7 +67,8 @@ class MaskReader:
             HistodsError: the mask cannot be used; the message names it.
         """
         try:
-            from histods.storage.images import OpenFile, decode_mask
+            from histods.storage.images import decode_mask
+            from histods.storage.open_file import OpenFile
         except ImportError as error:
             raise MissingExtraError(
                 f"Expected the libraries that read masks, found that {error.name} is not installed; "

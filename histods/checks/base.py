@@ -81,6 +81,9 @@ SAMPLES = pl.Schema(
         "compact": pl.UInt32(),
         "ground_runs": pl.UInt32(),
         "nearest": pl.Boolean(),  # those pixels were given the nearest colour's label, as asked for
+        "image_orientation": pl.UInt8(),  # EXIF or TIFF, 2 to 8; null for upright
+        "mask_orientation": pl.UInt8(),
+        "image_converted": pl.String(),  # how training sees other pixels than those stored; advice after "; "
     }
 )
 

@@ -40,6 +40,7 @@ class Mask:
         off_palette: pixels whose colour no label has; None for masks that are not read by colour.
         colours: counts of the colours of colour and palette masks; None for others.
         palette: [entries, 3] RGB of a palette mask; None for others.
+        orientation: EXIF or TIFF orientation of the file, which is not applied; 1 for none.
     """
 
     labels: NDArray[np.uint8] | NDArray[np.uint16]
@@ -48,6 +49,7 @@ class Mask:
     off_palette: int | None = None
     colours: ColourCounts | None = None
     palette: NDArray[np.uint8] | None = None
+    orientation: int = 1
 
 
 def labels_from_pixels(

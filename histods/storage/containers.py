@@ -1,63 +1,43 @@
-"""Structure of image files: format, size in pixels, and proof that the file is whole, without decoding.
+"""Structure of image files: which format it is, and proof that a TIFF, BMP or WebP is whole, without decoding.
 
-Sources: PNG specification (third edition), JPEG (ITU T.81 annex B), WebP container specification,
-TIFF 6.0, BMP (BITMAPFILEHEADER).
+PNG and JPEG have files of their own, `png.py` and `jpeg.py`.
+
+Sources: WebP container specification, TIFF 6.0, BMP (BITMAPFILEHEADER).
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import struct
 import warnings
-import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from histods.errors import UnreadableFileError
+from histods.storage.header import BILEVEL, Header, check_pixels, describe_animation
+from histods.storage.png import PNG_SIGNATURE
 from histods.storage.tiff import Tiff, parse_tiff, unsupported, without_misleading_tags
+from histods.storage.tiff_rgb import has_alpha, how_converted
+from histods.storage.webp import parse_webp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from PIL.ImageFile import ImageFile
 
-MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Largest image that is decoded, about 9,459 px square: Pillow's own bound against decompression bombs."""
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# JPEG start-of-frame markers carry the size; C4, C8 and CC in their range are something else.
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 # By themselves, not through `Image.open`, which has a limit of its own and names memory addresses in its errors.
 _PILLOW_READERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "jpeg": JpegImageFile,
-    "png": PngImageFile,
     "tiff": TiffImageFile,
     "bmp": BmpImageFile,
     "webp": WebPImageFile,
 }
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors reach stderr past every setting
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """Format of a file by its content, its size in pixels as stored, and how many pictures it holds.
-
-    Pages are counted where labels could hide in them: in PNG (animated ones), TIFF and WebP.
-    """
-
-    format: str
-    width: int
-    height: int
-    pages: int = 1
 
 
 def sniff(start: bytes) -> str:
@@ -83,105 +63,6 @@ def sniff(start: bytes) -> str:
     raise UnreadableFileError(f"not an image: it starts with {start[:8].hex(' ')}, no signature of a known format")
 
 
-def check_pixels(width: int, height: int) -> None:
-    """Refuse sizes that no patch has, before anything is decoded.
-
-    Raises:
-        UnreadableFileError: a side is 0, or there are more than `MAX_PIXELS`.
-    """
-    if width == 0 or height == 0:
-        raise UnreadableFileError(f"its header says {width}x{height} pixels, expected at least 1x1")
-    if width * height > MAX_PIXELS:
-        raise UnreadableFileError(
-            f"its header says {width}x{height} pixels, more than {MAX_PIXELS:,}: not decoded (decompression bomb?)"
-        )
-
-
-def check_png(content: bytes) -> Header:
-    """Walk all chunks of a PNG file and verify each checksum; nothing is inflated.
-
-    Raises:
-        UnreadableFileError: a chunk is damaged or missing.
-    """
-    if len(content) < 33 or content[12:16] != b"IHDR":
-        raise UnreadableFileError("truncated: the PNG ends inside its header")
-    width, height = struct.unpack_from(">II", content, 16)
-    position, size = 8, len(content)
-    kinds: list[bytes] = []
-    while position + 12 <= size:
-        (length,) = struct.unpack_from(">I", content, position)
-        end = position + 12 + length
-        kind = content[position + 4 : position + 8]
-        if end > size:
-            break
-        if zlib.crc32(content[position + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
-            name = kind.decode() if kind.isalpha() else kind.hex(" ")
-            raise UnreadableFileError(f"damaged: the checksum of PNG chunk {name} at byte {position} is wrong")
-        if kind == b"IEND":
-            if b"IDAT" not in kinds:
-                raise UnreadableFileError("damaged: the PNG has no pixel data (no IDAT chunk)")
-            check_pixels(width, height)
-            return Header("png", width, height, _count_frames(kinds) if b"acTL" in kinds else 1)
-        kinds.append(kind)
-        position = end
-    check_pixels(width, height)
-    raise UnreadableFileError("truncated: the PNG has no end chunk (IEND)")
-
-
-def _count_frames(kinds: list[bytes]) -> int:
-    """Pictures of an animated PNG: its frames, and the one before them that is shown where nothing moves."""
-    still = b"fcTL" not in kinds[: kinds.index(b"IDAT")]
-    return kinds.count(b"fcTL") + still
-
-
-def parse_jpeg(start: bytes) -> tuple[Header, int] | None:
-    """Find the frame header of a JPEG in its first bytes.
-
-    Returns:
-        The header and the position after it, or None where `start` ends before the frame header.
-
-    Raises:
-        UnreadableFileError: the bytes are not a sequence of JPEG segments.
-    """
-    position, size = 2, len(start)
-    while position + 4 <= size:
-        if start[position] != 0xFF:
-            raise UnreadableFileError(f"damaged: expected a JPEG marker at byte {position}")
-        marker = start[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _STANDALONE_MARKERS:
-            position += 2
-        elif marker in _FRAME_MARKERS:
-            if position + 9 > size:
-                return None
-            height, width = struct.unpack_from(">HH", start, position + 5)
-            check_pixels(width, height)
-            return Header("jpeg", width, height), position + 9
-        elif marker in (0xD9, 0xDA):
-            raise UnreadableFileError("damaged: the JPEG has no frame header before its pixel data")
-        else:
-            position += 2 + int.from_bytes(start[position + 2 : position + 4], "big")
-    return None
-
-
-def check_jpeg(content: bytes) -> Header:
-    """Find the frame header of a whole JPEG file and its end marker after it.
-
-    Bytes after the end marker are allowed: some cameras and scanners pad their files.
-
-    Raises:
-        UnreadableFileError: the header is missing, or the file ends before the end marker.
-    """
-    found = parse_jpeg(content)
-    if found is None:
-        raise UnreadableFileError("truncated: the JPEG ends inside its header")
-    header, position = found
-    if content.rfind(b"\xff\xd9", position) < 0:
-        raise UnreadableFileError("truncated: the JPEG has no end marker")
-    return header
-
-
 def check_other(content: bytes, kind: str) -> tuple[Header, str]:
     """Prove that the data which the header of a TIFF, BMP or WebP file promises is there.
 
@@ -194,7 +75,12 @@ def check_other(content: bytes, kind: str) -> tuple[Header, str]:
     with opened(content, kind) as image:
         if kind == "tiff":
             return check_tiff(content)[0], image.mode
-        return Header(kind, *image.size, getattr(image, "n_frames", 1)), image.mode
+        if kind == "webp":
+            webp = parse_webp(content)
+            converted = describe_animation(webp.frames)
+            return Header(kind, *image.size, webp.frames, webp.orientation, converted, webp.alpha), image.mode
+        converted = BILEVEL if image.mode == "1" else None
+        return Header(kind, *image.size, converted=converted, doubtful=image.mode == "RGBA"), image.mode
 
 
 def check_tiff(content: bytes) -> tuple[Header, Tiff]:
@@ -204,9 +90,12 @@ def check_tiff(content: bytes) -> tuple[Header, Tiff]:
         UnreadableFileError: the tags are damaged or point past the end of the file.
     """
     tiff = parse_tiff(content)
-    check_pixels(tiff.width, tiff.height)
     _check_length(tiff.end, content, "tiff")
-    return Header("tiff", tiff.width, tiff.height, tiff.pages), tiff
+    doubtful = max(tiff.bits) > 8 or has_alpha(tiff)
+    return (
+        Header("tiff", tiff.width, tiff.height, tiff.pages, tiff.orientation, how_converted(tiff), doubtful),
+        tiff,
+    )
 
 
 @contextmanager
@@ -216,6 +105,8 @@ def opened(content: bytes, kind: str) -> Iterator[ImageFile]:
     Raises:
         UnreadableFileError: the header is damaged, promises more than there is, or no reader knows it.
     """
+    if kind == "webp":
+        parse_webp(content)  # refuses what would keep Pillow busy
     tiff = check_tiff(content)[1] if kind == "tiff" else None
     if tiff is not None and not tiff.decodable:
         raise UnreadableFileError(unsupported(tiff))

@@ -8,36 +8,33 @@ Which decoder, and why (one core, 512x512 masks, microseconds, from memory, all 
 | the same written by OpenCV, 2.5 KB | 144 | 1,234 | 1,227 |
 | all zero | 63 | 603 | 676 |
 
-kornia-rs decodes 8 and 16 bit grey PNG, refuses wrong checksums and missing end chunks, and never
-converts; Pillow reads everything else. For JPEG, simplejpeg in its strict mode refuses damage that
-Pillow and OpenCV turn into grey blocks, in half of Pillow's time.
+kornia-rs decodes PNG (see `png.py`), Pillow TIFF, BMP and WebP. For JPEG, simplejpeg in its strict mode
+refuses damage that Pillow and OpenCV turn into grey blocks, in half of Pillow's time.
+
+Work on one file is bounded, and a file beyond a bound is a finding: `MAX_PIXELS` of any format
+(`header.py`), scans and segments of a JPEG (`jpeg.py`), chunks and compressed text of a PNG (`png.py`), parts
+of a WebP (`webp.py`), pages (`tiff_tags.py`) and strips or tiles of a TIFF (`tiff_pixels.py`).
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simplejpeg
-from kornia_rs import io as kornia
 
-from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
+from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.storage.colours import Mask, labels_from_pixels
-from histods.storage.containers import (
-    Header,
-    check_jpeg,
-    check_other,
-    check_png,
-    check_tiff,
-    one_line,
-    opened,
-    parse_jpeg,
-    sniff,
-)
-from histods.storage.tiff import FRACTIONS, PILLOW_SPREAD, as_stored, parse_tiff, why_no_labels
+from histods.storage.containers import check_other, check_tiff, one_line, opened, sniff
+from histods.storage.jpeg import check_jpeg, parse_jpeg
+from histods.storage.open_file import OpenFile
+from histods.storage.png import check_pixel_data, check_png, decode_png, inflated_bytes, read_palette
+from histods.storage.rgb import Shown, join_reasons, show_pillow, show_png
+from histods.storage.tiff import as_stored, parse_tiff, why_no_labels
+from histods.storage.tiff_rgb import show_tiff, why_not_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,9 +44,12 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
+    from histods.storage.header import Header
+
     Colours = Mapping[int, tuple[int, int, int]]
 
 _HEAD_BYTES = 4096
+_CHECKED_BYTES = 8192  # of pixels: inflating them takes no longer than opening the file
 _PNG_KINDS = {
     (0, 1): "bilevel",
     (0, 2): "gray8",
@@ -74,46 +74,6 @@ _PILLOW_KINDS = {
     "RGBA": "rgba",
     "LA": "gray_alpha",
 }
-_KORNIA_DECODERS = {"gray8": kornia.decode_image_png_u8, "gray16": kornia.decode_image_png_u16}
-
-
-class OpenFile:
-    """A regular file opened for reading, with the size and time that it has; use it in a `with` statement.
-
-    Raises:
-        InaccessibleFileError: it cannot be opened.
-        UnreadableFileError: it is not a regular file.
-    """
-
-    __slots__ = ("descriptor", "mtime_ns", "size")
-
-    def __init__(self, path: str | Path) -> None:
-        try:
-            # Without O_NONBLOCK, opening a named pipe waits for ever for somebody to write to it.
-            self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError as error:
-            raise InaccessibleFileError(f"cannot be opened: {error.strerror}") from error
-        status = os.fstat(self.descriptor)
-        self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
-        if not stat.S_ISREG(status.st_mode):
-            os.close(self.descriptor)
-            raise UnreadableFileError("not a regular file")
-
-    def __enter__(self) -> OpenFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
-
-    def read(self) -> bytes:
-        """The whole content."""
-        content = os.pread(self.descriptor, self.size, 0)
-        while 0 < len(content) < self.size:  # one call reads at most 2 GiB
-            part = os.pread(self.descriptor, self.size - len(content), len(content))
-            if not part:
-                break
-            content += part
-        return content
 
 
 def inspect_image(file: OpenFile, *, whole: bool = False) -> tuple[Header, bytes | None]:
@@ -131,18 +91,35 @@ def inspect_image(file: OpenFile, *, whole: bool = False) -> tuple[Header, bytes
         found = parse_jpeg(head)
         if (
             found is not None
-            and file.size > found[1]
+            and found.single
+            and file.size > found.scan
             and os.pread(file.descriptor, 2, file.size - 2) == b"\xff\xd9"
         ):
-            return found[0], None
+            return found.header, None
     content = file.read()
+    return check_image(content), content
+
+
+def check_image(content: bytes) -> Header:
+    """Verify the structure of a whole image file, and that it can be shown right, as far as its header tells.
+
+    Raises:
+        UnreadableFileError: it is damaged, takes too long to decode, or cannot be shown right.
+    """
+    kind = sniff(content[:12])
+    if kind == "png":
+        return check_png(content)
     if kind == "jpeg":
-        return check_jpeg(content), content
-    return check_png(content) if kind == "png" else check_other(content, kind)[0], content
+        return check_jpeg(content)
+    header = check_other(content, kind)[0]
+    reason = why_not_shown(parse_tiff(content)) if kind == "tiff" else None
+    if reason is not None:
+        raise UnreadableFileError(reason)
+    return header
 
 
 def decode_image(content: bytes, header: Header) -> None:
-    """Decode an image completely and drop the pixels.
+    """Decode an image completely, prove that no pixel is missing, and drop them.
 
     A JPEG's entropy-coded data is decoded in full and transformed at 1/8 scale: it finds the same damage
     as a decode at full scale (checked on flipped bits) in 57 % of the time.
@@ -153,32 +130,50 @@ def decode_image(content: bytes, header: Header) -> None:
     if header.format == "jpeg":
         _decode_jpeg(content, eighth=True)
         return
-    with _decoded(content, header.format):
-        pass
+    if header.format == "png":
+        check_pixel_data(content, header)
+    show_image(content, header)
+
+
+def show_image(content: bytes, header: Header) -> Shown:
+    """Decode an image as a viewer shows it, and say how training sees it otherwise than it is stored.
+
+    Args:
+        content: a whole file.
+        header: what `check_image` gave for it.
+
+    Raises:
+        UnreadableFileError: the pixel data is damaged, or nothing tells how it is to be shown.
+    """
+    if header.format == "png":
+        shown = show_png(content, header)
+    else:
+        with _decoded(content, header.format) as image:
+            shown = show_tiff(image, parse_tiff(content)) if header.format == "tiff" else show_pillow(image)
+    return Shown(shown.pixels, join_reasons(header.converted, shown.converted))
 
 
 def decode_rgb(content: bytes, buffer: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Decode an image to red, green and blue.
+    """Decode an image to red, green and blue, as a viewer shows it: transparent pixels are seen on white.
 
     Args:
-        content: a file of any supported format; other modes than RGB are converted as Pillow does.
+        content: a file of any supported format.
         buffer: [height x width x 3] or larger; a JPEG is decoded into it and no memory is asked for.
 
     Returns:
-        uint8 of shape [height, width, 3].
+        uint8 of shape [height, width, 3]; the orientation is not applied.
 
     Raises:
-        UnreadableFileError: the image is damaged.
+        UnreadableFileError: the image is damaged, takes too long to decode, or cannot be shown right.
     """
     if content.startswith(b"\xff\xd8"):
+        header = check_jpeg(content)
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, strict=True, buffer=buffer)
-        except ValueError:  # four colours, or damage: Pillow converts the one, and says which the other
-            pass
-        else:
-            return pixels
-    with _decoded(content, sniff(content[:12])) as image:
-        return np.asarray(image.convert("RGB"))
+        except ValueError:  # a kind that it does not know, or damage: Pillow says which
+            return show_image(content, header).pixels
+        return pixels
+    return show_image(content, check_image(content)).pixels
 
 
 def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
@@ -205,26 +200,48 @@ def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool
 def decode_mask(content: bytes, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
     """Decode a mask from a file's content; see `read_mask`."""
     header, kind = identify_mask(content)
+    mask = _decode_mask(content, header, kind, colours, nearest=nearest)
+    return mask if header.orientation == 1 else replace(mask, orientation=header.orientation)
+
+
+def _decode_mask(content: bytes, header: Header, kind: str, colours: Colours | None, *, nearest: bool) -> Mask:
     if header.pages > 1:
-        raise NotAnIndexMaskError(f"{header.pages} pages in one file, expected one")
+        raise NotAnIndexMaskError(
+            f"{header.pages} pages in one file, expected one; keep the page that holds the labels, "
+            "for example with 'magick IN[0] OUT.png' for the first"
+        )
     if header.format == "jpeg":
         pixels = _decode_jpeg(content, eighth=False)
         pixels = pixels[..., 0] if kind == "gray8" else pixels
         return labels_from_pixels(pixels, kind, "jpeg", colours, nearest=nearest)
-    depth = content[24] if header.format == "png" else 0
-    if depth >= 8 and kind in _KORNIA_DECODERS:
-        try:
-            pixels = _KORNIA_DECODERS[kind](content, (header.height, header.width), "mono")
-        except Exception:  # noqa: S110 - grey with one transparent value, or damage: Pillow says which
-            pass
-        else:
-            return Mask(pixels[..., 0], kind, "png")
+    if header.format == "png":
+        pixels, palette = _decode_png_mask(content, header), None
+        if kind == "palette":
+            palette = read_palette(content)
+        elif kind == "other":
+            pixels = _whole_labels(pixels, content[24])
+        return labels_from_pixels(pixels, kind, "png", colours, nearest=nearest, palette=palette)
     pixels, palette = _decode_values(content, header.format, kind)
-    if kind == "gray8" and depth in PILLOW_SPREAD:
-        pixels = pixels // PILLOW_SPREAD[depth]
     if kind == "other" or pixels.dtype != np.uint8:
-        pixels = _whole_labels(pixels, depth)
+        pixels = _whole_labels(pixels, 0)
     return labels_from_pixels(pixels, kind, header.format, colours, nearest=nearest, palette=palette)
+
+
+def _decode_png_mask(content: bytes, header: Header) -> NDArray[Any]:
+    """Samples of a PNG mask. The decoder refuses missing rows; what else it does not look at, see `png.py`."""
+    if inflated_bytes(content, header) <= _CHECKED_BYTES:
+        check_pixel_data(content, header)
+    return decode_png(content, header)
+
+
+def prove_zero(content: bytes) -> None:
+    """Prove that a mask in which every pixel is 0 is no damaged file; of most such masks there is one.
+
+    Raises:
+        UnreadableFileError: it is damaged.
+    """
+    if sniff(content[:12]) == "png":
+        check_pixel_data(content, check_png(content))
 
 
 def identify_mask(content: bytes) -> tuple[Header, str]:
@@ -248,7 +265,7 @@ def identify_mask(content: bytes) -> tuple[Header, str]:
 
 
 def _decode_values(content: bytes, file_format: str, kind: str) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
-    """Pixels of a mask with the values that the file holds (in PNG of few bits: spread), and its palette."""
+    """Pixels of a mask with the values that the file holds (no PNG), and its palette."""
     tiff = parse_tiff(content) if file_format == "tiff" else None
     reason = None if tiff is None else why_no_labels(tiff)
     if reason is not None:
@@ -266,11 +283,14 @@ def _whole_labels(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
         raise NotAnIndexMaskError(f"{pixels.shape[-1]} channels{stored}, which are not labels")
     if pixels.dtype == bool:
         return pixels.astype(np.uint8)
-    if not np.issubdtype(pixels.dtype, np.integer):
-        raise NotAnIndexMaskError(FRACTIONS)
-    low, high = int(pixels.min()), int(pixels.max())
+    low, high = pixels.min(), pixels.max()
+    if not np.issubdtype(pixels.dtype, np.integer) and not (pixels == np.round(pixels)).all():
+        raise NotAnIndexMaskError(
+            f"floating-point values from {low:.4g} to {high:.4g} that are not whole numbers, "
+            "such as probabilities; export the label of each pixel as an 8-bit PNG"
+        )
     if low < 0 or high > np.iinfo(np.uint16).max:
-        raise NotAnIndexMaskError(f"values from {low} to {high}, labels go from 0 to 65535")
+        raise NotAnIndexMaskError(f"values from {low:.0f} to {high:.0f}, labels go from 0 to 65535")
     return pixels.astype(np.uint16)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from histods.errors import UnreadableFileError
 from histods.looks import Look, look_at
-from histods.storage.images import OpenFile, decode_rgb
+from histods.storage.images import decode_rgb
+from histods.storage.open_file import OpenFile
 
 if TYPE_CHECKING:
     from pathlib import Path

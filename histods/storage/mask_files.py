@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from histods.errors import HistodsError, StaleFileError, UnreadableFileError
+from histods.errors import HistodsError, InaccessibleFileError, StaleFileError, UnreadableFileError
 from histods.runs import find_runs, histogram
 from histods.storage.atomic import write_bytes, write_json
-from histods.storage.images import read_mask
+from histods.storage.images import decode_mask
+from histods.storage.open_file import OpenRoot
 from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
@@ -170,33 +171,36 @@ def write_mask_files(
     """
     written = present = 0
     problems = []
-    for task in tasks:
-        target = Path(folder, task.target)
-        try:
-            _check_state(Path(root, task.source), task)
-            if target.exists():
-                present += 1
+    with OpenRoot(root) as dataset:
+        for task in tasks:
+            target = Path(folder, task.target)
+            try:
+                source = _read_unchanged(dataset, task, needed=len(task.classes) > 1 and not target.exists())
+                if target.exists():
+                    present += 1
+                    continue
+                if source is None:  # most masks of most datasets: their pixels are known from the manifest
+                    content = constant_mask(task.height, task.width, task.classes[0])
+                else:
+                    mask = decode_mask(source, colours, nearest=nearest)
+                    content = remap_mask(mask, lookup, classes=task.classes, pixels=task.pixels)
+            except (StaleFileError, UnreadableFileError) as error:
+                problems.append((task.source, str(error)))
                 continue
-            if len(task.classes) == 1:  # most masks of most datasets: their pixels are known from the manifest
-                content = constant_mask(task.height, task.width, task.classes[0])
-            else:
-                mask = read_mask(Path(root, task.source), colours, nearest=nearest)
-                content = remap_mask(mask, lookup, classes=task.classes, pixels=task.pixels)
-        except (StaleFileError, UnreadableFileError) as error:
-            problems.append((task.source, str(error)))
-            continue
-        try:
-            write_bytes(target, content)
-        except OSError as error:
-            return MaskReport(written, present, problems, f"{target}: {error.strerror}")
-        written += 1
+            try:
+                write_bytes(target, content)
+            except OSError as error:
+                return MaskReport(written, present, problems, f"{target}: {error.strerror}")
+            written += 1
     return MaskReport(written, present, problems, None)
 
 
-def _check_state(path: Path, task: MaskTask) -> None:
+def _read_unchanged(dataset: OpenRoot, task: MaskTask, *, needed: bool) -> bytes | None:
+    """Content of a mask that must be as it was audited; None where it is not needed."""
     try:
-        status = path.stat()
-    except OSError as error:
-        raise StaleFileError(f"{error.strerror}") from error
-    if (status.st_size, status.st_mtime_ns) != (task.bytes, task.mtime_ns):
-        raise StaleFileError("its size or time changed")
+        with dataset.open(task.source) as file:
+            if (file.size, file.mtime_ns) == (task.bytes, task.mtime_ns):
+                return file.read() if needed else None
+    except InaccessibleFileError as error:
+        raise StaleFileError(str(error)) from error
+    raise StaleFileError("its size or time changed")

@@ -16,13 +16,23 @@ import xxhash
 from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
 from histods.runs import count_specks, find_runs, histogram
 from histods.storage.evidence import LEAST_OBJECTS, count_objects, is_white_zero, lossy_storage, why_not_labels
-from histods.storage.images import OpenFile, decode_image, decode_mask, identify_mask, inspect_image
+from histods.storage.images import (
+    decode_image,
+    decode_mask,
+    identify_mask,
+    inspect_image,
+    prove_zero,
+    show_image,
+)
 from histods.storage.looks import look_at_content
+from histods.storage.open_file import OpenRoot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from histods.mask_colours import ColourCounts
+    from histods.storage.header import Header
+    from histods.storage.open_file import OpenFile
 
 _COLOUR = pa.struct(
     [
@@ -77,6 +87,8 @@ SCHEMA = pa.schema(
         ("blobs", pa.uint32()),
         ("compact", pa.uint32()),
         ("ground_runs", pa.uint32()),
+        ("orientation", pa.uint8()),
+        ("converted", pa.string()),
     ]
 )
 """One row a file. `how` names the options under which it was measured: the row holds for those alone.
@@ -120,6 +132,8 @@ class Measured(NamedTuple):
     blobs: int | None = None
     compact: int | None = None
     ground_runs: int | None = None
+    orientation: int | None = None  # null for 1
+    converted: str | None = None  # how training sees an image otherwise than it is stored
 
 
 Row = tuple[Any, ...]  # one value for each column of SCHEMA
@@ -163,9 +177,16 @@ def measure_files(chunk: Sequence[FileTask], *, options: MeasureOptions) -> byte
     if not chunk:
         return b""
     images, masks, looks = options.images_how, options.masks_how, options.looks_how
-    return _serialise(
-        [_measure_file(*task, options, masks if task[1] else looks if task[3] else images) for task in chunk]
-    )
+    try:
+        with OpenRoot(options.root) as root:
+            return _serialise(
+                [
+                    _measure_file(*task, root, options, masks if task[1] else looks if task[3] else images)
+                    for task in chunk
+                ]
+            )
+    except InaccessibleFileError as error:  # the root itself
+        return _serialise([(path, is_mask, 0, 0, *Measured(None, str(error))) for path, is_mask, *_ in chunk])
 
 
 def failed_row(task: FileTask, error: str) -> bytes:
@@ -185,14 +206,14 @@ def _serialise(rows: list[Row]) -> bytes:
 
 
 def _measure_file(
-    path: str, is_mask: bool, problem: str | None, look: bool, options: MeasureOptions, how: str
+    path: str, is_mask: bool, problem: str | None, look: bool, root: OpenRoot, options: MeasureOptions, how: str
 ) -> Row:
     if problem is not None:
         return (path, is_mask, 0, 0, *Measured(how, problem))
     size = mtime_ns = 0
     measure = _measure_mask if is_mask else _measure_image
     try:
-        with OpenFile(f"{options.root}/{path}") as file:
+        with root.open(path) as file:
             size, mtime_ns = file.size, file.mtime_ns
             measured = measure(file, options, how)
             if look:
@@ -209,15 +230,26 @@ def _measure_file(
 def _measure_image(file: OpenFile, options: MeasureOptions, how: str) -> Measured:
     header, content = inspect_image(file, whole=options.decode or options.digest_images)
     error = digest = None
+    converted = header.converted
     if options.digest_images and content is not None:
         digest = xxhash.xxh3_128_hexdigest(content)
-    if options.decode and content is not None:
+    if content is not None and (options.decode or header.doubtful):
         try:
-            decode_image(content, header)
+            if options.decode:
+                decode_image(content, header)
+            if header.doubtful:
+                converted = show_image(content, header).converted
         except UnreadableFileError as damage:
             error = str(damage)
     # By position: this line and its like run half a million times.
-    return Measured(how, error, None, header.format, None, header.width, header.height, None, None, digest)
+    measured = Measured(how, error, None, header.format, None, header.width, header.height, None, None, digest)
+    if converted is None and header.orientation == 1:
+        return measured
+    return measured._replace(orientation=_turned(header), converted=converted)
+
+
+def _turned(header: Header) -> int | None:
+    return None if header.orientation == 1 else header.orientation
 
 
 def _look(file: OpenFile, measured: Measured) -> dict[str, Any] | None:
@@ -258,11 +290,17 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
     except NotAnIndexMaskError as error:
         header, kind = identify_mask(content)
         measured = Measured(how, None, str(error), header.format, kind, header.width, header.height, lossy=lossy)
+        measured = measured._replace(orientation=_turned(header))
         return _with_colours(measured, error.colours)
     except UnreadableFileError as error:
         return Measured(how, str(error), lossy=lossy)
     runs = find_runs(mask.labels)
     labels, pixels = histogram(runs)
+    if labels.tolist() == [0]:
+        try:
+            prove_zero(content)
+        except UnreadableFileError as error:
+            return Measured(how, str(error))
     not_index = why_not_labels(mask, labels, pixels, runs)
     height, width = mask.labels.shape
     measured = Measured(
@@ -279,6 +317,7 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
         off_palette=mask.off_palette,
         lossy=lossy,
         inverted=(mask.format == "tiff" and is_white_zero(content)) or None,
+        orientation=None if mask.orientation == 1 else mask.orientation,
     )
     if len(labels) > LEAST_OBJECTS and not not_index:
         objects = count_objects(mask.labels, runs)

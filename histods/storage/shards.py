@@ -19,8 +19,9 @@ import xxhash
 
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import replacing
-from histods.storage.images import OpenFile, decode_mask
+from histods.storage.images import decode_mask
 from histods.storage.mask_files import constant_mask, remap_mask
+from histods.storage.open_file import OpenRoot
 from histods.storage.shard_folder import write_part
 from histods.storage.tar import END, header, padding, stored_size
 
@@ -153,11 +154,15 @@ def write_shards(tasks: Sequence[ShardTask], *, options: ShardOptions) -> str | 
 def _write_shard(task: ShardTask, options: ShardOptions) -> None:
     samples = pa.ipc.open_stream(task.samples).read_all()
     folder = Path(options.folder)
-    with replacing(folder / f"{task.name}.tar") as temporary, temporary.open("wb") as file:
+    with (
+        OpenRoot(options.root) as root,
+        replacing(folder / f"{task.name}.tar") as temporary,
+        temporary.open("wb") as file,
+    ):
         archive = _Archive(file)
         parts = []
         for batch in samples.to_batches(max_chunksize=_ROWS):
-            rows = [_write_sample(archive, sample, task.name, options) for sample in batch.to_pylist()]
+            rows = [_write_sample(archive, sample, task.name, root, options) for sample in batch.to_pylist()]
             columns = zip(*rows, strict=True)
             arrays = [pa.array(values, kind) for values, kind in zip(columns, INDEX.types, strict=True)]
             parts.append(pa.record_batch(arrays, schema=INDEX))
@@ -210,15 +215,17 @@ class _Archive:
         self._waiting = 0
 
 
-def _write_sample(archive: _Archive, sample: dict[str, Any], shard: str, options: ShardOptions) -> tuple[Any, ...]:
+def _write_sample(
+    archive: _Archive, sample: dict[str, Any], shard: str, root: OpenRoot, options: ShardOptions
+) -> tuple[Any, ...]:
     """Append the members of one sample; its row of `INDEX`."""
     suffix = posixpath.splitext(sample["image_path"])[1].lower()
     member = sample["member"]
-    image = _read(options, sample["image_path"], sample["image_bytes"], sample["image_mtime_ns"])
+    image = _read(root, options, sample["image_path"], sample["image_bytes"], sample["image_mtime_ns"])
     image_offset = archive.add(member + suffix, image)
     mask_offset = mask_bytes = mask_digest = None
     if sample["classes"] is not None:
-        mask = _mask(sample, options)
+        mask = _mask(sample, root, options)
         mask_offset, mask_bytes = archive.add(f"{member}.mask.png", mask), len(mask)
         mask_digest = xxhash.xxh3_64_intdigest(mask)
     archive.add(f"{member}.json", _describe(sample))
@@ -238,10 +245,10 @@ def _describe(sample: dict[str, Any]) -> bytes:
     return _ENCODER.encode(document).encode()
 
 
-def _read(options: ShardOptions, path: str, size: int, mtime_ns: int) -> bytes:
+def _read(root: OpenRoot, options: ShardOptions, path: str, size: int, mtime_ns: int) -> bytes:
     """Read a file that must be as it was audited."""
     try:
-        with OpenFile(f"{options.root}/{path}") as file:
+        with root.open(path) as file:
             found = (file.size, file.mtime_ns)
             content = file.read() if found == (size, mtime_ns) else b""
     except HistodsError as error:
@@ -255,9 +262,9 @@ def _read(options: ShardOptions, path: str, size: int, mtime_ns: int) -> bytes:
     return content
 
 
-def _mask(sample: dict[str, Any], options: ShardOptions) -> bytes:
+def _mask(sample: dict[str, Any], root: OpenRoot, options: ShardOptions) -> bytes:
     """A mask as 8-bit grey PNG of classes."""
-    content = _read(options, sample["mask_path"], sample["mask_bytes"], sample["mask_mtime_ns"])
+    content = _read(root, options, sample["mask_path"], sample["mask_bytes"], sample["mask_mtime_ns"])
     labels = sample["labels"]
     if content.startswith(_PNG) and content[24:26] == _GREY_8 and _stays(options.lookup, labels):
         return content

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from histods.errors import UnreadableFileError
+from histods.storage.header import check_pixels
+from histods.storage.tiff_pixels import check_parts
+from histods.storage.tiff_tags import Tags, read_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 FRACTIONS = "fractions (floating point), which are not labels"
@@ -28,12 +29,13 @@ PILLOW_SPREAD = {2: 85, 4: 17}
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 259, 262, 274
 _CHANNELS, _PLANES, _EXTRA, _SAMPLE_FORMAT, _XMP = 277, 284, 338, 339, 700
-_STRIPS, _TILES = (273, 279), (324, 325)  # where they start, and how long they are
+_SUBFILE, _REDUCED, _TRANSPARENCY = 254, 1, 4
+_OLD_SUBFILE, _OLD_REDUCED = 255, 2
+_BIG_OFFSET, _LARGEST_ORIENTATION = 8, 8
 _NO_TAG = b"\xff\xff"
-_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 _OLD_JPEG, _WEBP = 6, 50001
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _YCBCR = 0, 1, 2, 6
-_SIGNED, _FLOATING = 2, 3
+SIGNED, FLOATING = 2, 3
 _SAMPLES = {1: "unsigned", 2: "signed", 3: "floating point", 5: "complex", 6: "complex"}
 _COLOURS = {0: "grey, 0 is white", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "CIELAB"}
 _LABEL_COLOURS = (_WHITE_IS_0, _BLACK_IS_0, _RGB, _YCBCR)
@@ -59,7 +61,8 @@ class Tiff:
         byte_order: `<` or `>`.
         big: whether it is a BigTIFF.
         end: bytes that the file must have to hold all pixels.
-        pages: pictures in the file.
+        pages: pictures in the file, without smaller copies of the first.
+        orientation: 1 to 8, which nothing here applies.
         misleading: positions of the tags that make Pillow turn the pixels or misread them.
     """
 
@@ -76,6 +79,7 @@ class Tiff:
     big: bool
     end: int
     pages: int
+    orientation: int
     misleading: tuple[int, ...]
 
     @property
@@ -89,95 +93,37 @@ class Tiff:
         return self.compression != _WEBP and not (self.byte_order == ">" and swapped) and not cut
 
 
-class _Form(NamedTuple):
-    """How directories of tags are laid out: `struct` formats, and bytes of a value that stands in its entry."""
-
-    counter: str
-    entry: str
-    offset: str
-    inline: int
-    first: int
-
-
-_CLASSIC = _Form("H", "HHI4x", "I", 4, 4)
-_BIG = _Form("Q", "HHQ8x", "Q", 8, 8)
-
-
 def parse_tiff(content: bytes) -> Tiff:
     """Read the tags of the first picture of a TIFF file, which `content` is by its first four bytes.
 
     Raises:
-        UnreadableFileError: the tags are damaged, or lie past the end.
+        UnreadableFileError: the tags are damaged, contradict one another, or lie past the end.
     """
-    order = "<" if content[:2] == b"II" else ">"
-    big = 43 in content[2:4]
-    form = _BIG if big else _CLASSIC
     try:
-        (first,) = struct.unpack_from(order + form.offset, content, form.first)
-        entries, following = _directory(content, first, order, form)
-        tags = _Tags(content, order, form, entries)
-        return _interpret(tags, pages=1 + _count_pages(content, following, {first}, order, form), big=big)
+        directories = list(read_directories(content))
+        return _interpret(
+            directories[0], pages=1 + sum(_is_page(tags, directories[0]) for tags in directories[1:])
+        )
     except (struct.error, ValueError, OverflowError) as error:
         raise UnreadableFileError("truncated or damaged: tags of the TIFF lie past its end") from error
 
 
-def _directory(content: bytes, start: int, order: str, form: _Form) -> tuple[dict[int, int], int]:
-    """Tag -> position of its entry, and where the next directory starts (0: there is none)."""
-    (count,) = struct.unpack_from(order + form.counter, content, start)
-    position = start + struct.calcsize(form.counter)
-    size = struct.calcsize("<" + form.entry)
-    (following,) = struct.unpack_from(order + form.offset, content, position + count * size)
-    entries: dict[int, int] = {}
-    for place in range(position, position + count * size, size):
-        (tag,) = struct.unpack_from(order + "H", content, place)
-        entries.setdefault(tag, place)
-    return entries, following
+def _is_page(tags: Tags, first: Tags) -> bool:
+    """Whether a directory holds a picture of its own: no smaller copy of the first, and no mask of it.
+
+    Many writers of pyramids leave out the tag that says so, so that a smaller picture of the same
+    proportions, up to a pixel, is taken for a copy as well.
+    """
+    if tags.value(_SUBFILE, 0) & (_REDUCED | _TRANSPARENCY) or tags.value(_OLD_SUBFILE, 0) == _OLD_REDUCED:
+        return False
+    width, height = tags.value(_WIDTH, 0), tags.value(_HEIGHT, 0)
+    full_width, full_height = first.value(_WIDTH, 0), first.value(_HEIGHT, 0)
+    if not (0 < width < full_width and 0 < height < full_height):
+        return True
+    return abs(width * full_height - height * full_width) > max(full_width, full_height)
 
 
-def _count_pages(content: bytes, start: int, seen: set[int], order: str, form: _Form) -> int:
-    """Number of directories in the chain from `start` on; a damaged one ends it, as Pillow has it."""
-    pages = 0
-    while start and start not in seen:
-        seen.add(start)
-        try:
-            (count,) = struct.unpack_from(order + form.counter, content, start)
-            after = start + struct.calcsize(form.counter) + count * struct.calcsize("<" + form.entry)
-            (start,) = struct.unpack_from(order + form.offset, content, after)
-        except (struct.error, OverflowError):
-            break
-        pages += 1
-    return pages
-
-
-class _Tags:
-    """Values of tags, unpacked when asked for."""
-
-    def __init__(self, content: bytes, order: str, form: _Form, entries: Mapping[int, int]) -> None:
-        self.content, self.order, self.form, self.entries = content, order, form, entries
-
-    def values(self, tag: int) -> NDArray[Any]:
-        """All values of a tag; none where it is missing or holds no integers."""
-        place = self.entries.get(tag)
-        if place is None:
-            return np.empty(0, dtype=np.uint8)
-        _, kind, count = struct.unpack_from(self.order + self.form.entry, self.content, place)
-        if kind not in _INTEGERS:
-            return np.empty(0, dtype=np.uint8)
-        dtype = np.dtype(self.order + _INTEGERS[kind])
-        place += struct.calcsize("<" + self.form.entry) - self.form.inline
-        if count * dtype.itemsize > self.form.inline:
-            (place,) = struct.unpack_from(self.order + self.form.offset, self.content, place)
-        if place + count * dtype.itemsize > len(self.content):
-            raise ValueError(place)
-        return np.frombuffer(self.content, dtype, count, place)
-
-    def value(self, tag: int, default: int) -> int:
-        """The first value of a tag."""
-        values = self.values(tag)
-        return int(values[0]) if values.size else default
-
-
-def _interpret(tags: _Tags, *, pages: int, big: bool) -> Tiff:
+def _interpret(tags: Tags, *, pages: int) -> Tiff:
     width, height = tags.value(_WIDTH, -1), tags.value(_HEIGHT, -1)
     if width < 0 or height < 0:
         raise UnreadableFileError("damaged: the TIFF does not say how many pixels it has")
@@ -193,35 +139,45 @@ def _interpret(tags: _Tags, *, pages: int, big: bool) -> Tiff:
         misleading.append(tags.entries[_ORIENTATION])
     if channels == 1 and tags.value(_PLANES, 1) != 1:  # Pillow then takes the first letter of "I;16" for it all
         misleading.append(tags.entries[_PLANES])
+    check_pixels(width, height)
+    bits = _different(tags.values(_BITS)[:channels])
+    separate = tags.value(_PLANES, 1) == 2
+    end = check_parts(
+        tags,
+        width=width,
+        height=height,
+        # The colours of YCbCr may be stored for every fourth pixel only.
+        pixel_bits=min(bits) * (1 if separate or photometric == _YCBCR else channels),
+        planes=channels if separate else 1,
+        compression=compression,
+    )
     return Tiff(
         width=width,
         height=height,
         channels=channels,
-        bits=_different(tags.values(_BITS)[:channels]),
+        bits=bits,
         formats=_different(tags.values(_SAMPLE_FORMAT)[:channels]),
         extra=tuple(tags.values(_EXTRA)[:channels].tolist()),
         photometric=photometric,
         compression=compression,
-        separate=tags.value(_PLANES, 1) == 2,
+        separate=separate,
         byte_order=tags.order,
-        big=big,
-        end=_end_of_pixels(tags),
+        big=tags.form.inline == _BIG_OFFSET,
+        end=end,
         pages=pages,
+        orientation=_orientation(tags),
         misleading=tuple(misleading),
     )
+
+
+def _orientation(tags: Tags) -> int:
+    value = tags.value(_ORIENTATION, 1)
+    return value if 1 <= value <= _LARGEST_ORIENTATION else 1
 
 
 def _different(values: NDArray[Any]) -> tuple[int, ...]:
     """Each value once, in the order of their first places; 1, which is the default of both tags, for none."""
     return tuple(dict.fromkeys(values.tolist())) or (1,)
-
-
-def _end_of_pixels(tags: _Tags) -> int:
-    for starts, lengths in (_STRIPS, _TILES):
-        first, size = tags.values(starts), tags.values(lengths)
-        if first.size and first.size == size.size:
-            return int((first.astype(np.float64) + size).max())
-    raise UnreadableFileError("damaged: the TIFF does not say where its pixels are")
 
 
 def unsupported(tiff: Tiff) -> str:
@@ -242,8 +198,8 @@ def unsupported(tiff: Tiff) -> str:
 
 def why_no_labels(tiff: Tiff) -> str | None:
     """Why the values of a mask are not labels, where the tags tell; None where the pixels must be seen."""
-    if _FLOATING in tiff.formats:
-        return FRACTIONS
+    if FLOATING in tiff.formats:
+        return None if tiff.channels == 1 else FRACTIONS
     extra = tiff.channels - _COLOUR_CHANNELS.get(tiff.photometric, 1)
     alpha = extra == 1 and (tiff.extra[0] in _ALPHA if tiff.extra else tiff.photometric == _RGB)
     seen = tiff.bits == (8,) and tiff.photometric in _LABEL_COLOURS and (extra == 0 or alpha)
@@ -262,7 +218,7 @@ def as_stored(pixels: NDArray[Any], tiff: Tiff) -> NDArray[Any]:
         pixels = ~pixels
     if bits in PILLOW_SPREAD:
         return pixels // PILLOW_SPREAD[bits]
-    if bits == 8 and tiff.formats == (_SIGNED,):
+    if bits == 8 and tiff.formats == (SIGNED,):
         return pixels.view(np.int8)
     if bits == 32 and tiff.formats == (1,):
         return pixels.view(np.uint32)

@@ -562,7 +562,8 @@ def test_masks_that_changed_since_the_audit_are_refused_by_name_and_the_others_w
     with pytest.raises(StaleFileError) as refusal:
         remap(workspace=site.space.folder, map=site.map, write_masks=folder, workers=1)
     assert str(refusal.value) == (
-        "Expected masks as the last audit read them, found a/gray8_mask.png (No such file or directory) "
+        "Expected masks as the last audit read them, found a/gray8_mask.png "
+        "(cannot be opened: No such file or directory) "
         f"and 1 more; run 'histods audit {site.root} -w {site.space.folder}' again, "
         "then remap into a new folder."
     )

@@ -19,9 +19,10 @@ from PIL import Image
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.storage.colours import OFF_PALETTE_LABEL
-from histods.storage.containers import MAX_PIXELS, Header
-from histods.storage.images import OpenFile, decode_image, decode_mask, read_mask
+from histods.storage.header import MAX_PIXELS, Header
+from histods.storage.images import decode_image, decode_mask, read_mask
 from histods.storage.images import inspect_image as inspect_open_image
+from histods.storage.open_file import OpenFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,10 +133,10 @@ def test_transparency_is_no_label() -> None:
 
 
 def test_fractions_and_several_pages_are_no_labels() -> None:
-    with pytest.raises(NotAnIndexMaskError, match="fractions"):
+    with pytest.raises(NotAnIndexMaskError, match="from 0.5 to 0.5 that are not whole"):
         decode_mask(encode(Image.fromarray(np.array([[0.5]], dtype=np.float32)), "tiff"))
     page = Image.fromarray(np.zeros((4, 4), dtype=np.uint8))
-    with pytest.raises(NotAnIndexMaskError, match="2 pages in one file, expected one"):
+    with pytest.raises(NotAnIndexMaskError, match="^2 pages in one file, expected one; keep the page"):
         decode_mask(encode(page, "tiff", save_all=True, append_images=[page]))
 
 
@@ -144,11 +145,15 @@ def test_an_animated_png_is_several_pages_to_a_mask_and_its_first_picture_to_an_
     animated = encode(frames[0], "png", save_all=True, append_images=frames[1:])
     hidden = encode(frames[0], "png", save_all=True, append_images=frames[1:2], default_image=True)
     for content, pages in ((animated, 3), (hidden, 2)):
-        with pytest.raises(NotAnIndexMaskError, match=f"^{pages} pages in one file, expected one$"):
+        with pytest.raises(NotAnIndexMaskError, match=f"^{pages} pages in one file, expected one;"):
             decode_mask(content)
         path = tmp_path / "image.png"
         path.write_bytes(content)
-        assert inspect_image(path)[0] == Header("png", 4, 4, pages)
+        header = inspect_image(path)[0]
+        assert header.pages == pages
+        assert header.converted == (
+            f"an animation of {pages} pictures, of which training sees the first; store the one that is meant"
+        )
     assert decode_mask(encode(frames[0], "png", save_all=True)).labels.tolist() == [[1] * 4] * 4
 
 
@@ -316,7 +321,7 @@ def test_decoding_finds_what_structure_cannot() -> None:
 
 
 def inspect_header(content: bytes):  # type: ignore[no-untyped-def]
-    from histods.storage.containers import check_jpeg
+    from histods.storage.jpeg import check_jpeg
 
     return check_jpeg(content)
 

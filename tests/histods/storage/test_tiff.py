@@ -18,8 +18,9 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
-from histods.storage.containers import MAX_PIXELS
-from histods.storage.images import OpenFile, decode_mask, decode_rgb, identify_mask, inspect_image
+from histods.storage.header import MAX_PIXELS
+from histods.storage.images import decode_mask, decode_rgb, identify_mask, inspect_image
+from histods.storage.open_file import OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Tags = dict[int, "int | Sequence[int] | bytes"]
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259, 262, 274
+STRIPS, LENGTHS = 273, 279
 CHANNELS, PLANES, COLOUR_MAP, EXTRA, SAMPLE_FORMAT, XMP = 277, 284, 320, 338, 339, 700
 COLOURS = {0: (255, 255, 255), 7: (7, 7, 7)}
 
@@ -38,7 +40,8 @@ def write_tiff(data: bytes, tags: Tags, *, order: str = "<", big: bool = False, 
     number, inline, start = ("Q", 8, 16) if big else ("I", 4, 8)
     body = data + b"\0" * (-len(data) % 8)
     table = b""
-    for tag, value in sorted({**tags, 273: start, 279: len(data)}.items()):
+    tags = {STRIPS: start, LENGTHS: len(data), **tags}
+    for tag, value in sorted(tags.items()):
         values = (value,) if isinstance(value, int) else tuple(value)
         kind = 1 if isinstance(value, bytes) else 3 if max(values) < 65536 else 4
         packed = struct.pack(order + {1: "B", 3: "H", 4: "I"}[kind] * len(values), *values)
@@ -47,7 +50,7 @@ def write_tiff(data: bytes, tags: Tags, *, order: str = "<", big: bool = False, 
             packed = struct.pack(order + number, place)
         table += struct.pack(order + "HH" + number, tag, kind, len(values)) + packed.ljust(inline, b"\0")
     first = start + len(body)
-    count = struct.pack(order + ("Q" if big else "H"), len(tags) + 2)
+    count = struct.pack(order + ("Q" if big else "H"), len(tags))
     size = len(count) + len(table) + inline
     for page in range(1, pages + 1):
         body += count + table + struct.pack(order + number, first + page * size if page < pages else 0)
@@ -184,8 +187,6 @@ def ones(channels: int, dtype: type[np.generic] = np.uint8) -> NDArray[np.generi
         (write_channels(ones(4), 5), NO_LABELS.format(4, 8)),
         (write_channels(ones(3), 8), NO_LABELS.format(3, 8)),
         (write_channels(ones(3, np.float32), 2, sample_format=3), FRACTIONS),
-        (write_channels(ones(1, np.float16), 1, sample_format=3), FRACTIONS),
-        (write_channels(ones(1, np.float64), 1, sample_format=3), FRACTIONS),
     ],
 )
 def test_channels_and_fractions_are_never_dropped(content: bytes, expected: str) -> None:
@@ -211,6 +212,7 @@ UNSUPPORTED = "a variant of TIFF that is not supported ({}); convert it to PNG o
 SIGNED = ones(1, np.int16)[..., 0]
 PLAIN: Tags = {WIDTH: 6, HEIGHT: 4, BITS: 8, PHOTOMETRIC: 1}
 PLANAR: Tags = {WIDTH: 6, HEIGHT: 4, BITS: [16] * 3, CHANNELS: 3, PHOTOMETRIC: 2, PLANES: 2}
+PLANAR |= {STRIPS: [8, 56, 104], LENGTHS: [48] * 3}
 
 
 @pytest.mark.parametrize(
@@ -294,10 +296,12 @@ def test_neither_images_nor_masks_are_turned(tmp_path: Path, orientation: int, f
 
 @pytest.mark.parametrize("big", [False, True])
 def test_pages_are_counted(big: bool) -> None:
-    assert refusal(write_tiff(b"\1" * 24, PLAIN, pages=3, big=big)) == "3 pages in one file, expected one"
+    assert refusal(write_tiff(b"\1" * 24, PLAIN, pages=3, big=big)).startswith(
+        "3 pages in one file, expected one;"
+    )
     circle = bytearray(write_tiff(b"\1" * 24, PLAIN))
     circle[-4:] = circle[4:8]  # the only directory comes after itself
-    assert decode_mask(bytes(circle)).labels.tolist() == [[1] * 6] * 4
+    assert outcome(bytes(circle)) == "damaged: the directories of the TIFF lead in a circle"
 
 
 @pytest.mark.parametrize("side", [9460, 13400, 60000, 2**31])
