@@ -29,6 +29,7 @@ SOLID_SHARE = 0.005
 
 _FEW, _VERY_FEW, _GREYS = 64, 16, 256
 _FLAT, _SOLID, _CONTRAST = 0.75, 0.9, 40
+_GREY_FLAT = 0.3
 _BLANK_DARKEST, _BLANK_RANGE = 160, 60
 _BLACK = 64
 
@@ -70,6 +71,11 @@ class Look:
         few = self.colours <= (_GREYS if self.grey else _FEW)
         drawn = self.solid >= _SOLID and self.contrast >= _CONTRAST
         return self.flat >= _FLAT and (few or drawn)
+
+    @property
+    def may_be_mask(self) -> bool:
+        """Blank, or grey with constant areas, as constant masks and masks stored as JPEG are; a name decides."""
+        return self.is_blank or (self.grey and self.flat >= _GREY_FLAT)
 
     @property
     def is_photograph(self) -> bool:

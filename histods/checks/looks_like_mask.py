@@ -31,7 +31,7 @@ def _reason(derived: str | None, mask_word: str | None, fields: dict[str, float]
     if derived is not None:
         return derived
     look = None if fields is None else Look(**fields)  # type: ignore[arg-type]  # as they were measured
-    if look is None or not (look.is_mask or (mask_word is not None and look.is_blank)):
+    if look is None or not (look.is_mask or (mask_word is not None and look.may_be_mask)):
         return None
     colours = "1 colour" if look.colours == 1 else f"{look.colours:,} colours"
     named = "" if mask_word is None else f", and its name says {mask_word!r}"

@@ -54,7 +54,7 @@ def with_name_evidence(samples: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The rows with two columns of text, null where a name says nothing. `derived`: why the picture is a copy
         of a mask or made from another picture, whatever its pixels show. `mask_word`: a word for masks in the
-        file's name, which proves nothing by itself (`label-free_12.jpg`).
+        path, which proves nothing by itself (`label-free_12.jpg`).
     """
     image, mask = pl.col("image_path"), pl.col("mask_path")
     # A folder of images without masks by design may hold most of a dataset: only telling names are looked at.
@@ -143,8 +143,8 @@ class _Evidence:
         return None
 
     def mask_word(self, key: str) -> str | None:
-        """A word for masks in the file's own name that the dataset's images do not have."""
-        return self._telling(key.rpartition("/")[2], _MASK_WORD)
+        """A word for masks in a path that the dataset's images do not have."""
+        return self._telling(key, _MASK_WORD)
 
     def _telling(self, text: str, *patterns: str) -> str | None:
         """The first word that one of the patterns knows and that images do not have anyway."""

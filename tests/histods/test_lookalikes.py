@@ -116,3 +116,8 @@ def test_in_a_folder_without_masks_by_design_names_still_tell() -> None:
     told = evidence(PAIRS, free)
     assert {path for path, (derived, _) in told.items() if derived} == {"free/u1_mask.png", "free/u2_overlay.jpg"}
     assert told["free/label-free_3.jpg"] == (None, "label")
+
+
+def test_the_name_of_a_folder_without_masks_by_design_is_no_evidence() -> None:
+    free = tuple(f"no mask/label-free/u{number}.jpg" for number in range(30))
+    assert set(evidence(PAIRS, free).values()) == {(None, None)}
