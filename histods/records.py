@@ -12,8 +12,7 @@ class Counts:
 
     `zero_masks` and `meaningful_masks` count the readable masks of pairs, so that on a sound dataset
     their sum is `pairs`. `conditional`, `unconditional` and `excluded` count samples and sum to all rows.
-    `neither` counts the pictures among the excluded that are counted as neither image nor mask: they look like
-    masks (`looks_like_mask`) or lie outside the layout (`outside_layout`).
+    Pictures that look like masks or lie outside the layout are excluded samples, but neither images nor masks.
     """
 
     images: int
@@ -26,7 +25,6 @@ class Counts:
     conditional: int
     unconditional: int
     excluded: int
-    neither: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -146,7 +146,6 @@ def count(samples: pl.DataFrame, findings: pl.DataFrame) -> Counts:
         conditional=(pl.col("role") == "conditional").sum(),
         unconditional=(pl.col("role") == "unconditional").sum(),
         excluded=(pl.col("role") == "excluded").sum(),
-        neither=neither.sum(),
     )
     return Counts(**numbers.row(0, named=True))
 

@@ -169,6 +169,7 @@ def _why_failed(result: AuditResult, fail_on: FailOn) -> str | None:
 def show_audit(console: Console, result: AuditResult) -> None:
     """Print what an audit found: counts, findings with examples, labels, and what to do next."""
     counts = result.counts
+    neither = sum(result.findings.get(code, 0) for code in ("looks_like_mask", "outside_layout"))
     print_line(console, f"{result.root} (layout: {_layout(result)})")
     print_line(console, "")
     print_table(
@@ -186,7 +187,7 @@ def show_audit(console: Console, result: AuditResult) -> None:
             ["conditional", counts.conditional],
             ["unconditional", counts.unconditional],
             ["excluded", counts.excluded],
-            *([["  neither image nor mask", counts.neither]] if counts.neither else []),
+            *([["  neither image nor mask", neither]] if neither else []),
             *([["groups", result.groups]] if result.groups else []),
         ],
         numbers=[1],

@@ -262,7 +262,9 @@ def _look(file: OpenFile, measured: Measured) -> dict[str, Any] | None:
     ):
         return None
     look = look_at_content(file.read())
-    return None if look is None else asdict(look)
+    if look is None or (measured.format == "jpeg" and look.colours == 1):  # nobody stores a zero mask as JPEG
+        return None
+    return asdict(look)
 
 
 _seen: OrderedDict[tuple[str, str], Measured] = OrderedDict()

@@ -132,7 +132,6 @@ def make_benchmark(
         meaningful_masks=pairs - zero_masks,
         conditional=pairs - zero_masks,
         unconditional=zero_masks,
-        neither=0,
         excluded=orphans,
     )
 

@@ -123,7 +123,7 @@ def test_a_picture_that_is_no_image_is_excluded_and_told(tmp_path: Path, name: s
     put(tmp_path / "data" / name, NO_IMAGES[name]())
     result, alone = run(tmp_path / "data")
     assert alone[name] == ("excluded", "looks_like_mask")
-    assert (result.counts.images, result.counts.pairs, result.counts.neither) == (12, 12, 1)
+    assert (result.counts.images, result.counts.pairs, result.counts.excluded) == (12, 12, 1)
 
 
 @pytest.mark.parametrize("name", NO_IMAGES)
@@ -194,7 +194,7 @@ def test_what_is_outside_the_layout_is_a_row_and_is_never_sharded(tmp_path: Path
     result, alone = run(root)
     assert set(alone.values()) == {("excluded", "outside_layout")}
     assert len(alone) == 8
-    assert (result.counts.images, result.counts.neither, result.severities) == (6, 8, {"warning": 8})
+    assert (result.counts.images, result.counts.excluded, result.severities) == (6, 8, {"warning": 8})
     split(workspace=tmp_path / "out", test=0.5)
     shard(workspace=tmp_path / "out")
     reader = ShardReader(tmp_path / "out/shards")
