@@ -179,7 +179,7 @@ def test_real_conventions_pair_fully(tmp_path: Path, name: str) -> None:
         result = audit(truth.root, **options, **patterns)
     pairs = result.manifest.to_polars().filter(pl.col("role") == "conditional")
     assert set(pairs.select("image_path", "mask_path").iter_rows()) == set(truth.pairs)
-    pictures = [name for name in truth.others if not name.endswith(".txt")]
+    pictures = [name for name in truth.others if name.endswith(".png")]
     assert (result.counts.pairs, result.counts.excluded) == (12, len(pictures))
     assert set(found(result)) - {("constant_mask", mask) for _, mask in truth.pairs} == {
         ("looks_like_mask", name) for name in pictures
