@@ -6,6 +6,8 @@ import polars as pl
 
 from histods.checks.base import Check, Context, found, measured_mask
 
+FIRST_QUARTER_TURN = 5  # orientations 5 to 8 swap width and height
+
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     """Find pairs of which both sizes are known and differ."""
@@ -18,7 +20,14 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
         "mask_height",
     )
     sized = pl.all_horizontal(pl.col("image_width", "image_height", "mask_width", "mask_height").is_not_null())
-    return found(samples.filter(measured_mask() & sized & differs), "mask_path", message)
+    return found(samples.filter(measured_mask() & sized & differs & ~_alike_once_turned()), "mask_path", message)
+
+
+def _alike_once_turned() -> pl.Expr:
+    """Width and height are swapped, and a tag says that one of the two is to be turned: `turned` tells of it."""
+    swapped = (pl.col("image_width") == pl.col("mask_height")) & (pl.col("image_height") == pl.col("mask_width"))
+    by_tag = pl.max_horizontal("image_orientation", "mask_orientation") >= FIRST_QUARTER_TURN
+    return (swapped & by_tag).fill_null(value=False)
 
 
 CHECK = Check(

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 CODES = {
     "error": "orphan_mask missing_mask looks_like_mask several_masks unreadable_image unreadable_mask "
-    "size_mismatch unknown_label not_an_index_mask key_collision",
-    "warning": "outside_layout palettes_differ inverted_mask lossy_mask scaled_mask speckled_mask wide_mask "
+    "size_mismatch turned unknown_label not_an_index_mask key_collision",
+    "warning": "outside_layout converted_image mixed_sizes palettes_differ inverted_mask lossy_mask scaled_mask "
+    "speckled_mask wide_mask "
     "off_palette suffix_mismatch duplicate_image duplicate_mask outside_root",
     "info": "zero_mask constant_mask",
 }
@@ -303,7 +304,9 @@ def arbitrary_samples(draw: st.DrawFn) -> pl.DataFrame:
     for number in range(draw(st.integers(0, 12))):
         row: dict[str, object] = {}
         for name, kind in SAMPLES.items():
-            values = {pl.String(): texts, pl.Boolean(): st.booleans()}.get(kind, numbers)
+            values = {pl.String(): texts, pl.Boolean(): st.booleans(), pl.UInt8(): st.integers(0, 9)}.get(
+                kind, numbers
+            )
             row[name] = draw(values if kind == pl.Boolean else st.none() | values)
         row["colours"] = draw(st.none() | st.lists(st.sampled_from(ENTRIES), unique_by=str, max_size=3))
         labels = draw(
