@@ -47,6 +47,7 @@ _MASK_COLUMNS = {
     "blobs": "blobs",
     "compact": "compact",
     "ground_runs": "ground_runs",
+    "between": "between",
     "bytes": "mask_bytes",
     "mtime_ns": "mask_mtime_ns",
     "orientation": "mask_orientation",

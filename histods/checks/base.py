@@ -80,6 +80,7 @@ SAMPLES = pl.Schema(
         "blobs": pl.UInt32(),  # regions, compact ones, and runs of label 0: of masks with many labels
         "compact": pl.UInt32(),
         "ground_runs": pl.UInt32(),
+        "between": pl.UInt32(),  # specks whose label lies between their neighbours'; null where specks are few
         "nearest": pl.Boolean(),  # those pixels were given the nearest colour's label, as asked for
         "image_orientation": pl.UInt8(),  # EXIF or TIFF, 2 to 8; null for upright
         "mask_orientation": pl.UInt8(),

@@ -14,7 +14,7 @@ import pyarrow as pa
 import xxhash
 
 from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
-from histods.runs import count_specks, find_runs, histogram
+from histods.runs import count_between, count_specks, find_runs, histogram
 from histods.storage.evidence import LEAST_OBJECTS, count_objects, is_white_zero, lossy_storage, why_not_labels
 from histods.storage.images import (
     decode_image,
@@ -89,6 +89,7 @@ SCHEMA = pa.schema(
         ("ground_runs", pa.uint32()),
         ("orientation", pa.uint8()),
         ("converted", pa.string()),
+        ("between", pa.uint32()),
     ]
 )
 """One row a file. `how` names the options under which it was measured: the row holds for those alone.
@@ -134,6 +135,7 @@ class Measured(NamedTuple):
     ground_runs: int | None = None
     orientation: int | None = None  # null for 1
     converted: str | None = None  # how training sees an image otherwise than it is stored
+    between: int | None = None
 
 
 Row = tuple[Any, ...]  # one value for each column of SCHEMA
@@ -324,6 +326,8 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
     if len(labels) > LEAST_OBJECTS and not not_index:
         objects = count_objects(mask.labels, runs)
         measured = measured._replace(blobs=objects.blobs, compact=objects.compact, ground_runs=objects.ground_runs)
+    if 5 * (measured.specks or 0) > len(runs.lengths):  # few masks have so many
+        measured = measured._replace(between=count_between(runs))
     if mask.palette is not None:
         measured = measured._replace(palette=xxhash.xxh3_64_hexdigest(mask.palette.tobytes()))
     return _with_colours(measured, mask.colours)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from histods.checks import Context, judge_all
-from histods.runs import count_specks, find_runs, histogram
+from histods.runs import count_between, count_specks, find_runs, histogram
+from tests.histods.checks.mask_files import regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,7 +247,7 @@ def measured(masks: list[Mask], table: Table) -> pl.DataFrame:
     for mask in masks:
         runs = find_runs(mask)
         labels, pixels = histogram(runs)
-        counts = {"runs": len(runs.lengths), "specks": count_specks(runs)}
+        counts = {"runs": len(runs.lengths), "specks": count_specks(runs), "between": count_between(runs)}
         rows.append(counts | {"labels": labels.tolist(), "pixels": pixels.tolist()})
     return table(*rows)
 
@@ -290,6 +291,57 @@ def test_masks_after_lossy_storage_or_resampling_are_speckled(
 )
 def test_sound_masks_are_not_speckled(table: Table, sound: Callable[[Mask], Mask]) -> None:
     assert flagged(measured([sound(mask) for mask in SOUND], table), "speckled_mask") == []
+
+
+def threads(seed: int, labels: tuple[int, ...], number: int, width: int) -> Mask:
+    """Curved nerves or vessels of these labels over four kinds of tissue."""
+    random = np.random.default_rng(seed)
+    mask = regions(seed, (0, 1, 2, 3), height=256, width=256, smooth=20)
+    place = np.linspace(0, 1, 60)[:, None]
+    for index in range(number):
+        points = random.random((5, 2)) * 256
+        weights = [(1 - place) ** (4 - k) * place**k * c for k, c in enumerate((1, 4, 6, 4, 1))]
+        curve = sum(weight * point for weight, point in zip(weights, points, strict=True))
+        cv2.polylines(mask, [np.asarray(curve).astype(np.int32)], False, labels[index % len(labels)], width)
+    return mask
+
+
+def dots(seed: int, labels: tuple[int, ...], number: int, radius: int) -> Mask:
+    """Small nuclei of these labels over four kinds of tissue."""
+    random = np.random.default_rng(seed)
+    mask = regions(seed, (0, 1, 2, 3), height=256, width=256, smooth=20)
+    for index in range(number):
+        cv2.circle(mask, random.integers(0, 256, 2).tolist(), radius, labels[index % len(labels)], -1)
+    return mask
+
+
+def bordered(seed: int, labels: tuple[int, ...], border: int, width: int) -> Mask:
+    """Regions with a border of a label of its own between them."""
+    mask = regions(seed, labels, height=256, width=256, smooth=10)
+    square = np.ones((width + 1, width + 1), np.uint8)
+    return np.where(cv2.dilate(mask, square) != cv2.erode(mask, square), np.uint8(border), mask)
+
+
+THIN: dict[str, Callable[[int], Mask]] = {
+    "one nerve class": lambda seed: threads(seed, (5,), 12, 1),
+    "four kinds of vessels, 1 px": lambda seed: threads(seed, (5, 6, 7, 8), 24, 1),
+    "four kinds of vessels, 2 px": lambda seed: threads(seed, (5, 6, 7, 8), 24, 2),
+    "ten kinds of vessels, 1 px": lambda seed: threads(seed, tuple(range(5, 15)), 60, 1),
+    "ten kinds of vessels, 3 px": lambda seed: threads(seed, tuple(range(5, 15)), 60, 3),
+    "many dots": lambda seed: dots(seed, (5, 6, 7, 8), 1500, 1),
+    "few dots": lambda seed: dots(seed, (5, 6, 7, 8, 9), 60, 2),
+    "borders of 1 px": lambda seed: bordered(seed, (0, 1, 2, 3), 9, 1),
+    "borders of 3 px": lambda seed: bordered(seed, (0, 1, 2, 3), 255, 3),
+    "borders of label 0": lambda seed: bordered(seed, (1, 2, 3, 4, 5, 6), 0, 1),
+}
+
+
+@pytest.mark.parametrize("draw", THIN.values(), ids=THIN)
+def test_thin_structures_are_not_speckled(table: Table, draw: Callable[[int], Mask]) -> None:
+    masks = [draw(seed) for seed in range(5)]
+    assert flagged(measured(masks, table), "speckled_mask") == []
+    damaged = [jpeg(mask, 90) for mask in SOUND[:3]]
+    assert flagged(measured([*masks, *damaged], table), "speckled_mask") == [5, 6, 7]
 
 
 def test_the_share_of_specks_is_named(table: Table) -> None:
