@@ -55,7 +55,7 @@ SAMPLES = pl.Schema(
         "image_outside": pl.Boolean(),  # a link that leaves the root: not followed, nothing measured
         "mask_outside": pl.Boolean(),
         "image_error": pl.String(),  # the reader's reason, lower-case start, no full stop
-        "image_format": pl.String(),  # of the content: jpeg, png, tiff, bmp, webp
+        "image_format": pl.String(),  # of the content: jpeg, png, tiff, bmp, webp, gif
         "image_width": pl.UInt32(),
         "image_height": pl.UInt32(),
         "image_digest": pl.String(),

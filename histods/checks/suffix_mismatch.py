@@ -14,8 +14,9 @@ FORMATS = {
     "tiff": "tiff",
     "bmp": "bmp",
     "webp": "webp",
+    "gif": "gif",
 }
-SUFFIXES = {"jpeg": "jpg", "png": "png", "tiff": "tif", "bmp": "bmp", "webp": "webp"}
+SUFFIXES = {"jpeg": "jpg", "png": "png", "tiff": "tif", "bmp": "bmp", "webp": "webp", "gif": "gif"}
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:

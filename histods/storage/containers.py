@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -36,6 +37,7 @@ _PILLOW_READERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "tiff": TiffImageFile,
     "bmp": BmpImageFile,
     "webp": WebPImageFile,
+    "gif": GifImageFile,
 }
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors reach stderr past every setting
 
@@ -56,6 +58,8 @@ def sniff(start: bytes) -> str:
         return "bmp"
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "webp"
+    if start[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
     if not start:
         raise UnreadableFileError("the file is empty (0 bytes)")
     if start[:3] in (b"\xff\xd8", b"\x89PN") or PNG_SIGNATURE.startswith(start[:8]):
@@ -79,6 +83,9 @@ def check_other(content: bytes, kind: str) -> tuple[Header, str]:
             webp = parse_webp(content)
             converted = describe_animation(webp.frames)
             return Header(kind, *image.size, webp.frames, webp.orientation, converted, webp.alpha), image.mode
+        if kind == "gif":
+            mode = image.mode  # of the first frame: those after it may be stored in colours
+            return Header(kind, *image.size, 1 + _has_second_frame(image)), mode
         converted = BILEVEL if image.mode == "1" else None
         return Header(kind, *image.size, converted=converted, doubtful=image.mode == "RGBA"), image.mode
 
@@ -123,9 +130,22 @@ def opened(content: bytes, kind: str) -> Iterator[ImageFile]:
             raise UnreadableFileError(reason) from error
         with image:
             check_pixels(*image.size)
+            if kind == "gif" and content.rstrip(b"\0")[-1:] != b";":
+                raise UnreadableFileError("truncated: the GIF has no end marker")
             if kind in ("bmp", "webp"):
                 _check_length(_promised_bytes(image, content, kind), content, kind)
             yield image
+
+
+def _has_second_frame(image: ImageFile) -> bool:
+    """Whether a GIF is animated, without going through all of its frames."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    except Exception as error:
+        raise UnreadableFileError(f"damaged gif data: {one_line(error)}") from error
+    return True
 
 
 def _check_length(promised: int, content: bytes, kind: str) -> None:

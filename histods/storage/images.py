@@ -222,6 +222,8 @@ def _decode_mask(content: bytes, header: Header, kind: str, colours: Colours | N
             pixels = _whole_labels(pixels, content[24])
         return labels_from_pixels(pixels, kind, "png", colours, nearest=nearest, palette=palette)
     pixels, palette = _decode_values(content, header.format, kind)
+    if header.format == "gif" and palette is not None and _is_grey(pixels, palette):
+        pixels, palette, kind = palette[pixels, 0], None, "gray8"  # GIF has no other way to store grey
     if kind == "other" or pixels.dtype != np.uint8:
         pixels = _whole_labels(pixels, 0)
     return labels_from_pixels(pixels, kind, header.format, colours, nearest=nearest, palette=palette)
@@ -242,6 +244,12 @@ def prove_zero(content: bytes) -> None:
     """
     if sniff(content[:12]) == "png":
         check_pixel_data(content, check_png(content))
+
+
+def _is_grey(indices: NDArray[Any], palette: NDArray[np.uint8]) -> bool:
+    """Whether all colours that a palette picture uses are greys."""
+    used = palette[np.unique(indices)] if len(palette) > indices.max() else palette[:0]
+    return len(used) > 0 and bool((used == used[:, :1]).all())
 
 
 def identify_mask(content: bytes) -> tuple[Header, str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from histods.errors import HistodsError
+from histods.errors import HistodsError, InaccessibleFileError, UnreadableFileError
+from histods.storage.open_file import OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,8 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
 
     The first line names the columns, in any order and case; other columns are passed over, and so are
     empty lines. An empty field is null. Files are named relative to the dataset's root, or absolutely
-    where they lie inside it. No named file is looked at.
+    where they lie inside it; backslashes separate folders in a column where no name has a slash. No named
+    file is looked at.
 
     Args:
         path: the CSV file, in UTF-8.
@@ -43,6 +45,7 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
     lines = _lines(path, _text(path))
     header = next(lines, (1, []))[1]
     places = _places(path, header)
+    lines = _with_slashes(lines, places)
     roots = (os.path.abspath(root), os.path.realpath(root))  # noqa: PTH100 - a link in it must stay as given
     rows = []
     for line, fields in lines:
@@ -72,7 +75,16 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
 def _text(path: Path) -> str:
     """The file's text, without the mark that some programs put before UTF-8."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with OpenFile(path) as file:  # never waits for somebody to write into a named pipe
+            return file.read().decode("utf-8-sig")
+    except InaccessibleFileError as error:
+        reason = str(error).removeprefix("cannot be opened: ")
+        raise HistodsError(
+            f"Expected a CSV file in {path}, found: {reason}; give --pairs a file that can be read."
+        ) from error
+    except UnreadableFileError as error:
+        found = "a folder" if path.is_dir() else "no regular file"
+        raise HistodsError(f"Expected a CSV file in {path}, found {found}; give --pairs a file.") from error
     except OSError as error:
         raise HistodsError(
             f"Expected a CSV file in {path}, found: {error.strerror}; give --pairs a file that can be read."
@@ -110,6 +122,24 @@ def _places(path: Path, header: Sequence[str]) -> list[int | None]:
             f"found {found}; name them there."
         )
     return [names.index(column) if column in names else None for column in _COLUMNS]
+
+
+def _with_slashes(
+    lines: Iterator[tuple[int, list[str]]], places: Sequence[int | None]
+) -> Iterator[tuple[int, list[str]]]:
+    """Turn backslashes in file names into slashes, in a column where no name has a slash.
+
+    Programs on Windows write them; elsewhere a name may hold one, but then its folders have slashes.
+    """
+    rows = list(lines)
+    for place in places[:2]:
+        if place is None:
+            continue
+        names = [fields[place] for _, fields in rows if place < len(fields)]
+        if any("\\" in name for name in names) and not any("/" in name for name in names):
+            for _, fields in rows:
+                fields[place : place + 1] = [name.replace("\\", "/") for name in fields[place : place + 1]]
+    return iter(rows)
 
 
 def _inside(name: str, roots: Sequence[str]) -> str | None:

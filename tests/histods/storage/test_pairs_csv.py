@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import polars as pl
@@ -90,13 +91,13 @@ def test_a_line_in_quotes_counts_every_line_it_spans(root: Path) -> None:
 characters = st.characters(codec="utf-8", exclude_characters="/\0\r\t")
 fields = st.text(characters, min_size=1).filter(lambda text: not text.endswith(" "))
 files = fields.filter(lambda name: name not in (".", ".."))
-masks = files.map("m/{}".format)
+images, masks = files.map("i/{}".format), files.map("m/{}".format)  # with slashes, backslashes are parts of names
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     table=st.lists(
-        st.tuples(files, st.none() | masks, st.none() | fields, st.none() | fields),
+        st.tuples(images, st.none() | masks, st.none() | fields, st.none() | fields),
         min_size=1,
         unique_by=lambda row: row[0],
     ),
@@ -209,3 +210,36 @@ def test_a_missing_file_is_refused_in_one_line(root: Path) -> None:
         f"Expected a CSV file in {missing}, found: No such file or directory; "
         "give --pairs a file that can be read."
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "image", "mask"),
+    [
+        ("image,mask\nscans\\s 0\\a.jpg,ann\\a.png\n", "scans/s 0/a.jpg", "ann/a.png"),
+        ("image,mask\n.\\a.jpg,.\\m\\a.png\n", "a.jpg", "m/a.png"),
+        ("image,mask\ns/a.jpg,m\\a.png\n", "s/a.jpg", "m/a.png"),
+        ("mask,note,image\nm\\a.png,a\\b,s\\a.jpg\n", "s/a.jpg", "m/a.png"),
+        ('image,mask\r\n"s\\a,1.jpg","m\\a,1.png"\r\n', "s/a,1.jpg", "m/a,1.png"),
+        ("image\ns\\a.jpg\n", "s/a.jpg", None),
+        ("image,mask\ns/odd\\name.jpg,m/odd\\name.png\n", "s/odd\\name.jpg", "m/odd\\name.png"),
+    ],
+)
+def test_backslashes_separate_folders_where_no_slash_does(
+    root: Path, content: str, image: str, mask: str | None
+) -> None:
+    assert read(root, content).select("image", "mask").row(0) == (image, mask)
+
+
+def test_backslashes_do_not_lead_out_of_the_dataset(root: Path) -> None:
+    assert "Expected a file inside ROOT" in refusal(root, "image\n..\\a.jpg\n")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "absent"])
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "pairs.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    with pytest.raises(HistodsError, match=r"^Expected a CSV file in \S+, found[^;\n]+; give --pairs [^\n]+$"):
+        read_pairs(path, tmp_path)
