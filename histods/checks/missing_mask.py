@@ -14,12 +14,22 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
     missing = samples.filter(maskless & ~pl.col("by_design") & ~compete)
     no_images = looks_like_mask.judge(missing, context)["path"].implode()
+    pairs = samples.select((pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()).any()).item()
     return found(
         missing.filter(~pl.col("image_path").is_in(no_images)),
         "image_path",
-        "image has no mask; add the mask, or say that images without masks are meant: --allow-unpaired for all "
-        "of them, --unconditional DIR for those of a folder",
+        _AMONG_PAIRS if pairs else _WITHOUT_PAIRS,
     )
+
+
+_AMONG_PAIRS = (
+    "image has no mask; add the mask, or say that images without masks are meant: --allow-unpaired for all "
+    "of them, --unconditional DIR for those of a folder"
+)
+_WITHOUT_PAIRS = (
+    "image has no mask, and neither has any other; say which files are the masks: --mask-suffix, "
+    "--image-pattern and --mask-pattern, or --pairs FILE"
+)
 
 
 CHECK = Check(

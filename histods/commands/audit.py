@@ -159,10 +159,12 @@ def _why_failed(result: AuditResult, fail_on: FailOn) -> str | None:
     found = f"{errors:,} errors" if errors else f"{warnings:,} warnings"
     rest = f"the other {usable:,} samples can be used" if usable else "no sample can be used"
     if counts.pairs == 0 and counts.unconditional == 0:
-        return (
-            "Exit status 1: no image has a mask. Say how they pair with --mask-suffix, --image-pattern and "
-            "--mask-pattern, or --pairs."
+        how = (
+            "Choose one of the patterns above"
+            if result.suggestions
+            else "Say how they pair with --mask-suffix, --image-pattern and --mask-pattern, or --pairs"
         )
+        return f"Exit status 1: no image has a mask. {how}."
     return f"Exit status 1: {found}, {counts.excluded:,} samples excluded; {rest}."
 
 

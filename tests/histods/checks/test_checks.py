@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histods.checks import CHECKS, SAMPLES, Check, Context, judge_all
+from histods.checks.base import LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,13 +301,13 @@ def arbitrary_samples(draw: st.DrawFn) -> pl.DataFrame:
     """Rows as scanning and reading could give them, and many that they could not."""
     texts = st.sampled_from(["jpeg", "png", "gray16", "rgb", "palette", "x y", "\n"])
     numbers = st.sampled_from([0, 1, 2, 3, 16, 200, 4000])
+    kinds = {pl.String(): texts, pl.Boolean(): st.booleans(), pl.UInt8(): st.integers(0, 9)}
+    kinds[LOOK] = st.sampled_from([MASK_LOOK, TISSUE, GLASS])
     rows = []
     for number in range(draw(st.integers(0, 12))):
         row: dict[str, object] = {}
         for name, kind in SAMPLES.items():
-            values = {pl.String(): texts, pl.Boolean(): st.booleans(), pl.UInt8(): st.integers(0, 9)}.get(
-                kind, numbers
-            )
+            values = kinds.get(kind, numbers)
             row[name] = draw(values if kind == pl.Boolean else st.none() | values)
         row["colours"] = draw(st.none() | st.lists(st.sampled_from(ENTRIES), unique_by=str, max_size=3))
         labels = draw(

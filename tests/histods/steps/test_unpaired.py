@@ -105,7 +105,7 @@ NO_IMAGES: dict[str, Callable[[], bytes]] = {
     "x18.bmp": lambda: by_opencv(labels(9, 2) * 255, ".bmp"),
     "x19.tif": lambda: by_pillow(labels(9, 2).astype(bool), "TIFF"),
     "x20.png": lambda: by_pillow(np.zeros((SIZE, SIZE), np.uint8), "PNG"),
-    "x21.tif": lambda: by_tifffile(labels(9).astype(np.uint16)),
+    "x21.tif": lambda: by_tifffile(labels(9).astype(np.uint16) * 300),
     "annotations/t03.png": lambda: by_opencv(COLOURS[labels(3)], ".png"),
     "old/masks/t03.jpg": lambda: by_pillow(labels(3) * 100, "JPEG", quality=95),
     "nuclei/b1a4.png": lambda: by_opencv(np.pad(np.full((9, 9), 255, np.uint8), 27), ".png"),
