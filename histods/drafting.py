@@ -57,9 +57,9 @@ def list_colours(samples: pl.DataFrame, names: LabelTable | None) -> tuple[Colou
         samples: one row per sample, with the measured columns of its mask.
         names: the labels file, if there is one.
     """
-    masks = samples.filter(
-        pl.col("colours").is_not_null()
-        & (
+    masks = (
+        samples.filter(pl.col("colours").is_not_null())
+        .filter(
             pl.when(pl.col("mask_kind") == "palette")
             .then(pl.col("mask_not_index").is_null() | (pl.col("colours_total") <= _PICTURE_ENTRIES))
             .otherwise(
@@ -67,7 +67,8 @@ def list_colours(samples: pl.DataFrame, names: LabelTable | None) -> tuple[Colou
                 >= _COVERED * (pl.col("mask_width").cast(pl.Int64) * pl.col("mask_height"))
             )
         )
-    ).unique("mask_path")
+        .unique("mask_path")
+    )
     if masks.is_empty():
         return ()
     total = int(masks.select((pl.col("mask_width").cast(pl.Int64) * pl.col("mask_height")).sum()).item())

@@ -17,8 +17,10 @@ LEAST_RUNS = 16  # a shape that crosses fewer rows can be drawn twice
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     """Flag every mask of a group of equal digests under different images, and name the first other one."""
     pair = pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()
-    repeated = samples.filter(pair & pl.col("mask_digest").is_not_null() & _has_shape()).filter(
-        pl.col("mask_digest").is_duplicated() & (pl.col("mask_path").n_unique().over("mask_digest") > 1)
+    drawn = samples.lazy().filter(pair & pl.col("mask_digest").is_not_null() & _has_shape())
+    columns = drawn.select("key", "image_path", "image_digest", "mask_path", "mask_digest").collect()
+    repeated = columns.filter(pl.col("mask_digest").is_duplicated()).filter(
+        pl.col("mask_path").n_unique().over("mask_digest") > 1
     )
     image = pl.coalesce("image_digest", "image_path")
     group = (

@@ -35,9 +35,13 @@ LEAST_MASKS = 3
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Find masks that decode, but not to labels."""
     readable = pl.col("mask_path").is_not_null() & pl.col("mask_error").is_null() & ~pl.col("mask_outside")
-    rows = samples.with_row_index("row").join(_objects(samples, context), on="row", how="left")
+    objects = _objects(samples, context)
+    suspect = pl.col("mask_not_index").is_not_null() | pl.col("row").is_in(objects["row"].implode())
+    if context.hashed:
+        suspect |= pl.col("image_digest") == pl.col("mask_digest")
+    rows = samples.with_row_index("row").filter(readable & suspect).join(objects, on="row", how="left")
     reason = _copy_of_image(context).fill_null(pl.col("mask_not_index")).fill_null(pl.col("objects"))
-    flagged = rows.with_columns(reason.alias("reason")).filter(readable & pl.col("reason").is_not_null())
+    flagged = rows.with_columns(reason.alias("reason")).filter(pl.col("reason").is_not_null())
     colours = pl.col("reason").str.contains("colours?( |$)")
     advice = (
         pl.when(pl.col("reason").str.contains("; ", literal=True))

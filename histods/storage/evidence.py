@@ -86,7 +86,7 @@ def why_not_labels(mask: Mask, labels: NDArray[np.uint16], pixels: NDArray[np.ui
         pixels: of each value.
         runs: runs of the values.
     """
-    length = float(runs.lengths.mean())
+    length = mask.labels.size / len(runs.lengths)
     many = len(labels) > _PICTURE_LABELS and length < _PICTURE_RUN
     few = mask.kind == "palette" and len(labels) >= _FEW_COLOURS and length < _FEW_COLOURS_RUN
     if (many or few) and not _has_areas(runs, pixels, _SECOND_SHARE if many else 2 * _SECOND_SHARE):
