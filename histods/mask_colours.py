@@ -19,6 +19,9 @@ MOST_COLOURS = 64
 """Colours that are kept of a mask of colours, the most frequent: class colours are among them, blends need not be.
 Of a palette mask all entries that it uses are kept."""
 
+GREY_SPREAD = 8
+"""Largest difference between the channels of a colour that is meant as grey: programs round each by itself."""
+
 TRANSLUCENT = 1 << 24
 """Stands for the colour of pixels that are neither opaque nor fully transparent."""
 

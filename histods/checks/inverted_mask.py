@@ -10,6 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from histods.checks.base import Check, Context, found, measured_mask, palette_entries
+from histods.mask_colours import GREY_SPREAD
 
 WHITE = 0xFFFFFF
 
@@ -28,14 +29,15 @@ def _palettes(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     entries = palette_entries(samples)
     if entries.is_empty() or context.has_colours:
         return found(samples.clear(), "mask_path", "")
-    channels = [pl.col("colour") // 2**shift % 256 for shift in (16, 8, 0)]
+    channels = [(pl.col("colour") // 2**shift % 256).cast(pl.Int64) for shift in (16, 8, 0)]
+    spread = pl.max_horizontal(channels) - pl.min_horizontal(channels)
     falling = (
         entries.sort("row", "index")
         .group_by("row", maintain_order=True)
         .agg(
             pl.len().alias("used"),
-            ((channels[0] == channels[1]) & (channels[1] == channels[2])).all().alias("grey"),
-            (pl.col("colour").cast(pl.Int64).diff().drop_nulls() < 0).all().alias("falls"),
+            (spread <= GREY_SPREAD).all().alias("grey"),
+            (channels[1].diff().drop_nulls() < 0).all().alias("falls"),
             pl.col("colour").first().alias("first"),
             pl.col("index").first().alias("index"),
         )

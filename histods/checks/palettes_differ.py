@@ -12,7 +12,8 @@ import polars as pl
 from histods.checks.base import Check, Context, found, palette_entries
 
 TOLERANCE = 8  # of a channel: the same colour after a colour profile; greys have to be equal, they may be labels
-FEW = 0.25  # up to this share of deviating masks the others are right
+FEW = 0.25  # up to this share of deviating masks the others are right, if they have
+LEAST_ALIKE = 5  # this number at least, all of one palette: it was designed, not reduced for each file
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
@@ -23,7 +24,9 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     masks = entries["row"].n_unique()
     contested = pl.concat([_indices(entries), _colours(entries)])
     deviating = contested.filter("deviates")
-    if deviating["row"].n_unique() <= FEW * masks:
+    alike = entries.filter(~pl.col("row").is_in(deviating["row"].implode()))
+    designed = alike["palette"].n_unique() == 1 and alike["row"].n_unique() >= LEAST_ALIKE
+    if designed and deviating["row"].n_unique() <= FEW * masks:
         contested = deviating
     first = contested.sort("row", "place").unique("row", keep="first", maintain_order=True)
     flagged = samples.with_row_index("row").join(first, on="row", how="inner")

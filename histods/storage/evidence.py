@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from histods.errors import UnreadableFileError
-from histods.mask_colours import unpack
+from histods.mask_colours import GREY_SPREAD, unpack
 from histods.storage.tiff import parse_tiff
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def _shuffled_greys(counts: ColourCounts) -> str | None:
     """Say that a palette of greys runs neither up nor down, so that greys and indices contradict each other."""
     order = slice(None) if counts.indices is None else np.argsort(counts.indices)
     channels = unpack(counts.colours)[order]
-    greys = channels[:, 0]
+    greys = channels[:, 1]  # the middle of an almost grey colour, as good as any
     steps = np.diff(greys)
-    if (channels != greys[:, None]).any() or not ((steps < 0).any() and (steps > 0).any()):
+    if np.ptp(channels, axis=1).max() > GREY_SPREAD or not ((steps < 0).any() and (steps > 0).any()):
         return None
     listed = ", ".join(map(str, greys[:8].tolist())) + (", ..." if greys.size > 8 else "")
     return (

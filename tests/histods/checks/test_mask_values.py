@@ -212,3 +212,15 @@ WIDE = regions(4, tuple(range(74)), height=256, width=256, smooth=12)
 )
 def test_masks_of_many_labels_are_no_photographs(judge_files: Judge, pixels: Pixels) -> None:
     assert "not_an_index_mask" not in judge_files({"m.png": pillow(pixels)})["m.png"]
+
+
+@pytest.mark.parametrize("encode", [pillow, opencv, vips, codecs_png, lambda pixels: pillow(pixels, "BMP")])
+@pytest.mark.parametrize("coloured", [1, 40])
+def test_grey_with_a_few_coloured_pixels_is_not_read_as_labels(
+    judge_files: Judge, encode: Callable[[Pixels], bytes], coloured: int
+) -> None:
+    pixels = np.dstack([THREE] * 3)
+    pixels[5, :coloured] = (1, 0, 0)
+    message = judge_files({"m.png": encode(pixels)})["m.png"]["not_an_index_mask"]
+    assert "RGB colours and no labels file" in message
+    assert "--write-labels FILE" in message

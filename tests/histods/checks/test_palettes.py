@@ -65,6 +65,9 @@ OPTIMISERS: dict[str, Callable[[Pixels], bytes]] = {
     "BMP": lambda labels: pillow(by_frequency(labels), "BMP"),
     "TIFF": lambda labels: pillow(by_first_use(labels), "TIFF"),
     "4 bits": lambda labels: pillow(by_first_use(labels), bits=4),
+    "GIF": lambda labels: pillow(by_frequency(labels), "GIF"),
+    "GIF of RGB": lambda labels: pillow(Image.fromarray(TABLE[labels]), "GIF"),
+    "GIF by libvips": lambda labels: vips(TABLE[labels], ".gif", dither=0, effort=1),
 }
 
 
@@ -120,11 +123,20 @@ def test_one_mask_of_another_palette_is_told_alone(judge_files: Judge) -> None:
     "greys",
     [(0, 255, 128), (255, 0, 128), (128, 0, 255), (0, 170, 85, 255), (7, 0, 28), (0, 2, 1, 3)],
 )
+def test_all_masks_are_told_where_no_palette_was_designed(judge_files: Judge) -> None:
+    """Three masks of four happen to be numbered alike: they may be the wrong ones."""
+    masks = {f"t{n}.png": pillow(palette_image(regions(n, (0, 1, 2)), [WHITE, RED, GREEN])) for n in range(3)}
+    masks["t3.png"] = pillow(palette_image(regions(3, (0, 1, 2)), [WHITE, GREEN, RED]))
+    assert all("palettes_differ" in codes for codes in judge_files(masks).values())
+
+
+@pytest.mark.parametrize("tint", [0, 3])
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_greys_that_go_up_and_down_prove_that_indices_are_no_labels(
-    judge_files: Judge, greys: tuple[int, ...], kind: str
+    judge_files: Judge, greys: tuple[int, ...], kind: str, tint: int
 ) -> None:
-    image = palette_image(regions(1, tuple(range(len(greys)))), [(grey,) * 3 for grey in greys])
+    colours = [(min(grey + tint, 255), grey, grey) for grey in greys]
+    image = palette_image(regions(1, tuple(range(len(greys)))), colours)
     findings = judge_files({"t.png": pillow(image, kind)})["t.png"]
     assert "while their greys go up and down" in findings["not_an_index_mask"]
 
@@ -135,6 +147,7 @@ BLACK_ON_WHITE: dict[str, Callable[[Pixels], bytes]] = {
     "1 bit": lambda labels: pillow(palette_image(1 - labels, [WHITE, BLACK]), bits=1),
     "BMP": lambda labels: pillow(palette_image(1 - labels, [WHITE, BLACK]), "BMP"),
     "TIFF": lambda labels: palette_tiff(1 - labels, [WHITE, BLACK]),
+    "almost grey": lambda labels: pillow(palette_image(1 - labels, [(254, 255, 251), (3, 0, 1)])),
     "grey on white": lambda labels: pillow(palette_image(1 - labels, [WHITE, (90, 90, 90)])),
     "three greys": lambda labels: pillow(palette_image(2 - labels, [WHITE, (128, 128, 128), BLACK])),
 }
