@@ -3,7 +3,7 @@
 Between listing a dataset and reading it, somebody may put a link in the place of a file or of a folder.
 `OpenRoot` therefore opens folder by folder without following links (`O_NOFOLLOW`); one that stays inside
 the root is resolved and opened in the same way. Folders stay open while a chunk of files is read, so that
-a file costs as much as it did by its whole path: 2.6 us and 2.7 us for opening and closing.
+a file costs no more than by its whole path (6 us instead of 13 us for opening and closing, two folders deep).
 """
 
 from __future__ import annotations

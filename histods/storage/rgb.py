@@ -62,7 +62,7 @@ def show(samples: NDArray[Any], *, alpha: bool, bits: int = 8) -> Shown:
         transparent = np.count_nonzero(opacity != _OPAQUE)
         if transparent:
             colours = _on_white(colours, opacity)
-            share = f"{100 * transparent / opacity.size:.3g} % of its pixels are transparent"
+            share = f"{100 * transparent / opacity.size:.3g} % of its pixels are not opaque"
             reasons.append(f"{share}, which training sees on white; store them as the colour that is meant")
     pixels = np.broadcast_to(colours, (*colours.shape[:2], 3)) if colours.shape[2] == 1 else colours
     return Shown(np.ascontiguousarray(pixels), join_reasons(*reasons))
@@ -71,7 +71,7 @@ def show(samples: NDArray[Any], *, alpha: bool, bits: int = 8) -> Shown:
 def join_reasons(*reasons: str | None) -> str | None:
     """One reason out of several, with the advice of the first."""
     given = [reason.split("; ", 1) for reason in reasons if reason]
-    return "; ".join([" and ".join(reason for reason, _ in given), given[0][1]]) if given else None
+    return "; ".join([", and ".join(reason for reason, _ in given), given[0][1]]) if given else None
 
 
 def _to_bytes(values: NDArray[np.uint16], bits: int) -> tuple[NDArray[np.uint8], str]:
