@@ -106,12 +106,15 @@ def _plain(text: str) -> str:
 
 
 def _runs(part: str) -> dict[str, tuple[int, int]]:
-    """Texts of up to three words in a row that a folder's or file's name has, and where the last one stands."""
+    """Texts of up to three words in a row that a folder's or file's name has, and where the last one stands.
+
+    Also the whole name, and what it ends with from each word on, such as `-annotation-1-by-1-tag-0`.
+    """
     words = [found.span() for found in _WORD.finditer(part)]
     spans = [
         (words[first][0], words[last][1])
         for first in range(len(words))
-        for last in range(first, min(first + _LONGEST_RUN, len(words)))
+        for last in {*range(first, min(first + _LONGEST_RUN, len(words))), len(words) - 1}
     ]
     return {part[start:end]: (start, end) for start, end in spans} | {part: (0, len(part))}
 

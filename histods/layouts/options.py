@@ -9,6 +9,7 @@ import polars as pl
 
 from histods.layouts.names import name_roles
 from histods.layouts.search import candidates
+from histods.layouts.words import SPLIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,21 +69,30 @@ def pairs_of(pictures: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, int,
         A table of `link`, `image` and `mask`, and the two numbers.
     """
     named = name_roles(pictures, layout)
+    if layout.kind == "pattern" and len(layout.patterns()) > 1:  # then links begin with the alternative's number
+        named = named.with_columns(pl.col("link").str.replace(r"^[0-9]+\x00", "").alias("key"))
+    else:
+        named = named.with_columns(key="link")
     sides = []
     for role in ("image", "mask"):
         side = named.filter(pl.col("role") == role)
-        sides.append(side.select("link", pl.col("path").alias(role)))
+        sides.append(side.select("link", "key", pl.col("path").alias(role)))
     single = [side.filter(~pl.col("link").is_duplicated()) for side in sides]
-    return single[0].join(single[1], on="link"), len(sides[0]), len(sides[1])
+    joined = single[0].join(single[1], on="link").select(link="key", image="image", mask="mask")
+    return joined, len(sides[0]), len(sides[1])
 
 
 def identify(pairs: pl.DataFrame) -> dict[str, tuple[str, str]]:
     """Name each pair by the folder that holds both files and by what their names have in common.
 
     Two patterns that pair files of one patch (an image and its normalised copy with two masks) give both
-    pairs one identity; patches of two folders have two, also where their names are equal.
+    pairs one identity; patches of two folders or splits have two, also where their names are equal.
     """
-    return {_identity(*row): (row[1], row[2]) for row in pairs.select("link", "image", "mask").iter_rows()}
+    identities: dict[str, tuple[str, str]] = {}
+    for link, image, mask in pairs.select("link", "image", "mask").iter_rows():
+        name = _identity(link, image, mask)
+        identities[f"{name}:{image}" if name in identities else name] = image, mask
+    return identities
 
 
 def _identity(link: str, image: str, mask: str) -> str:
@@ -92,9 +102,9 @@ def _identity(link: str, image: str, mask: str) -> str:
             break
         parts.append(one)
     folder = "/".join(parts)
-    name = link.split("\0", 1)[-1] if link.split("\0", 1)[0].isdigit() and link.count("\0") else link
-    name = name.replace("\0", "/")
-    return f"{folder}/{name.removeprefix(folder + '/')}".lower()
+    name = link.replace("\0", "/")
+    splits = "+".join(sorted(set(SPLIT.findall(image.lower()))))
+    return f"{splits}:{folder}/{name.removeprefix(folder + '/')}".lower()
 
 
 def find_options(sample: pl.DataFrame, look: Look | None) -> list[Option]:

@@ -164,11 +164,18 @@ def _match(remainder: str, first: Reading, second: Reading) -> _Match | None:
     if set(first.literals().items()) & set(second.literals().items()):
         return None
     role = tell_roles(first.text(), first.suffix, second.text(), second.suffix)
-    if role is None:
+    if role is None or (role.told_by in ("suffix", "nothing") and _may_name_groups(first, second)):
         return None
     image, mask = (first, second) if role.image_first else (second, first)
     stems = _stems(remainder, image.literals(), mask.literals())
     return None if stems is None else _Match(image, mask, role, *stems)
+
+
+def _may_name_groups(first: Reading, second: Reading) -> bool:
+    """Whether texts that tell no role may be parts of names of groups, such as `_a` of `patient_a`."""
+    cuts = (*first.cuts, *second.cuts)
+    in_both_stems = all(any(cut.characters for cut in one.cuts) for one in (first, second))
+    return in_both_stems or any(cut.parts and not cut.text.endswith("/") for cut in cuts)
 
 
 def _stems(remainder: str, image: dict[int, str], mask: dict[int, str]) -> tuple[str, str] | None:

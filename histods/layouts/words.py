@@ -47,6 +47,8 @@ _GROUP = re.compile(
     r"(?i)(?:slide|patient|case|subject|sample|wsi|tcga|scan|block|core|donor|mouse|human|fold)[ _-]*[a-z0-9]*$"
     r"|^(?:train|test|val|valid|dev|trn|tst)[a-z]*$"
 )
+_LEADING_NUMBER = re.compile(r"(?:^|[/\0])\d+[ ._-]+(?=[^/\0]*/)")
+SPLIT = re.compile(r"train|test|val")
 _LESSER, _DIFFERENT_FOLDERS, _DOUBT, UNKNOWN = 0.6, 0.7, 0.5, 0.2
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _DERIVED = re.compile(DERIVED_WORD)
@@ -146,8 +148,12 @@ def _same_group(first: str, second: str) -> float:
     Names of groups are the parts without a word for images or masks, and numbers; numbers that lead the name
     of a folder order folders. Two whole folders of other names leave a doubt.
     """
-    numbers = [set(re.findall(r"\d+", re.sub(r"(?:^|[/\0])\d+[ ._-]+", "/", text))) for text in (first, second)]
-    if numbers[0] - numbers[1] and numbers[1] - numbers[0]:
+    numbers = [
+        set(re.findall(r"\d+", re.sub(r"(?:^|[/\0])\d+[ ._-]+(?=[^/\0]*/)", "/", text)))
+        for text in (first, second)
+    ]
+    splits = [set(SPLIT.findall(text.lower())) for text in (first, second)]
+    if any(one - other and other - one for one, other in (numbers, splits)):
         return 0.0
     parts = [set(re.findall(r"[^/\0]+/?", text)) for text in (first, second)]
     names = [{part for part in side if not _tells_role(part)} for side in parts]
