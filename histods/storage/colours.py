@@ -153,11 +153,18 @@ def _shown_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def _refuse_alpha_alone(alpha: NDArray[np.uint8], colours: NDArray[np.uint8]) -> None:
-    """Refuse a mask of which nothing is visible, or whose labels seem to stand in its transparency."""
+    """Refuse a mask whose labels nobody sees, or whose labels seem to stand in its transparency.
+
+    A mask that is transparent all over, with one colour under it, is an empty drawing: its ground is its label.
+    """
     low, high = int(alpha.min()), int(alpha.max())
-    if high == 0:
+    constant = low == high and high > 0
+    if constant:
+        return
+    one_colour = bool((colours == colours[0, 0]).all())
+    if high == 0 and not one_colour:
         raise NotAnIndexMaskError(f"every pixel is fully transparent, so that no viewer shows it; {_FLATTEN}")
-    if low != high and (colours == colours[0, 0]).all():
+    if high > 0 and one_colour:
         raise NotAnIndexMaskError(
             f"every pixel has one colour and the transparency varies from {low} to {high}; if the labels are "
             "there, take them out with 'magick IN.png -alpha extract OUT.png'"

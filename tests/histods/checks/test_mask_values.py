@@ -143,8 +143,10 @@ def test_labels_in_or_under_transparency_are_refused(
         (np.dstack([TABLE[THREE], np.full_like(THREE, 255)]), COLOURS),
         (np.dstack([TABLE[THREE], np.full_like(THREE, 128)]), COLOURS),  # one opacity for all, as overlays have it
         (np.dstack([THREE] * 3 + [np.full_like(THREE, 255)]), None),
+        (np.zeros((60, 80, 4), np.uint8), None),  # a drawing without a class
+        (np.dstack([np.full((60, 80, 3), 255, np.uint8), np.zeros_like(THREE)]), COLOURS),
     ],
-    ids=["white ground", "black ground", "opaque", "half opaque", "grey"],
+    ids=["white ground", "black ground", "opaque", "half opaque", "grey", "empty", "empty over white"],
 )
 def test_transparency_that_hides_nothing_is_read(
     judge_files: Judge, encode: Callable[[Pixels], bytes], pixels: Pixels, colours: Any
