@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import polars as pl
 
-from histods.checks import looks_like_mask
 from histods.checks.base import Check, Context, found
 
 
-def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Find images without a mask; what collides or looks like a mask has its own finding."""
+def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+    """Find images without a mask; files that compete have their own finding."""
     maskless = pl.col("image_path").is_not_null() & pl.col("mask_path").is_null()
     compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
     missing = samples.filter(maskless & ~pl.col("by_design") & ~compete)
-    no_images = looks_like_mask.judge(missing, context)["path"].implode()
     pairs = samples.select((pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()).any()).item()
-    return found(
-        missing.filter(~pl.col("image_path").is_in(no_images)),
-        "image_path",
-        _AMONG_PAIRS if pairs else _WITHOUT_PAIRS,
-    )
+    return found(missing, "image_path", _AMONG_PAIRS if pairs else _WITHOUT_PAIRS)
 
 
 _AMONG_PAIRS = (
