@@ -1,7 +1,8 @@
 """Defects, each planted in one sample, with every finding that it must lead to.
 
 A defect writes the files of its sample and gives back the complete list of findings: a mask stored as
-JPEG is `lossy_mask`, but its values are ruined too, and the list says so. `DEFECTS` holds them all.
+JPEG is `lossy_mask`, but its values are ruined too, and the list says so. `DEFECTS` holds them all; those of
+missing, competing and linked files are in `histods.synthetic.pairing`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from PIL import Image
 from histods.synthetic.damage import TEXT, flipped_bit, jpeg_bomb, png_bomb, truncated, without_end
 from histods.synthetic.faults import Fault, codes_of_labels
 from histods.synthetic.files import encode
-from histods.synthetic.palette import LABELS, colour_table
-from histods.synthetic.site import Site, without_suffix
+from histods.synthetic.pairing import PAIRING_DEFECTS, Defect, jpeg_of, mask_png_of
+from histods.synthetic.palette import LABELS, PALETTE_LABEL, colour_table, palette_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from histods.synthetic.site import Site
+
     Labels = NDArray[np.uint8]
-    Defect = Callable[[Site], list[Fault]]
 
 
 def _mask_defect(codes: tuple[str, ...], note: str, ruin: Callable[[Site], bytes], suffix: str = ".png") -> Defect:
@@ -63,78 +65,8 @@ def _judged_defect(code: str, note: str, ruin: Callable[[Site], bytes], suffix: 
     return plant
 
 
-def _jpg(site: Site) -> bytes:
-    return encode(site.patch.image, ".jpg")
-
-
 def _png(site: Site) -> bytes:
     return encode(site.patch.image, ".png")
-
-
-def _mask(site: Site) -> bytes:
-    return encode(site.patch.mask, ".png")
-
-
-# Missing, competing and linked files.
-
-
-def _orphan_mask(site: Site) -> list[Fault]:
-    path = site.write_mask()
-    return [site.fault("orphan_mask", path, "its image was never copied", key=without_suffix(path))]
-
-
-def _missing_mask(site: Site) -> list[Fault]:
-    return [site.fault("missing_mask", site.write_image(), "its mask was never copied")]
-
-
-def _two_images(site: Site) -> list[Fault]:
-    site.write_mask()
-    paths = [site.write_image(".jpg"), site.write_image(".png")]
-    return [site.fault("key_collision", path, "the image in two formats, one mask") for path in paths]
-
-
-def _two_masks(site: Site) -> list[Fault]:
-    """The first mask pairs with the image; the second is left with a key of its own."""
-    site.write_image()
-    pairing, left = site.write_mask(".png"), site.write_mask(".tif")
-    note = "the mask in two formats, one image"
-    return [
-        site.fault("key_collision", pairing, note),
-        site.fault("key_collision", left, note, key=without_suffix(left)),
-    ]
-
-
-def _duplicates(copies: int) -> Defect:
-    """A pair under `copies` + 1 names, the last of them in the folder of another slide."""
-
-    def plant(site: Site) -> list[Fault]:
-        content, mask = _jpg(site), _mask(site)
-        names = [site.name, *(f"{site.name}_copy{number}" for number in range(1, copies)), f"reexport/{site.name}"]
-        twins = [site.renamed(name) for name in names]
-        for twin in twins:
-            twin.write_mask(".png", mask)
-        note = f"the same bytes under {len(names)} names"
-        return [twin.fault("duplicate_image", twin.write_image(".jpg", content), note) for twin in twins]
-
-    return plant
-
-
-def _linked_pair(site: Site) -> list[Fault]:
-    faults = []
-    for path, content in ((site.image_path(), _jpg(site)), (site.mask_path(), _mask(site))):
-        if site.link(path, site.write_outside(path, content)):
-            faults.append(site.fault("outside_root", path, "a link to a file outside the dataset"))
-    return faults
-
-
-def _linked_folder(site: Site) -> list[Fault]:
-    for path, content in ((site.image_path(), _jpg(site)), (site.mask_path(), _mask(site))):
-        site.write_outside(path, content)
-    target = site.image_path().rpartition("/")[0]
-    folder = f"{target}_linked_{site.name.rpartition('_x')[2]}"
-    if not site.link(folder, site.outside / target):
-        return []
-    return [site.fault("outside_root", folder, "a link to a folder outside the dataset", key=folder)]
 
 
 # Sizes and values of masks.
@@ -206,6 +138,14 @@ def _wide(suffix: str) -> Callable[[Site], bytes]:
     return lambda site: encode(site.patch.mask.astype(np.uint16), suffix)
 
 
+def _white_is_zero(site: Site) -> bytes:
+    """A TIFF that says that 0 is white (tag 262, photometric interpretation 0), as fax machines had it."""
+    buffer = io.BytesIO()
+    inverse = Image.fromarray(255 - site.patch.mask)  # Pillow inverts it, so that the file holds the labels
+    inverse.save(buffer, "TIFF", tiffinfo={262: 0})
+    return buffer.getvalue()
+
+
 # Colours and transparency.
 
 
@@ -225,6 +165,13 @@ def _photo_gray_alpha(site: Site) -> bytes:
 
 def _photo_palette(site: Site) -> bytes:
     return encode(Image.fromarray(site.patch.image).quantize(200), ".png")
+
+
+def _other_palette(site: Site) -> bytes:
+    """A palette of another program: the same indices, of which one has a colour that is no label's."""
+    colours = colour_table()
+    colours[PALETTE_LABEL] = (1, 2, 3)
+    return palette_mask(site.patch.mask, colours)
 
 
 def _shuffled_palette(site: Site) -> bytes:
@@ -252,24 +199,20 @@ def _pen_stroke(opaque: bool) -> Callable[[Site], bytes]:
 
 
 DEFECTS: tuple[Defect, ...] = (
-    *[_orphan_mask] * 3,
-    *[_missing_mask] * 3,
-    *[_two_images, _two_masks] * 2,
-    *[_duplicates(1), _duplicates(2), _duplicates(2)],
-    *[_linked_pair, _linked_folder] * 2,
-    _image_defect("unreadable_image", "the first half of a JPEG", lambda site: truncated(_jpg(site))),
+    *PAIRING_DEFECTS,
+    _image_defect("unreadable_image", "the first half of a JPEG", lambda site: truncated(jpeg_of(site))),
     _image_defect("unreadable_image", "zero bytes", lambda _: b""),
     _image_defect("unreadable_image", "an error page under an image's name", lambda _: TEXT),
-    _image_defect("unreadable_image", "a JPEG header of 60000x60000", lambda site: jpeg_bomb(_jpg(site))),
+    _image_defect("unreadable_image", "a JPEG header of 60000x60000", lambda site: jpeg_bomb(jpeg_of(site))),
     _image_defect("unreadable_image", "a PNG header of 60000x60000", lambda _: png_bomb(), ".png"),
     _image_defect("unreadable_image", "one bit flipped", lambda site: flipped_bit(_png(site)), ".png"),
     _image_defect("unreadable_image", "no end chunk", lambda site: without_end(_png(site)), ".png"),
-    _mask_defect(("unreadable_mask",), "the first half of a PNG", lambda site: truncated(_mask(site))),
+    _mask_defect(("unreadable_mask",), "the first half of a PNG", lambda site: truncated(mask_png_of(site))),
     _mask_defect(("unreadable_mask",), "zero bytes", lambda _: b""),
     _mask_defect(("unreadable_mask",), "an error page under a mask's name", lambda _: TEXT),
     _mask_defect(("unreadable_mask",), "a PNG header of 60000x60000", lambda _: png_bomb()),
-    _mask_defect(("unreadable_mask",), "one bit flipped", lambda site: flipped_bit(_mask(site))),
-    _mask_defect(("unreadable_mask",), "no end chunk", lambda site: without_end(_mask(site))),
+    _mask_defect(("unreadable_mask",), "one bit flipped", lambda site: flipped_bit(mask_png_of(site))),
+    _mask_defect(("unreadable_mask",), "no end chunk", lambda site: without_end(mask_png_of(site))),
     *[_mask_defect(("size_mismatch",), "twice the image's size", _double_size)] * 2,
     *[_mask_defect(("size_mismatch",), "one column short", _narrower)] * 2,
     _mask_defect(("unknown_label",), "a region with label 73", _relabelled(73)),
@@ -288,10 +231,12 @@ DEFECTS: tuple[Defect, ...] = (
     *[_judged_defect("speckled_mask", "enlarged with bilinear interpolation", _was_resampled)] * 2,
     *[_mask_defect(("wide_mask",), "small labels in 16 bits", _wide(".png"))] * 2,
     _mask_defect(("wide_mask",), "small labels in a 16-bit TIFF", _wide(".tif"), ".tif"),
+    *[_mask_defect(("inverted_mask",), "a TIFF that shows 0 as white", _white_is_zero, ".tif")] * 3,
+    *[_mask_defect(("palettes_differ",), "a palette index in another colour", _other_palette)] * 3,
     *[_mask_defect(("off_palette",), "class colours (RGB) and a stroke of another", _pen_stroke(False))] * 2,
     _mask_defect(("off_palette",), "class colours (RGBA) and a stroke of another", _pen_stroke(True)),
     *[_image_defect("suffix_mismatch", "PNG content", _png)] * 2,
-    _image_defect("suffix_mismatch", "JPEG content", _jpg, ".png"),
+    _image_defect("suffix_mismatch", "JPEG content", jpeg_of, ".png"),
     _mask_defect(("suffix_mismatch",), "TIFF content", lambda site: encode(site.patch.mask, ".tif")),
     _mask_defect(("constant_mask",), "label 28 everywhere", _constant(28)),
     _mask_defect(("constant_mask",), "label 53 everywhere", _constant(53)),

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
+from PIL import Image
 
 from histods.storage.atomic import write_text
 from histods.storage.label_maps import find_label_map, read_labels
+from histods.synthetic.files import encode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 LABELS = frozenset(range(55))
 """DRSK's source labels."""
+PALETTE_LABEL = 28
+"""Label that every mask with a palette holds, so that palettes can be compared."""
+_CORNER = 8  # pixels
 
 
 def colour_table() -> NDArray[np.uint8]:
@@ -28,6 +33,20 @@ def colour_table() -> NDArray[np.uint8]:
         red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.2 * (label % 3), 1.0 - 0.2 * (label % 4 // 2))
         colours[label] = (round(red * 255), round(green * 255), round(blue * 255))
     return colours
+
+
+def palette_mask(labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> bytes:
+    """A PNG whose indices are labels, shown in the colours of a palette; a corner has `PALETTE_LABEL`.
+
+    Args:
+        labels: [height, width].
+        colours: [entries, 3] RGB of each index.
+    """
+    indices = labels.copy()
+    indices[:_CORNER, :_CORNER] = PALETTE_LABEL
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette(colours.tobytes())
+    return encode(image, ".png")
 
 
 def write_labels_file(path: Path) -> None:
