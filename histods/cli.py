@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -50,13 +51,17 @@ def root(
 def main() -> NoReturn:
     """Run a command; the one place where errors become a line and an exit status."""
     debug = "--debug" in sys.argv[1:]
+    _open_streams()
     Interrupts(_say_ended)
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort, TerminatedError) as error:
         sys.exit(_say_ended(TERMINATED if isinstance(error, TerminatedError) else INTERRUPTED))
-    except BrokenPipeError:
-        status = 1
+    except BrokenPipeError:  # whoever read the output has seen enough
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(1)  # as Typer does where it sees it first
     except Exception as error:
         if debug:
             raise
@@ -71,6 +76,17 @@ def _say_ended(status: int) -> int:
     return status
 
 
+def _open_streams() -> None:
+    """Open what the caller has closed: else the next file that is opened gets its number and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # workers have it, too
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+
+
 def _explain(error: Exception) -> str:
     """What was expected, what was found, and what to do."""
     if isinstance(error, HistodsError):
@@ -78,7 +94,11 @@ def _explain(error: Exception) -> str:
     if isinstance(error, typer.exceptions.TyperException):
         return error.format_message()
     if isinstance(error, OSError):
-        return f"Expected to read and write files, found: {error}; mend that and run again."
+        places = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        found = f"{error.strerror or error}{': ' if places else ''}{places}"
+        return f"Expected to read and write files, found: {found}; fix that and run the same command again."
+    if isinstance(error, MemoryError):
+        return "Expected enough memory, found too little; close other programs, or take fewer --workers."
     if isinstance(error, ModuleNotFoundError) and error.name in _TRAINER:
         return f"Expected {error.name} for training, found none; run \"pip install 'histods[train]'\"."
     return f"Expected no such thing, found {type(error).__name__}: {error}; run again with --debug and report it."

@@ -235,9 +235,17 @@ def percent_of(part: int | None, whole: int | None) -> float:
     return 100 * part / whole if part and whole else 0.0
 
 
+def _harmless(value: float | str | None) -> float | str | None:
+    """A cell that a spreadsheet shows as it is: a text that begins like a formula gets an apostrophe before it.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def _csv(header: tuple[str, ...], rows: Iterable[tuple[int | float | str | None, ...]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(_harmless, row) for row in rows)
     return text.getvalue()

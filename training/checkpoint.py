@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from histods.errors import HistodsError
 from histods.storage.atomic import file_digest, write_json, write_text
+from histods.storage.checked import build, is_name
 from histods.storage.workspace import read_json
 from training.config import TrainConfig, read_config
 from training.diffusion import Schedule
@@ -189,10 +190,10 @@ def newest(run: Path) -> Path | None:
     """The checkpoint that `latest` names, or the newest whole one where that file is missing; None without any."""
     home = run / "checkpoints"
     try:
-        named = home / (home / "latest").read_text(encoding="utf-8").strip()
-        if (named / "state.json").is_file() and named != home:
-            return named
-    except OSError:
+        name = (home / "latest").read_text(encoding="utf-8").strip()
+        if is_name(name) and (home / name / "state.json").is_file():
+            return home / name
+    except (OSError, UnicodeDecodeError):
         pass
     whole = [path for path in sorted(home.glob("step-*")) if (path / "state.json").is_file()]
     return whole[-1] if whole else None
@@ -213,8 +214,8 @@ def read_state(checkpoint: Path) -> State:
                 f"Expected a checkpoint of version {SCHEMA_VERSION} in {checkpoint}, found {version}; "
                 "use the histods that wrote it."
             )
-        return State(**document | {"classes": tuple(document["classes"])})
-    except (KeyError, TypeError) as error:
+        return build(State, document)
+    except (KeyError, ValueError) as error:
         raise HistodsError(
             f"Expected a checkpoint's state in {checkpoint / 'state.json'}, found something else ({error}); "
             f"{_instead(checkpoint)}."

@@ -20,8 +20,8 @@ import torch
 from histods.errors import HistodsError
 from histods.storage.atomic import file_digest, only_one
 from histods.storage.latent_check import add_up, check_latents, training_split
-from histods.storage.latent_set import LINEAR, EncodedBy, LatentSet
-from histods.storage.latent_shards import INDEX, SAMPLES, Plan, Shape, plan_shard, rows_of
+from histods.storage.latent_set import INDEX, LINEAR, EncodedBy, LatentSet
+from histods.storage.latent_shards import SAMPLES, Plan, Shape, plan_shard, rows_of
 from histods.storage.series import read_index, write_index
 from histods.storage.shard_folder import claim, gather, tidy, write_part
 from histods.storage.shard_reader import ShardReader

@@ -17,13 +17,14 @@ import csv
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from histods.errors import HistodsError, UnreadableFileError
 from histods.storage.atomic import file_digest, write_bytes, write_json, write_text
+from histods.storage.checked import fit, stays_inside
 from histods.storage.workspace import read_json
 from training.masks import MASK_ENDING, MaskFile
 
@@ -35,6 +36,21 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _OVERVIEW = "overview"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Record:
+    """What `samples.json` says of an image."""
+
+    image: str
+    mask: str
+    of: str
+    number: int
+    seed: int
+    width: int
+    height: int
+    source_digest: str
+    image_digest: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +144,14 @@ class SampleFolder:
                     f"Expected images of the same recipe in {self.folder}, found others "
                     f"({_differences(document.get('recipe'), self._recipe)}); choose another folder with --out."
                 )
-            self._images = {image["image"]: image for image in document.get("images", [])}
+            try:
+                records = fit(document.get("images", []), tuple[_Record, ...], "images")
+            except ValueError as error:
+                raise HistodsError(
+                    f"Expected the record of images in {self.record}, found something else ({error}); "
+                    "choose another folder with --out."
+                ) from error
+            self._images = {record.image: asdict(record) for record in records}
             for torn in self.folder.rglob(".*.part"):  # left by a killed run
                 torn.unlink(missing_ok=True)
             return
@@ -195,7 +218,7 @@ class SampleFolder:
         self._images = {
             name: image
             for name, image in sorted(self._images.items(), key=lambda entry: (entry[1]["of"], entry[1]["number"]))
-            if (self.folder / name).is_file() and (self.folder / image["mask"]).is_file()
+            if all(stays_inside(path) and (self.folder / path).is_file() for path in (name, image["mask"]))
         }
         self._write_record()
         table = io.StringIO()

@@ -27,8 +27,8 @@ from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.dataset import LayoutOptions, list_files, pair_files, unconditional_folders
 from histods.storage.label_maps import find_label_map, read_labels
 from histods.storage.labels_draft import check_draft_path, write_draft
+from histods.storage.manifest import BESIDE, Manifest
 from histods.storage.manifest import SCHEMA as MANIFEST
-from histods.storage.manifest import Manifest
 from histods.storage.measure import MeasureOptions, measure_files
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
@@ -180,7 +180,7 @@ def audit(
         other_files=dataset.other,
         suggestions=dataset.suggestions,
         hidden=dataset.hidden,
-        manifest=_manifest(rows, dataset.layout, options),
+        manifest=_manifest(rows, dataset.layout, options, files.beside),
         options=recorded,
         command=command,
         fingerprint=_fingerprint(files.fingerprint(folder, measured), asked) if settled else None,
@@ -289,7 +289,7 @@ def _tally(findings: pl.DataFrame, column: str) -> dict[str, int]:
     return dict(findings.group_by(column).len().sort(column).iter_rows())
 
 
-def _manifest(rows: pl.DataFrame, layout: Layout, options: MeasureOptions) -> Manifest:
+def _manifest(rows: pl.DataFrame, layout: Layout, options: MeasureOptions, beside: Sequence[str]) -> Manifest:
     columns = rows.with_columns(
         width=pl.coalesce("image_width", "mask_width"), height=pl.coalesce("image_height", "mask_height")
     )
@@ -299,5 +299,6 @@ def _manifest(rows: pl.DataFrame, layout: Layout, options: MeasureOptions) -> Ma
         "layout": json.dumps(asdict(layout), sort_keys=True),
         "images_measured": options.images_how,
         "masks_measured": options.masks_how,
+        **({BESIDE: json.dumps(sorted(beside))} if beside else {}),
     }
     return Manifest(table, provenance)

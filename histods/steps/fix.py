@@ -14,7 +14,14 @@ from histods.checks import CHECKS
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import file_digest, only_one
 from histods.storage.manifest import Manifest, read_table, to_polars
-from histods.storage.move_journal import Plan, find_unfinished, mark, read_journal, write_journal
+from histods.storage.move_journal import (
+    Plan,
+    find_unfinished,
+    mark,
+    masks_place,
+    read_journal,
+    write_journal,
+)
 from histods.storage.move_plan import choose_files
 from histods.storage.moves import (
     Found,
@@ -261,7 +268,7 @@ def _parse_root(root: str) -> Path:
 
 def _masks_place(goal: Path, code: str) -> Path:
     """Masks go where their images go, but not into a folder of images without masks."""
-    return goal.with_name(f"{goal.name}-masks") if code == "zero_mask" else goal
+    return Path(masks_place(str(goal), code))
 
 
 def _parse_place(to: Path, code: str, root: Path, space: Workspace) -> Path:

@@ -17,7 +17,7 @@ from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
 from histods.labels import LabelMap, LabelTable
 from histods.records import ClassCount
-from histods.storage.atomic import write_json, write_text
+from histods.storage.atomic import locked, write_json, write_text
 from histods.storage.class_systems import choose_map, flatten_labels, labels_of_audit, list_column
 from histods.storage.label_maps import read_counts
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
@@ -168,8 +168,12 @@ def remap(
         nearest=audit["options"]["nearest_colour"],
     )
     tasks = list(plan_masks(samples, histograms.lists()))
-    claim_folder(Path(write_masks), result.map_digest, audit["manifest_digest"])
-    report = _run(work, tasks, Path(write_masks), workers, progress)
+    folder = Path(write_masks)
+    if folder.exists() and not folder.is_dir():
+        raise HistodsError(f"Expected a folder for masks in {folder}, found a file; choose another name.")
+    with locked(folder, "writing masks"):
+        claim_folder(folder, result.map_digest, audit["manifest_digest"])
+        report = _run(work, tasks, folder, workers, progress)
     if report.problems:
         raise StaleFileError(
             f"Expected masks as the last audit read them, found {_first_of(report.problems)}; "

@@ -20,8 +20,8 @@ from histods.storage.manifest import Manifest
 from histods.storage.series import Shard, read_index, write_index
 from histods.storage.shard_check import verify_shard
 from histods.storage.shard_folder import claim, gather, tidy
-from histods.storage.shard_set import ShardSet
-from histods.storage.shards import INDEX, ShardOptions, ShardTask, get_ready, plan_shard, write_shards
+from histods.storage.shard_set import INDEX, ShardSet
+from histods.storage.shards import ShardOptions, ShardTask, get_ready, plan_shard, write_shards
 from histods.storage.split_file import read_split
 from histods.storage.tar import safe_key, stored_size
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace

@@ -6,14 +6,15 @@ import fcntl
 import hashlib
 import json
 import os
-from contextlib import contextmanager
+import re
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import IO
 
 _MOST_NAME_BYTES = 255  # of all usual file systems
@@ -26,14 +27,37 @@ def only_one(folder: Path, doing: str) -> Iterator[None]:
     Raises:
         HistodsError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     with (folder / ".lock").open("ab") as file:
-        lock(
-            file,
-            f"Expected {folder} for this command alone, found another process {doing} there; "
-            "wait for it or choose another folder.",
-        )
+        lock(file, _taken(folder, doing))
         yield
+
+
+@contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder like `only_one`, but leave no file in it; not on file systems that cannot lock folders.
+
+    Raises:
+        HistodsError: another process holds it.
+    """
+    make_folders(folder)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise HistodsError(_taken(folder, doing)) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(folder: Path, doing: str) -> str:
+    return (
+        f"Expected {folder} for this command alone, found another process {doing} there; "
+        "wait for it or choose another folder."
+    )
 
 
 def lock(file: IO[bytes], taken: str) -> None:
@@ -53,15 +77,70 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving without an error it takes the final name.
 
     The temporary name holds the process id, so that two runs never write into each other's file. Of a name that
-    leaves no room for that it has the beginning, a digest of the whole, and the suffix.
+    leaves no room for that it has the beginning, a digest of the whole, and the suffix. What killed runs left in
+    the folder is removed when this process first writes there.
+
+    Raises:
+        OSError: the disk refuses; the error names `path`, whichever library wrote.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(_temporary_name(path.name, f".{os.getpid()}.part"))
     try:
+        make_folders(path.parent)
+        _tidy(path.parent)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary), temporary):
+            raise
+        code = error.errno or _code_in(str(error))
+        raise OSError(code, os.strerror(code) if code else str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error counts
+            temporary.unlink(missing_ok=True)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, however many: `Path.mkdir` calls itself for each."""
+    missing = []
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+    if not missing:
+        folder.mkdir(exist_ok=True)  # raises where a file stands there
+
+
+_tidied: set[Path] = set()
+_PART = re.compile(r"\..+\.([0-9]+)\.part", re.DOTALL)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove temporary files of runs that are dead."""
+    if folder in _tidied:
+        return
+    _tidied.add(folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PART.fullmatch(entry.name)
+            if found is not None and entry.is_file(follow_symlinks=False) and _is_dead(int(found.group(1))):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_dead(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's, or no process id at all
+        return False
+    return False
+
+
+def _code_in(text: str) -> int | None:
+    """The error number that a library of others only writes into its message."""
+    found = re.search(r"\[errno (\d+)\]", text, re.IGNORECASE)
+    return None if found is None else int(found.group(1))
 
 
 def _temporary_name(name: str, end: str) -> str:

@@ -13,11 +13,12 @@ from histods.errors import HistodsError
 from histods.layouts import Layout, Suggestion
 from histods.records import ColourCount, Counts, Finding, LabelCount, LabelTotals
 from histods.storage.atomic import file_digest, write_json
+from histods.storage.checked import fit
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from histods.storage.dataset import LayoutOptions
     from histods.storage.measure import MeasureOptions
@@ -171,6 +172,25 @@ def write_summary(result: AuditResult) -> None:
     write_json(space.audit, document)
 
 
+_KEPT: dict[str, Any] = {
+    "layout": Layout,
+    "counts": Counts,
+    "findings": dict[str, int],
+    "severities": dict[str, int],
+    "labels": tuple[LabelCount, ...],
+    "masks_in_use": int,
+    "palette": tuple[ColourCount, ...],
+    "excluded_labels": LabelTotals,
+    "groups": int,
+    "other_files": dict[str, int],
+    "suggestions": tuple[Suggestion, ...],
+    "hidden": int,
+    "options": dict[str, str | bool | None],
+    "command": str,
+}
+"""What `audit.json` keeps of a result as it is, with the types that it must have."""
+
+
 def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
     """The result that is in the workspace, if it is of the same files and options and is whole."""
     if not (space.audit.is_file() and space.manifest.is_file() and space.findings.is_file()):
@@ -184,31 +204,18 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
         return None
     if written != (file_digest(space.manifest), file_digest(space.findings)):
         return None
-    timing, excluded = document["timing"], document["excluded_labels"]
-    return AuditResult(
-        root=Path(document["root"]),
-        workspace=space.folder,
-        layout=Layout(**document["layout"]),
-        counts=Counts(**document["counts"]),
-        findings=document["findings"],
-        severities=document["severities"],
-        labels=_label_counts(document["labels"]),
-        masks_in_use=document["masks_in_use"],
-        excluded_labels=LabelTotals(**excluded | {"labels": _label_counts(excluded["labels"])}),
-        palette=tuple(ColourCount(**colour) for colour in document["palette"]),
-        groups=document["groups"],
-        other_files=document["other_files"],
-        suggestions=tuple(Suggestion(**suggestion) for suggestion in document["suggestions"]),
-        hidden=document["hidden"],
-        manifest=Manifest.read(space.manifest),
-        options=document["options"],
-        command=document["command"],
-        fingerprint=fingerprint,
-        files_read=0,
-        files_reused=timing["files_read"] + timing["files_reused"],
-        seconds=0.0,
-    )
-
-
-def _label_counts(rows: Iterable[dict[str, Any]]) -> tuple[LabelCount, ...]:
-    return tuple(LabelCount(**row) for row in rows)
+    try:
+        known = {name: fit(document[name], kind, name) for name, kind in _KEPT.items()}
+        timing = fit(document["timing"], dict[str, int | float], "timing")
+        return AuditResult(
+            **known,
+            root=Path(fit(document["root"], str, "root")),
+            workspace=space.folder,
+            manifest=Manifest.read(space.manifest),
+            fingerprint=fingerprint,
+            files_read=0,
+            files_reused=int(timing["files_read"] + timing["files_reused"]),
+            seconds=0.0,
+        )
+    except (KeyError, ValueError, HistodsError):  # written by somebody else: as if there were none
+        return None

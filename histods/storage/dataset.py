@@ -40,10 +40,17 @@ class LayoutOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files:
-    """The files of a dataset and of its unconditional folders; `unconditional` are the paths of the latter."""
+    """The files of a dataset and of its unconditional folders.
+
+    Attributes:
+        listing: all of them.
+        unconditional: the paths of those in unconditional folders.
+        beside: the unconditional folders that lie outside the dataset's folder, relative to it.
+    """
 
     listing: Listing
     unconditional: list[str]
+    beside: list[str]
 
     def fingerprint(self, root: Path, measured: pl.DataFrame | None = None) -> str:
         """Digest of all names, sizes and times, in any order: equal for a dataset that has not changed.
@@ -108,7 +115,8 @@ def list_files(root: Path, options: LayoutOptions, *, states: bool = True) -> Fi
     """
     listing = scan(root, states=states)
     designed = _scan_unconditional(options.unconditional, root, states=states)
-    return Files(*_merge(listing, designed))
+    beside = [prefix.removesuffix("/") for prefix, _ in designed if prefix.startswith("../")]
+    return Files(*_merge(listing, designed), beside)
 
 
 def pair_files(root: Path, options: LayoutOptions, files: Files) -> Dataset:

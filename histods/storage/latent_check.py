@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError
-from histods.storage.latent_shards import INDEX, Shape, Sums, describe
+from histods.storage.latent_set import INDEX
+from histods.storage.latent_shards import Shape, Sums, describe
 from histods.storage.series import read_index
 from histods.storage.tensors import HEADER_BYTES, mapped, read_header
 

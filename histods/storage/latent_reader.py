@@ -73,6 +73,7 @@ class LatentReader:
             shards=[shard.name for shard in self.shards.shards],
             classes=len(self.shards.classes),
             record=_record(self.shards.views),
+            samples=sum(self.shards.splits[name][1] for name in self.splits),
         )
         self._records, self.lists = open_lookup(self._index)
         self._open: OrderedDict[int, _File] = OrderedDict()
@@ -131,9 +132,12 @@ class LatentReader:
                 f"Expected latents of 8 views in {self.shards.folder}, found {self._shape.views} "
                 f"where view {views.max()} is wanted; run 'histods encode --views 8'."
             )
+        if samples.min(initial=0) < 0 or samples.max(initial=0) >= len(self):
+            raise HistodsError(f"Expected samples below {len(self):,}, found {samples.max():,}; choose others.")
         rows = zip(samples.tolist(), views.tolist(), self._records[samples].tolist(), strict=True)
         for (sample, view, row), mean, logvar, mask in zip(rows, means, logvars, masks, strict=True):
             record = _Record(*row)
+            self._check(sample, record)
             file = self._file(record.shard)
             if not self._read_moments(file, record, view, mean, logvar):
                 raise self._damaged(sample, record.shard, f"latents (view {view})")
@@ -159,10 +163,29 @@ class LatentReader:
         if crc != (record.turned_crc if turned else record.mask_crc):
             return False
         step = -1 if reading & _BACKWARD else 1
-        flat = np.repeat(np.frombuffer(labels, np.uint8)[::step], np.frombuffer(lengths, "<u4")[::step])
+        counts = np.frombuffer(lengths, "<u4")
+        if len(labels) != len(counts) or int(counts.sum(dtype=np.int64)) != mask.size:
+            return False
+        flat = np.repeat(np.frombuffer(labels, np.uint8)[::step], counts[::step])
         pixels = flat.reshape(mask.shape)
         mask[:] = pixels[::-1] if reading & _ROWS_REVERSED else pixels
         return True
+
+    def _check(self, sample: int, record: _Record) -> None:
+        """Check that what a record says of a sample lies in its shard.
+
+        Raises:
+            HistodsError: it does not.
+        """
+        shards = self.shards.shards
+        most = self._shape.image_height * self._shape.image_width
+        ends = (
+            record.moments_offset + 2 * int(np.prod(self._shape.moments)),
+            record.lengths_offset + 4 * (record.runs + record.turned_runs),
+            record.labels_offset + record.runs + record.turned_runs,
+        )
+        if record.shard >= len(shards) or max(ends) > shards[record.shard].bytes or record.runs > most:
+            raise self._damaged(sample, min(record.shard, len(shards) - 1), "place")
 
     def _damaged(self, sample: int, shard: int, what: str) -> HistodsError:
         name = self.shards.path(self.shards.shards[shard].name).name

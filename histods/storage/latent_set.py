@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
 
 from histods.errors import StaleFileError
 from histods.storage.series import Series
 
 if TYPE_CHECKING:
     from histods.storage.shard_set import ShardSet
+
+INDEX = pa.schema(
+    [
+        ("key", pa.string()),
+        ("shard", pa.string()),
+        ("split", pa.string()),
+        ("role", pa.string()),
+        ("group", pa.string()),
+        ("moments_offset", pa.int64()),
+        ("moments_crc", pa.list_(pa.uint32())),
+        ("lengths_offset", pa.int64()),
+        ("labels_offset", pa.int64()),
+        ("runs", pa.uint32()),
+        ("mask_crc", pa.uint32()),
+        ("turned_runs", pa.uint32()),
+        ("turned_crc", pa.uint32()),
+        ("classes", pa.list_(pa.uint16())),
+        ("pixels", pa.list_(pa.uint32())),
+    ]
+)
+"""Where each sample is. Offsets are of bytes in the shard; the runs in column-major order (`turned`) follow those
+in row-major order. A CRC-32 is of one view's moments, or of a mask's run lengths and then labels."""
 
 LINEAR = "linear"
 """Name of the embedded autoencoder, which is kept with the latents."""
@@ -53,6 +77,7 @@ class LatentSet(Series):
     SUFFIX: ClassVar[str] = ".safetensors"
     FILE: ClassVar[str] = "latents.json"
     COMMAND: ClassVar[str] = "histods encode"
+    INDEX: ClassVar[pa.Schema] = INDEX
 
     autoencoder: EncodedBy
     views: int
@@ -87,11 +112,20 @@ class LatentSet(Series):
                 f"an earlier state; run '{self.command}' again."
             )
 
-    @classmethod
-    def _parse(cls, document: dict[str, Any]) -> dict[str, Any]:
-        return {
-            **super(LatentSet, cls)._parse(document),
-            "autoencoder": EncodedBy(**document["autoencoder"]),
-            "mean": tuple(document["mean"]),
-            "std": tuple(document["std"]),
-        }
+    def check_numbers(self) -> None:
+        """Check that the sizes are possible, and that the shards are large enough for them.
+
+        Raises:
+            ValueError: one is not; the message is a part of a sentence.
+        """
+        super(LatentSet, self).check_numbers()
+        sizes = (self.channels, self.height, self.width, self.autoencoder.factor)
+        if self.views not in (1, 8) or min(sizes) < 1 or self.autoencoder.channels != self.channels:
+            raise ValueError(f"{self.views} views of {self.channels}x{self.height}x{self.width} latents")
+        if (self.image_height // sizes[3], self.image_width // sizes[3]) != (self.height, self.width):
+            raise ValueError(f"images of {self.image_width}x{self.image_height} pixels")
+        if {len(self.mean), len(self.std)} != {self.channels}:
+            raise ValueError("mean and std of another number of channels")
+        sample = 4 * self.views * self.channels * self.height * self.width
+        if wrong := next((one for one in self.shards if one.samples * sample > one.bytes), None):
+            raise ValueError(f"{wrong.samples:,} samples in the {wrong.bytes:,} bytes of {wrong.name}")

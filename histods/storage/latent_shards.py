@@ -28,6 +28,7 @@ import pyarrow as pa
 from histods.errors import HistodsError
 from histods.runs import Runs, find_runs
 from histods.storage.atomic import replacing
+from histods.storage.latent_set import INDEX
 from histods.storage.shard_folder import write_part
 from histods.storage.tensors import HEADER_BYTES, mapped, read_header, write_tensors
 
@@ -56,28 +57,6 @@ SAMPLES = pa.schema(
     ]
 )
 """What a shard is made from, one row a sample; columns of the index of image shards."""
-
-INDEX = pa.schema(
-    [
-        ("key", pa.string()),
-        ("shard", pa.string()),
-        ("split", pa.string()),
-        ("role", pa.string()),
-        ("group", pa.string()),
-        ("moments_offset", pa.int64()),
-        ("moments_crc", pa.list_(pa.uint32())),
-        ("lengths_offset", pa.int64()),
-        ("labels_offset", pa.int64()),
-        ("runs", pa.uint32()),
-        ("mask_crc", pa.uint32()),
-        ("turned_runs", pa.uint32()),
-        ("turned_crc", pa.uint32()),
-        ("classes", pa.list_(pa.uint16())),
-        ("pixels", pa.list_(pa.uint32())),
-    ]
-)
-"""Where each sample is. Offsets are of bytes in the shard; the runs in column-major order (`turned`) follow those
-in row-major order. A CRC-32 is of one view's moments, or of a mask's run lengths and then labels."""
 
 
 class Shape(NamedTuple):

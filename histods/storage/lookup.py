@@ -7,9 +7,11 @@ temporary folder.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,7 @@ class Index:
         shards: names of the shards; a record holds the place of its shard among them.
         classes: number of classes.
         record: `row` (place in the index), `shard`, and columns of the index; a missing number is 0.
+        samples: samples of these splits.
     """
 
     path: Path
@@ -57,6 +60,7 @@ class Index:
     shards: Sequence[str]
     classes: int
     record: np.dtype[np.void]
+    samples: int
 
     def key(self, row: int) -> str:
         """The key in a row; it is looked up on disk."""
@@ -73,25 +77,33 @@ def open_lookup(index: Index) -> Lookup:
     """Map the arrays of an index; make them where they are not there.
 
     Raises:
-        HistodsError: there is no place to make them in.
+        HistodsError: there is no place to make them in, or they are not those of this index.
     """
     folder = _find(index)
-    return Lookup(
-        np.load(folder / "records.npy", mmap_mode="r"),
-        ClassLists(np.load(folder / "samples.npy", mmap_mode="r"), np.load(folder / "bounds.npy", mmap_mode="r")),
-    )
+    try:
+        records, samples, bounds = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("records", "samples", "bounds")
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise HistodsError(f"Expected arrays in {folder}, found: {error}; remove that folder.") from error
+    sound = (records.dtype, records.shape) == (index.record, (index.samples,))
+    sound = sound and (bounds.dtype, bounds.shape) == (np.dtype(np.int64), (index.classes + 1,))
+    sound = sound and (samples.dtype, samples.ndim) == (np.dtype(np.uint32), 1)
+    if not sound or bounds[0] != 0 or bounds[-1] != len(samples) or (np.diff(bounds) < 0).any():
+        raise HistodsError(f"Expected the arrays of {index.path} in {folder}, found others; remove that folder.")
+    return Lookup(records, ClassLists(samples, bounds))
 
 
 def _find(index: Index) -> Path:
     name = hashlib.sha256(repr((index.digest, index.splits)).encode()).hexdigest()[:16]
     homes = [index.path.parent / ".lookup", Path(tempfile.gettempdir(), f"histods-lookup-{os.getuid()}")]
     for home in homes:
-        if (home / name / "bounds.npy").is_file():
+        if (home / name / "bounds.npy").is_file() and _is_ours(home, homes):
             return home / name
     making = _new_folder(homes)
     found = making.parent / name
     try:
-        _make(index, making)
+        _make_checked(index, making)
         making.chmod(0o755)
         making.rename(found)
     except OSError:
@@ -102,11 +114,19 @@ def _find(index: Index) -> Path:
     return found
 
 
+def _is_ours(home: Path, homes: Sequence[Path]) -> bool:
+    """Whether a place may be trusted: anyone may make a folder of that name in the system's temporary folder."""
+    status = home.lstat()
+    return home != homes[-1] or (stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid())
+
+
 def _new_folder(homes: Sequence[Path]) -> Path:
     """An empty folder in the first of some places that can be written to."""
     for home in homes:
         try:
             home.mkdir(exist_ok=True)
+            if not _is_ours(home, homes):
+                raise PermissionError(errno.EPERM, "it belongs to somebody else", str(home))
             return Path(tempfile.mkdtemp(prefix=".making.", dir=home))
         except OSError as error:
             reason = error
@@ -114,6 +134,22 @@ def _new_folder(homes: Sequence[Path]) -> Path:
         f"Expected a place for the arrays of the index in {homes[0]} or {homes[1]}, found: {reason}; "
         "make one of them writable."
     )
+
+
+def _make_checked(index: Index, folder: Path) -> None:
+    """Write the arrays.
+
+    Raises:
+        HistodsError: the index names other shards or classes than there are, or holds impossible numbers.
+    """
+    try:
+        _make(index, folder)
+    except (KeyError, ValueError, IndexError, OverflowError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HistodsError(
+            f"Expected in {index.path} where the samples of its shards are, found something else ({reason}); "
+            "make the shards again in a new folder."
+        ) from error
 
 
 def _make(index: Index, folder: Path) -> None:
@@ -138,7 +174,10 @@ def _make(index: Index, folder: Path) -> None:
         for column in columns:
             values = table[column]
             flat = values.flatten() if pa.types.is_list(values.type) else pc.fill_null(values, 0)
-            here[column] = flat.to_numpy().reshape(here[column].shape)
+            filling = flat.to_numpy()
+            if filling.min(initial=0) < 0 or filling.max(initial=0) > np.iinfo(here[column].dtype).max:
+                raise ValueError(f"{column} {filling.min()} to {filling.max()}")
+            here[column] = filling.reshape(here[column].shape)
         lists = _list(table, index.classes)
         for number in range(index.classes):
             listed = lists.samples[lists.bounds[number] : lists.bounds[number + 1]]

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from histods.errors import HistodsError
 from histods.storage.atomic import replacing
+from histods.storage.checked import fit, stays_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import pandas as pd
     import polars as pl
 
 SCHEMA_VERSION = 1
+_MOST_VALUES = 64
+"""Values of a column for each byte of a file: labels and pixels of equal masks are many and pack well."""
+BESIDE = "beside"
+"""Key of the metadata: JSON list of the folders of images without masks that lie outside the dataset's folder."""
+_ODD = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"  # what is not plainly a path below a folder
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -37,6 +48,14 @@ SCHEMA = pa.schema(
         ("group", pa.string()),
     ]
 )
+
+
+def metadata_of(table: pa.Table) -> dict[str, str]:
+    """What is kept with a table beside its rows."""
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (table.schema.metadata or {}).items()
+    }
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
@@ -60,18 +79,48 @@ def write_table(table: pa.Table, path: Path, metadata: dict[str, str]) -> None:
         )
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read a Parquet file.
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or some columns of it.
 
     Raises:
-        HistodsError: the file is missing or is not Parquet.
+        HistodsError: the file is missing, is not Parquet, or would fill the memory.
     """
+    with _opened(path) as file:
+        return file.read(columns=None if columns is None else list(columns))
+
+
+def read_schema(path: Path) -> tuple[pa.Schema, int]:
+    """Columns of a Parquet file, without metadata, and its rows.
+
+    Raises:
+        HistodsError: the file is missing, is not Parquet, or would fill the memory.
+    """
+    with _opened(path) as file:
+        return file.schema_arrow.remove_metadata(), file.metadata.num_rows
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of ours; what is wrong with it is said in one line."""
     try:
         with pq.ParquetFile(path) as file:  # pq.read_table would import pyarrow.dataset and with it pandas
-            return file.read()
-    except (OSError, pa.ArrowInvalid) as error:
+            _refuse_bomb(path, file.metadata)
+            yield file
+    except (OSError, ValueError, KeyError, OverflowError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HistodsError(f"Expected a Parquet file in {path}, found: {reason}; make it again.") from error
+
+
+def _refuse_bomb(path: Path, metadata: pq.FileMetaData) -> None:
+    """Refuse a small file of billions of equal values: each row of ours has a key or a path of its own."""
+    size = path.stat().st_size
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    values = [sum(group.column(place).num_values for group in groups) for place in range(metadata.num_columns)]
+    if metadata.num_rows > size or max(values, default=0) > _MOST_VALUES * size:
+        rows = f"{metadata.num_rows:,} rows, {max(values, default=0):,} values"
+        raise HistodsError(
+            f"Expected a table of samples in {path}, found {rows} in {size:,} bytes; remove it and make it again."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,14 +154,43 @@ class Manifest:
             HistodsError: the file is missing, is not Parquet, or is not a manifest of this schema version.
         """
         table = read_table(Path(path))
-        stored = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        stored = metadata_of(table)
         if stored.get("schema_version") != str(SCHEMA_VERSION) or table.schema.names != SCHEMA.names:
             raise HistodsError(
                 f"Expected a manifest of schema version {SCHEMA_VERSION} in {path}, "
                 f"found version {stored.get('schema_version')} with {table.num_columns} columns; "
                 "run 'histods audit DATASET' again."
             )
-        return cls(table.cast(SCHEMA), stored)
+        try:
+            found = cls(table.cast(SCHEMA), stored)
+            found.check()
+        except (ValueError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise HistodsError(
+                f"Expected paths and numbers of a dataset in {path}, found {reason}; "
+                "run 'histods audit DATASET' again."
+            ) from error
+        return found
+
+    def check(self) -> None:
+        """Check that all files are below the dataset's folder, or the folders of images without masks beside it.
+
+        Raises:
+            ValueError: one is not; the message is a part of a sentence.
+        """
+        beside = fit(json.loads(self.provenance.get(BESIDE, "[]")), list[str], BESIDE)
+        for column in ("key", "image_path", "mask_path"):
+            values = self.table[column]
+            odd = values.filter(pc.match_substring_regex(values, _ODD)).to_pylist()
+            for path in odd:
+                below = next((folder for folder in beside if path.startswith(f"{folder}/")), None)
+                if below is None or not stays_inside(path[len(below) + 1 :]):
+                    raise ValueError(f"{path!r} outside it")
+        lengths = [pc.fill_null(pc.list_value_length(self.table[name]), -1) for name in ("labels", "pixels")]
+        if not lengths[0].equals(lengths[1]):
+            raise ValueError("labels and pixels of different numbers")
+        if self.table["key"].null_count or self.table["role"].null_count:
+            raise ValueError("samples without a key or a role")
 
     def write(self, path: str | Path) -> None:
         """Write the manifest as Parquet, atomically."""

@@ -88,20 +88,16 @@ def claim_folder(folder: Path, map_digest: str, manifest_digest: str) -> None:
     """Mark a folder as holding masks of this map and manifest, or see that it is marked so already.
 
     Raises:
-        HistodsError: the folder holds other masks or other PNG files, or is a file.
+        HistodsError: the folder holds other masks or other PNG files.
     """
     mark = folder / "remap.json"
     wanted = {"map_digest": map_digest, "manifest_digest": manifest_digest}
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"Expected a folder for masks in {folder}, found a file; choose another name.")
     if mark.exists():
         if read_json(mark) != wanted:
             raise HistodsError(
                 f"Expected masks of this label map and manifest in {folder}, found those of others; "
                 "choose a new folder."
             )
-        for part in folder.rglob(".*.png.*.part"):  # left by a killed run
-            part.unlink(missing_ok=True)
     elif other := next(folder.rglob("*.png"), None):
         raise HistodsError(f"Expected no PNG files in {folder}, found {other}; choose a new folder.")
     write_json(mark, wanted)
@@ -190,7 +186,9 @@ def write_mask_files(
             try:
                 write_bytes(target, content)
             except OSError as error:
-                return MaskReport(written, present, problems, f"{target}: {error.strerror}")
+                return MaskReport(
+                    written, present, problems, f"{error.filename or target}: {error.strerror or error}"
+                )
             written += 1
     return MaskReport(written, present, problems, None)
 

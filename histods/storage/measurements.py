@@ -1,7 +1,8 @@
 """Measurements that outlive a run: a journal while an audit works, one table when it is done.
 
-The journal is append-only: each record is a length, a digest and the Arrow stream that a worker made. A
-killed audit leaves at most one torn record at its end, which is dropped; all before it count as done.
+The journal is append-only: a line with the version, then records of a length, a digest and the Arrow stream that
+a worker made. A journal of another version is as good as none. A killed audit leaves at most one torn record at
+its end, which is dropped; all before it count as done.
 The table is `measurements.parquet`, sorted by path: the next audit takes from it whatever has not changed.
 """
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _RECORD = struct.Struct("<QQ")  # bytes, xxh3-64 of the payload
 _VERSION = "3"  # 3: orientation, depth and palettes are measured too; 2: TIFF masks as stored
+_HEAD = f"histods measurements, version {_VERSION}\n".encode()
 
 
 class Journal:
@@ -50,7 +52,12 @@ class Journal:
             self._file.close()
             raise
         self._payloads = sound = [] if self._fresh else _read_records(self._path)
-        self._file.truncate(sum(_RECORD.size + len(payload) for payload in sound))
+        if sound:
+            self._file.truncate(len(_HEAD) + sum(_RECORD.size + len(payload) for payload in sound))
+        else:
+            self._file.truncate(0)
+            self._file.write(_HEAD)
+            self._file.flush()
         return self
 
     def __exit__(
@@ -60,8 +67,11 @@ class Journal:
 
     def append(self, payload: bytes) -> None:
         """Keep one chunk's measurements (an Arrow IPC stream); they survive a kill from here on."""
-        self._file.write(_RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload)
-        self._file.flush()
+        try:
+            self._file.write(_RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload)
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         self._payloads.append(payload)
 
     def table(self) -> pa.Table:
@@ -78,15 +88,26 @@ def _read_records(path: Path) -> list[bytes]:
     """Payloads of a journal up to its torn end; none where there is no journal."""
     if not path.is_file():
         return []
-    content, position, payloads = path.read_bytes(), 0, []
+    content, position, payloads = path.read_bytes(), len(_HEAD), []
+    if not content.startswith(_HEAD):
+        return []
     while position + _RECORD.size <= len(content):
         length, digest = _RECORD.unpack_from(content, position)
         payload = content[position + _RECORD.size : position + _RECORD.size + length]
-        if len(payload) < length or xxhash.xxh3_64_intdigest(payload) != digest:
+        if len(payload) < length or xxhash.xxh3_64_intdigest(payload) != digest or not _is_sound(payload):
             break
         payloads.append(payload)
         position += _RECORD.size + length
     return payloads
+
+
+def _is_sound(payload: bytes) -> bool:
+    """Whether a record holds measurements: whoever wrote the file may have written its digest, too."""
+    try:
+        with pa.ipc.open_stream(payload) as stream:
+            return bool(stream.schema.equals(SCHEMA)) and len(stream.read_all()) >= 0
+    except (ValueError, OSError, pa.ArrowException):
+        return False
 
 
 def read_measurements(path: Path) -> pa.Table:
@@ -97,7 +118,7 @@ def read_measurements(path: Path) -> pa.Table:
         return SCHEMA.empty_table()
     if (table.schema.metadata or {}).get(b"version") != _VERSION.encode():
         return SCHEMA.empty_table()
-    return table.cast(SCHEMA)
+    return table.replace_schema_metadata(None) if table.schema.equals(SCHEMA) else SCHEMA.empty_table()
 
 
 def write_measurements(table: pa.Table, path: Path) -> None:

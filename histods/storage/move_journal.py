@@ -10,12 +10,13 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import xxhash
 
 from histods.errors import HistodsError
 from histods.storage.atomic import replacing
+from histods.storage.checked import build, fit, leads_inside, lies_inside, stays_inside
 from histods.storage.moves import Folders, Move
 
 if TYPE_CHECKING:
@@ -96,26 +97,81 @@ def read_journal(path: Path) -> Journal:
     """
     lines = _read(path).splitlines(keepends=True)
     header = _parse(path, lines[0] if lines else b"")
-    end = header["moves"] + 1
+    end = header.moves + 1
     content = b"".join(lines[:end])
     if len(lines) <= end or lines[end] != _line({"digest": _digest(content)}):  # its newline too: marks follow it
         raise HistodsError(
             f"Expected the whole plan that was written to {path}, found other bytes; restore that file."
         )
+    try:
+        moves = [_parse_move(_load(line)) for line in lines[1:end]]
+        _check_places(header, moves)
+    except (KeyError, ValueError) as error:
+        raise HistodsError(
+            f"Expected moves between {header.root} and {header.to} in {path}, found {error}; "
+            "histods wrote no such journal: remove that file."
+        ) from error
     return Journal(
         path=path,
         plan=Plan(
-            code=header["fix"],
-            root=header["root"],
-            to=header["to"],
-            manifest_digest=header["manifest_digest"],
-            samples=header["samples"],
-            folders=Folders(header["created"], header["touched"]),
+            code=header.fix,
+            root=header.root,
+            to=header.to,
+            manifest_digest=header.manifest_digest,
+            samples=header.samples,
+            folders=Folders(header.created, header.touched),
         ),
-        moves=[Move(**_load(line)) for line in lines[1:end]],
+        moves=moves,
         state=_last_state(lines[end + 1 :]),
         token=_digest(content),
     )
+
+
+def masks_place(to: str, code: str) -> str:
+    """Where masks go: with their images, but not into a folder of images without masks."""
+    return f"{to}-masks" if code == "zero_mask" else to
+
+
+def _parse_move(document: dict[str, Any]) -> Move:
+    kinds = (str, str, int, int)
+    move = Move(*(fit(document[name], kind, name) for name, kind in zip(Move._fields, kinds, strict=True)))
+    if move.bytes < 0:
+        raise ValueError(f"{move.source} of {move.bytes} bytes")
+    return move
+
+
+def _check_places(header: _Header, moves: Sequence[Move]) -> None:
+    """Check that all files and folders are those of the dataset and of the place that they go to.
+
+    Raises:
+        ValueError: one is elsewhere, or behind a link that leads elsewhere.
+    """
+    targets = (header.to, masks_place(header.to, header.fix))
+    for place in (header.root, *targets):
+        if not place.startswith("/") or not stays_inside(place[1:]):
+            raise ValueError(f"the folder {place!r}")
+    if any(place == header.root or lies_inside(place, header.root) for place in targets):
+        raise ValueError(f"the folder {header.to} in the dataset")
+    parents = {}
+    for move in moves:
+        for path, homes in ((move.source, [header.root]), (move.target, [*targets])):
+            home = next((place for place in homes if lies_inside(path, place)), None)
+            if home is None:
+                raise ValueError(f"the file {path!r} elsewhere")
+            parents[path.rpartition("/")[0]] = home
+    for folder, home in parents.items():
+        if not leads_inside(folder, home):
+            raise ValueError(f"the folder {folder}, in which a link leads elsewhere")
+    _check_folders((*header.created, *header.touched), header.root, targets)
+
+
+def _check_folders(folders: Sequence[str], root: str, targets: Sequence[str]) -> None:
+    """Check that folders are in the dataset or where the files go, or lead to that place."""
+    for folder in folders:
+        here = folder in (root, *targets) or any(lies_inside(folder, home) for home in (root, *targets))
+        above = folder.startswith("/") and any(lies_inside(home, folder) for home in targets)
+        if not here and not above:
+            raise ValueError(f"the folder {folder!r} elsewhere")
 
 
 def mark(path: Path, state: State) -> None:
@@ -158,20 +214,39 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _parse(path: Path, line: bytes) -> dict[str, Any]:
-    header = _load(line)
-    if header.get("version") != VERSION or not isinstance(header.get("moves"), int):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """The first line of a journal; see `Plan`. `moves` is the number of lines that follow."""
+
+    fix: str
+    version: Literal[1]
+    journal: str
+    root: str
+    to: str
+    manifest_digest: str
+    samples: int
+    moves: int
+    created: list[str]
+    touched: dict[str, int]
+
+
+def _parse(path: Path, line: bytes) -> _Header:
+    try:
+        header = build(_Header, _load(line))
+        if header.moves < 0:
+            raise ValueError(f"{header.moves} moves")  # noqa: TRY301 - all that is wrong with it is one error
+    except ValueError as error:
         raise HistodsError(
             f"Expected the journal of a fix in {path}, found another file; "
             "look for it in the folder fixes of the workspace."
-        )
+        ) from error
     return header
 
 
 def _last_state(lines: Sequence[bytes]) -> State:
     """The last state of which the line is whole."""
     states = [_load(line).get("state") for line in lines if line.endswith(b"\n")]
-    last: State = next((state for state in reversed(states) if state is not None), "planned")
+    last: State = next((state for state in reversed(states) if state in get_args(State)), "planned")
     return last
 
 
@@ -184,7 +259,7 @@ def _load(line: bytes) -> dict[str, Any]:
     """The object in a line; empty where the line holds none."""
     try:
         document = json.loads(line.decode("utf-8", "surrogateescape"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

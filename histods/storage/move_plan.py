@@ -33,12 +33,15 @@ class Links:
         self._unsafe: set[str] = set()
         waiting = [root]
         while waiting:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_symlink():
-                        self._add(entry.path)
-                    elif entry.is_dir() and entry.name[0] != ".":  # hidden ones are no part of the dataset
-                        waiting.append(entry.path)
+            try:
+                entries = list(os.scandir(waiting.pop()))
+            except OSError:  # the audit could not list it either: nothing in it has a row
+                continue
+            for entry in entries:
+                if entry.is_symlink():
+                    self._add(entry.path)
+                elif entry.is_dir() and entry.name[0] != ".":  # hidden ones are no part of the dataset
+                    waiting.append(entry.path)
 
     def _add(self, link: str) -> None:
         self._unsafe.add(link)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from histods.errors import HistodsError
-from histods.storage.atomic import file_digest
+from histods.storage.atomic import file_digest, make_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -167,7 +167,7 @@ def carry_out(left: Unfinished, *, token: str, stage: str, advice: str, progress
         for move in left.copied:
             Path(move.source).unlink()
         for folder in {os.path.dirname(move.target) for move in left.ready}:  # noqa: PTH120
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            make_folders(Path(folder))
         for move in _watched(stage, left.ready, progress):
             if os.path.lexists(move.target):
                 _refuse([move], "no file in {0.target}, found one", advice)

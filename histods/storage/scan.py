@@ -190,9 +190,13 @@ class _Walk:
 
     def escape_names(self) -> None:
         r"""Write names that are not UTF-8 with `\xNN`: they get a row and a reason, but are not opened."""
+        taken = set(self.paths)
         for place, path in enumerate(self.paths):
             plain = _plain(path)
             if plain != path:
+                while plain in taken:  # another file has this very name
+                    plain = plain.replace("\\", "\\\\")
+                taken.add(plain)
                 self.paths[place] = plain
                 self.outside.pop(path, None)
                 self.problems.pop(path, None)

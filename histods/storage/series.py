@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path  # noqa: TC003 - `build` looks at the types of fields
+from typing import TYPE_CHECKING, ClassVar
 
-import pyarrow.parquet as pq
+import pyarrow as pa  # noqa: TC002 - likewise
 
 from histods.errors import HistodsError
 from histods.storage.atomic import file_digest, write_json
-from histods.storage.manifest import write_table
+from histods.storage.checked import build, is_name
+from histods.storage.manifest import read_schema, read_table, write_table
 from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from typing import Self
 
-    import pyarrow as pa
-
 SCHEMA_VERSION = 1
+_MOST_CLASSES = 256  # they are kept as 8 bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +52,7 @@ class Series:
     SUFFIX: ClassVar[str]
     FILE: ClassVar[str]
     COMMAND: ClassVar[str]
+    INDEX: ClassVar[pa.Schema]
 
     folder: Path
     shards: tuple[Shard, ...]
@@ -131,24 +132,34 @@ class Series:
                 f"Expected {cls.WHAT} of version {SCHEMA_VERSION} in {path}, found another; "
                 f"run '{cls.COMMAND}' into a new folder."
             )
+        document.pop("samples", None)
+        document.pop("bytes", None)
         try:
-            del document["samples"], document["bytes"]
-            return cls(folder=folder, **cls._parse(document))
-        except (KeyError, TypeError) as error:
+            described = build(cls, document, folder=folder)
+            described.check_numbers()
+        except (ValueError, HistodsError) as error:
             raise HistodsError(
                 f"Expected the description of {cls.WHAT} in {path}, found something else ({error}); "
                 f"run '{cls.COMMAND}' into a new folder."
             ) from error
+        return described
 
-    @classmethod
-    def _parse(cls, document: dict[str, Any]) -> dict[str, Any]:
-        """The fields of the class from what JSON makes of them."""
-        return {
-            **document,
-            "shards": tuple(Shard(**shard) for shard in document["shards"]),
-            "classes": tuple(document["classes"]),
-            "labels": tuple(tuple(labels) for labels in document["labels"]),
-        }
+    def check_numbers(self) -> None:
+        """Check that names are names of files of this folder, and that numbers are possible.
+
+        Raises:
+            ValueError: one is not; the message is a part of a sentence.
+        """
+        names = [shard.name for shard in self.shards]
+        if wrong := next((name for name in names if not is_name(name)), None):
+            raise ValueError(f"a shard named {wrong!r}")
+        if len(set(names)) < len(names) or not names:
+            raise ValueError("no shards" if not names else "two shards of one name")
+        for shard in self.shards:
+            if not 0 < shard.samples <= shard.bytes:
+                raise ValueError(f"{shard.samples:,} samples in the {shard.bytes:,} bytes of {shard.name}")
+        if not 0 < len(self.classes) == len(self.labels) <= _MOST_CLASSES:
+            raise ValueError(f"{len(self.classes):,} classes and the labels of {len(self.labels):,}")
 
     def refuse(self, problems: Sequence[str]) -> None:
         """Say in one line all that is wrong with the folder.
@@ -169,6 +180,9 @@ class Series:
             return ["index.parquet is missing"]
         if file_digest(self.index) != self.index_digest:
             return [f"index.parquet is not the one that {self.FILE} describes"]
+        schema, rows = read_schema(self.index)
+        if not schema.equals(self.INDEX) or rows != sum(shard.samples for shard in self.shards):
+            return [f"index.parquet is not an index of the {self.WHAT} that {self.FILE} lists"]
         return []
 
     def check_sizes(self) -> list[str]:
@@ -194,6 +208,5 @@ def write_index(table: pa.Table, folder: Path) -> str:
 
 
 def read_index(shards: Series, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of the index, or some columns of them."""
-    with pq.ParquetFile(shards.index) as file:
-        return file.read(columns=None if columns is None else list(columns)).replace_schema_metadata(None)
+    """The rows of the index, or some columns of them, as `Series.check_index` found it sound."""
+    return read_table(shards.index, columns).replace_schema_metadata(None)

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from histods.errors import HistodsError
 from histods.storage.atomic import write_json
-from histods.storage.manifest import read_table, write_table
+from histods.storage.checked import fit, is_name
+from histods.storage.manifest import metadata_of, read_table, write_table
 from histods.storage.series import Series, Shard
 from histods.storage.workspace import read_json
 
@@ -40,8 +41,10 @@ def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iter
     for other in {"shards.json", "latents.json"} - {kind.FILE}:
         if (folder / other).is_file():
             raise HistodsError(f"Expected no other shards in {folder}, found {other}; choose a folder with --out.")
+    if (folder / "parts").is_symlink():
+        raise HistodsError(f"Expected a folder of this command in {folder / 'parts'}, found a link; remove it.")
     mark = folder / _MARK
-    earlier = set(read_json(mark)["shards"]) if mark.is_file() else set()
+    earlier = _read_mark(mark) if mark.is_file() else set()
     if (folder / kind.FILE).is_file():
         earlier |= {one.name for one in kind.describe(folder).shards}
     strangers = sorted(path.name for path in folder.glob(f"*{kind.SUFFIX}") if path.stem not in earlier)
@@ -49,16 +52,40 @@ def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iter
         raise HistodsError(
             f"Expected no other archives in {folder}, found {strangers[0]}; choose a new folder with --out."
         )
-    ours = {one.name for one in kept}
-    for part in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
-        part.unlink()
-    done = {name for name, plan in plans.items() if _is_done(part_of(folder, name), plan, kind.SUFFIX)}
-    for name in sorted((earlier | plans.keys()) - ours - done):
-        part_of(folder, name).unlink(missing_ok=True)
-        (folder / f"{name}{kind.SUFFIX}").unlink(missing_ok=True)
+    done = _clear(kind, folder, plans, earlier - {one.name for one in kept})
     if plans:
         write_json(mark, {"shards": sorted(plans)})
     return [name for name in plans if name not in done]
+
+
+def _clear(kind: type[Series], folder: Path, plans: Mapping[str, str], earlier: set[str]) -> set[str]:
+    """Remove what killed runs left, but for planned shards that they finished; the names of these."""
+    for part in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
+        part.unlink()
+    done = {name for name, plan in plans.items() if _is_done(part_of(folder, name), plan, kind.SUFFIX)}
+    for part in (folder / "parts").glob("*.parquet"):
+        if part.stem not in done:
+            part.unlink()
+    for name in sorted((earlier | plans.keys()) - done):
+        (folder / f"{name}{kind.SUFFIX}").unlink(missing_ok=True)
+    return done
+
+
+def _read_mark(mark: Path) -> set[str]:
+    """Names of the shards that a killed run was about to write.
+
+    Raises:
+        HistodsError: the file names something else.
+    """
+    try:
+        names = fit(read_json(mark).get("shards"), list[str], "shards")
+        if wrong := next((name for name in names if not is_name(name)), None):
+            raise ValueError(f"shards {wrong!r}")  # noqa: TRY301 - all that is wrong with it is one error
+    except ValueError as error:
+        raise HistodsError(
+            f"Expected names of shards in {mark}, found {error}; remove that file and run the same command again."
+        ) from error
+    return set(names)
 
 
 def part_of(folder: Path, name: str) -> Path:
@@ -93,26 +120,35 @@ def tidy(folder: Path) -> None:
 
 
 def gather(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
-    """Shards whose part of the index is in the folder, and the index of these and of the kept rows, by key."""
+    """Shards whose part of the index is in the folder, and the index of these and of the kept rows, by key.
+
+    Raises:
+        HistodsError: a part is not one of ours.
+    """
     shards, tables = [], [kept]
     for path in sorted((folder / "parts").glob("*.parquet")):
         table, metadata = _read_part(path)
-        shards.append(
-            Shard(
-                name=path.stem,
-                split=table["split"][0].as_py(),
-                samples=len(table),
-                bytes=int(metadata["bytes"]),
-                sha256=metadata["sha256"],
-                plan=metadata["plan"],
+        try:
+            tables.append(table.cast(kept.schema))
+            shards.append(
+                Shard(
+                    name=path.stem,
+                    split=table["split"][0].as_py(),
+                    samples=len(table),
+                    bytes=int(metadata["bytes"]),
+                    sha256=metadata["sha256"],
+                    plan=metadata["plan"],
+                )
             )
-        )
-        tables.append(table.cast(kept.schema))
+        except (KeyError, ValueError, IndexError, pa.ArrowException) as error:
+            raise HistodsError(
+                f"Expected a part of the index in {path}, found something else; "
+                "remove that file and run the same command again."
+            ) from error
     return shards, pa.concat_tables(tables).sort_by("key").combine_chunks()
 
 
 def _read_part(path: Path) -> tuple[pa.Table, dict[str, str]]:
     """The rows of the index of one shard, and what else is known of it."""
     table = read_table(path)
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return table.replace_schema_metadata(None), metadata
+    return table.replace_schema_metadata(None), metadata_of(table)

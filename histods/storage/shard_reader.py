@@ -66,6 +66,7 @@ class ShardReader:
             shards=[shard.name for shard in self.shards.shards],
             classes=len(self.shards.classes),
             record=RECORD,
+            samples=sum(self.shards.splits[name][1] for name in self.splits),
         )
         self._records, self.lists = open_lookup(self._index)
         self._open: OrderedDict[int, int] = OrderedDict()
@@ -89,6 +90,8 @@ class ShardReader:
         Raises:
             HistodsError: the bytes in the shard are not those that were written.
         """
+        if not 0 <= sample < len(self):
+            raise HistodsError(f"Expected a sample below {len(self):,}, found {sample:,}; choose another.")
         record = self._records[sample]
         image = self._read(sample, record, "image")
         return Files(image, self._read(sample, record, "mask") if record["mask_bytes"] else None)
@@ -102,9 +105,11 @@ class ShardReader:
 
         shard = int(record["shard"])
         size = int(record[f"{kind}_bytes"])
-        content = os.pread(self._descriptor(shard), size, int(record[f"{kind}_offset"]))
-        if xxhash.xxh3_64_intdigest(content) != record[f"{kind}_digest"]:
-            name = self.shards.shards[shard].name
+        offset = int(record[f"{kind}_offset"])
+        known = shard < len(self.shards.shards) and offset + size <= self.shards.shards[shard].bytes
+        content = os.pread(self._descriptor(shard), size, offset) if known else None
+        if content is None or xxhash.xxh3_64_intdigest(content) != record[f"{kind}_digest"]:
+            name = self.shards.shards[shard].name if known else "a shard"
             raise HistodsError(
                 f"Expected the {kind} of {self.key(sample)} in {name}.tar as it was written, found other bytes; "
                 "run 'histods shard --verify', remove the damaged shard and run 'histods shard' again."

@@ -5,7 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import pyarrow as pa
+
 from histods.storage.series import Series
+
+INDEX = pa.schema(
+    [
+        ("key", pa.string()),
+        ("member", pa.string()),
+        ("shard", pa.string()),
+        ("split", pa.string()),
+        ("role", pa.string()),
+        ("group", pa.string()),
+        ("width", pa.uint32()),
+        ("height", pa.uint32()),
+        ("image_suffix", pa.string()),
+        ("image_offset", pa.int64()),
+        ("image_bytes", pa.int64()),
+        ("image_digest", pa.uint64()),
+        ("mask_offset", pa.int64()),
+        ("mask_bytes", pa.int64()),
+        ("mask_digest", pa.uint64()),
+        ("classes", pa.list_(pa.uint16())),
+        ("pixels", pa.list_(pa.uint32())),
+    ]
+)
+"""Where each sample of shards is: offsets are of the bytes of the file itself, digests are XXH3-64 of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +46,7 @@ class ShardSet(Series):
     SUFFIX: ClassVar[str] = ".tar"
     FILE: ClassVar[str] = "shards.json"
     COMMAND: ClassVar[str] = "histods shard"
+    INDEX: ClassVar[pa.Schema] = INDEX
 
     manifest_digest: str
     split_digest: str | None

@@ -23,6 +23,7 @@ from histods.storage.images import decode_mask
 from histods.storage.mask_files import constant_mask, remap_mask
 from histods.storage.open_file import OpenRoot
 from histods.storage.shard_folder import write_part
+from histods.storage.shard_set import INDEX
 from histods.storage.tar import END, header, padding, stored_size
 
 if TYPE_CHECKING:
@@ -53,29 +54,6 @@ SAMPLES = pa.schema(
     ]
 )
 """What a shard is made from, one row a sample. `classes` are those after the label map, `pixels` theirs."""
-
-INDEX = pa.schema(
-    [
-        ("key", pa.string()),
-        ("member", pa.string()),
-        ("shard", pa.string()),
-        ("split", pa.string()),
-        ("role", pa.string()),
-        ("group", pa.string()),
-        ("width", pa.uint32()),
-        ("height", pa.uint32()),
-        ("image_suffix", pa.string()),
-        ("image_offset", pa.int64()),
-        ("image_bytes", pa.int64()),
-        ("image_digest", pa.uint64()),
-        ("mask_offset", pa.int64()),
-        ("mask_bytes", pa.int64()),
-        ("mask_digest", pa.uint64()),
-        ("classes", pa.list_(pa.uint16())),
-        ("pixels", pa.list_(pa.uint32())),
-    ]
-)
-"""Where each sample is: offsets are of the bytes of the file itself, digests are XXH3-64 of them."""
 
 _PNG, _GREY_8 = b"\x89PNG\r\n\x1a\n", b"\x08\x00"  # magic bytes; bit depth and colour type
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

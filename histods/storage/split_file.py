@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import file_digest
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, read_table, to_polars, write_table
+from histods.storage.checked import build, is_name
+from histods.storage.manifest import SCHEMA_VERSION, Manifest, metadata_of, read_table, to_polars, write_table
 from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def read_split(space: Workspace, manifest_digest: str) -> tuple[pa.Table, str] |
         return None
     table, options = read_any_split(space)
     pairs_digest = read_json(space.audit)["options"].get("pairs_digest") or ""
-    made_from = table.schema.metadata[b"manifest_digest"].decode(), table.schema.metadata[b"pairs_digest"].decode()
+    stored = metadata_of(table)
+    made_from = stored["manifest_digest"], stored["pairs_digest"]
     if made_from != (manifest_digest, pairs_digest):
         raise StaleFileError(
             f"Expected {space.split} made from the last audit, found one of an earlier audit; "
@@ -115,13 +117,14 @@ def read_any_split(space: Workspace) -> tuple[pa.Table, SplitOptions]:
         HistodsError: the file is no split.
     """
     table = read_table(space.split)
-    stored = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    stored = metadata_of(table)
     try:
-        options = SplitOptions(**json.loads(stored["options"]))
+        options = build(SplitOptions, json.loads(stored["options"]))
         sound = table.schema.equals(SPLIT_SCHEMA) and {"manifest_digest", "pairs_digest"} <= stored.keys()
-    except (KeyError, TypeError, ValueError):
+        sound = sound and not table["key"].null_count and all(map(is_name, table["split"].unique().to_pylist()))
+    except (AttributeError, KeyError, ValueError, RecursionError):
         sound = False
-    if not sound or stored["schema_version"] != str(SCHEMA_VERSION):
+    if not sound or stored.get("schema_version") != str(SCHEMA_VERSION):
         raise HistodsError(
             f"Expected a split of schema version {SCHEMA_VERSION} in {space.split}, found another table; "
             f"run 'histods split -w {space.folder}' again."

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from histods.errors import HistodsError, StaleFileError
+from histods.records import LabelCount
 from histods.storage.atomic import file_digest
+from histods.storage.checked import fit
 
 DEFAULT_WORKSPACE = Path("histods-out")
 
@@ -153,9 +155,15 @@ class Workspace:
                 f"Expected an audit in {self.folder}, found none; run 'histods audit DATASET -w {self.folder}'."
             )
         summary = read_json(self.audit)
-        plain = shlex.join(["histods", "audit", str(summary.get("root"))])
-        command = summary.get("command", plain)
-        self.check_apart(Path(str(summary.get("root"))), command)
+        try:
+            _check_summary(summary)
+        except (KeyError, ValueError) as error:
+            raise HistodsError(
+                f"Expected the summary of an audit in {self.audit}, found something else ({error}); "
+                f"run 'histods audit DATASET -w {self.folder}' again."
+            ) from error
+        command = summary.setdefault("command", shlex.join(["histods", "audit", summary["root"]]))
+        self.check_apart(Path(summary["root"]), command)
         summary["command"] = f"{command} -w {shlex.quote(str(self.folder))}"
         if file_digest(self.manifest) != summary.get("manifest_digest"):
             raise StaleFileError(
@@ -163,6 +171,33 @@ class Workspace:
                 f"run '{summary['command']}' again."
             )
         return summary
+
+
+_USED: dict[str, Any] = {"root": str, "manifest_digest": str, "labels": tuple[LabelCount, ...]}
+_OPTIONS: dict[str, Any] = {
+    "labels": str | None,
+    "labels_digest": str | None,
+    "nearest_colour": bool,
+    "pairs": str | None,
+    "pairs_digest": str | None,
+}
+
+
+def _check_summary(summary: dict[str, Any]) -> None:
+    """Check what later commands take from `audit.json`.
+
+    Raises:
+        KeyError: something is missing.
+        ValueError: something is of another type.
+    """
+    for name, kind in _USED.items():
+        fit(summary[name], kind, name)
+    fit(summary.get("command"), str | None, "command")
+    if not Path(summary["root"]).is_absolute():
+        raise ValueError(f"root {summary['root']!r}, which is not absolute")
+    options = fit(summary["options"], dict[str, Any], "options")
+    for name, kind in _OPTIONS.items():
+        fit(options[name], kind, name)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -173,7 +208,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HistodsError(f"Expected a JSON file in {path}, found {error}; make it again.") from error
     if not isinstance(document, dict):
         raise HistodsError(f"Expected a JSON object in {path}, found {type(document).__name__}; make it again.")

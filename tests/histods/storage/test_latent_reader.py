@@ -17,8 +17,8 @@ from histods.errors import HistodsError
 from histods.sampling import dihedral
 from histods.storage import latent_reader
 from histods.storage.latent_reader import Latent, LatentReader
-from histods.storage.latent_set import EncodedBy, LatentSet
-from histods.storage.latent_shards import INDEX, SAMPLES, Shape, ShardUnderWay, Sums, plan_shard
+from histods.storage.latent_set import INDEX, EncodedBy, LatentSet
+from histods.storage.latent_shards import SAMPLES, Shape, ShardUnderWay, Sums, plan_shard
 from histods.storage.series import write_index
 from histods.storage.shard_folder import gather, tidy
 
