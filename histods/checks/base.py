@@ -82,6 +82,7 @@ SAMPLES = pl.Schema(
         "ground_runs": pl.UInt32(),
         "between": pl.UInt32(),  # specks whose label lies between their neighbours'; null where specks are few
         "nearest": pl.Boolean(),  # those pixels were given the nearest colour's label, as asked for
+        "unread_labels": pl.String(),  # file of an unread format with the name of an image without a mask
         "image_orientation": pl.UInt8(),  # EXIF or TIFF, 2 to 8; null for upright
         "mask_orientation": pl.UInt8(),
         "image_converted": pl.String(),  # how training sees other pixels than those stored; advice after "; "

@@ -13,7 +13,30 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
     missing = samples.filter(maskless & ~pl.col("by_design") & ~compete)
     pairs = samples.select((pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()).any()).item()
-    return found(missing, "image_path", _AMONG_PAIRS if pairs else _WITHOUT_PAIRS)
+    message = pl.coalesce(_unread(), pl.lit(_AMONG_PAIRS if pairs else _WITHOUT_PAIRS))
+    return found(missing, "image_path", message)
+
+
+def _unread() -> pl.Expr:
+    """What to say where a file of a format that is not read has the image's name; else null."""
+    suffix = pl.col("unread_labels").str.extract(r"(\.[^./]+)$").str.to_lowercase()
+    return pl.format(
+        "image has no mask but {}, and {} is not read; convert it to a PNG of label numbers{}",
+        "unread_labels",
+        suffix,
+        suffix.replace_strict(_CONVERSIONS, default="", return_dtype=pl.String),
+    )
+
+
+_CONVERSIONS = {
+    ".npy": ", in Python: cv2.imwrite('x.png', numpy.load('x.npy').astype('uint8'))",
+    ".npz": ", in Python: cv2.imwrite('x.png', numpy.load('x.npz')['arr_0'].astype('uint8'))",
+    ".mat": ", in Python: cv2.imwrite('x.png', scipy.io.loadmat('x.mat')['NAME'].astype('uint8'))",
+    ".json": " by drawing its outlines",
+    ".geojson": " by drawing its outlines",
+    ".xml": " by drawing its outlines",
+    ".svg": " by drawing its outlines",
+}
 
 
 _AMONG_PAIRS = (

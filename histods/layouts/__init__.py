@@ -14,6 +14,7 @@ search.py    patterns that would pair files whose names follow no layout
 cuts.py      what is left of a name without what many names have in common
 globs.py     * for folders that differ from pair to pair
 words.py     words that tell images from masks
+unread.py    labels in formats that are not read
 gather.py    a sample of many files, by pairs
 ```
 """
@@ -21,5 +22,16 @@ gather.py    a sample of many files, by pairs
 from histods.layouts.choose import Choice, Suggestion, choose_layout, suggest
 from histods.layouts.names import Layout
 from histods.layouts.pairs import Pairing, pair, pair_rows
+from histods.layouts.unread import with_unread_labels
 
-__all__ = ["Choice", "Layout", "Pairing", "Suggestion", "choose_layout", "pair", "pair_rows", "suggest"]
+__all__ = [
+    "Choice",
+    "Layout",
+    "Pairing",
+    "Suggestion",
+    "choose_layout",
+    "pair",
+    "pair_rows",
+    "suggest",
+    "with_unread_labels",
+]

@@ -12,7 +12,17 @@ import polars as pl
 import xxhash
 
 from histods.errors import HistodsError
-from histods.layouts import Choice, Layout, Pairing, Suggestion, choose_layout, pair, pair_rows, suggest
+from histods.layouts import (
+    Choice,
+    Layout,
+    Pairing,
+    Suggestion,
+    choose_layout,
+    pair,
+    pair_rows,
+    suggest,
+    with_unread_labels,
+)
 from histods.storage.looks import look_at_file
 from histods.storage.pairs_csv import read_pairs
 from histods.storage.scan import Listing, ask_states, scan
@@ -261,7 +271,7 @@ def _merge(listing: Listing, designed: list[tuple[str, Listing]]) -> tuple[Listi
 def _pair(
     listing: Listing, layout: Layout, unconditional: list[str], options: LayoutOptions, root: Path
 ) -> Pairing:
-    """Pair the listed files; adds the columns `group`, `image_outside` and `mask_outside`."""
+    """Pair the listed files; adds `group`, `unread_labels`, `image_outside` and `mask_outside`."""
     if layout.kind == "csv":
         assert options.pairs is not None  # noqa: S101 - _choose_layout saw to it
         rows = read_pairs(Path(options.pairs), root)
@@ -274,6 +284,7 @@ def _pair(
     if options.allow_unpaired:
         alone = pl.col("image_path").is_not_null() & pl.col("mask_path").is_null() & ~pl.col("outside")
         samples = samples.with_columns(by_design=pl.col("by_design") | alone)
+    samples = with_unread_labels(samples, listing.paths)
     links = pl.Series(sorted(listing.outside), dtype=pl.String).implode()
     return Pairing(
         samples.with_columns(
