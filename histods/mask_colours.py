@@ -22,6 +22,9 @@ Of a palette mask all entries that it uses are kept."""
 GREY_SPREAD = 8
 """Largest difference between the channels of a colour that is meant as grey: programs round each by itself."""
 
+MIXTURE_TOLERANCE = 12
+"""Largest difference of a channel from an exact mixture of two colours: rounding, and a little sharpening."""
+
 TRANSLUCENT = 1 << 24
 """Stands for the colour of pixels that are neither opaque nor fully transparent."""
 
@@ -35,8 +38,8 @@ class ColourCounts:
         pixels: of each colour.
         runs: horizontal runs of each colour.
         border: pixels on the mask's four edges.
-        blended: pixels in short runs, along a row or a column, between two other colours that enclose theirs in
-            every channel: what antialiasing and interpolation leave.
+        blended: pixels in short runs, along a row or a column, whose colour is a mixture of the two beside it, as
+            antialiasing and interpolation leave them.
         indices: palette index of each entry; None where pixels hold colours.
         total: number of different colours (or indices) of the mask, also of those beyond `MOST_COLOURS`.
     """
@@ -135,11 +138,13 @@ def _edges(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _between(runs: Runs) -> NDArray[np.bool_]:
-    """Which pixels, in the order of the runs, lie in short runs between two colours that enclose theirs."""
+    """Which pixels, in the order of the runs, lie in short runs whose colour is a mixture of those beside it."""
     before, after = runs.labels[:-2], runs.labels[2:]
     places = np.flatnonzero((runs.lengths[1:-1] <= SPECK_PIXELS) & (before != after))
-    ends = np.stack([unpack(before[places]), unpack(after[places])])
-    colours = unpack(runs.labels[1:-1][places])
+    start, colour = unpack(before[places]), unpack(runs.labels[1:-1][places])
+    line = unpack(after[places]) - start
+    share = ((colour - start) * line).sum(axis=1) / np.maximum(np.square(line).sum(axis=1), 1)
+    beside = np.abs(colour - start - share[:, None] * line).max(axis=1, initial=0)
     flags = np.zeros(len(runs.lengths), dtype=np.bool_)
-    flags[places + 1] = ((ends.min(axis=0) <= colours) & (colours <= ends.max(axis=0))).all(axis=1)
+    flags[places + 1] = (share > 0) & (share < 1) & (beside <= MIXTURE_TOLERANCE)
     return np.repeat(flags, runs.lengths)

@@ -53,7 +53,6 @@ def count_specks(runs: Runs) -> int:
 
 def count_between(runs: Runs) -> int:
     """Number of specks whose label lies between those of their two neighbours, as interpolated values do."""
-    labels = runs.labels.astype(np.int32)  # unsigned differences would wrap
-    before, label, after = labels[:-2], labels[1:-1], labels[2:]
-    short = runs.lengths[1:-1] <= SPECK_PIXELS
-    return int(np.count_nonzero(short & ((label - before) * (after - label) > 0)))
+    before, label, after = runs.labels[:-2], runs.labels[1:-1], runs.labels[2:]
+    between = ((before < label) & (label < after)) | ((before > label) & (label > after))
+    return int(np.count_nonzero(between & (runs.lengths[1:-1] <= SPECK_PIXELS)))

@@ -34,6 +34,7 @@ LEAST_VOID = 3  # masks with 255 beside other labels; fewer can be planted or st
 ORDINARY_QUANTILE = 0.9  # of the other masks' largest labels: a stray label must not hide what was scaled
 OUTREACH = 1.5  # times that quantile: a label a little above the rest is just a rare class
 LEAST_ALIKE = 6  # masks on one step; fewer may hold a few labels of a longer list
+LEAST_ALIKE_HIGH = 3  # the same for three labels and more on a high step
 SHARE_ALIKE = 0.95  # of all masks: one that was edited later must not hide the rest
 LEAST_HIGH_STEP = 32  # from here on two labels prove a step: lists of classes rarely go beyond 64
 LISTED = 8
@@ -146,7 +147,7 @@ def _common_step(masks: _Masks) -> float | None:
 def _steps_of_all(masks: _Masks) -> set[float]:
     """Steps on which nearly all masks lie; see the fourth kind of evidence."""
     divisors = masks.divisors[masks.intact]
-    if divisors.size < LEAST_ALIKE or (divisors >= SMALLEST_STEP).mean() < SHARE_ALIKE:
+    if divisors.size < LEAST_ALIKE_HIGH or (divisors >= SMALLEST_STEP).mean() < SHARE_ALIKE:
         return set()
     several = masks.divisors[masks.intact & (masks.counts >= 2)]
     steps = set()
@@ -158,6 +159,9 @@ def _steps_of_all(masks: _Masks) -> set[float]:
         values = values[~np.isin(values, RANGE_ENDS)]
         least, filled = (2, LEAST_FILLED) if step >= LEAST_HIGH_STEP else (3, 1)
         high_bytes = any(step % widening == 0 for widening in WIDENING_STEPS)
+        clear = values.size >= 3 and step >= LEAST_HIGH_STEP
+        if divisors.size < LEAST_ALIKE and not clear:
+            continue
         if values.size and (high_bytes or values.size >= max(least, filled * values[-1] / step)):
             steps.add(float(step))
     return steps

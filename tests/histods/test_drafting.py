@@ -109,6 +109,17 @@ def test_a_thin_class_of_its_own_colour_is_kept(tmp_path: Path) -> None:
     assert set(read_labels(tmp_path / "labels.yml").colours.values()) == {WHITE, RED, BLUE}
 
 
+def test_a_black_border_between_colours_is_kept(tmp_path: Path) -> None:
+    masks = []
+    for number in range(4):
+        labels = regions(number, (1, 3), smooth=12)
+        edges = cv2.dilate(labels, np.ones((2, 2), np.uint8)) != labels
+        masks.append(pillow(np.where(edges[..., None], np.uint8(0), TABLE[labels])))
+    write_pairs(tmp_path / "data", masks)
+    audit(tmp_path / "data", workspace=tmp_path / "out", workers=1, write_labels=tmp_path / "labels.yml")
+    assert set(read_labels(tmp_path / "labels.yml").colours.values()) == {BLACK, RED, BLUE}
+
+
 @pytest.mark.parametrize(
     ("ground", "expected"),
     [(BLACK, BLACK), (WHITE, WHITE), ((40, 40, 90), (40, 40, 90))],

@@ -119,6 +119,8 @@ def test_a_whole_dataset_on_steps_that_fill_8_bits_is_scaled(table: Table) -> No
     ("values", "counts"),
     [
         ([40, 80, 120], 12),
+        ([40, 80, 120], 3),
+        ([60, 120, 180], 4),
         ([50, 100], 12),
         ([10, 20, 30], 8),
         ([20, 40, 60, 80], 6),
@@ -136,7 +138,7 @@ def test_a_whole_dataset_on_steps_that_fill_8_bits_is_scaled(table: Table) -> No
 def test_a_dataset_on_one_step_is_scaled(table: Table, values: list[int], counts: int) -> None:
     sets = [[0, *values], *[[0, *values[n % len(values) :]] for n in range(counts - 1)]]
     assert scaled(table, sets) == sets
-    assert scaled(table, [*sets * 4, [0, 1]]) == sets * 4
+    assert scaled(table, [*sets * 8, [0, 1]]) == sets * 8
 
 
 @pytest.mark.parametrize("step", [256, 257])
@@ -153,7 +155,9 @@ def test_labels_in_the_high_byte_are_scaled(table: Table, labels: list[int], ste
         [[0, 10, 20]] * 20,
         [[0, 28]] * 20,
         [[0, 128]] * 20,  # one label has no neighbour that could show a step
-        [[0, 40, 80, 120]] * 5,  # too few masks
+        [[0, 40, 80, 120]] * 2,  # too few masks
+        [[0, 50, 100]] * 5,
+        [[0, 20, 40, 60]] * 5,
         [[0, 40, 80, 120]] * 10 + [[0, 1], [0, 2], [3, 120]],  # label 120 is real elsewhere
         [[0, 15, 45]] * 10,
         [[0, 5, 10, 15]] * 30,

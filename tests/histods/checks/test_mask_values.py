@@ -226,3 +226,12 @@ def test_grey_with_a_few_coloured_pixels_is_not_read_as_labels(
     message = judge_files({"m.png": encode(pixels)})["m.png"]["not_an_index_mask"]
     assert "RGB colours and no labels file" in message
     assert "--write-labels FILE" in message
+
+
+@pytest.mark.parametrize("encode", [pillow, opencv, vips, codecs_png, lambda pixels: pillow(pixels, "BMP")])
+@pytest.mark.parametrize("greys", [(0, 85, 170), (0, 127, 255), (0, 64, 128, 192), (0, 50, 100)])
+def test_greys_for_the_eye_stored_as_rgb_are_scaled_labels(
+    judge_files: Judge, encode: Callable[[Pixels], bytes], greys: tuple[int, ...]
+) -> None:
+    masks = {f"t{n}.png": encode(np.dstack([regions(n, greys)] * 3)) for n in range(6)}
+    assert all("scaled_mask" in codes for codes in judge_files(masks).values())
