@@ -37,13 +37,6 @@ class Jpeg(NamedTuple):
     single: bool
 
 
-class _Frame(NamedTuple):
-    kind: int
-    width: int
-    height: int
-    channels: int
-
-
 def parse_jpeg(start: bytes) -> Jpeg | None:
     """Read the segments before the pixel data of a JPEG.
 
@@ -57,25 +50,27 @@ def parse_jpeg(start: bytes) -> Jpeg | None:
         UnreadableFileError: the bytes are not a sequence of JPEG segments, or of a kind that is not decoded.
     """
     orientation = 1
-    frame: _Frame | None = None
     for marker, position in _segments(start):
         if marker in _FRAME_MARKERS:
-            if position + 10 > len(start):
-                break
-            frame = _read_frame(start, position)
-        elif marker == _APP1 and start[position + 4 : position + 9] == b"Exif\0":
+            return None if position + 10 > len(start) else _find_scan(start, position, orientation)
+        if marker == _APP1 and start[position + 4 : position + 9] == b"Exif\0":
             end = position + 2 + int.from_bytes(start[position + 2 : position + 4], "big")
             orientation = find_orientation(start[position + 4 : end])
         elif marker in (_END, _SCAN):
-            if frame is None:
-                raise UnreadableFileError("damaged: the JPEG has no frame header before its pixel data")
-            if position + 5 > len(start):
-                break
-            single = frame.kind not in _PROGRESSIVE and start[position + 4] >= frame.channels
-            converted = CMYK if frame.channels == _INKS else None
-            header = Header("jpeg", frame.width, frame.height, 1, orientation, converted)
-            return Jpeg(header, position, single and marker == _SCAN)
+            raise UnreadableFileError("damaged: the JPEG has no frame header before its pixel data")
     return None
+
+
+def _find_scan(start: bytes, position: int, orientation: int) -> Jpeg | None:
+    """Read the frame header at `position`, and find the first scan: tables cannot hold its marker."""
+    kind = start[position + 1]
+    bits, height, width, channels = struct.unpack_from(">BHHB", start, position + 4)
+    _check_frame(kind, bits, width, height, channels)
+    scan = start.find(b"\xff\xda", position)
+    if scan < 0 or scan + 5 > len(start):
+        return None
+    single = kind not in _PROGRESSIVE and start[scan + 4] >= channels
+    return Jpeg(Header("jpeg", width, height, 1, orientation, CMYK if channels == _INKS else None), scan, single)
 
 
 def _segments(start: bytes) -> Iterator[tuple[int, int]]:
@@ -97,10 +92,8 @@ def _segments(start: bytes) -> Iterator[tuple[int, int]]:
     raise UnreadableFileError(f"more than {MAX_SEGMENTS:,} segments before its pixel data: not decoded")
 
 
-def _read_frame(start: bytes, position: int) -> _Frame:
-    """The frame header at `position`."""
-    kind = start[position + 1]
-    bits, height, width, channels = struct.unpack_from(">BHHB", start, position + 4)
+def _check_frame(kind: int, bits: int, width: int, height: int, channels: int) -> None:
+    """Refuse what is not decoded."""
     check_pixels(width, height)
     if kind not in _DECODABLE:
         raise UnreadableFileError(
@@ -113,7 +106,6 @@ def _read_frame(start: bytes, position: int) -> _Frame:
         )
     if channels not in (_GREY, _COLOUR, _INKS):
         raise UnreadableFileError(f"a JPEG of {channels} channels, expected 1, 3 or 4; convert it to RGB")
-    return _Frame(kind, width, height, channels)
 
 
 def check_scans(content: bytes, jpeg: Jpeg) -> None:
