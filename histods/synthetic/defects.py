@@ -2,7 +2,7 @@
 
 A defect writes the files of its sample and gives back the complete list of findings: a mask stored as
 JPEG is `lossy_mask`, but its values are ruined too, and the list says so. `DEFECTS` holds them all; those of
-missing, competing and linked files are in `histods.synthetic.pairing`.
+files that are missing, compete or are linked are in `pairing`, those of images in `image_defects`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image
 from histods.synthetic.damage import TEXT, flipped_bit, jpeg_bomb, png_bomb, truncated, without_end
 from histods.synthetic.faults import Fault, codes_of_labels
 from histods.synthetic.files import encode
+from histods.synthetic.image_defects import IMAGE_DEFECTS
 from histods.synthetic.pairing import PAIRING_DEFECTS, Defect, jpeg_of, mask_png_of
 from histods.synthetic.palette import LABELS, PALETTE_LABEL, colour_table, palette_mask
 
@@ -200,6 +201,7 @@ def _pen_stroke(opaque: bool) -> Callable[[Site], bytes]:
 
 DEFECTS: tuple[Defect, ...] = (
     *PAIRING_DEFECTS,
+    *IMAGE_DEFECTS,
     _image_defect("unreadable_image", "the first half of a JPEG", lambda site: truncated(jpeg_of(site))),
     _image_defect("unreadable_image", "zero bytes", lambda _: b""),
     _image_defect("unreadable_image", "an error page under an image's name", lambda _: TEXT),

@@ -25,7 +25,16 @@ CODES = {
     *("orphan_mask", "unreadable_image", "unreadable_mask", "size_mismatch", "unknown_label", "not_an_index_mask"),
     *("key_collision", "missing_mask", "lossy_mask", "scaled_mask", "speckled_mask", "wide_mask", "off_palette"),
     *("suffix_mismatch", "duplicate_image", "outside_root", "zero_mask", "constant_mask", "several_masks"),
-    *("looks_like_mask", "outside_layout", "duplicate_mask", "inverted_mask", "palettes_differ"),
+    *(
+        "turned",
+        "converted_image",
+        "mixed_sizes",
+        "looks_like_mask",
+        "outside_layout",
+        "duplicate_mask",
+        "inverted_mask",
+        "palettes_differ",
+    ),
 }
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg"),
@@ -209,6 +218,10 @@ def judge_file(path: Path, *, is_mask: bool) -> tuple[set[str], tuple[int, int] 
     except Exception:  # Pillow raises many kinds
         return {"unreadable_mask" if is_mask else "unreadable_image"}, None
     codes = judge_mask(image) if is_mask else set()
+    with Image.open(path) as unread:  # Pillow turns a TIFF when it reads the pixels
+        codes |= {"turned"} if unread.getexif().get(274, 1) != 1 else set()
+    if not is_mask and image.mode in ("CMYK", "RGBA", "I;16"):
+        codes |= {"converted_image"}
     sound_name = path.suffix.lower() in SUFFIXES[str(image.format)]
     return codes | (set() if sound_name else {"suffix_mismatch"}), image.size
 
@@ -277,6 +290,9 @@ def audit(root: Path, layout: str) -> set[tuple[str, str]]:
         found |= judge_pair(images[key], masks[key], sizes)
         for name in images[key] if not masks[key] else []:
             found.add(("looks_like_mask" if is_picture_of_others(root / name) else "missing_mask", name))
+    images_read = [(name, sizes[name]) for names in images.values() for name in names if sizes[name]]
+    usual = Counter(size for _, size in images_read).most_common(1)[0][0]
+    found |= {("mixed_sizes", name) for name, size in images_read if size != usual}
     pictures = {key: (root / names[0]).read_bytes() for key, names in images.items() if names}
     paired = {data: [(key, name) for key, name in names if key in pictures] for data, names in repeated.items()}
     found |= judge_repeated({data: names for data, names in paired.items() if len(names) > 1}, pictures)
