@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from histods.errors import HistodsError, StaleFileError
-from histods.records import LabelCount
 from histods.storage.atomic import file_digest
 from histods.storage.checked import fit
 
@@ -173,7 +172,7 @@ class Workspace:
         return summary
 
 
-_USED: dict[str, Any] = {"root": str, "manifest_digest": str, "labels": tuple[LabelCount, ...]}
+_USED: dict[str, Any] = {"root": str, "manifest_digest": str, "labels": list[dict[str, Any]]}
 _OPTIONS: dict[str, Any] = {
     "labels": str | None,
     "labels_digest": str | None,
@@ -182,9 +181,11 @@ _OPTIONS: dict[str, Any] = {
     "pairs_digest": str | None,
 }
 
+_OPTIONAL = {"labels_digest", "pairs", "pairs_digest"}
+
 
 def _check_summary(summary: dict[str, Any]) -> None:
-    """Check what later commands take from `audit.json`.
+    """Check what later commands take from `audit.json`; without options, they are those by default.
 
     Raises:
         KeyError: something is missing.
@@ -193,11 +194,15 @@ def _check_summary(summary: dict[str, Any]) -> None:
     for name, kind in _USED.items():
         fit(summary[name], kind, name)
     fit(summary.get("command"), str | None, "command")
-    if not Path(summary["root"]).is_absolute():
-        raise ValueError(f"root {summary['root']!r}, which is not absolute")
-    options = fit(summary["options"], dict[str, Any], "options")
+    for row in summary["labels"]:
+        fit(row["label"], int, "label")
+        fit(row["name"], str, "name")
+    options = fit(
+        summary.setdefault("options", {"labels": None, "nearest_colour": False}), dict[str, Any], "options"
+    )
     for name, kind in _OPTIONS.items():
-        fit(options[name], kind, name)
+        if name in options or name not in _OPTIONAL:
+            fit(options[name], kind, name)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -346,14 +346,6 @@ def test_nothing_is_ever_written_into_the_dataset(site: Site) -> None:
     )
 
 
-def test_a_workspace_inside_the_dataset_may_be_written_to(tmp_path: Path) -> None:
-    site = Site(tmp_path, {"x": Mask(path="x.png", labels=draw([0, 3]))})
-    site.space = Workspace(site.root / "out")
-    site.audit()
-    remap(workspace=site.space.folder, map=site.map, dataset_csv=site.space.folder / "dataset.csv")
-    assert (site.space.folder / "dataset.csv").read_text() == "x,0 1\n"
-
-
 @pytest.mark.skipif("HISTODS_REAL_DATA" not in os.environ, reason="HISTODS_REAL_DATA names no folder of real data")
 def test_the_list_of_a_real_dataset_is_reproduced(tmp_path: Path) -> None:
     from histods import audit
@@ -621,8 +613,10 @@ def test_masks_outside_the_dataset_are_never_written_beside_the_folder(tmp_path:
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=site.space.folder, map=site.map, write_masks=tmp_path / "masks", workers=1)
     assert str(refusal.value) == (
-        "Expected masks inside the dataset, found ../outside.png; masks outside it are not written."
+        f"Expected paths and numbers of a dataset in {site.space.manifest}, found '../outside.png' outside it; "
+        "run 'histods audit DATASET' again."
     )
+    assert not (tmp_path / "masks").exists()
 
 
 @settings(max_examples=50, deadline=None)
