@@ -186,9 +186,7 @@ def write_mask_files(
             try:
                 write_bytes(target, content)
             except OSError as error:
-                return MaskReport(
-                    written, present, problems, f"{error.filename or target}: {error.strerror or error}"
-                )
+                return MaskReport(written, present, problems, f"{target}: {error.strerror or error}")
             written += 1
     return MaskReport(written, present, problems, None)
 
