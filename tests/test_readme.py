@@ -134,4 +134,4 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
     for code in blocks("python"):
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "histods-demo", env=environment, check=True)
     manifest = Manifest.read(tmp_path / "histods-demo" / "tour" / "manifest.parquet")
-    assert len(manifest) == 207
+    assert len(manifest) == 215

@@ -28,7 +28,7 @@ EXAMPLE = "histods split --test 0.1 --val 0.1"
 _MOST_LABELS = 20
 _MOST_SIDES = 4
 _LEAST_NAME = 12
-_MOST_ABSENT = 10
+_MOST_ABSENT = 5
 _SOURCE_LABELS = "labels"
 
 

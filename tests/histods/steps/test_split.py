@@ -96,7 +96,7 @@ def write_summary(
 ) -> None:
     document = {
         "root": str(root),
-        "labels": [{"label": 1, "name": "tumour"}],
+        "labels": [{"label": 1, "name": "tumour", "pixels": 1, "percent": 100.0, "images": 1}],
         "options": {"labels": None, "nearest_colour": False, "pairs": pairs, "pairs_digest": pairs_digest},
         "command": f"histods audit {root} --pairs pairs.csv",
         "manifest_digest": file_digest(space.manifest),
