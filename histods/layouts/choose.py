@@ -143,23 +143,27 @@ def _search(pictures: pl.DataFrame, plain: list[tuple[str, str]], look: Look | N
     found = _Found(taken=list(plain))
     known: set[str] = set()
     for _ in range(_MOST_ROUNDS):
-        rest, identities = _leftover(pictures, found.taken)
+        rest, pairs = _leftover(pictures, found.taken)
         sample = gather(rest)
+        options = find_options(sample, look)
+        if not options:
+            break
         before = len(found.taken)
-        _settle(find_options(sample, look), identities | known, found)
+        _settle(options, known.union(identify(pairs)), found)
         if len(found.taken) == before or len(sample) == len(rest):
             break
         known |= {name for options in found.doubtful for option in options for name in option.pairs}
     return found
 
 
-def _leftover(pictures: pl.DataFrame, taken: list[tuple[str, str]]) -> tuple[pl.DataFrame, set[str]]:
-    """The pictures that the patterns do not pair, and the identities of the pairs that they make."""
+def _leftover(pictures: pl.DataFrame, taken: list[tuple[str, str]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The pictures that the patterns do not pair, and the pairs that they make, see `pairs_of`."""
     if not taken:
-        return pictures, set()
+        nothing = pl.DataFrame(schema=dict.fromkeys(("link", "image", "mask"), pl.String))
+        return pictures, nothing
     pairs, _, _ = pairs_of(pictures, layout_of(taken))
     paired = pl.concat([pairs["image"], pairs["mask"]]).alias("path").to_frame()
-    return pictures.join(paired, on="path", how="anti"), set(identify(pairs))
+    return pictures.join(paired, on="path", how="anti"), pairs
 
 
 def _settle(options: list[Option], taken: set[str], found: _Found) -> None:
