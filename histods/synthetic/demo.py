@@ -67,7 +67,7 @@ def make_demo(
     Args:
         folder: new or empty.
         seed: 0 or more; the same seed gives the same bytes.
-        pairs: samples before copies, at least 120; about 85 of them carry a defect.
+        pairs: samples before copies, at least 120; about 91 of them carry a defect.
         size: side of a patch in pixels, at least 96.
         layout: `suffix` (`x.jpg` and `x_mask.png`) or `folders` (`images/x.jpg` and `masks/x.png`).
 
