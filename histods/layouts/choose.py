@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class Suggestion:
     @property
     def options(self) -> str:
         """The options of `histods audit` that pair so."""
-        return f"--image-pattern '{self.image_pattern}' --mask-pattern '{self.mask_pattern}'"
+        return f"--image-pattern {shlex.quote(self.image_pattern)} --mask-pattern {shlex.quote(self.mask_pattern)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
