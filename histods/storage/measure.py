@@ -263,8 +263,10 @@ def _look(file: OpenFile, measured: Measured) -> dict[str, Any] | None:
         and file.size > _LARGE_JPEG + _PHOTOGRAPH_BYTES * measured.width * measured.height
     ):
         return None
-    look = look_at_content(file.read())
-    if look is None or (measured.format == "jpeg" and look.colours == 1):  # nobody stores a zero mask as JPEG
+    content = file.read()
+    look = look_at_content(content)
+    # A zero mask is grey: red, green and blue of one colour are rather a patch without tissue.
+    if look is None or (look.colours == 1 and identify_mask(content)[1] in ("rgb", "rgba")):
         return None
     return asdict(look)
 

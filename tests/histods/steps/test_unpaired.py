@@ -146,6 +146,8 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "unmasked/u3.tif": lambda: by_tifffile(tissue(42)),
     "glass.jpg": lambda: by_pillow(np.full((SIZE, SIZE, 3), (243, 240, 244), np.uint8), "JPEG"),
     "white.png": lambda: by_libvips(np.full((SIZE, SIZE, 3), 255, np.uint8), ".png"),
+    "black.jpg": lambda: by_pillow(np.zeros((SIZE, SIZE, 3), np.uint8), "JPEG"),
+    "dark.png": lambda: by_opencv(np.full((SIZE, SIZE, 3), 9, np.uint8), ".png"),
     "grey.bmp": lambda: by_opencv(tissue(43)[..., 1], ".bmp"),
     "half.png": lambda: by_pillow(np.hstack([tissue(44)[:, :32], np.full((SIZE, 32, 3), 244, np.uint8)]), "PNG"),
     "tumour_edge.webp": lambda: by_libvips(tissue(45), ".webp"),
