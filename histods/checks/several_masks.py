@@ -12,7 +12,7 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     rivals = samples.filter(pl.col("rivals").is_not_null()).with_columns(
         path=pl.coalesce("mask_path", "image_path")
     )
-    return found(rivals, "path", pl.format("{}; keep one mask", "rivals"))
+    return found(rivals, "path", pl.format("{}; keep one mask, or merge them into one", "rivals"))
 
 
 CHECK = Check(

@@ -88,7 +88,7 @@ class _Evidence:
             lonely: keys of the pictures that are asked about.
         """
         image, mask = pl.col("image_path"), pl.col("mask_path")
-        bases = pl.Series(sorted({base for key in lonely for base in _bases(_plain(key))}), dtype=pl.String)
+        bases = pl.Series(sorted({base for key in lonely for base in bases_of(_plain(key))}), dtype=pl.String)
         stems = pl.Series(sorted({_stem(_plain(key)) for key in lonely}), dtype=pl.String)
         images = samples.filter(image.is_not_null()).select(
             plain=_plain_of(pl.col("key")), path=image, paired=mask.is_not_null(), by_design="by_design"
@@ -111,13 +111,13 @@ class _Evidence:
             else _usual_words(images["path"], _NEARLY_ALL)
         )
         self.additions = Counter(
-            key[len(base) :] for key in map(_plain, lonely) for base in _bases(key) if base in self.paired
+            key[len(base) :] for key in map(_plain, lonely) for base in bases_of(key) if base in self.paired
         )
 
     def derived(self, key: str) -> str | None:
         """Why a picture is no image whatever it shows, or None."""
         plain = _plain(key)
-        for base in _bases(plain):
+        for base in bases_of(plain):
             addition = plain[len(base) :]
             times = self.additions[addition]
             if base in self.masks:
@@ -136,7 +136,7 @@ class _Evidence:
     def companion(self, key: str) -> str | None:
         """Why a mask without an image is a picture made from another mask, or None."""
         plain = _plain(key)
-        for base in _bases(plain):
+        for base in bases_of(plain):
             word = self._telling(key[len(base) :], _MADE_FROM)
             if base in self.masks and word:
                 return f"its name is that of the mask {self.masks[base]} and {plain[len(base) :]!r}"
@@ -173,11 +173,16 @@ def _stem(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _bases(key: str) -> Iterator[str]:
+def bases_of(key: str) -> Iterator[str]:
     """What a key may have been made from by an addition: all that ends before a separator in its last part."""
     start = key.rfind("/") + 1
     for found in reversed(list(_SEPARATOR.finditer(key, start + 1))):
         yield key[: found.start()]
+
+
+def mask_word_of(text: str) -> str | None:
+    """The first word of a text that means masks, or None."""
+    return next((word for word in _words(text) if _is(word, _MASK_WORD)), None)
 
 
 def _words(text: str) -> list[str]:

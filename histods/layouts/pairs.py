@@ -12,6 +12,7 @@ from histods.errors import HistodsError
 from histods.layouts.lookalikes import with_name_evidence
 from histods.layouts.names import IS_PICTURE, Layout, list_files, name_roles, without_suffix
 from histods.layouts.other import count_by_suffix
+from histods.layouts.several import with_object_masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,7 +141,7 @@ def _finish(rows: pl.DataFrame, outside: pl.DataFrame) -> pl.DataFrame:
         samples = rows.select(*columns, collision=_NOTHING, rivals=_NOTHING, by_design="by_design")
     else:
         samples = _say_what_collides(rows)
-    samples = with_name_evidence(samples.with_columns(outside=pl.lit(value=False)))
+    samples = with_object_masks(with_name_evidence(samples.with_columns(outside=pl.lit(value=False))))
     companion = pl.col("image_path").is_null() & pl.col("derived").is_not_null()
     samples = samples.with_columns(outside=pl.col("outside") | companion)
     if len(outside):

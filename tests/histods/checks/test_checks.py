@@ -92,7 +92,10 @@ def test_files_that_collide_are_told_of_once_each(table: Table) -> None:
         ("e.jpg", "several_masks"),
     ]
     assert message(samples[:1]) == "a.jpg and b.jpg share the key a; keep one of them"
-    assert message(samples[2:3]) == "c_mask.png and d_mask.png are masks of the one image c.jpg; keep one mask"
+    assert (
+        message(samples[2:3])
+        == "c_mask.png and d_mask.png are masks of the one image c.jpg; keep one mask, or merge them into one"
+    )
 
 
 def test_of_a_picture_outside_the_layout_only_that_is_said(table: Table) -> None:
