@@ -231,6 +231,7 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     flagged = samples[rows].select(
         "key",
         "mask_path",
+        "mask_format",
         "labels",
         pl.col("labels").cast(pl.List(pl.String)).list.join(",").alias("values"),
         pl.Series("step", steps[steps > 0]),
@@ -239,7 +240,11 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     kinds = flagged.unique(["values", "step"]).select("values", "step", "labels")
     words = [_explain(labels, step) for labels, step in kinds.select("labels", "step").iter_rows()]
     explained = flagged.join(kinds.with_columns(pl.Series("message", words, pl.String)), on=["values", "step"])
-    return found(explained, "mask_path", pl.col("message"))
+    # A GIF holds a palette even of greys: which of the two were taken for labels is said.
+    of_gif = (
+        pl.when(pl.col("mask_format") == "gif").then(pl.lit("greys of the GIF's palette: ")).otherwise(pl.lit(""))
+    )
+    return found(explained, "mask_path", pl.concat_str(of_gif, "message"))
 
 
 CHECK = Check(

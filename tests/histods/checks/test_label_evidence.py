@@ -354,3 +354,12 @@ def test_the_share_of_specks_is_named(table: Table) -> None:
         "400 of 1000 runs are specks between two other labels, as resampling or lossy storage leaves them; "
         "export the mask again with nearest-neighbour resampling as PNG"
     )
+
+
+def test_of_a_gif_the_greys_of_its_palette_are_named(table: Table) -> None:
+    samples = table(*[{"labels": [0, 255], "mask_format": "gif", "mask_kind": "palette"}] * 6)
+    messages = judge_all(samples, Context()).filter(code="scaled_mask")["message"]
+    assert len(messages) == 6
+    assert all(
+        text.startswith("greys of the GIF's palette: labels 0, 255 look like 0, 1 times") for text in messages
+    )
