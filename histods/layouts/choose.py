@@ -89,7 +89,7 @@ def choose_layout(
     plain, pairs = (by_suffix, suffix_pairs) if suffix_pairs >= folder_pairs else (by_folders, folder_pairs)
     if 2 * pairs >= len(pictures):
         return Choice(layout=plain)
-    found = _search(pictures, plain.patterns() if pairs else [], look)
+    found = _search(pictures, plain if pairs else None, look)
     taken = found.taken
     layout = plain
     if taken and taken != plain.patterns():
@@ -111,7 +111,7 @@ def suggest(
     if 0 < pairing.images <= 2 * pairing.pairs:
         return ()
     pictures = _pictures(paths, pairing.samples.filter("by_design")["image_path"])
-    found = _search(pictures, [], look)
+    found = _search(pictures, None, look)
     if found.taken:
         proposed = [_suggestion(pictures, layout_of(_most_pairs_first(pictures, found.taken)))]
     else:
@@ -136,35 +136,39 @@ def _count_pairs(pictures: pl.DataFrame, layout: Layout) -> int:
     return len(images.unique().join(masks, on="link", how="semi"))
 
 
-def _search(pictures: pl.DataFrame, plain: list[tuple[str, str]], look: Look | None) -> _Found:
-    """Find patterns for what the plain ones leave, until nothing more is found.
+def _search(pictures: pl.DataFrame, plain: Layout | None, look: Look | None) -> _Found:
+    """Find patterns for what the plain layout leaves, until nothing more is found.
 
     A few thousand files show the patterns; what these leave of all files is searched again.
     """
-    found = _Found(taken=list(plain))
+    found = _Found(taken=plain.patterns() if plain else [])
+    layout = plain
     known: set[str] = set()
     for _ in range(_MOST_ROUNDS):
-        rest, pairs = _leftover(pictures, found.taken)
+        rest = _leftover(pictures, layout)
         sample = gather(rest)
         options = find_options(sample, look)
         if not options:
             break
         before = len(found.taken)
-        _settle(options, known.union(identify(pairs)), found)
+        if layout is not None:
+            known |= identify(pairs_of(pictures, layout)[0]).keys()
+        _settle(options, known, found)
         if len(found.taken) == before or len(sample) == len(rest):
             break
+        layout = layout_of(found.taken)
         known |= {name for options in found.doubtful for option in options for name in option.pairs}
     return found
 
 
-def _leftover(pictures: pl.DataFrame, taken: list[tuple[str, str]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The pictures that the patterns do not pair, and the pairs that they make, see `pairs_of`."""
-    if not taken:
-        nothing = pl.DataFrame(schema=dict.fromkeys(("link", "image", "mask"), pl.String))
-        return pictures, nothing
-    pairs, _, _ = pairs_of(pictures, layout_of(taken))
-    paired = pl.concat([pairs["image"], pairs["mask"]]).alias("path").to_frame()
-    return pictures.join(paired, on="path", how="anti"), pairs
+def _leftover(pictures: pl.DataFrame, layout: Layout | None) -> pl.DataFrame:
+    """The pictures that a layout does not pair."""
+    if layout is None:
+        return pictures
+    named = name_roles(pictures, layout)
+    masks = named.filter(pl.col("role") == "mask").select("link")
+    paired = named.filter(pl.col("role") == "image").select("link").join(masks, on="link", how="semi")
+    return named.join(paired, on="link", how="anti").select(pictures.columns)
 
 
 def _settle(options: list[Option], taken: set[str], found: _Found) -> None:
@@ -220,6 +224,8 @@ def _suggestions(pictures: pl.DataFrame, found: _Found, layout: Layout | None) -
     """The choices that there are, each beside what was taken, in order."""
     base = [] if layout is None else layout.patterns()
     choices = [option for options in found.doubtful for option in options[:_MOST_SUGGESTIONS]]
+    if not choices:
+        return ()
     proposed = [_suggestion(pictures, layout_of([*base, *option.candidate.patterns])) for option in choices]
     now = 0 if layout is None else len(pairs_of(pictures, layout)[0])
     return tuple(one for one in proposed if one.pairs > max(1, now))[:_MOST_SUGGESTIONS]

@@ -65,7 +65,7 @@ def with_name_evidence(samples: pl.DataFrame) -> pl.DataFrame:
     if len(lonely):
         pictures = lonely.select(picture=pl.coalesce(image, mask), is_image=image.is_not_null())
         keys = [path.rpartition(".")[0] for path in pictures.to_series()]
-        evidence = _Evidence(samples.filter(~pl.col("outside")), keys)
+        evidence = _Evidence(samples.filter(~pl.col("outside")), keys, of_images=pictures["is_image"].any())
         rows = [
             (path, evidence.derived(key), evidence.mask_word(key))
             if is_image
@@ -80,31 +80,33 @@ def with_name_evidence(samples: pl.DataFrame) -> pl.DataFrame:
 class _Evidence:
     """What the names of a dataset say of some of its images, those without a mask."""
 
-    def __init__(self, samples: pl.DataFrame, lonely: list[str]) -> None:
+    def __init__(self, samples: pl.DataFrame, lonely: list[str], *, of_images: bool) -> None:
         """Look up what the names could have been made from.
 
         Args:
             samples: `key`, `image_path`, `mask_path`, `by_design` of everything that follows the layout.
             lonely: keys of the pictures that are asked about.
+            of_images: some of them are images; else only `companion` may be asked, which needs less.
         """
         image, mask = pl.col("image_path"), pl.col("mask_path")
         bases = pl.Series(sorted({base for key in lonely for base in bases_of(_plain(key))}), dtype=pl.String)
-        stems = pl.Series(sorted({_stem(_plain(key)) for key in lonely}), dtype=pl.String)
-        images = samples.filter(image.is_not_null()).select(
-            plain=_plain_of(pl.col("key")), path=image, paired=mask.is_not_null(), by_design="by_design"
-        )
-        masks = samples.filter(mask.is_not_null()).select(plain=_plain_of(without_suffix(mask)), path=mask)
-        paired = images.filter("paired")
         is_base = pl.col("plain").is_in(bases.implode())
-        self.images = dict(images.filter(is_base).select("plain", "path").iter_rows())
+        masks = _with_plain(samples.filter(mask.is_not_null()).select(key=without_suffix(mask), path=mask))
         self.masks = dict(masks.filter(is_base).select("plain", "path").iter_rows())
+        self.usual: set[str] = set()
+        if not of_images:
+            return
+        images = samples.filter(image.is_not_null()).select(
+            "key", path=image, paired=mask.is_not_null(), by_design="by_design"
+        )
+        images = _with_plain(images)
+        paired, designed = images.filter("paired"), images.filter("by_design")
+        self.images = dict(images.filter(is_base).select("plain", "path").iter_rows())
         self.paired = set(paired.filter(is_base)["plain"])
         self.pairs = len(paired)
-        stem = pl.col("plain").str.extract(r"(?s)([^/]*)$")
-        self.stems = dict(
-            paired.select(stem=stem, path="path").filter(pl.col("stem").is_in(stems.implode())).iter_rows()
-        )
-        designed = images.filter("by_design")
+        stems = pl.Series(sorted({_stem(_plain(key)) for key in lonely}), dtype=pl.String)
+        named = paired.select("path", stem=pl.col("plain").str.extract(r"(?s)([^/]*)$"))
+        self.stems = dict(named.filter(pl.col("stem").is_in(stems.implode())).select("stem", "path").iter_rows())
         self.usual = _usual_words(designed["path"], _NEARLY_ALL) | (
             _usual_words(paired["path"], _COMMON_SHARE)
             if self.pairs
@@ -164,9 +166,11 @@ def _plain(key: str) -> str:
     return unicodedata.normalize("NFC", key).lower()
 
 
-def _plain_of(key: pl.Expr) -> pl.Expr:
-    """As `_plain`, of a column."""
-    return key.str.normalize("NFC").str.to_lowercase()
+def _with_plain(files: pl.DataFrame) -> pl.DataFrame:
+    """Add `plain`, the key as `_plain` gives it; letters without accents are composed already."""
+    key = pl.col("key")
+    is_ascii = files.select((key.str.len_bytes() == key.str.len_chars()).all()).item()
+    return files.with_columns(plain=(key if is_ascii else key.str.normalize("NFC")).str.to_lowercase())
 
 
 def _stem(key: str) -> str:
