@@ -56,7 +56,7 @@ _DISGUISES = {
     8: (6, 16, "rgba"),
 }
 _BYTE = 8
-_ALPHA = 4  # bit of the colour type
+_ALPHA, _PALETTE = 4, 3  # bit of the colour type; colour type
 _TEXTS = frozenset({b"zTXt", b"iTXt", b"iCCP"})
 _TEXT_START, _TEXT_RATIO = 4096, 64  # colour profiles and text shrink to a half or a tenth
 _INFLATE_BYTES = 1 << 20
@@ -87,6 +87,7 @@ def check_png(content: bytes) -> Header:
             if b"IDAT" not in kinds:
                 raise UnreadableFileError("damaged: the PNG has no pixel data (no IDAT chunk)")
             check_pixels(width, height)
+            _check_order(kinds, colour=content[25])
             return _interpret(content, width, height, kinds)
         kinds.append(kind)
         if len(kinds) > MAX_CHUNKS:
@@ -96,6 +97,17 @@ def check_png(content: bytes) -> Header:
         position = end
     check_pixels(width, height)
     raise UnreadableFileError("truncated: the PNG has no end chunk (IEND)")
+
+
+def _check_order(kinds: list[bytes], *, colour: int) -> None:
+    """Refuse files that other readers refuse, though each of their chunks is sound."""
+    first, number = kinds.index(b"IDAT"), kinds.count(b"IDAT")
+    if number > 1 and kinds[first : first + number].count(b"IDAT") != number:
+        raise UnreadableFileError("damaged: the pixel data of the PNG (IDAT chunks) lie apart")
+    if kinds.count(b"IHDR") != 1:
+        raise UnreadableFileError("damaged: the PNG has several headers (IHDR chunks)")
+    if colour == _PALETTE and b"PLTE" not in kinds:
+        raise UnreadableFileError("damaged: the PNG of a palette has none (no PLTE chunk)")
 
 
 def _interpret(content: bytes, width: int, height: int, kinds: list[bytes]) -> Header:
