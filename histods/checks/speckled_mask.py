@@ -28,8 +28,10 @@ SMALLEST_COUNT = 16  # fewer specks arise where three regions of a sound mask me
 SMALLEST_SHARE = 0.2  # of all runs; see the table above
 
 # Sound runs between edges are long. Noise without any area averages below 1.6 pixels a run, while the most
-# finely structured JPEG mask of the table averages 1.8.
+# finely structured JPEG mask of the table averages 1.8. Noise of more labels than FEW_LABELS is refused where it
+# is decoded, so that what is left with shorter runs is soft: probabilities, or edges that were blurred.
 SHORTEST_MEAN_RUN = 1.6
+FEW_LABELS = 32
 
 # Specks of a damaged mask are spread over values in between, each rarer than the specks are: those labels
 # hold 0.5 to 3.5 pixels a speck. An outline is one label that holds every speck (0 pixels a speck), and
@@ -54,11 +56,10 @@ def speckled(samples: pl.DataFrame) -> pl.Series:
     """Which rows hold a speckled mask, as booleans."""
     few_pixels, many_pixels = SPREAD_PIXELS
     share = pl.col("specks") / pl.col("runs")
-    suspect = (
-        (pl.col("specks") >= SMALLEST_COUNT)
-        & (share >= SMALLEST_SHARE)
-        & (pl.col("pixels").list.sum() >= SHORTEST_MEAN_RUN * pl.col("runs"))
+    no_noise = (pl.col("pixels").list.sum() >= SHORTEST_MEAN_RUN * pl.col("runs")) | (
+        pl.col("labels").list.len() > FEW_LABELS
     )
+    suspect = (pl.col("specks") >= SMALLEST_COUNT) & (share >= SMALLEST_SHARE) & no_noise
     rows = samples.with_row_index("row")
     suspects = rows.filter(measured_mask() & suspect).select(
         "row", "pixels", "specks", "between", share.alias("share")

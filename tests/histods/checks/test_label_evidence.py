@@ -281,6 +281,29 @@ def test_masks_after_lossy_storage_or_resampling_are_speckled(
     assert flagged(measured([*SOUND, *few], table), "speckled_mask") == list(range(len(SOUND), len(SOUND) + 5))
 
 
+def soft(mask: Mask, sigma: float) -> Mask:
+    """Foreground as a probability of 0 to 255, as networks give it."""
+    return cv2.GaussianBlur(np.where(mask > 0, np.uint8(255), np.uint8(0)), (0, 0), sigma).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "soften",
+    [
+        lambda seed: soft(regions(seed, (0, 1), smooth=4), 3),
+        lambda seed: soft(regions(seed, (0, 1)), 5),
+        lambda seed: soft(regions(seed, (0, 1, 2), smooth=3), 1.5),
+        lambda seed: soft(drawn(seed, (1, 2, 3), 96), 8),
+        lambda seed: jpeg(soft(regions(seed, (0, 1), smooth=4), 2), 90),
+    ],
+    ids=["blurred", "more", "small regions", "ellipses", "then JPEG"],
+)
+def test_soft_masks_are_speckled_however_short_their_runs_are(table: Table, soften: Callable[[int], Mask]) -> None:
+    masks = [soften(seed) for seed in range(3)]
+    samples = measured(masks, table)
+    assert (samples["pixels"].list.sum() < 1.6 * samples["runs"]).any()
+    assert flagged(samples, "speckled_mask") == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     "sound",
     [
