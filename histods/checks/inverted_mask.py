@@ -2,7 +2,8 @@
 
 Two ways of storing masks do that. A TIFF file can say that its 0 is white, as fax machines had it. A palette can
 hold white before black: where all its colours are greys that fall from index to index, nothing says which of them
-is the background. A palette with colours too, white ground and coloured classes, has an order of its own.
+is the background. A palette with colours too, white ground and coloured classes, has an order of its own, also in
+masks that use its white and black alone.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ def _palettes(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         return found(samples.clear(), "mask_path", "")
     channels = [(pl.col("colour") // 2**shift % 256).cast(pl.Int64) for shift in (16, 8, 0)]
     spread = pl.max_horizontal(channels) - pl.min_horizontal(channels)
+    coloured = entries.filter(spread > GREY_SPREAD)["row"].unique()
+    settled = entries.filter(pl.col("row").is_in(coloured.implode())).select("index", "colour").unique()
+    open_rows = entries.join(settled, on=["index", "colour"], how="anti")["row"].unique()
     falling = (
-        entries.sort("row", "index")
+        entries.filter(pl.col("row").is_in(open_rows.implode()))
+        .sort("row", "index")
         .group_by("row", maintain_order=True)
         .agg(
             pl.len().alias("used"),

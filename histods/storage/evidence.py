@@ -26,6 +26,7 @@ LEAST_OBJECTS = 24
 
 _PICTURE_LABELS, _PICTURE_RUN = 32, 4.0
 _FEW_COLOURS, _FEW_COLOURS_RUN = 12, 2.5  # a photograph reduced to few palette entries
+_DITHERED_RUN = 1.6  # no area is left in dots, however frequent one of them is
 _SECOND_SHARE = 0.1  # of all pixels: in photographs only the first value may have more, which may be glass
 _LONG_RUN = 8
 # Of all pixels, in long runs of other values than the most frequent one, which may be glass: photographs stay
@@ -89,10 +90,12 @@ def why_not_labels(mask: Mask, labels: NDArray[np.uint16], pixels: NDArray[np.ui
     length = mask.labels.size / len(runs.lengths)
     many = len(labels) > _PICTURE_LABELS and length < _PICTURE_RUN
     few = mask.kind == "palette" and len(labels) >= _FEW_COLOURS and length < _FEW_COLOURS_RUN
-    if (many or few) and not _has_areas(runs, pixels, _SECOND_SHARE if many else 2 * _SECOND_SHARE):
+    dithered = few and length < _DITHERED_RUN
+    if dithered or ((many or few) and not _has_areas(runs, pixels, _SECOND_SHARE if many else 2 * _SECOND_SHARE)):
         values = "palette entries" if mask.kind == "palette" else "values"
         return f"{len(labels)} {values} in runs of {length:.1f} pixels, as a photograph has them; {_OTHER_FILE}"
-    return _shuffled_greys(mask.colours) if mask.kind == "palette" and mask.colours else None
+    greys = mask.kind == "palette" and not _holds_colours(mask.palette)
+    return _shuffled_greys(mask.colours) if greys and mask.colours else None
 
 
 def _has_areas(runs: Runs, pixels: NDArray[np.uint32], second_share: float) -> bool:
@@ -103,6 +106,11 @@ def _has_areas(runs: Runs, pixels: NDArray[np.uint32], second_share: float) -> b
     long = runs.lengths >= _LONG_RUN
     areas = np.bincount(runs.labels[long], weights=runs.lengths[long], minlength=1)
     return float(areas.sum() - areas.max()) >= _PICTURE_AREA * size
+
+
+def _holds_colours(palette: NDArray[np.uint8] | None) -> bool:
+    """Whether a palette has other colours than greys: then it was designed, and greys in it have their places."""
+    return palette is not None and bool((np.ptp(palette, axis=1) > GREY_SPREAD).any())
 
 
 def _shuffled_greys(counts: ColourCounts) -> str | None:

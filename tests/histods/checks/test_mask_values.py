@@ -181,6 +181,8 @@ GLASS = np.where(np.median(GREY) < GREY, 255, GREY).astype(np.uint8)  # half of 
         pillow(Image.fromarray(photograph(3)).quantize(16)),
         vips(photograph(3), ".png", palette=True, Q=100),
         pillow(Image.fromarray(photograph(3)).quantize(64), "BMP"),
+        pillow(Image.fromarray(photograph(3)).convert("P")),  # dithered in the colours of the web
+        pillow(Image.fromarray(photograph(4)).convert("P"), "TIFF"),
         opencv(SOFT),
         pillow(SOFT, "TIFF"),
         pillow(GLASS),

@@ -89,6 +89,15 @@ SOUND: dict[str, Callable[[Pixels], bytes]] = {
     "BMP": lambda labels: pillow(palette_image(labels, COLOURS), "BMP"),
     "4 bits": lambda labels: pillow(palette_image(labels, COLOURS), bits=4),
     "no colours": lambda labels: pillow(palette_image(labels, [BLACK])),
+    "greys before colours": lambda labels: pillow(palette_image(labels, [BLACK, WHITE, (128, 128, 128), RED])),
+    "greys before colours, BMP": lambda labels: pillow(
+        palette_image(labels, [(128, 128, 128), WHITE, BLACK, GREEN]), "BMP"
+    ),
+    "white, black, colours": lambda labels: pillow(palette_image(labels, [WHITE, BLACK, RED, GREEN])),
+    "white, black, colours, trimmed": lambda labels: pillow(
+        palette_image(labels, [WHITE, (60, 60, 60), BLACK, RED][: int(labels.max()) + 1])
+    ),
+    "white, black, colours, TIFF": lambda labels: palette_tiff(labels, [WHITE, (90, 90, 90), BLACK, BLUE]),
     "greys upwards": lambda labels: pillow(palette_image(labels, [(grey,) * 3 for grey in (0, 85, 170, 255)])),
     "greys as labels": lambda labels: pillow(palette_image(labels, [(grey,) * 3 for grey in range(8)])),
 }
