@@ -33,7 +33,7 @@ from histods.storage.jpeg import check_jpeg, parse_jpeg
 from histods.storage.open_file import OpenFile
 from histods.storage.png import check_pixel_data, check_png, decode_png, inflated_bytes, read_palette
 from histods.storage.rgb import Shown, join_reasons, show_pillow, show_png
-from histods.storage.tiff import as_stored, parse_tiff, why_no_labels
+from histods.storage.tiff import as_stored, check_checksums, parse_tiff, why_no_labels
 from histods.storage.tiff_rgb import show_tiff, why_not_shown
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def decode_image(content: bytes, header: Header) -> None:
         return
     if header.format == "png":
         check_pixel_data(content, header)
+    elif header.format == "tiff":
+        check_checksums(content, parse_tiff(content))
     show_image(content, header)
 
 
@@ -278,6 +280,8 @@ def _decode_values(content: bytes, file_format: str, kind: str) -> tuple[NDArray
     reason = None if tiff is None else why_no_labels(tiff)
     if reason is not None:
         raise NotAnIndexMaskError(reason)
+    if tiff is not None:
+        check_checksums(content, tiff)
     with _decoded(content, file_format) as image:
         pixels = np.asarray(image)
         palette = _palette_colours(image) if kind == "palette" else None

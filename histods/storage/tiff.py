@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from histods.errors import UnreadableFileError
 from histods.storage.header import check_pixels
-from histods.storage.tiff_pixels import check_parts
+from histods.storage.tiff_pixels import check_deflated, check_parts
 from histods.storage.tiff_tags import Tags, read_directories
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _OLD_SUBFILE, _OLD_REDUCED = 255, 2
 _BIG_OFFSET, _LARGEST_ORIENTATION = 8, 8
 _NO_TAG = b"\xff\xff"
 _OLD_JPEG, _WEBP = 6, 50001
+_DEFLATE = (8, 32946)
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _YCBCR = 0, 1, 2, 6
 SIGNED, FLOATING = 2, 3
 _SAMPLES = {1: "unsigned", 2: "signed", 3: "floating point", 5: "complex", 6: "complex"}
@@ -93,6 +95,7 @@ class Tiff:
         return self.compression != _WEBP and not (self.byte_order == ">" and swapped) and not cut
 
 
+@lru_cache(maxsize=1)  # each reader of a file asks for them
 def parse_tiff(content: bytes) -> Tiff:
     """Read the tags of the first picture of a TIFF file, which `content` is by its first four bytes.
 
@@ -168,6 +171,17 @@ def _interpret(tags: Tags, *, pages: int) -> Tiff:
         orientation=_orientation(tags),
         misleading=tuple(misleading),
     )
+
+
+def check_checksums(content: bytes, tiff: Tiff) -> None:
+    """Prove the checksums of a TIFF's pixels, where its compression has any.
+
+    Raises:
+        UnreadableFileError: the pixels are damaged.
+    """
+    if tiff.compression in _DEFLATE:
+        bits = max(tiff.bits) * tiff.channels
+        check_deflated(next(read_directories(content)), width=tiff.width, height=tiff.height, pixel_bits=bits)
 
 
 def _orientation(tags: Tags) -> int:

@@ -19,6 +19,7 @@ from histods.storage.jpeg import MAX_SCANS, MAX_SEGMENTS
 from histods.storage.png import MAX_CHUNKS, PNG_SIGNATURE
 from histods.storage.tiff_tags import MAX_DIRECTORIES
 from histods.storage.webp import MAX_FRAMES
+from tests.histods.checks.mask_files import pillow, regions, tiff, vips
 from tests.histods.storage.test_tiff import BITS, HEIGHT, LENGTHS, PHOTOMETRIC, PLAIN, STRIPS, WIDTH, write_tiff
 
 if TYPE_CHECKING:
@@ -247,3 +248,48 @@ def test_what_ordinary_files_hold_is_within_the_bounds() -> None:
         header = check_image(content)
         decode_image(content, header)
         assert decode_rgb(content).shape == (header.height, header.width, 3)
+
+
+REGIONS = regions(3, (0, 1, 2, 3), height=70, width=90)
+DEFLATED: dict[str, bytes] = {
+    "strips": tiff(REGIONS, compression="zlib", rowsperstrip=16),
+    "one strip": tiff(REGIONS, compression="zlib", rowsperstrip=70),
+    "tiles": tiff(REGIONS, compression="zlib", tile=(32, 32)),
+    "differences": tiff(REGIONS, compression="zlib", predictor=True, rowsperstrip=20),
+    "big-endian": tiff(REGIONS, compression="zlib", byteorder=">"),
+    "BigTIFF": tiff(REGIONS, compression="zlib", bigtiff=True),
+    "Pillow": pillow(REGIONS, "TIFF", compression="tiff_adobe_deflate"),
+    "Pillow, old number": pillow(REGIONS, "TIFF", compression="tiff_deflate"),
+    "libvips": vips(REGIONS, ".tif", compression="deflate"),
+    "libvips, tiles": vips(REGIONS, ".tif", compression="deflate", tile=True, tile_width=32, tile_height=32),
+    "grey as RGB": tiff(np.dstack([REGIONS] * 3), compression="zlib", photometric="rgb"),
+}
+
+
+def parts_of(content: bytes) -> list[tuple[int, int]]:
+    """Start and length of each strip or tile."""
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        return list(zip(file.pages[0].dataoffsets, file.pages[0].databytecounts, strict=True))
+
+
+@pytest.mark.parametrize("content", DEFLATED.values(), ids=DEFLATED)
+def test_a_flipped_bit_in_deflated_pixels_of_a_tiff_is_damage(content: bytes) -> None:
+    assert (decode_mask(content).labels == REGIONS).all()
+    decode_image(content, check_image(content))
+    random = np.random.default_rng(5)
+    parts = parts_of(content)
+    for start, size in [parts[index] for index in random.integers(0, len(parts), 25)]:
+        damaged = bytearray(content)
+        damaged[start + int(random.integers(2, size))] ^= 1 << int(random.integers(8))
+        try:
+            assert (decode_mask(bytes(damaged)).labels == REGIONS).all()  # a bit that nobody reads
+        except UnreadableFileError:
+            with pytest.raises(UnreadableFileError, match="^damaged tiff data"):
+                decode_image(bytes(damaged), check_image(bytes(damaged)))
+
+
+def test_a_strip_that_inflates_without_end_is_not_inflated() -> None:
+    bomb = zlib.compress(bytes(2 * 10**7))
+    content = tiff(iter([bomb]), shape=(16, 16), dtype=np.uint8, compression="zlib", rowsperstrip=16)
+    with pytest.raises(UnreadableFileError, match="holds more than its rows"):
+        decode_mask(content)
