@@ -58,6 +58,7 @@ _DISGUISES = {
 _BYTE = 8
 _ALPHA, _PALETTE = 4, 3  # bit of the colour type; colour type
 _TEXTS = frozenset({b"zTXt", b"iTXt", b"iCCP"})
+_RAW_EXIF = frozenset({b"Raw profile type exif", b"Raw profile type APP1"})
 _TEXT_START, _TEXT_RATIO = 4096, 64  # colour profiles and text shrink to a half or a tenth
 _INFLATE_BYTES = 1 << 20
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -118,7 +119,11 @@ def _interpret(content: bytes, width: int, height: int, kinds: list[bytes]) -> H
         _check_texts(content)
     doubtful = depth == 16 or colour & _ALPHA != 0 or b"tRNS" in kinds
     pages = _count_frames(kinds) if b"acTL" in kinds else 1
-    orientation = find_orientation(next(_chunks(content, b"eXIf"))) if b"eXIf" in kinds else 1
+    orientation = 1
+    if b"eXIf" in kinds:
+        orientation = find_orientation(next(_chunks(content, b"eXIf")))
+    elif b"zTXt" in kinds or b"tEXt" in kinds:
+        orientation = find_orientation(_raw_exif(content))
     converted = describe_animation(pages) or (BILEVEL if depth == 1 and colour == 0 else None)
     return Header("png", width, height, pages, orientation, converted, doubtful)
 
@@ -156,6 +161,22 @@ def _check_texts(content: bytes) -> None:
                     f"its {kind.decode()} chunk of {len(chunk):,} bytes inflates to more than "
                     f"{MAX_TEXT_BYTES:,} (decompression bomb?)"
                 )
+
+
+def _raw_exif(content: bytes) -> bytes:
+    """EXIF data in hexadecimal, as ImageMagick kept them before PNG had a chunk for them; else nothing."""
+    for kind in (b"zTXt", b"tEXt"):
+        for chunk in _chunks(content, kind):
+            name, _, text = chunk.partition(b"\0")
+            if name not in _RAW_EXIF:
+                continue
+            try:
+                if kind == b"zTXt":
+                    text = zlib.decompressobj().decompress(text[1:], MAX_TEXT_BYTES)
+                return bytes.fromhex("".join(text.decode("latin-1").split()[2:]))  # after a name and a length
+            except (zlib.error, ValueError):
+                continue
+    return b""
 
 
 def _compressed_text(kind: bytes, chunk: bytes) -> bytes:

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.header import MAX_PIXELS, Header
-from histods.storage.images import decode_image, decode_mask, read_mask
+from histods.storage.images import check_image, decode_image, decode_mask, read_mask
 from histods.storage.images import inspect_image as inspect_open_image
 from histods.storage.open_file import OpenFile
 
@@ -344,3 +345,25 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
         read_mask(tmp_path / "missing.png")
     with pytest.raises(UnreadableFileError, match="not a regular file"):
         read_mask(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["Raw profile type exif", "Raw profile type APP1"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_orientation_in_the_text_of_a_png_is_found(orientation: int, name: str, compressed: bool) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = exif.tobytes()  # as ImageMagick 6 writes it
+    lines = [data.hex()[place : place + 72] for place in range(0, 2 * len(data), 72)]
+    texts = PngInfo()
+    texts.add_text("date:create", "2020-01-01T00:00:00+00:00")
+    texts.add_text(name, "\n".join(["", "exif", f"{len(data):>8}", *lines, ""]), zip=compressed)
+    for mode in ("L", "P", "RGB"):
+        assert check_image(encode(Image.new(mode, (8, 6)), "png", pnginfo=texts)).orientation == orientation
+
+
+@pytest.mark.parametrize("text", ["", "exif", "\nexif\n 4\nzz49", "\nexif\n 6\n4d4d002a0000", "no profile at all"])
+def test_a_damaged_profile_in_the_text_of_a_png_turns_nothing(text: str) -> None:
+    texts = PngInfo()
+    texts.add_text("Raw profile type exif", text, zip=len(text) % 2 == 0)
+    assert check_image(encode(Image.new("L", (8, 6)), "png", pnginfo=texts)).orientation == 1
