@@ -32,21 +32,16 @@ def _palettes(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         return found(samples.clear(), "mask_path", "")
     channels = [(pl.col("colour") // 2**shift % 256).cast(pl.Int64) for shift in (16, 8, 0)]
     spread = pl.max_horizontal(channels) - pl.min_horizontal(channels)
-    coloured = entries.filter(spread > GREY_SPREAD)["row"].unique()
-    settled = entries.filter(pl.col("row").is_in(coloured.implode())).select("index", "colour").unique()
-    open_rows = entries.join(settled, on=["index", "colour"], how="anti")["row"].unique()
+    greys = _without_colours(entries, entries.filter(spread > GREY_SPREAD))
     falling = (
-        entries.filter(pl.col("row").is_in(open_rows.implode()))
-        .sort("row", "index")
+        greys.sort("row", "index")
         .group_by("row", maintain_order=True)
         .agg(
             pl.len().alias("used"),
-            (spread <= GREY_SPREAD).all().alias("grey"),
             (channels[1].diff().drop_nulls() < 0).all().alias("falls"),
             pl.col("colour").first().alias("first"),
             pl.col("index").first().alias("index"),
         )
-        .filter("grey")
     )
     proof = falling.filter((pl.col("used") > 1) & pl.col("falls"))
     if proof.is_empty():
@@ -60,6 +55,14 @@ def _palettes(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     )
     flagged = samples.with_row_index("row").filter(pl.col("row").is_in(rows.implode()))
     return found(flagged, "mask_path", message)
+
+
+def _without_colours(entries: pl.DataFrame, coloured: pl.DataFrame) -> pl.DataFrame:
+    """Entries of masks that have neither the palette of a coloured mask, nor its entries alone."""
+    inside = entries.filter(pl.col("row").is_in(coloured["row"].unique().implode()))
+    other = entries.filter(~pl.col("palette").is_in(coloured["palette"].unique().implode()))
+    unsettled = other.join(inside.select("index", "colour"), on=["index", "colour"], how="anti")["row"].unique()
+    return other.filter(pl.col("row").is_in(unsettled.implode()))
 
 
 CHECK = Check(

@@ -93,6 +93,9 @@ SOUND: dict[str, Callable[[Pixels], bytes]] = {
     "greys before colours, BMP": lambda labels: pillow(
         palette_image(labels, [(128, 128, 128), WHITE, BLACK, GREEN]), "BMP"
     ),
+    "white and grey alone": lambda labels: pillow(
+        palette_image(np.array([0, 3, 1, 2], np.uint8)[labels], [BLACK, WHITE, (128, 128, 128), RED])
+    ),
     "white, black, colours": lambda labels: pillow(palette_image(labels, [WHITE, BLACK, RED, GREEN])),
     "white, black, colours, trimmed": lambda labels: pillow(
         palette_image(labels, [WHITE, (60, 60, 60), BLACK, RED][: int(labels.max()) + 1])
