@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +30,7 @@ def only_one(folder: Path, doing: str) -> Iterator[None]:
         HistodsError: another process holds it.
     """
     make_folders(folder)
-    with (folder / ".lock").open("ab") as file:
+    with open_own(folder / ".lock") as file:
         lock(file, _taken(folder, doing))
         yield
 
@@ -51,6 +53,41 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a file to append to it, made where there is none, and never one that is also somewhere else.
+
+    Raises:
+        HistodsError: a link, a file with a second name, a pipe or a folder has its name.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise HistodsError(_not_own(path, "a link, a folder or a pipe")) from error
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise HistodsError(_not_own(path, "a file with a second name, or no file"))
+    return os.fdopen(descriptor, "ab")
+
+
+def _not_own(path: Path, found: str) -> str:
+    return f"Expected a file that only histods writes in {path}, found {found}; remove it."
+
+
+def refuse_pipe(path: Path) -> None:
+    """Refuse what is no file on a disk: reading a pipe may never end.
+
+    Raises:
+        HistodsError: it is a pipe, a socket or a device.
+    """
+    with suppress(OSError, ValueError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise HistodsError(f"Expected a file in {path}, found a pipe or a device; remove it.")
 
 
 def _taken(folder: Path, doing: str) -> str:
@@ -87,6 +124,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         make_folders(path.parent)
         _tidy(path.parent)
+        temporary.unlink(missing_ok=True)  # a link with this name would have its target overwritten
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -171,6 +209,11 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes as 64 hexadecimal digits, as `sha256sum` prints it."""
+    """SHA-256 of a file's bytes as 64 hexadecimal digits, as `sha256sum` prints it.
+
+    Raises:
+        HistodsError: it is a pipe or a device.
+    """
+    refuse_pipe(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from histods.errors import HistodsError
-from histods.storage.atomic import replacing
+from histods.storage.atomic import refuse_pipe, replacing
 from histods.storage.checked import fit, stays_inside
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def read_schema(path: Path) -> tuple[pa.Schema, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A Parquet file of ours; what is wrong with it is said in one line."""
+    refuse_pipe(path)
     try:
         with pq.ParquetFile(path) as file:  # pq.read_table would import pyarrow.dataset and with it pandas
             _refuse_bomb(path, file.metadata)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from histods.errors import HistodsError
-from histods.storage.atomic import lock
+from histods.storage.atomic import lock, open_own
 from histods.storage.manifest import read_table, write_table
 from histods.storage.measure import SCHEMA
 
@@ -41,7 +41,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("ab")
+        self._file = open_own(self._path)
         try:
             lock(
                 self._file,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import xxhash
 
 from histods.errors import HistodsError
-from histods.storage.atomic import replacing
+from histods.storage.atomic import refuse_pipe, replacing
 from histods.storage.checked import build, fit, leads_inside, lies_inside, stays_inside
 from histods.storage.moves import Folders, Move
 
@@ -201,10 +201,11 @@ def find_unfinished(folder: Path) -> tuple[Path, Plan, State] | None:
 def list_journals(folder: Path, code: str = "") -> list[Path]:
     """Journals in a folder, of one code or of all, in order of their names."""
     name = re.compile(rf"{re.escape(code) or '[a-z_]+'}-[0-9]+\.jsonl")
-    return sorted(path for path in folder.glob("*.jsonl") if name.fullmatch(path.name))
+    return sorted(path for path in folder.glob("*.jsonl") if name.fullmatch(path.name) and path.is_file())
 
 
 def _read(path: Path) -> bytes:
+    refuse_pipe(path)
     try:
         return path.read_bytes()
     except OSError as error:

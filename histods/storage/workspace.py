@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from histods.errors import HistodsError, StaleFileError
-from histods.storage.atomic import file_digest
+from histods.storage.atomic import file_digest, refuse_pipe
 from histods.storage.checked import fit
 
 DEFAULT_WORKSPACE = Path("histods-out")
+_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "fixes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +113,9 @@ class Workspace:
         Raises:
             HistodsError: they are not apart; the message names a folder that is.
         """
-        here = self.folder.resolve()
-        if here == dataset:
-            found = f"{self.folder}, which is the dataset"
-        elif here.is_relative_to(dataset):
-            found = f"{self.folder} inside it"
-        elif dataset.is_relative_to(here):
-            found = f"{self.folder}, which holds the dataset"
-        else:
+        places = [self.folder, *(path for name in _FOLDERS if (path := self.folder / name).is_symlink())]
+        found = next(filter(None, (_say_overlap(place, dataset) for place in places)), None)
+        if found is None:
             return
         other = shlex.quote(str(dataset.with_name(f"{dataset.name}-histods") if dataset.name else dataset))
         raise HistodsError(
@@ -172,6 +168,16 @@ class Workspace:
         return summary
 
 
+def _say_overlap(place: Path, dataset: Path) -> str | None:
+    """Say how a folder and the dataset lie in each other; None where they are apart."""
+    here = place.resolve()
+    if here == dataset:
+        return f"{place}, which is the dataset"
+    if here.is_relative_to(dataset):
+        return f"{place} inside it"
+    return f"{place}, which holds the dataset" if dataset.is_relative_to(here) else None
+
+
 _USED: dict[str, Any] = {"root": str, "manifest_digest": str, "labels": list[dict[str, Any]]}
 _OPTIONS: dict[str, Any] = {
     "labels": str | None,
@@ -211,6 +217,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         HistodsError: the file does not hold a JSON object.
     """
+    refuse_pipe(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

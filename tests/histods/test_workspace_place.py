@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from histods import audit, plot, remap, shard, split
+from histods import audit, fix, plot, remap, shard, split
 from histods.errors import HistodsError
+from histods.storage.atomic import write_bytes
+from histods.storage.workspace import Workspace
+from reports.tables import read_systems
 
 
 def write_pair(folder: Path, name: str) -> None:
@@ -112,3 +118,101 @@ def test_an_old_workspace_in_the_dataset_is_told_and_hides_nothing(tmp_path: Pat
     assert result.counts.conditional == 6
     told = {name for name in result.other_files if name.endswith("(written by histods)")}
     assert told == {f"part_00001{below}/ (written by histods)" for below in ("", "/masks", "/shards")}
+
+
+FOLDERS: dict[str, Callable[[Path, Path], object]] = {
+    "remap": lambda out, _: remap(workspace=out),
+    "charts": lambda out, _: plot(workspace=out),
+    "shards": lambda out, _: shard(workspace=out, workers=1),
+    "fixes": lambda out, _: fix("constant_mask", to=out.parent / "moved", workspace=out),
+    "latents": lambda out, _: split(workspace=out, test=0.5),
+    "runs": lambda out, root: audit(root, workspace=out, workers=1),
+}
+
+
+@pytest.mark.parametrize("target", ["data", "data/part_00001", "."])
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_of_the_workspace_is_no_way_into_the_dataset(
+    tmp_path: Path, root: Path, name: str, target: str
+) -> None:
+    audit(root, workspace=tmp_path / "o", workers=1)
+    (tmp_path / "o" / name).symlink_to(tmp_path / target)
+    before = tree(tmp_path)
+    with pytest.raises(HistodsError, match=rf"apart from the dataset {root}, found .*/o/{name}"):
+        FOLDERS[name](tmp_path / "o", root)
+    assert tree(tmp_path) == before
+
+
+def test_folders_of_a_workspace_may_be_links_to_another_disk(tmp_path: Path, root: Path) -> None:
+    audit(root, workspace=tmp_path / "o", workers=1)
+    for name, step in FOLDERS.items():
+        (tmp_path / "disk" / name).mkdir(parents=True)
+        (tmp_path / "o" / name).symlink_to(tmp_path / "disk" / name)
+        step(tmp_path / "o", root)
+
+
+@pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
+@pytest.mark.parametrize("name", ["audit.journal", "fixes/.lock"])
+def test_a_file_that_is_written_in_place_is_no_other_file(
+    tmp_path: Path, root: Path, name: str, make: str
+) -> None:
+    audit(root, workspace=tmp_path / "o", workers=1)
+    image = root / "part_00000" / "a.jpg"
+    before = image.read_bytes()
+    (tmp_path / "o" / "fixes").mkdir()
+    getattr(tmp_path / "o" / name, make)(image)
+    with pytest.raises(HistodsError, match=rf"only histods writes in .*/o/{name}, found a .*; remove it\."):
+        if name == "audit.journal":
+            audit(root, workspace=tmp_path / "o", workers=1, fresh=True)
+        else:
+            fix("constant_mask", to=tmp_path / "moved", workspace=tmp_path / "o", apply=True)
+    assert image.read_bytes() == before
+
+
+READERS: dict[str, Callable[[Path, Path], object]] = {
+    "audit.journal": lambda out, root: audit(root, workspace=out, workers=1, hash=True),
+    "measurements.parquet": lambda out, root: audit(root, workspace=out, workers=1, hash=True),
+    "audit.json": lambda out, _: remap(workspace=out),
+    "manifest.parquet": lambda out, _: split(workspace=out),
+    "findings.parquet": lambda out, _: fix("constant_mask", to=out.parent / "moved", workspace=out),
+    "split.parquet": lambda out, _: split(workspace=out, keep=True),
+    "remap/labels.json": lambda out, _: read_systems(Workspace(out)),
+    "remap/labels.parquet": lambda out, _: read_systems(Workspace(out)),
+    "fixes/zero_mask-1.jsonl": lambda out, _: fix(undo=out / "fixes" / "zero_mask-1.jsonl"),
+    "fixes/zero_mask-2.jsonl": lambda out, _: fix("constant_mask", to=out.parent / "moved", workspace=out),
+    "shards/shards.json": lambda out, _: shard(workspace=out, verify=True, workers=1),
+    "shards/index.parquet": lambda out, _: shard(workspace=out, verify=True, workers=1),
+    "shards/unfinished.json": lambda out, _: shard(workspace=out, workers=1),
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset and its workspace, in which every step has written."""
+    folder = tmp_path_factory.mktemp("done")
+    for name in ("a", "b"):
+        write_pair(folder / "data", name)
+    audit(folder / "data", workspace=folder / "o", workers=1)
+    remap(workspace=folder / "o")
+    split(workspace=folder / "o", test=0.5)
+    shard(workspace=folder / "o", workers=1)
+    return folder
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_step_waits_for_a_pipe_in_the_place_of_a_file(done: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "o"
+    shutil.copytree(done / "o", out)
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).unlink(missing_ok=True)
+    os.mkfifo(out / name)
+    with suppress(HistodsError):  # some files are made again
+        READERS[name](out, done / "data")
+
+
+def test_a_planted_link_with_a_temporary_name_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"tissue")
+    (tmp_path / f".file.{os.getpid()}.part").symlink_to(tmp_path / "image")
+    write_bytes(tmp_path / "file", b"new")
+    assert (tmp_path / "image").read_bytes() == b"tissue"
+    assert not (tmp_path / "file").is_symlink()
