@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -128,7 +128,22 @@ def _cell(value: object) -> str:
 
 def print_line(console: Console, text: str, *, indent: int = 0) -> None:
     """Print plain words, folded at the width of the console, without interpreting any markup in them."""
-    console.print(Padding(Text(escaped(text)), (0, 0, 0, indent), expand=False))
+    for line in Text(escaped(text)).wrap(console, max(console.width - indent, 1)) or [Text()]:
+        line.rstrip()
+        console.print(Text(" " * indent).append_text(line), soft_wrap=True)
+
+
+def print_command(console: Console, command: str, *, indent: int = 4) -> None:
+    """Print a shell command that can be copied: where it is too wide, lines end in a backslash between words."""
+    lines, line = [], ""
+    for word in map(shlex.quote, shlex.split(command)):
+        if line and cell_len(f"{line} {word} \\") + indent > console.width:
+            lines.append(f"{line} \\")
+            line = f"  {word}"
+        else:
+            line = f"{line} {word}" if line else word
+    for one in (*lines, line):  # a word that is wider than the console is not cut
+        console.print(Text(" " * indent + escaped(one)), soft_wrap=True)
 
 
 def escaped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from histods.commands.options import (
     WorkersOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, print_command, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,7 +146,7 @@ def audit(
         print_json(read_json(Workspace(workspace).audit))
     reason = _why_failed(result, fail_on)
     if reason is not None:
-        print_line(console, reason)
+        print_line(make_console(quiet=False), reason)  # --quiet, too: a status other than 0 has a reason
         raise typer.Exit(1)
 
 
@@ -156,8 +157,8 @@ def _why_failed(result: AuditResult, fail_on: FailOn) -> str | None:
     if fail_on == FailOn.never or not (errors or warnings):
         return None
     usable = counts.conditional + counts.unconditional
-    found = f"{errors:,} errors" if errors else f"{warnings:,} warnings"
-    rest = f"the other {usable:,} samples can be used" if usable else "no sample can be used"
+    found = _count(errors, "error") if errors else _count(warnings, "warning")
+    rest = f"the other {_count(usable, 'sample')} can be used" if usable else "no sample can be used"
     if counts.pairs == 0 and counts.unconditional == 0:
         how = (
             "Choose one of the patterns above"
@@ -165,7 +166,11 @@ def _why_failed(result: AuditResult, fail_on: FailOn) -> str | None:
             else "Say how they pair with --mask-suffix, --image-pattern and --mask-pattern, or --pairs"
         )
         return f"Exit status 1: no image has a mask. {how}."
-    return f"Exit status 1: {found}, {counts.excluded:,} samples excluded; {rest}."
+    return f"Exit status 1: {found}, {_count(counts.excluded, 'sample')} excluded; {rest}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def show_audit(console: Console, result: AuditResult) -> None:
@@ -240,8 +245,8 @@ def _show_labels(console: Console, result: AuditResult) -> None:
     if excluded.masks:
         print_line(
             console,
-            f"Not counted here: {excluded.pixels:,} pixels in {excluded.masks:,} masks of excluded samples; "
-            "audit.json lists their labels.",
+            f"Not counted here: {excluded.pixels:,} pixels in {_count(excluded.masks, 'mask')} of excluded "
+            "samples; audit.json lists their labels.",
         )
         print_line(console, "")
 
@@ -263,7 +268,10 @@ def _show_colours(console: Console, result: AuditResult) -> None:
     if len(result.palette) > len(shown):
         print_line(console, f"and {len(result.palette) - len(shown)} more colours, in audit.json")
     if {"not_an_index_mask", "off_palette", "palettes_differ", "inverted_mask"} & set(result.findings):
-        print_line(console, f"To draft a labels file from them: {result.command} --write-labels labels.yml")
+        print_line(console, "To draft a labels file from them:")
+        space = shlex.quote(str(result.workspace))
+        print_command(console, f"{result.command} -w {space} --write-labels labels.yml")
+        print_line(console, "")
 
 
 def _show_findings(console: Console, result: AuditResult) -> None:

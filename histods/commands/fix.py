@@ -15,7 +15,7 @@ from histods.commands.options import (
     QuietOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, print_command, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ def show_fix(console: Console, result: FixResult, workspace: Path) -> None:
     """Print what moves or has moved, what stays and why, and what to do next."""
     if result.state == "undone":
         print_line(console, f"{result.files_moved:,} files moved back to {result.root}.")
-        print_line(console, "An audit from before the fix holds again; after one made since, audit again.")
+        print_line(console, "If you audited after the fix, audit again; else the audit before it is valid again.")
         return
     if result.moves:
         _show_moves(console, result)
@@ -70,7 +70,7 @@ def show_fix(console: Console, result: FixResult, workspace: Path) -> None:
         print_line(console, f"{stay.samples:,} samples stay, for example {stay.first}:")
         print_line(console, stay.reason, indent=4)
     if result.state == "moved":
-        _show_after(console, result, workspace)
+        _show_after(console, result)
     elif result.moves or result.interrupted:
         _show_before(console, result, workspace)
 
@@ -101,24 +101,23 @@ def _show_before(console: Console, result: FixResult, workspace: Path) -> None:
     command = apply_command(result.code, result.to, workspace)
     if result.interrupted and result.journal is not None:
         print_line(console, "An earlier run was interrupted; these files are left. To finish it, or to undo it:")
-        print_line(console, command, indent=4)
-        print_line(console, undo_command(result.journal), indent=4)
+        print_command(console, command)
+        print_command(console, undo_command(result.journal))
     else:
         print_line(console, "Nothing has been moved yet. To move the files:")
-        print_line(console, command, indent=4)
+        print_command(console, command)
 
 
-def _show_after(console: Console, result: FixResult, workspace: Path) -> None:
+def _show_after(console: Console, result: FixResult) -> None:
     from histods.steps.fix import undo_command
 
     earlier = len(result.moves) - result.files_moved
     before = f"; {earlier:,} had been moved before the interruption" if result.interrupted else ""
     print_line(console, f"{result.files_moved:,} files moved{before}. To move them back:")
     if result.journal is not None:
-        print_line(console, undo_command(result.journal), indent=4)
+        print_command(console, undo_command(result.journal))
     free = f" --unconditional {shlex.quote(str(result.to))}" if result.code == "zero_mask" else ""
-    print_line(console, "The manifest is out of date now. Audit again, with the other options of the last audit:")
-    root, space = shlex.quote(str(result.root)), shlex.quote(str(workspace))
-    print_line(console, f"histods audit {root} -w {space}{free}", indent=4)
     if result.pairs_file is not None:
-        print_line(console, f"Take the lines of what was moved out of {result.pairs_file} before that.")
+        print_line(console, f"Remove the lines of the moved files from {result.pairs_file}.")
+    print_line(console, "The manifest is out of date now. Audit again:")
+    print_command(console, f"{result.audit}{free}")

@@ -198,7 +198,10 @@ def _write_labels(draft: Path | None, result: AuditResult, names: LabelTable | N
     """Write the draft of a labels file, where one was asked for."""
     if draft is None:
         return
-    command = shlex.join(["histods", "audit", str(result.root)])
+    words = shlex.split(result.command)
+    if names is not None:  # the draft takes the place of the file that was given
+        del words[words.index("--labels") : words.index("--labels") + 2]
+    command = shlex.join(words)
     write_draft(draft, draft_labels(result.palette, result.labels, names, command), result.root)
 
 

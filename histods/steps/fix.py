@@ -64,6 +64,7 @@ class FixResult:
         journal: the journal; None where there was nothing to move, or nothing was moved.
         interrupted: the moves are those of an earlier run that was interrupted.
         pairs_file: the CSV file that still names what was moved; None for other layouts.
+        audit: the command that makes the audit again; empty where a fix was undone.
     """
 
     code: str
@@ -78,6 +79,7 @@ class FixResult:
     journal: Path | None = None
     interrupted: bool = False
     pairs_file: str | None = None
+    audit: str = ""
 
     @property
     def bytes(self) -> int:
@@ -144,7 +146,8 @@ def fix(
             path, plan, state = known
             if state == "undoing" or (plan.code, plan.root, plan.to) != (code, str(root), str(goal)):
                 raise HistodsError(_say_unfinished(path, plan, state, space, root))
-            return _finish(read_journal(path), apply=apply, interrupted=True, progress=progress)
+            result = _finish(read_journal(path), apply=apply, interrupted=True, progress=progress)
+            return replace(result, pairs_file=audit["options"].get("pairs"), audit=audit["command"])
         manifest, findings = _read_tables(space, audit)
         choice = choose_files(
             code, manifest, findings, root=str(root), to=str(goal), masks_to=str(_masks_place(goal, code))
@@ -162,7 +165,9 @@ def fix(
         if apply and choice.moves:
             journal = read_journal(write_journal(space.fixes, plan, choice.moves))
             result = _finish(journal, apply=True, interrupted=False, progress=progress)
-        return replace(result, stays=choice.stays, pairs_file=audit["options"].get("pairs"))
+        return replace(
+            result, stays=choice.stays, pairs_file=audit["options"].get("pairs"), audit=audit["command"]
+        )
 
 
 def to_document(result: FixResult) -> dict[str, Any]:
