@@ -94,8 +94,8 @@ SAMPLES = pl.Schema(
 class Context:
     """What the user said about the dataset: named labels, whether they have colours, whether images were hashed.
 
-    `labels` is None where no labels file was given. Pixels off the palette are counted under
-    `off_palette_label`, which stands for no label.
+    `has_pairs` says whether a file of pairs gives the layout. `labels` is None where no labels file was given.
+    Pixels off the palette are counted under `off_palette_label`, which stands for no label.
     """
 
     labels: frozenset[int] | None = None
@@ -103,6 +103,7 @@ class Context:
     off_palette_label: int = 65535
     hashed: bool = False
     has_colours: bool = False
+    has_pairs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

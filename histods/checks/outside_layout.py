@@ -7,16 +7,20 @@ import polars as pl
 from histods.checks.base import Check, Context, found
 
 
-def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Find the pictures that no part of the layout names; they are excluded."""
     reason = pl.format(" ({})", "derived").fill_null("")
     message = pl.format(
-        "neither image nor mask in this layout{}; if it is meant, name its folder with --unconditional, "
-        "or change the layout with --image-pattern and --mask-pattern",
+        "neither image nor mask in this layout{}; if it is meant, {}",
         reason,
+        pl.lit(_ADD_LINE if context.has_pairs else _NAME_FOLDER),
     )
     path = pl.coalesce("image_path", "mask_path")
     return found(samples.filter("outside").with_columns(path=path), "path", message)
+
+
+_ADD_LINE = "add a line for it to the file given with --pairs"
+_NAME_FOLDER = "name its folder with --unconditional, or change the layout with --image-pattern and --mask-pattern"
 
 
 CHECK = Check(

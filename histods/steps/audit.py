@@ -156,10 +156,10 @@ def audit(
     report("judging", 0, 0)
     rows = join_measurements(dataset.samples, measured)
     rows = with_groups(rows, group_regex).with_columns(nearest=pl.lit(nearest_colour))
-    context = Context(hashed=hash)
+    context = Context(hashed=hash, has_pairs=pairs is not None)
     if names is not None:
-        context = Context(
-            labels=frozenset(names.names), names=names.names, hashed=hash, has_colours=bool(names.colours)
+        context = replace(
+            context, labels=frozenset(names.names), names=names.names, has_colours=bool(names.colours)
         )
     findings = _with_folders(judge_all(rows, context), dataset)
     rows = with_roles(rows, findings)

@@ -206,6 +206,11 @@ def _choose_layout(
         raise HistodsError(
             f"Expected --pairs FILE together with --layout csv, found {found}; give both or neither."
         )
+    if kind != "pattern" and (options.image_pattern or options.mask_pattern):
+        found = "--pairs" if kind == "csv" else f"--layout {kind}"
+        raise HistodsError(
+            f"Expected --image-pattern and --mask-pattern by themselves, found {found} with them; leave one out."
+        )
     layout = Layout(
         kind=kind,  # type: ignore[arg-type]  # one of the four, checked above
         mask_suffix=options.mask_suffix,

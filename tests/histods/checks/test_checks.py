@@ -102,6 +102,8 @@ def test_of_a_picture_outside_the_layout_only_that_is_said(table: Table) -> None
     samples = table({**NO_MASK, "outside": True, "image_error": "damaged", "derived": "its path says 'overlay'"})
     assert found(samples) == [("a.jpg", "outside_layout")]
     assert message(samples).startswith("neither image nor mask in this layout (its path says 'overlay'); if it is")
+    (listed,) = judge_all(samples, Context(has_pairs=True))["message"]
+    assert listed.endswith("; if it is meant, add a line for it to the file given with --pairs")
 
 
 MASK_LOOK = {"colours": 3, "flat": 0.94, "solid": 1.0, "contrast": 2, "darkest": 0, "brightest": 2, "grey": True}

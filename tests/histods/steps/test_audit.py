@@ -295,6 +295,15 @@ def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> 
             {"layout": "csv"},
             "Expected --pairs FILE together with --layout csv, found no --pairs; give both or neither.",
         ),
+        (
+            {"pairs": "pairs.csv", "image_pattern": "{key}.jpg"},
+            "Expected --image-pattern and --mask-pattern by themselves, found --pairs with them; leave one out.",
+        ),
+        (
+            {"layout": "folders", "mask_pattern": "{key}_m.png"},
+            "Expected --image-pattern and --mask-pattern by themselves, found --layout folders with them; "
+            "leave one out.",
+        ),
         ({"verify": "deep"}, "Expected --verify structure or decode, found 'deep'; choose one of them."),
         (
             {"layout": "flat"},
