@@ -14,6 +14,9 @@ search.py    patterns that would pair files whose names follow no layout
 cuts.py      what is left of a name without what many names have in common
 globs.py     * for folders that differ from pair to pair
 words.py     words that tell images from masks
+lookalikes.py  names of pictures that are no images
+vocabulary.py  the words of such names, in several languages
+several.py   images with one mask file per object
 unread.py    labels in formats that are not read
 gather.py    a sample of many files, by pairs
 ```

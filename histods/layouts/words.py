@@ -9,6 +9,7 @@ from typing import Literal
 
 from histods.layouts.other import DERIVED_WORD
 from histods.layouts.patterns import IMAGE_SUFFIXES, MASK_SUFFIXES
+from histods.layouts.vocabulary import CERTAIN, is_word, words_of
 
 ToldBy = Literal["mask", "image", "suffix", "nothing"]
 # How sure a word is to mean a mask.
@@ -40,7 +41,7 @@ _LESSER_IMAGE = re.compile(
     r"|right"
 )
 _MADE_BY_MODELS = re.compile(
-    r"epochs?|checkpoints?|outputs?|results?|inference|logits?|saliency|attention|masked|cams?"
+    r"epochs?|checkpoints?|outputs?|results?|inference|logits?|saliency|attention|masked|cams?|flows?"
 )
 # Words for what pictures are grouped by: pictures of two groups never belong together.
 _GROUP = re.compile(
@@ -116,7 +117,9 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _is_made(text: str, words: tuple[str, ...]) -> bool:
     """Whether a picture was made from an image or by a model; contours may be masks, where nothing else is."""
-    made = any(_MADE_BY_MODELS.fullmatch(word) for word in words)
+    made = any(_MADE_BY_MODELS.fullmatch(word) for word in words) or any(
+        is_word(word, CERTAIN) for word in words_of(text)
+    )
     lesser = any(re.fullmatch(_MASK_WORDS[-1][1], word) for word in words)
     return made or (not lesser and _DERIVED.search(" ".join(words)) is not None) or "overlay" in text.lower()
 

@@ -200,6 +200,18 @@ CONVENTIONS = {
     "dots in names": [C("imgs/S1.v2.5x_*.tif", "labels/S1.v2.5x_*.png")],
     "brackets and spaces": [C("benign (*).png", "benign (*)_mask.png", keys=["1", "2", "10"])],
     "WebP masks": [C("*.jpg", "*_mask.webp")],
+    "words of German": [
+        C("Bilder/Schnitt_*.jpg", "Masken/Schnitt_*.png", photos=("Überlagerung/Schnitt_*.jpg",)),
+    ],
+    "words of Chinese": [C("图像/*.png", "标签/*.png", photos=("预测/*.png",))],
+    "words of Russian": [C("снимки/*.jpg", "маски/*.png")],
+    "Cellpose": [C("train/*_img.png", "train/*_masks.png", photos=("train/*_flows.tif",))],
+    "NuCLS": [C("rgb/TCGA-*.png", "mask/TCGA-*.png", photos=("visualization/TCGA-*.png",))],
+    "EBHI-SEG": [
+        C(f"EBHI-SEG/{kind}/image/GT{kind}_*.png", f"EBHI-SEG/{kind}/label/GT{kind}_*.png")
+        for kind in ("Normal", "Polyp")
+    ],
+    "shell characters": [C("$it's/a b/raw_*.png", "$it's/a b/lab_*.png")],
     "a folder per patient": [
         C(f"patients/P{n}/slice_{n}_*.png", f"masks/slice_{n}_*.png", keys=["1", "2", "3"]) for n in N
     ],

@@ -56,6 +56,26 @@ def test_copies_of_masks_are_told_by_the_name_of_the_mask(copy: str) -> None:
         "thumbnails/q.jpg",
         "s/visualization/p3.png",
         "masks 2/p3.jpg",
+        "s/p3_gradcam.png",
+        "s/p3_annotated.jpg",
+        "s/p3_errorMap.png",
+        "s/p3_result.jpg",
+        "s/overlay_p3.jpg",
+        "s/seg-p3.jpg",
+        "s/contour p3.png",
+        "results/p3.jpg",
+        "s/attention_maps/p3.jpg",
+        "s/p3_Maske.jpg",
+        "s/p3_máscara.jpg",
+        "s/p3_ma\u0301scara.jpg",
+        "s/p3_маска.jpg",
+        "s/p3_マスク.jpg",
+        "s/p3_라벨.jpg",
+        "s/p3_标注.jpg",
+        "s/p3_Überlagerung.jpg",
+        "Prédictions/p3.jpg",
+        "s/q_наложение.jpg",
+        "s/q_预测图.jpg",
     ],
 )
 def test_pictures_made_from_images_are_told_by_their_names(made: str) -> None:
@@ -77,10 +97,28 @@ def test_pictures_made_from_images_are_told_by_their_names(made: str) -> None:
         "s/label-free_3.jpg",
         "t/p3.jpg",
         "s/annotator1.jpg",
+        "s/p3_HE.jpg",
+        "s/p3_tumour.jpg",
+        "s/he_p3.jpg",
+        "results/q7.jpg",
+        "s/output_7.jpg",
+        "s/camera3.jpg",
+        "s/mapuche_3.jpg",
+        "s/Masquelier_3.jpg",
+        "Präparat/p30.jpg",
+        "標本/q3.jpg",
     ],
 )
 def test_other_names_prove_nothing(image: str) -> None:
     assert evidence([*PAIRS, image])[image][0] is None
+
+
+def test_where_nothing_pairs_a_folder_beside_that_of_the_image_tells() -> None:
+    images = [f"images/x{number}.jpg" for number in range(5)]
+    assert evidence([*images, "results/x3.jpg"])["results/x3.jpg"][0] is not None
+    assert evidence([*images, "b/results/x3.jpg"])["b/results/x3.jpg"][0] is None
+    assert evidence(["x3.jpg", "x4.jpg", "annotated/x3.jpg"])["annotated/x3.jpg"][0] is not None
+    assert evidence([*images, "results/x3.jpg"])["images/x3.jpg"][0] is None
 
 
 def test_a_word_that_all_images_have_is_no_evidence() -> None:
@@ -110,11 +148,18 @@ def test_in_a_folder_without_masks_by_design_names_still_tell() -> None:
         "free/u1_mask.png",
         "free/u2.jpg",
         "free/u2_overlay.jpg",
+        "free/u2_annotated.jpg",
+        "free/u2_разметка.jpg",
         "free/label-free_3.jpg",
         "free/x.jpg",
     )
     told = evidence(PAIRS, free)
-    assert {path for path, (derived, _) in told.items() if derived} == {"free/u1_mask.png", "free/u2_overlay.jpg"}
+    assert {path for path, (derived, _) in told.items() if derived} == {
+        "free/u1_mask.png",
+        "free/u2_overlay.jpg",
+        "free/u2_annotated.jpg",
+        "free/u2_разметка.jpg",
+    }
     assert told["free/label-free_3.jpg"] == (None, "label")
 
 

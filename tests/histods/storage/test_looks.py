@@ -37,6 +37,14 @@ def regions(seed: int, labels: int, size: int = 96) -> NDArray[np.uint8]:
     return np.stack(fields).argmax(0).astype(np.uint8)
 
 
+def nuclei(seed: int, brightest: int, noise: float, darkest_kept: int = 0, size: int = 96) -> NDArray[np.uint8]:
+    """Fluorescence on black; values below `darkest_kept` are cut off, as viewers and JPEG do."""
+    random = np.random.default_rng(seed)
+    field = cv2.GaussianBlur((random.random((size, size)) > 0.998).astype(np.float32), (0, 0), 5)
+    grey = field / field.max() * brightest + random.normal(0, noise, (size, size))
+    return np.clip(np.where(grey < darkest_kept, 0, grey), 0, 255).astype(np.uint8)
+
+
 def encoded(pixels: NDArray[Any], file_format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, file_format, **options)
@@ -60,6 +68,7 @@ MASKS = {
     "a palette of class colours": lambda: encoded_palette(COLOURS[regions(2, 3)]),
     "grey JPEG": lambda: encoded(regions(4, 3, 256) * 60, "JPEG", quality=75),
     "antialiased edges": lambda: encoded(cv2.GaussianBlur(COLOURS[regions(5, 3, 256)], (3, 3), 0), "PNG"),
+    "0 and 255 with long edges, JPEG": lambda: encoded(regions(8, 2, 160) * 255, "JPEG", quality=90),
     "60 labels": lambda: encoded(regions(6, 60), "PNG"),
     "a label drawn for every pixel": lambda: encoded(
         np.random.default_rng(0).integers(0, 9, (64, 64)).astype(np.uint8), "BMP"
@@ -73,6 +82,16 @@ PHOTOGRAPHS = {
     "tissue beside glass": lambda: encoded(np.hstack([tissue(4), np.full((96, 180, 3), 243, np.uint8)]), "PNG"),
     "tissue in a black margin": lambda: encoded(np.pad(tissue(5), ((40, 40), (40, 40), (0, 0))), "PNG"),
     "a palette of 256 colours": lambda: encoded_palette(tissue(6)),
+}
+DARK = {
+    "dim fluorescence": lambda: encoded(nuclei(0, 45, 2), "PNG"),
+    "dim fluorescence, JPEG": lambda: encoded(nuclei(1, 60, 2), "JPEG", quality=90),
+    "very dim fluorescence": lambda: encoded(nuclei(2, 12, 1), "TIFF"),
+    "fluorescence without its background": lambda: encoded(nuclei(3, 240, 2, 15), "PNG"),
+    "one colour of fluorescence": lambda: encoded(
+        np.pad(nuclei(4, 50, 1)[..., None], ((0, 0), (0, 0), (2, 0))), "PNG"
+    ),
+    "dark tissue": lambda: encoded((tissue(7) // 8).astype(np.uint8), "BMP"),
 }
 BLANK = {
     "white": lambda: encoded(np.full((64, 64, 3), 255, np.uint8), "PNG"),
@@ -96,6 +115,13 @@ def test_photographs_do_not_look_like_masks(name: str) -> None:
     look = look_at_content(PHOTOGRAPHS[name]())
     assert look is not None
     assert look.is_photograph
+
+
+@pytest.mark.parametrize("name", DARK)
+def test_dark_photographs_do_not_look_like_masks(name: str) -> None:
+    look = look_at_content(DARK[name]())
+    assert look is not None
+    assert not look.is_mask
 
 
 @pytest.mark.parametrize("name", BLANK)
