@@ -129,7 +129,7 @@ class Workspace:
             HistodsError: the place is in the dataset, or the dataset in it.
         """
         target = place.resolve()
-        if target.is_relative_to(root) or root.is_relative_to(target):
+        if _is_in(target, root) or root.is_relative_to(target):
             raise HistodsError(
                 f"Expected a place outside the dataset {root} for {option}, found {place}; "
                 "the dataset is never written to: choose another."
@@ -168,12 +168,19 @@ class Workspace:
         return summary
 
 
+def _is_in(place: Path, folder: Path) -> bool:
+    """Whether a place is in a folder, also where the folder is mounted a second time."""
+    if place.is_relative_to(folder):
+        return True
+    return folder.exists() and any(one.exists() and one.samefile(folder) for one in (place, *place.parents))
+
+
 def _say_overlap(place: Path, dataset: Path) -> str | None:
     """Say how a folder and the dataset lie in each other; None where they are apart."""
     here = place.resolve()
     if here == dataset:
         return f"{place}, which is the dataset"
-    if here.is_relative_to(dataset):
+    if _is_in(here, dataset):
         return f"{place} inside it"
     return f"{place}, which holds the dataset" if dataset.is_relative_to(here) else None
 

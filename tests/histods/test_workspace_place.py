@@ -216,3 +216,20 @@ def test_a_planted_link_with_a_temporary_name_is_not_written_through(tmp_path: P
     write_bytes(tmp_path / "file", b"new")
     assert (tmp_path / "image").read_bytes() == b"tissue"
     assert not (tmp_path / "file").is_symlink()
+
+
+def test_a_second_mount_of_the_dataset_is_the_dataset(tmp_path: Path, root: Path) -> None:
+    audit(root, workspace=tmp_path / "o", workers=1)
+    (tmp_path / "mount").mkdir()
+    command = ["mount", "--bind", str(root), str(tmp_path / "mount")]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    before = tree(root)
+    try:
+        with pytest.raises(HistodsError, match="mount/new inside it"):
+            audit(root, workspace=tmp_path / "mount" / "new", workers=1)
+        with pytest.raises(HistodsError, match="outside the dataset"):
+            remap(workspace=tmp_path / "o", write_masks=tmp_path / "mount" / "masks")
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path / "mount")], check=True)
+    assert tree(root) == before
