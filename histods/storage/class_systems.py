@@ -65,7 +65,7 @@ def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
         StaleFileError: the file changed since, or is gone and gave colours, without which no mask can be read.
     """
     options = audit["options"]
-    path, digest = options["labels"], options.get("labels_digest")
+    path, digest = options.get("labels"), options.get("labels_digest")
     if path is None:
         return LabelTable(names={})
     if Path(path).is_file():

@@ -118,7 +118,10 @@ def read_measurements(path: Path) -> pa.Table:
         return SCHEMA.empty_table()
     if (table.schema.metadata or {}).get(b"version") != _VERSION.encode():
         return SCHEMA.empty_table()
-    return table.replace_schema_metadata(None) if table.schema.equals(SCHEMA) else SCHEMA.empty_table()
+    try:  # written from polars, whose texts and lists are large ones
+        return table.replace_schema_metadata(None).cast(SCHEMA)
+    except (ValueError, pa.ArrowException):
+        return SCHEMA.empty_table()
 
 
 def write_measurements(table: pa.Table, path: Path) -> None:

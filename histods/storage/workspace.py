@@ -104,7 +104,7 @@ class Workspace:
         return sorted(path.stem for path in (self.folder / "remap").glob("*.json"))
 
     def check_apart(self, dataset: Path, command: str) -> None:
-        """Refuse a workspace in the dataset, where it would be taken for a part of it, and a dataset in it.
+        """Refuse a workspace that lies in the dataset, or that has the dataset in a folder of its own.
 
         Args:
             dataset: folder of the dataset or of some of its images, without links in its path.
@@ -182,10 +182,12 @@ def _say_overlap(place: Path, dataset: Path) -> str | None:
         return f"{place}, which is the dataset"
     if _is_in(here, dataset):
         return f"{place} inside it"
-    return f"{place}, which holds the dataset" if dataset.is_relative_to(here) else None
+    if dataset.is_relative_to(here) and (inner := dataset.relative_to(here).parts[0]) in _FOLDERS:
+        return f"{place}, in whose {inner}/ it lies"
+    return None
 
 
-_USED: dict[str, Any] = {"root": str, "manifest_digest": str, "labels": list[dict[str, Any]]}
+_USED: dict[str, Any] = {"root": str, "manifest_digest": str}
 _OPTIONS: dict[str, Any] = {
     "labels": str | None,
     "labels_digest": str | None,
@@ -193,8 +195,6 @@ _OPTIONS: dict[str, Any] = {
     "pairs": str | None,
     "pairs_digest": str | None,
 }
-
-_OPTIONAL = {"labels_digest", "pairs", "pairs_digest"}
 
 
 def _check_summary(summary: dict[str, Any]) -> None:
@@ -207,14 +207,14 @@ def _check_summary(summary: dict[str, Any]) -> None:
     for name, kind in _USED.items():
         fit(summary[name], kind, name)
     fit(summary.get("command"), str | None, "command")
-    for row in summary["labels"]:
+    for row in fit(summary.setdefault("labels", []), list[dict[str, Any]], "labels"):
         fit(row["label"], int, "label")
         fit(row["name"], str, "name")
     options = fit(
         summary.setdefault("options", {"labels": None, "nearest_colour": False}), dict[str, Any], "options"
     )
     for name, kind in _OPTIONS.items():
-        if name in options or name not in _OPTIONAL:
+        if name in options:
             fit(options[name], kind, name)
 
 

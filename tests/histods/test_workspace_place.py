@@ -51,7 +51,6 @@ def tree(folder: Path) -> list[str]:
         ("link/new", "link/new inside it"),
         ("data", "data, which is the dataset"),
         ("data/part_00001/..", "data/part_00001/.., which is the dataset"),
-        (".", ", which holds the dataset"),
         ("free/out", "free/out inside it"),
     ],
 )
@@ -67,6 +66,14 @@ def test_a_workspace_that_is_not_apart_is_refused_before_anything_is_written(
     assert f"; run 'histods audit {root} --unconditional" in str(error.value)
     assert str(error.value).endswith(f" -w {dataset}-histods'.")
     assert tree(tmp_path) == before
+
+
+def test_a_dataset_may_lie_in_a_workspace_but_not_where_commands_write(tmp_path: Path) -> None:
+    for place in ("data", "shards"):
+        write_pair(tmp_path / place, "a")
+    audit(tmp_path / "data", workspace=tmp_path, workers=1)
+    with pytest.raises(HistodsError, match=r", in whose shards/ it lies; run 'histods audit "):
+        audit(tmp_path / "shards", workspace=tmp_path, workers=1)
 
 
 def test_the_workspace_by_default_is_refused_in_the_dataset_with_a_command_that_works(root: Path) -> None:
