@@ -144,7 +144,11 @@ def _make_checked(index: Index, folder: Path) -> None:
     """
     try:
         _make(index, folder)
-    except (KeyError, ValueError, IndexError, OverflowError, pa.ArrowException) as error:
+    except (KeyError, ValueError, IndexError, OverflowError, OSError, pa.ArrowException) as error:
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # the disk; Arrow's errors of content have no number
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HistodsError(
             f"Expected in {index.path} where the samples of its shards are, found something else ({reason}); "

@@ -99,6 +99,19 @@ def read_schema(path: Path) -> tuple[pa.Schema, int]:
         return file.schema_arrow.remove_metadata(), file.metadata.num_rows
 
 
+def has_columns(schema: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether a table has these columns, in this order; polars writes texts and lists as large ones."""
+    return schema.names == wanted.names and all(
+        _plain_type(found) == kind for found, kind in zip(schema.types, wanted.types, strict=True)
+    )
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.list_(kind.value_type) if pa.types.is_large_list(kind) else kind
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A Parquet file of ours; what is wrong with it is said in one line."""

@@ -12,7 +12,15 @@ import pyarrow as pa
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import file_digest
 from histods.storage.checked import build, is_name
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, metadata_of, read_table, to_polars, write_table
+from histods.storage.manifest import (
+    SCHEMA_VERSION,
+    Manifest,
+    has_columns,
+    metadata_of,
+    read_table,
+    to_polars,
+    write_table,
+)
 from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
@@ -120,7 +128,7 @@ def read_any_split(space: Workspace) -> tuple[pa.Table, SplitOptions]:
     stored = metadata_of(table)
     try:
         options = build(SplitOptions, json.loads(stored["options"]))
-        sound = table.schema.equals(SPLIT_SCHEMA) and {"manifest_digest", "pairs_digest"} <= stored.keys()
+        sound = has_columns(table.schema, SPLIT_SCHEMA) and {"manifest_digest", "pairs_digest"} <= stored.keys()
         sound = sound and not table["key"].null_count and all(map(is_name, table["split"].unique().to_pylist()))
     except (AttributeError, KeyError, ValueError, RecursionError):
         sound = False
@@ -129,7 +137,7 @@ def read_any_split(space: Workspace) -> tuple[pa.Table, SplitOptions]:
             f"Expected a split of schema version {SCHEMA_VERSION} in {space.split}, found another table; "
             f"run 'histods split -w {space.folder}' again."
         )
-    return table, options
+    return table.cast(SPLIT_SCHEMA.with_metadata(table.schema.metadata)), options
 
 
 def check_split(space: Workspace) -> SplitCheck:

@@ -20,11 +20,14 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.atomic import file_digest, refuse_pipe
 from histods.storage.checked import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULT_WORKSPACE = Path("histods-out")
 _FOLDERS = ("remap", "charts", "shards", "latents", "runs", "fixes")
@@ -113,8 +116,9 @@ class Workspace:
         Raises:
             HistodsError: they are not apart; the message names a folder that is.
         """
-        places = [self.folder, *(path for name in _FOLDERS if (path := self.folder / name).is_symlink())]
-        found = next(filter(None, (_say_overlap(place, dataset) for place in places)), None)
+        links = [path for name in _FOLDERS if (path := self.folder / name).is_symlink()]
+        overlaps = [_say_overlap(self.folder, dataset, _FOLDERS), *(_say_overlap(link, dataset) for link in links)]
+        found = next(filter(None, overlaps), None)
         if found is None:
             return
         other = shlex.quote(str(dataset.with_name(f"{dataset.name}-histods") if dataset.name else dataset))
@@ -175,16 +179,25 @@ def _is_in(place: Path, folder: Path) -> bool:
     return folder.exists() and any(one.exists() and one.samefile(folder) for one in (place, *place.parents))
 
 
-def _say_overlap(place: Path, dataset: Path) -> str | None:
-    """Say how a folder and the dataset lie in each other; None where they are apart."""
+def _say_overlap(place: Path, dataset: Path, written: Sequence[str] | None = None) -> str | None:
+    """Say how a folder and the dataset lie in each other; None where they are apart.
+
+    Args:
+        place: a folder that commands write into.
+        dataset: the dataset.
+        written: names of all that they write there, where the dataset may lie beside it.
+    """
     here = place.resolve()
     if here == dataset:
         return f"{place}, which is the dataset"
     if _is_in(here, dataset):
         return f"{place} inside it"
-    if dataset.is_relative_to(here) and (inner := dataset.relative_to(here).parts[0]) in _FOLDERS:
-        return f"{place}, in whose {inner}/ it lies"
-    return None
+    if not dataset.is_relative_to(here):
+        return None
+    inner = dataset.relative_to(here).parts[0]
+    if written is None:
+        return f"{place}, which holds the dataset"
+    return f"{place}, in whose {inner}/ it lies" if inner in written else None
 
 
 _USED: dict[str, Any] = {"root": str, "manifest_digest": str}

@@ -357,10 +357,13 @@ def test_a_file_that_changed_since_the_audit_is_named_and_nothing_torn_is_left(s
     named = path.relative_to(site.root).as_posix()
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1)) == (
         f"Expected {named} as the audit read it, found another size or time; "
-        f"run 'histods audit {site.root} --group-regex '^(slide\\.\\d)' --hash -w {site.workspace}' again."
+        f"run 'histods audit {site.root} --group-regex '^(slide\\.\\d)' --allow-unpaired --hash "
+        f"-w {site.workspace}' again."
     )
     assert not list((site.workspace / "shards").glob("*.tar"))
-    audit(site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", workers=1, hash=True)
+    audit(
+        site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", allow_unpaired=True, workers=1, hash=True
+    )
     assert shard(workspace=site.workspace, map=site.map, workers=1).splits["all"][1] == 40
 
 
@@ -424,7 +427,9 @@ def test_an_archive_of_somebody_else_is_never_replaced(site: Site) -> None:
     stranger = site.workspace / "shards" / "all-00001.tar"
     stranger.write_bytes(b"mine")
     make_benchmark(site.root / "more", pairs=5, orphans=0, zero_masks=1, size=48, workers=1)
-    audit(site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", workers=1, hash=True)
+    audit(
+        site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", allow_unpaired=True, workers=1, hash=True
+    )
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1)) == (
         f"Expected no other archives in {site.workspace / 'shards'}, found all-00001.tar; "
         "choose a new folder with --out."
