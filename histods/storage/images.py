@@ -31,7 +31,7 @@ from histods.storage.colours import Mask, labels_from_pixels
 from histods.storage.containers import check_other, check_tiff, one_line, opened, sniff
 from histods.storage.jpeg import check_jpeg, parse_jpeg
 from histods.storage.open_file import OpenFile
-from histods.storage.png import check_pixel_data, check_png, decode_png, inflated_bytes, read_palette
+from histods.storage.png import check_pixel_data, check_png, decode_png, read_palette
 from histods.storage.rgb import Shown, join_reasons, show_pillow, show_png
 from histods.storage.tiff import as_stored, check_checksums, parse_tiff, why_no_labels
 from histods.storage.tiff_rgb import show_tiff, why_not_shown
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     Colours = Mapping[int, tuple[int, int, int]]
 
 _HEAD_BYTES = 4096
-_CHECKED_BYTES = 8192  # of pixels: inflating them takes no longer than opening the file
 _PNG_KINDS = {
     (0, 1): "bilevel",
     (0, 2): "gray8",
@@ -232,20 +231,9 @@ def _decode_mask(content: bytes, header: Header, kind: str, colours: Colours | N
 
 
 def _decode_png_mask(content: bytes, header: Header) -> NDArray[Any]:
-    """Samples of a PNG mask. The decoder refuses missing rows; what else it does not look at, see `png.py`."""
-    if inflated_bytes(content, header) <= _CHECKED_BYTES:
-        check_pixel_data(content, header)
+    """Samples of a PNG mask, whose pixel data are proved whole."""
+    check_pixel_data(content, header)
     return decode_png(content, header)
-
-
-def prove_zero(content: bytes) -> None:
-    """Prove that a mask in which every pixel is 0 is no damaged file; of most such masks there is one.
-
-    Raises:
-        UnreadableFileError: it is damaged.
-    """
-    if sniff(content[:12]) == "png":
-        check_pixel_data(content, check_png(content))
 
 
 def _is_grey(indices: NDArray[Any], palette: NDArray[np.uint8]) -> bool:

@@ -108,7 +108,11 @@ def test_every_image_has_its_mask_and_the_audit_takes_them_as_pairs(
     )
     found = audit(result.folder, workspace=tmp_path / "audit")
     assert (found.counts.pairs, found.counts.images, found.counts.masks) == (10, 10, 10)
-    assert not {"error", "warning"} & set(found.severities)
+    assert (found.findings["mixed_sizes"], found.severities.get("warning"), found.severities.get("error")) == (
+        2,
+        2,
+        None,
+    )
     for number in range(4):
         for name in (f"patch.{number}", f"patch.{number}-1"):
             assert np.array_equal(pixels(result.folder / f"{name}_mask.png"), halves(number % 3, (number + 1) % 3))
