@@ -204,8 +204,8 @@ def test_every_value_of_a_json_file_may_be_another(
     document = json.loads((clean.out / name).read_text())
     random = np.random.default_rng(0)
     for place in places(document):
-        # Every place gets some of the values, and every value comes to some place; all pairs would take minutes.
-        for value in random.choice(len(JSON_VALUES), 4, replace=False):
+        # Every place gets one of the values, and each value comes to several places; all pairs would take minutes.
+        for value in random.choice(len(JSON_VALUES), 1):
             other = JSON_VALUES[value]
             if isinstance(other, str):
                 other = other.replace("{sentinel}", str(tmp_path / "case" / "sentinel"))
