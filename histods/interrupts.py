@@ -18,6 +18,9 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 GRACE_SECONDS = 1.5
 """How long a command may take to close what is under way before it ends without that; it takes a tenth of that."""
 
+kill_workers: list[Callable[[], None]] = []
+"""Called before a process ends without closing what is under way: a worker that is at its start or at a file that
+never answers does not notice that its parent has ended."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -51,9 +54,11 @@ class Interrupts:
 
     def _end(self, status: int) -> NoReturn:
         try:
+            for kill in kill_workers:
+                kill()
             self._say(status)
         finally:
-            os._exit(status)  # workers notice it and end, too
+            os._exit(status)
 
 
 def break_waits() -> None:

@@ -16,7 +16,7 @@ from loky.backend import resource_tracker as loky_tracker
 from loky.process_executor import BrokenProcessPool
 
 from histods.engines.base import WorkerDiedError
-from histods.interrupts import break_waits, hidden_signals, leave_signals_to_parent
+from histods.interrupts import break_waits, hidden_signals, kill_workers, leave_signals_to_parent
 from histods.start import spare_pandas
 
 if TYPE_CHECKING:
@@ -49,6 +49,13 @@ class LocalPool:
         _start_trackers()
         self._executor = self._start()  # processes start with the first call
         self._failed: object = None
+        kill_workers.append(self._kill)
+
+    def _kill(self) -> None:
+        """Kill the workers without waiting for anything."""
+        for worker in list((self._executor._processes or {}).values()):  # noqa: SLF001 - loky has no other way
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _start(self) -> Any:
         return ProcessPoolExecutor(
@@ -83,6 +90,7 @@ class LocalPool:
         """Replace the broken pool."""
         self.close()
         self._executor = self._start()
+        kill_workers.append(self._kill)
 
     def close(self) -> None:
         """Stop the workers at once; nothing of theirs is needed any more.
@@ -94,6 +102,8 @@ class LocalPool:
         self._executor.shutdown(wait=True, kill_workers=True)
         if feeder is not None:
             feeder.join(_FEEDER_SECONDS)
+        with suppress(ValueError):
+            kill_workers.remove(self._kill)
 
 
 def _start_trackers() -> None:
