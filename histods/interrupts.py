@@ -72,7 +72,7 @@ def break_waits() -> None:
 
 @contextmanager
 def hidden_signals() -> Iterator[None]:
-    """Hold signals back for a moment; processes and threads that start meanwhile begin with them held back.
+    """Block signals for a moment; processes and threads that start in it inherit the block.
 
     A process that is told to end while it imports its first modules shows a traceback.
     """

@@ -69,23 +69,29 @@ CHECKS: tuple[Check, ...] = (
     zero_mask.CHECK,
     constant_mask.CHECK,
 )
-_OF_NEITHER = (looks_like_mask.CHECK, outside_layout.CHECK, outside_root.CHECK)
+_OF_NEITHER = (outside_layout.CHECK, outside_root.CHECK)
 
 
 def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Run every check over a table of `SAMPLES`.
 
-    Of a picture that is neither image nor mask only that is said, since nothing else matters of it.
+    A picture that is neither image nor mask gets that finding alone: nothing else about it matters.
 
     Returns:
         The strings `key`, `path`, `code`, `severity`, `message`, one row a finding, sorted by key, path and
         code; a file has at most one finding of a code. Messages are one line, whatever a name holds.
     """
-    no_images = looks_like_mask.judge(samples, context)["path"].implode()
-    is_neither = pl.col("outside") | (pl.col("mask_path").is_null() & pl.col("image_path").is_in(no_images))
-    rest = samples.filter(~is_neither.fill_null(value=False))
+    no_images = looks_like_mask.judge(samples, context)
+    is_told = pl.col("mask_path").is_null() & pl.col("image_path").is_in(no_images["path"].implode())
+    rest = samples.filter(~(pl.col("outside") | is_told).fill_null(value=False))
+
+    def judge(check: Check) -> pl.DataFrame:
+        if check is looks_like_mask.CHECK:
+            return no_images
+        return check.judge(samples if check in _OF_NEITHER else rest, context)
+
     parts = [
-        check.judge(samples if check in _OF_NEITHER else rest, context).select(
+        judge(check).select(
             "key",
             "path",
             pl.lit(check.code).alias("code"),

@@ -1,4 +1,4 @@
-"""Patterns of paths: `{key}` stands for what names a pair, `*` for any text within one folder or file name.
+"""Path patterns: `{key}` is the part that image and mask share, `*` any text within one folder or file name.
 
 Several patterns with `|` between them are alternatives: the first for images goes with the first for masks,
 and so on; a single pattern on one side goes with every alternative on the other.

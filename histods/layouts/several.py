@@ -86,7 +86,7 @@ def _name(path: str) -> str:
 
 
 def _folder(path: str) -> str:
-    """Name of the folder that holds a file."""
+    """Name of the parent folder of a file."""
     return path.rpartition("/")[0].rpartition("/")[2]
 
 

@@ -136,7 +136,7 @@ def _mask_weight(words: tuple[str, ...]) -> float:
 
 
 def _has_image_word(words: tuple[str, ...]) -> bool:
-    """Whether a word means an image."""
+    """Whether a word is one of those for images."""
     return any(_IMAGE_WORDS.fullmatch(word) for word in words)
 
 

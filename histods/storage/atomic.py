@@ -170,7 +170,7 @@ def _is_dead(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):  # somebody else's, or no process id at all
+    except (OSError, OverflowError):  # another user's process, or not a process id
         return False
     return False
 

@@ -217,5 +217,5 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
             files_reused=int(timing["files_read"] + timing["files_reused"]),
             seconds=0.0,
         )
-    except (KeyError, ValueError, HistodsError):  # written by somebody else: as if there were none
+    except (KeyError, ValueError, HistodsError):  # not ours or damaged: treated as missing
         return None

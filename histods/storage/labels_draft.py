@@ -37,7 +37,7 @@ def write_draft(path: Path, text: str | None, root: Path) -> None:
     """Write a draft in one step.
 
     Raises:
-        HistodsError: there is nothing to write, or the path has been taken meanwhile.
+        HistodsError: there is nothing to write, or the path exists by now.
     """
     if text is None:
         raise HistodsError(
