@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import polars as pl
 import pytest
-import pyvips
-import tifffile
-from PIL import Image
 from typer.testing import CliRunner
 
 from histods.cli import app
@@ -20,6 +16,7 @@ from histods.steps.audit import audit
 from histods.steps.shard import shard
 from histods.steps.split import split
 from histods.storage.shard_reader import ShardReader
+from tests.histods.checks.mask_files import opencv, photograph, pillow, regions, tiff, vips
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,37 +31,11 @@ COLOURS = np.array([[255, 255, 255], [200, 20, 60], [0, 120, 0], [40, 60, 200]],
 
 
 def tissue(seed: int) -> NDArray[np.uint8]:
-    random = np.random.default_rng(seed)
-    field = cv2.GaussianBlur(random.random((SIZE, SIZE)).astype(np.float32), (0, 0), 4)
-    field = (field - field.min()) / (field.max() - field.min())
-    pink = np.array([235.0, 200, 220]) - np.array([110.0, 140, 80]) * field[..., None]
-    return np.clip(pink + random.normal(0, 6, (SIZE, SIZE, 3)), 0, 255).astype(np.uint8)
+    return photograph(seed, SIZE, SIZE)
 
 
 def labels(seed: int, number: int = 3) -> NDArray[np.uint8]:
-    random = np.random.default_rng(seed + 500)
-    fields = [cv2.GaussianBlur(random.random((SIZE, SIZE)).astype(np.float32), (0, 0), 8) for _ in range(number)]
-    return np.stack(fields).argmax(0).astype(np.uint8)
-
-
-def by_pillow(pixels: NDArray[Any], file_format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def by_tifffile(pixels: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels)
-    return buffer.getvalue()
-
-
-def by_opencv(pixels: NDArray[Any], suffix: str) -> bytes:
-    return bytes(cv2.imencode(suffix, pixels)[1])
-
-
-def by_libvips(pixels: NDArray[Any], suffix: str) -> bytes:
-    return bytes(pyvips.Image.new_from_array(pixels).write_to_buffer(suffix))
+    return regions(seed + 500, tuple(range(number)), height=SIZE, width=SIZE, smooth=8)
 
 
 def put(path: Path, content: bytes) -> None:
@@ -78,8 +49,8 @@ def overlay(seed: int) -> NDArray[np.uint8]:
 
 def make_pairs(root: Path, number: int = 12) -> None:
     for place in range(number):
-        put(root / f"t{place:02}.jpg", by_pillow(tissue(place), "JPEG", quality=92))
-        put(root / f"t{place:02}_mask.png", by_pillow(labels(place), "PNG"))
+        put(root / f"t{place:02}.jpg", pillow(tissue(place), "JPEG", quality=92))
+        put(root / f"t{place:02}_mask.png", pillow(labels(place), "PNG"))
 
 
 def run(root: Path, **options: Any) -> tuple[AuditResult, dict[str, tuple[str, str]]]:
@@ -94,26 +65,26 @@ def run(root: Path, **options: Any) -> tuple[AuditResult, dict[str, tuple[str, s
 
 
 NO_IMAGES: dict[str, Callable[[], bytes]] = {
-    "t03_mask (1).png": lambda: by_pillow(labels(3), "PNG"),
-    "t03_mask - Copy.png": lambda: by_opencv(labels(3), ".png"),
-    "t03_mask_old.tif": lambda: by_tifffile(labels(3)),
-    "t03_masks.png": lambda: by_libvips(labels(3), ".png"),
-    "t03_seg.webp": lambda: by_libvips(labels(3) * 100, ".webp[lossless]"),
-    "t03_classes.png": lambda: by_opencv(COLOURS[labels(3)], ".png"),
-    "nothing-in-its-name.png": lambda: by_pillow(labels(9), "PNG"),
-    "x17.tif": lambda: by_libvips(labels(9, 5), ".tif[compression=deflate]"),
-    "x18.bmp": lambda: by_opencv(labels(9, 2) * 255, ".bmp"),
-    "x19.tif": lambda: by_pillow(labels(9, 2).astype(bool), "TIFF"),
-    "x20.png": lambda: by_pillow(np.zeros((SIZE, SIZE), np.uint8), "PNG"),
-    "x21.tif": lambda: by_tifffile(labels(9).astype(np.uint16) * 300),
-    "annotations/t03.png": lambda: by_opencv(COLOURS[labels(3)], ".png"),
-    "old/masks/t03.jpg": lambda: by_pillow(labels(3) * 100, "JPEG", quality=95),
-    "nuclei/b1a4.png": lambda: by_opencv(np.pad(np.full((9, 9), 255, np.uint8), 27), ".png"),
-    "t03_overlay.jpg": lambda: by_pillow(overlay(3), "JPEG"),
-    "overlays/t03.png": lambda: by_libvips(overlay(3), ".png"),
-    "predictions/t03.jpg": lambda: by_opencv(overlay(4), ".jpg"),
-    "thumbnails/t03.jpg": lambda: by_opencv(tissue(3)[::4, ::4], ".jpg"),
-    "t03_heatmap.png": lambda: by_opencv(cv2.applyColorMap(tissue(3)[..., 1], cv2.COLORMAP_JET), ".png"),
+    "t03_mask (1).png": lambda: pillow(labels(3), "PNG"),
+    "t03_mask - Copy.png": lambda: opencv(labels(3), ".png"),
+    "t03_mask_old.tif": lambda: tiff(labels(3)),
+    "t03_masks.png": lambda: vips(labels(3), ".png"),
+    "t03_seg.webp": lambda: vips(labels(3) * 100, ".webp", lossless=True),
+    "t03_classes.png": lambda: opencv(COLOURS[labels(3)], ".png"),
+    "nothing-in-its-name.png": lambda: pillow(labels(9), "PNG"),
+    "x17.tif": lambda: vips(labels(9, 5), ".tif", compression="deflate"),
+    "x18.bmp": lambda: opencv(labels(9, 2) * 255, ".bmp"),
+    "x19.tif": lambda: pillow(labels(9, 2).astype(bool), "TIFF"),
+    "x20.png": lambda: pillow(np.zeros((SIZE, SIZE), np.uint8), "PNG"),
+    "x21.tif": lambda: tiff(labels(9).astype(np.uint16) * 300),
+    "annotations/t03.png": lambda: opencv(COLOURS[labels(3)], ".png"),
+    "old/masks/t03.jpg": lambda: pillow(labels(3) * 100, "JPEG", quality=95),
+    "nuclei/b1a4.png": lambda: opencv(np.pad(np.full((9, 9), 255, np.uint8), 27), ".png"),
+    "t03_overlay.jpg": lambda: pillow(overlay(3), "JPEG"),
+    "overlays/t03.png": lambda: vips(overlay(3), ".png"),
+    "predictions/t03.jpg": lambda: opencv(overlay(4), ".jpg"),
+    "thumbnails/t03.jpg": lambda: opencv(tissue(3)[::4, ::4], ".jpg"),
+    "t03_heatmap.png": lambda: opencv(cv2.applyColorMap(tissue(3)[..., 1], cv2.COLORMAP_JET), ".png"),
 }  # fmt: skip
 
 
@@ -130,7 +101,7 @@ def test_a_picture_that_is_no_image_is_excluded_and_told(tmp_path: Path, name: s
 def test_nobody_lets_it_in_by_saying_that_images_need_no_masks(tmp_path: Path, name: str) -> None:
     make_pairs(tmp_path / "data", 4)
     put(tmp_path / "data" / name, NO_IMAGES[name]())
-    put(tmp_path / "data/free/t03.jpg", by_pillow(tissue(30), "JPEG"))
+    put(tmp_path / "data/free/t03.jpg", pillow(tissue(30), "JPEG"))
     put(tmp_path / "data/free/" / name, NO_IMAGES[name]())
     _, alone = run(tmp_path / "data", allow_unpaired=True, unconditional="free")
     assert alone == {
@@ -141,16 +112,16 @@ def test_nobody_lets_it_in_by_saying_that_images_need_no_masks(tmp_path: Path, n
 
 
 IMAGES: dict[str, Callable[[], bytes]] = {
-    "u1.jpg": lambda: by_pillow(tissue(40), "JPEG"),
-    "label-free_2.png": lambda: by_opencv(tissue(41), ".png"),
-    "unmasked/u3.tif": lambda: by_tifffile(tissue(42)),
-    "glass.jpg": lambda: by_pillow(np.full((SIZE, SIZE, 3), (243, 240, 244), np.uint8), "JPEG"),
-    "white.png": lambda: by_libvips(np.full((SIZE, SIZE, 3), 255, np.uint8), ".png"),
-    "black.jpg": lambda: by_pillow(np.zeros((SIZE, SIZE, 3), np.uint8), "JPEG"),
-    "dark.png": lambda: by_opencv(np.full((SIZE, SIZE, 3), 9, np.uint8), ".png"),
-    "grey.bmp": lambda: by_opencv(tissue(43)[..., 1], ".bmp"),
-    "half.png": lambda: by_pillow(np.hstack([tissue(44)[:, :32], np.full((SIZE, 32, 3), 244, np.uint8)]), "PNG"),
-    "tumour_edge.webp": lambda: by_libvips(tissue(45), ".webp"),
+    "u1.jpg": lambda: pillow(tissue(40), "JPEG"),
+    "label-free_2.png": lambda: opencv(tissue(41), ".png"),
+    "unmasked/u3.tif": lambda: tiff(tissue(42)),
+    "glass.jpg": lambda: pillow(np.full((SIZE, SIZE, 3), (243, 240, 244), np.uint8), "JPEG"),
+    "white.png": lambda: vips(np.full((SIZE, SIZE, 3), 255, np.uint8), ".png"),
+    "black.jpg": lambda: pillow(np.zeros((SIZE, SIZE, 3), np.uint8), "JPEG"),
+    "dark.png": lambda: opencv(np.full((SIZE, SIZE, 3), 9, np.uint8), ".png"),
+    "grey.bmp": lambda: opencv(tissue(43)[..., 1], ".bmp"),
+    "half.png": lambda: pillow(np.hstack([tissue(44)[:, :32], np.full((SIZE, 32, 3), 244, np.uint8)]), "PNG"),
+    "tumour_edge.webp": lambda: vips(tissue(45), ".webp"),
 }
 
 
@@ -173,8 +144,8 @@ def test_an_image_without_a_mask_is_trained_on_only_by_design(tmp_path: Path, na
 
 def test_a_row_of_the_pairs_file_without_a_mask_says_that_none_is_meant(tmp_path: Path) -> None:
     make_pairs(tmp_path / "data", 2)
-    put(tmp_path / "data/u.jpg", by_pillow(tissue(40), "JPEG"))
-    put(tmp_path / "data/v.png", by_pillow(labels(41), "PNG"))
+    put(tmp_path / "data/u.jpg", pillow(tissue(40), "JPEG"))
+    put(tmp_path / "data/v.png", pillow(labels(41), "PNG"))
     (tmp_path / "pairs.csv").write_text("image,mask\nt00.jpg,t00_mask.png\nu.jpg,\nv.png,\n")
     _, alone = run(tmp_path / "data", pairs=tmp_path / "pairs.csv")
     assert alone == {
@@ -188,10 +159,10 @@ def test_a_row_of_the_pairs_file_without_a_mask_says_that_none_is_meant(tmp_path
 def test_what_is_outside_the_layout_is_a_row_and_is_never_sharded(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for place in range(6):
-        put(root / f"images/t{place}.jpg", by_pillow(tissue(place), "JPEG", quality=92))
-        put(root / f"masks/t{place}.png", by_pillow(labels(place), "PNG"))
-        put(root / f"overlays/t{place}.png", by_pillow(overlay(place), "PNG"))
-    put(root / "test/u.jpg", by_pillow(tissue(50), "JPEG"))
+        put(root / f"images/t{place}.jpg", pillow(tissue(place), "JPEG", quality=92))
+        put(root / f"masks/t{place}.png", pillow(labels(place), "PNG"))
+        put(root / f"overlays/t{place}.png", pillow(overlay(place), "PNG"))
+    put(root / "test/u.jpg", pillow(tissue(50), "JPEG"))
     put(root / "damaged.jpg", b"\xff\xd8\xff")
     result, alone = run(root)
     assert set(alone.values()) == {("excluded", "outside_layout")}
@@ -210,7 +181,7 @@ def command(*words: str | Path) -> tuple[int, str]:
 
 def test_a_dataset_without_a_pair_fails_and_says_how_to_name_the_masks(tmp_path: Path) -> None:
     for place in range(4):
-        put(tmp_path / f"data/t{place}.jpg", by_pillow(tissue(place), "JPEG"))
+        put(tmp_path / f"data/t{place}.jpg", pillow(tissue(place), "JPEG"))
     status, text = command("audit", tmp_path / "data", "-w", tmp_path / "out", "--workers", "1")
     assert status == 1
     assert "Exit status 1: no image has a mask. Say how they pair with --mask-suffix" in text
@@ -220,7 +191,7 @@ def test_a_dataset_without_a_pair_fails_and_says_how_to_name_the_masks(tmp_path:
 
 def test_a_folder_of_masks_alone_has_no_image(tmp_path: Path) -> None:
     for place in range(4):
-        put(tmp_path / f"data/masks/t{place}.png", by_pillow(labels(place), "PNG"))
+        put(tmp_path / f"data/masks/t{place}.png", pillow(labels(place), "PNG"))
     result, alone = run(tmp_path / "data")
     assert {role for role, _ in alone.values()} == {"excluded"}
     assert result.counts.images == 0
