@@ -11,7 +11,7 @@ import pyarrow as pa
 from histods.engines import Failed
 from histods.storage.manifest import to_polars
 from histods.storage.measure import FileTask, failed_row, measure_files
-from histods.storage.measurements import Journal, read_measurements, write_measurements
+from histods.storage.measurements import open_journal, read_measurements, write_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def measure_dataset(
     how = pl.when("is_mask").then(masks).when("look").then(looks).otherwise(images)
     files = files.with_columns(how=how)
     state = ["path", "is_mask", "bytes", "mtime_ns"]
-    with Journal(space.journal, fresh=fresh) as journal:
+    with open_journal(space.journal, fresh=fresh) as journal:
         stored = read_measurements(space.measurements)
         known = to_polars(journal.table() if fresh else pa.concat_tables([stored, journal.table()]))
         known = known.join(files, on=[*state, "how"], how="semi").unique(state, keep="last")

@@ -22,7 +22,7 @@ from histods import audit, fix, remap, shard
 from histods.errors import HistodsError
 from histods.records import ClassCount
 from histods.storage.atomic import locked, replacing, write_bytes
-from histods.storage.measurements import Journal
+from histods.storage.measurements import open_journal
 from histods.storage.scan import scan
 from reports.tables import RAW, ClassSystem, percent_csv
 
@@ -303,14 +303,14 @@ def test_a_journal_of_another_version_is_as_good_as_none(
     import pyarrow as pa
     import xxhash
 
-    from histods.storage import measurements
+    from histods.storage import journal, measurements
 
     sink = pa.BufferOutputStream()
     table = pa.table({"path": ["x1.png"], "is_mask": [False]})
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     payload = b"no stream" if damage == "no stream" else bytes(sink.getvalue())
-    record = measurements._RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
+    record = journal._RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
     head = {"old version": b"histods measurements, version 0\n", "no version": b""}.get(damage, measurements._HEAD)
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "audit.journal").write_bytes(head + record)
@@ -334,13 +334,13 @@ def test_a_journal_goes_on_after_its_sound_records(tmp_path: Path) -> None:
     with pa.ipc.new_stream(sink, SCHEMA) as writer:
         writer.write_batch(pa.RecordBatch.from_pylist([{"path": "x1.png", "is_mask": False}], SCHEMA))
     payload = bytes(sink.getvalue())
-    with Journal(tmp_path / "j") as journal:
+    with open_journal(tmp_path / "j") as journal:
         journal.append(payload)
         journal.append(payload)
     with (tmp_path / "j").open("r+b") as file:
         file.truncate(file.seek(0, os.SEEK_END) - 1)
-    with Journal(tmp_path / "j") as journal:
+    with open_journal(tmp_path / "j") as journal:
         assert journal.table()["path"].to_pylist() == ["x1.png"]
         journal.append(payload)
-    with Journal(tmp_path / "j") as journal:
+    with open_journal(tmp_path / "j") as journal:
         assert journal.table()["path"].to_pylist() == ["x1.png"] * 2
