@@ -18,7 +18,6 @@ of a WebP (`webp.py`), pages (`tiff_tags.py`) and strips or tiles of a TIFF (`ti
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ import simplejpeg
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.storage.colours import Mask, labels_from_pixels
 from histods.storage.containers import check_other, check_tiff, one_line, opened, sniff
-from histods.storage.jpeg import check_jpeg, parse_jpeg
+from histods.storage.jpeg import check_jpeg
 from histods.storage.open_file import OpenFile
 from histods.storage.png import check_pixel_data, check_png, decode_png, read_palette
 from histods.storage.rgb import Shown, join_reasons, show_pillow, show_png
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
     Colours = Mapping[int, tuple[int, int, int]]
 
-_HEAD_BYTES = 4096
 _PROVED_PIXELS = 256 * 256  # inflating so many again takes a few microseconds
 _PNG_KINDS = {
     (0, 1): "bilevel",
@@ -74,30 +72,6 @@ _PILLOW_KINDS = {
     "RGBA": "rgba",
     "LA": "gray_alpha",
 }
-
-
-def inspect_image(file: OpenFile, *, whole: bool = False) -> tuple[Header, bytes | None]:
-    """Verify the structure of an image file: magic bytes, header, size, end marker, PNG checksums.
-
-    Returns:
-        The header, and the content where it was read: of a JPEG the first and last bytes do, unless `whole`.
-
-    Raises:
-        UnreadableFileError: the structure is damaged.
-    """
-    head = os.pread(file.descriptor, _HEAD_BYTES, 0)
-    kind = sniff(head[:12])
-    if kind == "jpeg" and not whole:
-        found = parse_jpeg(head)
-        if (
-            found is not None
-            and found.single
-            and file.size > found.scan
-            and os.pread(file.descriptor, 2, file.size - 2) == b"\xff\xd9"
-        ):
-            return found.header, None
-    content = file.read()
-    return check_image(content), content
 
 
 def check_image(content: bytes) -> Header:

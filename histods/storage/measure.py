@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -15,24 +16,25 @@ import xxhash
 
 from histods.errors import InaccessibleFileError, NotAnIndexMaskError, UnreadableFileError
 from histods.runs import count_between, count_specks, find_runs, histogram
+from histods.storage.contents import Contents, Room, outweighs_masks, read_contents
 from histods.storage.evidence import LEAST_OBJECTS, count_objects, is_white_zero, lossy_storage, why_not_labels
 from histods.storage.images import (
+    check_image,
     decode_image,
     decode_mask,
     identify_mask,
-    inspect_image,
     prove_mask,
     show_image,
 )
 from histods.storage.looks import look_at_content
 from histods.storage.open_file import OpenRoot
+from histods.storage.overlap import Pace, overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from histods.mask_colours import ColourCounts
     from histods.storage.header import Header
-    from histods.storage.open_file import OpenFile
 
 _COLOUR = pa.struct(
     [
@@ -96,9 +98,7 @@ SCHEMA = pa.schema(
 It is null where the reason may pass (permissions, memory): such a file is read again in the next audit."""
 
 _REMEMBERED = 256  # measurements of whole mask files kept by digest in each worker
-_LARGE_JPEG, _PHOTOGRAPH_BYTES = 8192, 0.12
-"""Bytes of a JPEG, and bytes per pixel beyond them, that no mask needs: 12 real masks as JPEG of quality 75 have
-0.02 to 0.05 per pixel, their patches 0.1 to 0.4. Such files are not decoded to see that they are photographs."""
+_PACE = Pace()  # of reading, in this worker
 
 
 FileTask = tuple[str, bool, str | None, bool]
@@ -179,17 +179,26 @@ def measure_files(chunk: Sequence[FileTask], *, options: MeasureOptions) -> byte
     """
     if not chunk:
         return b""
-    images, masks, looks = options.images_how, options.masks_how, options.looks_how
     try:
         with OpenRoot(options.root) as root:
-            return _serialise(
-                [
-                    _measure_file(*task, root, options, masks if task[1] else looks if task[3] else images)
-                    for task in chunk
-                ]
-            )
+            return _serialise(list(_measure(chunk, root, options)))
     except InaccessibleFileError as error:  # the root itself
         return _serialise([(path, is_mask, 0, 0, *Measured(None, str(error))) for path, is_mask, *_ in chunk])
+
+
+def _measure(chunk: Sequence[FileTask], root: OpenRoot, options: MeasureOptions) -> Iterator[Row]:
+    """Measure files one by one, while those to come are read where storage makes them wait."""
+    images, masks, looks = options.images_how, options.masks_how, options.looks_how
+    whole = options.decode or options.digest_images
+    room = Room()
+    read = partial(read_contents, root=root, whole=whole, room=room)
+    for task, ahead in zip(chunk, overlap(read, chunk, _PACE), strict=True):
+        contents = ahead or read(task, in_turn=True) or Contents()
+        path, is_mask, problem, look = task
+        how = masks if is_mask else looks if look else images
+        measured = Measured(how, problem) if problem is not None else _measure_file(contents, task, options, how)
+        room.give(contents.content)
+        yield (path, is_mask, contents.size, contents.mtime_ns, *measured)
 
 
 def failed_row(task: FileTask, error: str) -> bytes:
@@ -208,30 +217,25 @@ def _serialise(rows: list[Row]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _measure_file(
-    path: str, is_mask: bool, problem: str | None, look: bool, root: OpenRoot, options: MeasureOptions, how: str
-) -> Row:
-    if problem is not None:
-        return (path, is_mask, 0, 0, *Measured(how, problem))
-    size = mtime_ns = 0
-    measure = _measure_mask if is_mask else _measure_image
+def _measure_file(contents: Contents, task: FileTask, options: MeasureOptions, how: str) -> Measured:
     try:
-        with root.open(path) as file:
-            size, mtime_ns = file.size, file.mtime_ns
-            measured = measure(file, options, how)
-            if look:
-                measured = measured._replace(look=_look(file, measured))
+        if contents.error is not None:
+            raise contents.error
+        if task[1]:
+            return _measure_mask(contents.content or b"", options, how)
+        measured = _measure_image(contents, options, how)
+        return measured._replace(look=_look(contents, measured)) if task[3] else measured
     except (InaccessibleFileError, OSError) as error:
-        measured = Measured(None, str(error))
+        return Measured(None, str(error))
     except UnreadableFileError as error:
-        measured = Measured(how, str(error))
+        return Measured(how, str(error))
     except MemoryError:
-        measured = Measured(None, "too large for the memory of this machine")
-    return (path, is_mask, size, mtime_ns, *measured)
+        return Measured(None, "too large for the memory of this machine")
 
 
-def _measure_image(file: OpenFile, options: MeasureOptions, how: str) -> Measured:
-    header, content = inspect_image(file, whole=options.decode or options.digest_images)
+def _measure_image(contents: Contents, options: MeasureOptions, how: str) -> Measured:
+    content = None if contents.header else contents.content
+    header = contents.header or check_image(content or b"")
     error = digest = None
     converted = header.converted
     if options.digest_images and content is not None:
@@ -255,16 +259,15 @@ def _turned(header: Header) -> int | None:
     return None if header.orientation == 1 else header.orientation
 
 
-def _look(file: OpenFile, measured: Measured) -> dict[str, Any] | None:
+def _look(contents: Contents, measured: Measured) -> dict[str, Any] | None:
     """How an image without a mask looks; None where its bytes already say that it is a photograph, or damaged."""
     if measured.error or not (measured.width and measured.height):
         return None
-    if (
-        measured.format == "jpeg"
-        and file.size > _LARGE_JPEG + _PHOTOGRAPH_BYTES * measured.width * measured.height
+    content = contents.content
+    if content is None or (
+        measured.format == "jpeg" and outweighs_masks(contents.size, measured.width, measured.height)
     ):
         return None
-    content = file.read()
     look = look_at_content(content)
     # A zero mask is grey: red, green and blue of one colour are rather a patch without tissue.
     if look is None or (look.colours == 1 and identify_mask(content)[1] in ("rgb", "rgba")):
@@ -275,9 +278,8 @@ def _look(file: OpenFile, measured: Measured) -> dict[str, Any] | None:
 _seen: OrderedDict[tuple[str, str], Measured] = OrderedDict()
 
 
-def _measure_mask(file: OpenFile, options: MeasureOptions, how: str) -> Measured:
+def _measure_mask(content: bytes, options: MeasureOptions, how: str) -> Measured:
     """Measure a mask, or remember it: all-zero masks of one encoder are byte-identical, and often most masks."""
-    content = file.read()
     digest = xxhash.xxh3_128_hexdigest(content)
     known = _seen.get((digest, how))
     if known is not None:

@@ -20,9 +20,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.storage.colours import OFF_PALETTE_LABEL
+from histods.storage.contents import read_header
 from histods.storage.header import MAX_PIXELS, Header
 from histods.storage.images import check_image, decode_image, decode_mask, read_mask
-from histods.storage.images import inspect_image as inspect_open_image
 from histods.storage.open_file import OpenFile
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 def inspect_image(path: Path, *, whole: bool = False) -> tuple[Header, bytes | None]:
     with OpenFile(path) as file:
-        return inspect_open_image(file, whole=whole)
+        header = read_header(file, whole=whole)
+        return (check_image(file.read()), file.read()) if header is None else (header, None)
 
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)
