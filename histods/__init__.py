@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from histods.steps.remap import remap
     from histods.steps.shard import shard
     from histods.steps.split import split
+    from histods.steps.tile import tile
     from histods.storage.manifest import Manifest
     from reports.charts import plot
     from training.convert import import_checkpoint
@@ -41,6 +42,7 @@ __all__ = [
     "sample",
     "shard",
     "split",
+    "tile",
     "train",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "sample": "training.generate",
     "shard": "histods.steps.shard",
     "split": "histods.steps.split",
+    "tile": "histods.steps.tile",
     "train": "training.run",
 }
 

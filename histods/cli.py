@@ -9,7 +9,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from histods import __version__
-from histods.commands import audit, demo, encode, export, fix, import_, plot, remap, sample, shard, split, train
+from histods.commands import (
+    audit,
+    demo,
+    encode,
+    export,
+    fix,
+    import_,
+    plot,
+    remap,
+    sample,
+    shard,
+    split,
+    tile,
+    train,
+)
 from histods.console import escaped
 from histods.errors import HistodsError, TerminatedError
 from histods.interrupts import INTERRUPTED, TERMINATED, Interrupts
@@ -122,6 +136,7 @@ COMMANDS = {
     "import": import_,
     "export": export,
     "fix": fix,
+    "tile": tile,
     "demo": demo,
 }
 for name, command in COMMANDS.items():

@@ -45,6 +45,7 @@ FLOORS = {
     "histods.sampling": 1,
     "histods.sharding": 1,
     "histods.start": 1,
+    "histods.tiling": 1,
 }
 # Modules of one part may use each other; on these floors a part is the whole floor.
 ONE_PART = {6, 1}

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from histods.errors import HistodsError
 from histods.labels import IDENTITY
 from histods.sampling import BalancedDraws, class_cutoffs
+from histods.tiling import tile_advice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +162,7 @@ class ShardDataset(Dataset[Batch]):
         if self._augment and shape[1] != shape[2]:
             raise HistodsError(
                 f"Expected square images for quarter turns, found {shape[2]}x{shape[1]} in "
-                f"{self.reader.key(sample)}; crop them, or train without augmentation."
+                f"{self.reader.key(sample)}; {tile_advice(shape[1:])}, or train without augmentation."
             )
 
     def _check_size(
@@ -170,7 +171,8 @@ class ShardDataset(Dataset[Batch]):
         if shape[1:] != pixels.shape[:2] or (mask is not None and mask.shape != shape[1:]):
             raise HistodsError(
                 f"Expected images of one size in a batch, found {shape[2]}x{shape[1]} and {pixels.shape[1]}x"
-                f"{pixels.shape[0]} ({self.reader.key(sample)}); train on patches of one size."
+                f"{pixels.shape[0]} ({self.reader.key(sample)}); "
+                f"{tile_advice(shape[1:], pixels.shape[:2])}."
             )
 
     def _read(self, sample: int, out: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -27,6 +27,7 @@ from histods.storage.shard_folder import claim, gather, tidy, write_part
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace, read_json
+from histods.tiling import tile_advice
 from training.autoencoder import load_autoencoder
 from training.device import choose_device
 from training.encoding import decoded, encode_shards
@@ -131,13 +132,15 @@ def _image_size(reader: ShardReader, views: int) -> tuple[int, int]:
     other = pc.or_(pc.not_equal(index["height"], height), pc.not_equal(index["width"], width))
     if (others := index.filter(other)).num_rows:
         row = others.slice(0, 1).to_pylist()[0]
+        advice = tile_advice((height, width), (row["height"], row["width"]))
         raise HistodsError(
             f"Expected images of one size, found {width}x{height} and {row['width']}x{row['height']} "
-            f"({row['key']}); make shards of patches of one size."
+            f"({row['key']}); {advice}: audit these, then encode them."
         )
     if views == 8 and height != width:
         raise HistodsError(
-            f"Expected square images for 8 views, found {width}x{height}; crop them, or encode with --views 1."
+            f"Expected square images for 8 views, found {width}x{height}; "
+            f"{tile_advice((height, width))}, or encode with --views 1."
         )
     return height, width
 

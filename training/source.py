@@ -22,6 +22,7 @@ from histods.storage.latent_set import LatentSet
 from histods.storage.series import read_index
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
+from histods.tiling import tile_advice
 from training.data import Batch, ShardDataset, balanced
 from training.holdout import choose_held_out, without
 from training.latent_data import LatentBatch, LatentLoader
@@ -142,8 +143,8 @@ class Source:
         if self.image_size % least or self._width % least:
             raise HistodsError(
                 f"Expected images whose sides are multiples of {least} px for model.dim_mults = "
-                f"{list(model.dim_mults)}, found {self._width}x{self.image_size} in {self.folder}; crop them, or "
-                "give fewer model.dim_mults."
+                f"{list(model.dim_mults)}, found {self._width}x{self.image_size} in {self.folder}; "
+                f"{tile_advice((self.image_size, self._width), multiple=least)}, or give fewer model.dim_mults."
             )
         if self.latents is not None and self.latents.channels != model.channels:
             raise HistodsError(
@@ -301,8 +302,10 @@ def _sides(described: ShardSet | LatentSet, splits: Sequence[str]) -> tuple[int,
     first = index.slice(0, 1).to_pylist()[0]
     other = pc.or_(pc.not_equal(index["height"], first["height"]), pc.not_equal(index["width"], first["width"]))
     for row in index.filter(other).slice(0, 1).to_pylist():
+        advice = tile_advice(*((one["height"], one["width"]) for one in (first, row)))
         raise HistodsError(
             f"Expected images of one size, found {first['width']}x{first['height']} ({first['key']}) and "
-            f"{row['width']}x{row['height']} ({row['key']}); make shards of patches of one size."
+            f"{row['width']}x{row['height']} ({row['key']}); "
+            f"{advice}: audit these, then train on them."
         )
     return int(first["height"]), int(first["width"])

@@ -9,10 +9,10 @@ from __future__ import annotations
 import polars as pl
 
 from histods.checks.base import Check, Context, found
+from histods.tiling import tile_advice
 
 COMMON_SHARE = 0.5  # of all images that can be read
 LISTED = 20  # sizes that are named where none is common
-ADVICE = "training needs one size: cut or resize the images, and their masks with nearest neighbour"
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
@@ -28,16 +28,17 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
         "count", "image_width", "image_height", "image_path", descending=[True, False, False, False]
     )
     width, height, count = most.select("image_width", "image_height", "count").row(0)
+    advice = f"training needs one size: {tile_advice((height, width))}"
     if count > COMMON_SHARE * len(images):
         share = 100 * count / len(images)
         others = counted.filter((pl.col("image_width") != width) | (pl.col("image_height") != height))
         common = f"{count:,} of {len(images):,} images ({_percent(share)} %) have {width}x{height}"
-        message = pl.format(f"{{}}x{{}} pixels, while {common}; {ADVICE}", "image_width", "image_height")
+        message = pl.format(f"{{}}x{{}} pixels, while {common}; {advice}", "image_width", "image_height")
         return found(others, "image_path", message)
     first = most.unique(["image_width", "image_height"], keep="first", maintain_order=True)
     sizes = f"{len(first):,} sizes" + (f", the {LISTED} most frequent are named" if len(first) > LISTED else "")
     message = pl.format(
-        f"{{}} of {len(images):,} images have {{}}x{{}} pixels, as this one has, and there are {sizes}; {ADVICE}",
+        f"{{}} of {len(images):,} images have {{}}x{{}} pixels, as this one has, and there are {sizes}; {advice}",
         "count",
         "image_width",
         "image_height",

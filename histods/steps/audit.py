@@ -30,6 +30,7 @@ from histods.storage.labels_draft import check_draft_path, write_draft
 from histods.storage.manifest import BESIDE, Manifest
 from histods.storage.manifest import SCHEMA as MANIFEST
 from histods.storage.measure import MeasureOptions, measure_files
+from histods.storage.tile_mark import find_tile_pairs
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def audit(
         raise HistodsError(
             "Expected --nearest-colour together with a --labels file that gives colours, found none; give one."
         )
+    if not (layout or pairs or image_pattern or mask_pattern):
+        pairs = find_tile_pairs(folder, group_regex)  # tiles know the images, and so the groups, that they are of
     layouts = LayoutOptions(
         kind=layout,
         mask_suffix=mask_suffix,

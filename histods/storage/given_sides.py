@@ -41,7 +41,7 @@ def with_given_sides(
         HistodsError: there is no such split, it has other sides, or both sources contradict each other.
         StaleFileError: the pairs file is not the one that was audited.
     """
-    sides = _read_column(space, audit)
+    sides = read_split_column(space, audit)
     if plan.folds is not None and len(sides):
         raise HistodsError(
             f"Expected no split column together with --folds, found {len(sides):,} values in "
@@ -78,7 +78,7 @@ def _read_earlier(space: Workspace, plan: Plan, others: set[str]) -> pl.DataFram
     return rows
 
 
-def _read_column(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
+def read_split_column(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
     """The names in the `split` column of the CSV file from which the audit had its pairs.
 
     Returns:

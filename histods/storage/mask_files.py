@@ -103,8 +103,8 @@ def claim_folder(folder: Path, map_digest: str, manifest_digest: str) -> None:
     write_json(mark, wanted)
 
 
-def encode_mask(classes: NDArray[np.uint8]) -> bytes:
-    """Encode [height, width] classes as 8-bit grey PNG: run lengths of unfiltered rows.
+def encode_mask(classes: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Encode [height, width] classes as grey PNG of 8 or 16 bits: run lengths of unfiltered rows.
 
     On masks, whose rows are few long runs, this is the fastest setting and, but for exhaustive search, the
     smallest (one core, 512x512, microseconds and bytes a mask, measured in one run):

@@ -31,6 +31,7 @@ COMMANDS = [
     "import",
     "export",
     "fix",
+    "tile",
     "demo",
 ]
 

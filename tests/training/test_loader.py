@@ -241,7 +241,7 @@ def test_images_of_two_sizes_are_named(tmp_path: Path, new_site: Callable[..., S
     batches = Loader(ShardDataset(reader, InOrder(size=len(reader))), global_batch=8)
     text = refusal(lambda: list(batches))
     assert text.startswith("Expected images of one size in a batch, found ")
-    assert text.endswith("train on patches of one size.")
+    assert text.endswith(" cuts images and masks into patches of 48x48.")
 
 
 def test_batches_that_the_trainer_keeps_are_never_overwritten(folder: Path) -> None:

@@ -71,7 +71,7 @@ def test_images_of_another_size_than_most_are_named(table: Table) -> None:
     assert list(mixed) == ["k.jpg", "l.jpg"]
     assert mixed["k.jpg"] == (
         "64x37 pixels, while 10 of 12 images (83.3 %) have 64x64; training needs one size: "
-        "cut or resize the images, and their masks with nearest neighbour"
+        "'histods tile --size 64 --to DIR' cuts images and masks into patches of 64x64"
     )
 
 
