@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,25 +18,22 @@ from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.given_sides import read_split_column
 from histods.storage.manifest import Manifest
 from histods.storage.tile_mark import SCHEMA_VERSION, TileMark, write_mark
+from histods.storage.tile_plan import chunk_tasks, digest_plan, plan_tiles
 from histods.storage.tile_set import claim, open_journal, read_done, remove_torn, write_tables
-from histods.storage.tiles import TileOptions, TileTask, cut_tiles
+from histods.storage.tiles import TileOptions, cut_tiles
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from histods.engines import Engine
     from histods.records import Progress
     from histods.storage.journal import Journal
+    from histods.storage.tiles import TileTask
 
 EDGES = ("shift", "pad")
 _MOST_SIDE = 65_535  # of a PNG that every reader takes
 _MOST_LABEL = 65_535
-_CHUNK_PIXELS, _CHUNK_IMAGES = 16 << 20, 256
-"""A task at most: about 3 s of work, which a kill may cost."""
-_TASKS_EACH = 8
-"""Tasks per worker in a small dataset, so that all of them end at about the same time."""
-
 _KEPT = ("key", "source_image", "source_mask", "role", "group", "split", "own_group")
 
 
@@ -153,7 +149,7 @@ def tile(
     )
     manifest = pl.DataFrame(Manifest.read(space.manifest).table)
     samples = _with_sources(manifest.filter(pl.col("role") != "excluded"), space, audit)
-    tasks = _plan(samples)
+    tasks = plan_tiles(samples)
     mark = TileMark(
         schema_version=SCHEMA_VERSION,
         root=audit["root"],
@@ -162,7 +158,7 @@ def tile(
         edge=edge,
         pad_label=pad_label,
         keep_blank=keep_blank,
-        plan_digest=_digest(tasks, options),
+        plan_digest=digest_plan(tasks, options),
         manifest_digest=audit["manifest_digest"],
         command=_command(options, space),
         tiles_digest=None,
@@ -216,37 +212,6 @@ def _with_sources(samples: pl.DataFrame, space: Workspace, audit: dict[str, Any]
     )
 
 
-def _plan(samples: pl.DataFrame) -> list[TileTask]:
-    """One task for each image; no two images get one folder for their tiles.
-
-    Raises:
-        HistodsError: two would.
-    """
-    columns = [name for name in TileTask._fields if name != "target"]
-    tasks, taken = [], dict[str, str]()
-    for row in samples.select(columns).iter_rows(named=True):
-        # Images without masks may lie in folders beside the dataset's, with keys that begin with "..".
-        key = "/".join("beside" if name == ".." else name for name in row["key"].split("/"))
-        target = f"{'unconditional' if row['mask_path'] is None else 'pairs'}/{key}"
-        other = taken.setdefault(target, row["image_path"])
-        if other != row["image_path"]:
-            raise HistodsError(
-                f"Expected images with names of their own, found {other} and {row['image_path']}, whose tiles "
-                f"would go to {target}; rename one of them and audit again."
-            )
-        tasks.append(TileTask(target=target, **row))
-    return tasks
-
-
-def _digest(tasks: Sequence[TileTask], options: TileOptions) -> str:
-    """Digest of all that bears on the bytes of the tiles."""
-    how = (SCHEMA_VERSION, options.size, options.stride, options.edge, options.pad_label, options.keep_blank)
-    digest = hashlib.sha256(repr((how, sorted(options.colours.items()), options.nearest)).encode())
-    for task in tasks:
-        digest.update(repr(tuple(task)).encode())
-    return digest.hexdigest()
-
-
 def _command(options: TileOptions, space: Workspace) -> str:
     """The command that cuts these tiles."""
     words = ["histods", "tile", "--size", str(options.size)]
@@ -266,7 +231,7 @@ def _run(
 ) -> None:
     """Cut all images; what is wrong with the disk or the dataset ends it, and what was done is kept."""
     done = 0
-    for outcome in engine.run(partial(cut_tiles, options=options), _chunks(tasks, engine.workers)):
+    for outcome in engine.run(partial(cut_tiles, options=options), chunk_tasks(tasks, engine.workers)):
         if isinstance(outcome, Failed):
             raise HistodsError(
                 f"Expected to cut {outcome.chunk[0].image_path}, found: {outcome.error}; with fewer --workers "
@@ -284,22 +249,6 @@ def _run(
         done += len(outcome.chunk)
         if progress is not None:
             progress("cutting images", done, len(tasks))
-
-
-def _chunks(tasks: Sequence[TileTask], workers: int) -> Iterator[list[TileTask]]:
-    """Share images out by their pixels."""
-    everything = sum(task.width * task.height for task in tasks)
-    most = min(_CHUNK_PIXELS, everything // (_TASKS_EACH * workers) + 1)
-    chunk: list[TileTask] = []
-    pixels = 0
-    for task in tasks:
-        chunk.append(task)
-        pixels += task.width * task.height
-        if pixels >= most or len(chunk) == _CHUNK_IMAGES:
-            yield chunk
-            chunk, pixels = [], 0
-    if chunk:
-        yield chunk
 
 
 def _result(
