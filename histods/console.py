@@ -1,87 +1,56 @@
-"""What people see on stderr: tables that fit 80 columns, and progress with a rate and the time left."""
+"""What people see: results on stdout, messages and progress on stderr, in tables that fit 80 columns."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from histods.progress import Watch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import IO
 
-QUIET_SECONDS = 2.0
-"""Work shorter than this shows no progress."""
+__all__ = [
+    "Watch",
+    "escaped",
+    "make_console",
+    "make_results",
+    "print_command",
+    "print_grid",
+    "print_json",
+    "print_line",
+    "print_table",
+]
+
+PLAIN_WIDTH = 80
+"""Columns of what is written to a file or a pipe; COLUMNS in the environment sets others."""
 _GAP, _LEAST = 2, 8  # blanks between columns; characters that a shortened column keeps
-LINE_SECONDS = 30.0
-"""Without a terminal, one line of progress is written this often: enough for a log, not a flood."""
-
-
-class Watch:
-    """Progress of one command; call it with a stage, the number done and the total.
-
-    On a terminal it is a bar; elsewhere a plain line now and then. Use it in a `with` statement.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._started = self._told = time.monotonic()
-        self._stage, self._stage_started = "", self._started
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note of the progress of a stage; `total` 0 means that it has no number."""
-        now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._stage_started = stage, now
-        rate = done / (now - self._stage_started) if now > self._stage_started else 0.0
-        if not self._console.is_terminal:
-            if now - self._told >= LINE_SECONDS and total:
-                self._told = now
-                left = f"{(total - done) / rate:,.0f} s left" if rate else "time left unknown"
-                self._console.print(f"{stage}: {done:,} of {total:,}, {rate:,.0f}/s, {left}")
-        elif now - self._started >= QUIET_SECONDS:
-            self._draw(stage, done, total, rate)
-
-    def _draw(self, stage: str, done: int, total: int, rate: float) -> None:
-        if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
-            self._task = self._bar.add_task(stage, rate="")
-            self._bar.start()
-        self._bar.update(
-            self._task,
-            description=stage,
-            completed=done,
-            total=total or None,
-            rate=f"{rate:,.0f}/s" if rate else "",
-        )
+_GRID_GAP = 3
 
 
 def make_console(*, quiet: bool) -> Console:
-    """The console for tables and progress: stderr; silent where `quiet`."""
-    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=False, file=sys.stderr)
+    """The console for messages and progress: stderr; silent where `quiet`."""
+    return _console(sys.stderr, quiet=quiet)
+
+
+def make_results(*, quiet: bool, json_output: bool) -> Console:
+    """The console for results: stdout, or stderr where stdout is for one JSON document; silent where `quiet`."""
+    return _console(sys.stderr if json_output else sys.stdout, quiet=quiet)
+
+
+def _console(stream: IO[str], *, quiet: bool) -> Console:
+    # Rich would take the width of a terminal that another stream leads to.
+    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else PLAIN_WIDTH
+    return Console(file=stream, quiet=quiet, highlight=False, soft_wrap=False, width=width)
 
 
 def print_table(
@@ -120,6 +89,30 @@ def print_table(
     console.print()
 
 
+def print_grid(console: Console, rows: Sequence[tuple[str, int]], *, most: int = 3, lead: str = "") -> None:
+    """Print names with numbers in as many columns as fit, at most `most`, read from top to bottom.
+
+    `lead` stands before the first line, and blanks of its length before the others.
+    """
+    cells = [(escaped(name), f"{number:,}") for name, number in rows]
+    for columns in range(most, 0, -1):
+        height = -(-len(cells) // columns)
+        blocks = [cells[first : first + height] for first in range(0, len(cells), height)]
+        names = [max(cell_len(name) for name, _ in block) for block in blocks]
+        numbers = [max(len(number) for _, number in block) for block in blocks]
+        width = sum(names) + sum(numbers) + _GAP * len(blocks) + _GRID_GAP * (len(blocks) - 1)
+        if len(lead) + width <= console.width or columns == 1:
+            break
+    for place in range(height):
+        line = " " * len(lead) if place else lead
+        for block, name_width, number_width in zip(blocks, names, numbers, strict=True):
+            if place < len(block):
+                name, number = block[place]
+                blanks = " " * (name_width - cell_len(name))
+                line += f"{name}{blanks}{number:>{_GAP + number_width}}{' ' * _GRID_GAP}"
+        console.print(Text(line.rstrip()), soft_wrap=True)
+
+
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int):
         return escaped(str(value))
@@ -152,5 +145,10 @@ def escaped(text: str) -> str:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document on stdout, for `--json`."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print one JSON document on stdout, for `--json`; beyond ASCII only where the stream can write all of it."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeError:
+        text = json.dumps(document, indent=2)
+    print(text)

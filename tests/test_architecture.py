@@ -19,6 +19,7 @@ FLOORS = {
     "histods.commands": 6,
     "histods.console": 6,
     "histods.demo": 6,
+    "histods.progress": 6,
     "reports": 5,
     "training": 5,
     "histods.steps": 4,

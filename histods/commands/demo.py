@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.commands.audit import show_audit
+from histods.commands.audit_report import show_audit
 from histods.commands.encode import show_encode
 from histods.commands.options import DebugOption, JsonOption, QuietOption, WorkersOption
 from histods.commands.remap import show_remap
@@ -15,7 +15,7 @@ from histods.commands.sample import show_sample
 from histods.commands.shard import show_shard
 from histods.commands.split import show_split
 from histods.commands.train import show_train
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ def demo(
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
         result = run(folder, steps=steps, workers=workers, progress=watch)
-    show_demo(console, result)
+    show_demo(make_results(quiet=quiet, json_output=json_output), result)
     if json_output:
         print_json(demo_document(result))
     if result.missed or result.invented:

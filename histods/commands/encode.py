@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.next_step import print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -15,7 +16,7 @@ from histods.commands.options import (
     QuietOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +63,10 @@ def encode(
             verify=verify,
             progress=watch,
         )
-    show_encode(console, result)
+    results = make_results(quiet=quiet, json_output=json_output)
+    show_encode(results, result)
+    if not verify:
+        print_next_after(results, "encode", workspace)
     if json_output:
         print_json(to_document(result))
 

@@ -17,7 +17,7 @@ from histods.commands.options import (
     WeightsOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +44,7 @@ def export(
     with Watch(console) as watch:
         folder = run_export(run, out=out, workspace=workspace, weights=weights.value, progress=watch)
     document = to_document(folder)
-    show_export(console, document)
+    show_export(make_results(quiet=quiet, json_output=json_output), document)
     if json_output:
         print_json(document)
 

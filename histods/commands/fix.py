@@ -15,7 +15,7 @@ from histods.commands.options import (
     QuietOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_command, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_command, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def fix(
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
         result = run(code, to=to, apply=apply, undo=undo, workspace=workspace, progress=watch)
-    show_fix(console, result, workspace)
+    show_fix(make_results(quiet=quiet, json_output=json_output), result, workspace)
     if json_output:
         print_json(to_document(result))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.next_step import print_next
 from histods.commands.options import DebugOption, JsonOption, QuietOption, WeightsName, WeightsOption
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +67,7 @@ def import_(
             progress=watch,
         )
     run = read_run(folder)
-    show_import(console, run)
+    show_import(make_results(quiet=quiet, json_output=json_output), run)
     if json_output:
         print_json(to_document(run))
 
@@ -91,7 +93,7 @@ def show_import(console: Console, run: Run) -> None:
     )
     print_line(console, f"Written: {run.folder}")
     if autoencoder["name"]:
-        print_line(console, f"Next: histods sample --run {run.folder} --masks MASKS --reference")
+        print_next(console, f"histods sample --run {shlex.quote(str(run.folder))} --masks MASKS --reference")
     else:
         print_line(console, "Images need the autoencoder: the same command again with --autoencoder adds it.")
 

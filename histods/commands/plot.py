@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from histods.commands.next_step import print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     CountsOption,
@@ -10,7 +11,7 @@ from histods.commands.options import (
     QuietOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line
+from histods.console import make_console, make_results, print_json, print_line
 
 EXAMPLE = "histods plot -w histods-out"
 
@@ -29,6 +30,9 @@ def plot(
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
         result = run(workspace, counts=counts, progress=watch)
-    print_line(console, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
+    results = make_results(quiet=quiet, json_output=json_output)
+    print_line(results, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
+    if counts is None:
+        print_next_after(results, "plot", workspace)
     if json_output:
         print_json({"files": [path.as_posix() for path in result.files], "systems": list(result.systems)})

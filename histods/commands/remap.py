@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from histods.commands.next_step import print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     CountsOption,
@@ -17,7 +18,7 @@ from histods.commands.options import (
     WorkersOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +60,10 @@ def remap(
             workers=workers,
             progress=watch,
         )
-    show_remap(console, result)
+    results = make_results(quiet=quiet, json_output=json_output)
+    show_remap(results, result)
+    if counts is None:
+        print_next_after(results, "remap", workspace)
     if json_output:
         print_json(to_document(result))
 

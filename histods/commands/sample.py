@@ -18,7 +18,7 @@ from histods.commands.options import (
     WeightsOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +96,7 @@ def sample(
             device=device,
             progress=watch,
         )
-    show_sample(console, result)
+    show_sample(make_results(quiet=quiet, json_output=json_output), result)
     if json_output:
         print_json(to_document(result))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.next_step import print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -16,7 +17,7 @@ from histods.commands.options import (
     WorkersOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +61,10 @@ def shard(
             workers=workers,
             progress=watch,
         )
-    show_shard(console, result)
+    results = make_results(quiet=quiet, json_output=json_output)
+    show_shard(results, result)
+    if not verify:
+        print_next_after(results, "shard", workspace)
     if json_output:
         print_json(to_document(result))
 

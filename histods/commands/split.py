@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.next_step import print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -15,7 +16,7 @@ from histods.commands.options import (
     QuietOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,9 @@ def split(
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
         result = run(workspace=workspace, test=test, val=val, folds=folds, seed=seed, keep=keep, progress=watch)
-    show_split(console, result)
+    results = make_results(quiet=quiet, json_output=json_output)
+    show_split(results, result)
+    print_next_after(results, "split", workspace)
     if json_output:
         print_json(to_document(result))
 

@@ -16,7 +16,7 @@ from histods.commands.options import (
     WorkersOption,
     WorkspaceOption,
 )
-from histods.console import make_console, print_command, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_command, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def tile(
             workers=workers,
             progress=watch,
         )
-    show_tile(console, result)
+    show_tile(make_results(quiet=quiet, json_output=json_output), result)
     if json_output:
         print_json(to_document(result))
 

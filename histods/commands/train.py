@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.next_step import print_next
 from histods.commands.options import DEFAULT_WORKSPACE, JsonOption, QuietOption, WorkspaceOption
-from histods.console import make_console, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +71,7 @@ def train(
             progress=watch,
             say=lambda text: print_line(console, text),
         )
-    show_train(console, result)
+    show_train(make_results(quiet=quiet, json_output=json_output), result)
     if json_output:
         print_json(train_document(result))
 
@@ -95,7 +97,7 @@ def show_train(console: Console, result: TrainResult) -> None:
         print_line(console, f"{result.skipped:,} steps were skipped, since their gradients were not finite.")
     again = " already" if result.began == result.step else ""
     print_line(console, f"Step {result.step:,} of {result.config.run.steps:,} is done{again}: {result.folder}")
-    print_line(console, f"Next: histods sample --run {result.folder} --masks MASKS")
+    print_next(console, f"histods sample --run {shlex.quote(str(result.folder))} --masks MASKS")
 
 
 def show_settings(console: Console, config: TrainConfig) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histods.synthetic import make_benchmark
+from histods.synthetic import make_benchmark, make_demo
 
 COMMANDS = [
     "audit",
@@ -148,13 +148,94 @@ def test_json_is_all_that_stdout_gets(dataset: Path, workspace: Path) -> None:
     assert audit == json.loads((workspace / "audit.json").read_text())
 
 
-def test_tables_fit_80_columns_and_go_to_stderr(dataset: Path, workspace: Path) -> None:
-    for arguments in (["audit", dataset], ["remap"], ["plot"]):
-        result = histods(*arguments, "-w", workspace, env={**os.environ, "COLUMNS": "80"})
-        assert result.stdout == ""
-        assert result.stderr
-        assert max(map(len, result.stderr.splitlines())) <= 80
-        assert histods(*arguments, "-w", workspace, "--quiet").stderr == ""
+def test_results_fit_80_columns_and_go_to_stdout(dataset: Path, workspace: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    for arguments in (["audit", dataset], ["remap"], ["split"], ["plot"]):
+        result = histods(*arguments, "-w", workspace, env=environment)
+        assert result.stderr == ""
+        lines = result.stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[-1].startswith("Next: histods ")
+        quiet = histods(*arguments, "-w", workspace, "--quiet")
+        assert (quiet.stdout, quiet.stderr) == ("", "")
+        both = histods(*arguments, "-w", workspace, "--json", env=environment)
+        assert json.loads(both.stdout)
+        assert both.stderr.splitlines()[-1] == lines[-1]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_names_that_a_stream_cannot_show_end_nothing(tmp_path: Path, encoding: str) -> None:
+    root = tmp_path / "data"
+    (root / "日本").mkdir(parents=True)
+    Image.new("RGB", (16, 16), (9, 80, 3)).save(root / "日本" / "ä.png")
+    (root / "日本" / "ä_mask.png").write_bytes(b"")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
+    result = histods("audit", root, "-w", tmp_path / "o", env=environment, encoding=encoding)
+    assert result.returncode == 1
+    shown = "日本/ä_mask.png".encode(encoding, "backslashreplace").decode(encoding)
+    assert f"for example {shown}" in result.stdout
+    document = histods("audit", root, "-w", tmp_path / "o", "--json", env=environment, encoding=encoding)
+    assert json.loads(document.stdout)["root"] == str(root)
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(dataset: Path, workspace: Path) -> None:
+    command = [sys.executable, "-m", "histods", "audit", str(dataset), "-w", str(workspace)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.wait()
+
+
+def test_the_summary_comes_last_and_fits_a_screen(tmp_path: Path) -> None:
+    """A dataset with more labels and more kinds of findings than fit: what matters is on the last 24 lines."""
+    root = tmp_path / "data"
+    make_demo(root)
+    arguments = ["audit", root, "-w", tmp_path / "o", "--hash"]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    result = histods(*arguments, env=environment)
+    lines = result.stdout.splitlines() + result.stderr.splitlines()
+    screen = lines[-23:]
+    assert any(line.startswith("Findings (") for line in screen)
+    assert {"Samples", lines[-3], lines[-2], lines[-1]} <= set(screen)
+    found = json.loads((tmp_path / "o" / "audit.json").read_text())
+    shown = " ".join(screen).split()
+    assert all(str(number) == shown[shown.index(code) + 1] for code, number in found["findings"].items())
+    assert len(found["labels"]) > 20
+    assert f"the 20 largest of {len(found['labels'])}" in result.stdout
+    three = histods(*arguments, "--labels-shown", "3", env=environment).stdout
+    assert f"the 3 largest of {len(found['labels'])}" in three
+    reason = " ".join(result.stderr.split())
+    assert reason.startswith(f"Exit status 1: {found['severities']['error']} errors. ")
+    assert f"{found['counts']['excluded']} samples are set aside" in reason
+    assert "--fail-on never" in reason
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (["a.txt"], 2),
+        ([], 2),
+        (["overlay/a.png", "overlay/b.png"], 1),
+        (["a.png", "b.png"], 1),
+        (["x_mask.png"], 1),
+    ],
+)
+def test_nothing_that_can_be_used_is_an_error(tmp_path: Path, names: list[str], status: int) -> None:
+    root = tmp_path / "data"
+    for name in names or ["."]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".png"):
+            Image.effect_noise((32, 32), 90).convert("RGB").save(root / name)
+        elif name != ".":
+            (root / name).write_text("x")
+    result = histods("audit", root, "-w", tmp_path / "o")
+    assert result.returncode == status
+    assert result.stderr.splitlines()
+    if status == 1:
+        assert "Exit status 1: no image has a mask" in result.stderr
+        assert histods("audit", root, "-w", tmp_path / "o", "--fail-on", "never").returncode == 0
 
 
 def test_the_workspace_can_come_from_the_environment(dataset: Path, tmp_path: Path) -> None:
@@ -273,7 +354,7 @@ def test_names_never_steer_the_terminal(tmp_path: Path) -> None:
     (root / "a\x1b[2J\x9b\u202e\n.jpg").write_bytes(b"")
     result = histods("audit", root, "-w", tmp_path / "o", "--workers", "1")
     assert result.returncode == 1
-    assert r"a\x1b[2J\x9b\u202e\n.jpg" in result.stderr.replace("\n", "")
-    assert not set(result.stderr) & {"\x1b", "\x9b", "\u202e"}
+    assert r"a\x1b[2J\x9b\u202e\n.jpg" in result.stdout.replace("\n", "")
+    assert not set(result.stdout + result.stderr) & {"\x1b", "\x9b", "\u202e"}
     refusal = histods("audit", root / "b\x1b[2J", "-w", tmp_path / "o")
     assert refusal.stderr.startswith(f"histods: Expected a dataset's folder in {root}/b\\x1b[2J, found nothing;")

@@ -60,7 +60,7 @@ def test_an_imported_run_is_sampled_as_the_reference_does(tmp_path: Path) -> Non
     LinearAutoencoder.fit([torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)]).save(tmp_path / "vae")
     imported = histods("import", "model-12.pt", "--out", "theirs", "--autoencoder", "vae", cwd=tmp_path)
     assert imported.returncode == 0, imported.stderr
-    assert "Next: histods sample --run theirs" in " ".join(imported.stderr.split())
+    assert "Next: histods sample --run theirs" in " ".join(imported.stdout.split())
     mask = np.zeros((32, 32), np.uint8)
     mask[16:] = 2
     Image.fromarray(mask).save(tmp_path / "mask.png")

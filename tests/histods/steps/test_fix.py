@@ -461,7 +461,7 @@ def test_an_unfinished_fix_is_finished_by_the_same_call_and_stops_all_others(roo
     shown = move(root, "constant_mask", apply=False)
     assert (shown.state, shown.interrupted, len(shown.moves), shown.journal) == ("planned", True, 3, journal)
     told = histods("fix", "constant_mask", "--to", away, "-w", out, env={**os.environ, "COLUMNS": "1000"})
-    lines = [text.strip() for text in told.stderr.splitlines()]
+    lines = [text.strip() for text in told.stdout.splitlines()]
     assert "An earlier run was interrupted; these files are left. To finish it, or to undo it:" in lines
     assert {f"histods fix constant_mask --to {away} --apply -w {out}", f"histods fix --undo {journal}"} <= set(
         lines
@@ -590,21 +590,21 @@ def test_the_command_shows_moves_and_undoes(root: Path) -> None:
     out, free = root.parent / "out", root.parent / "free"
     environment = {**os.environ, "COLUMNS": "1000"}
     shown = histods("fix", "zero_mask", "--to", free, "-w", out, env=environment)
-    assert (shown.returncode, shown.stdout) == (0, "")
-    lines = [text.rstrip() for text in shown.stderr.splitlines()]
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = [text.rstrip() for text in shown.stdout.splitlines()]
     size = sum(path.stat().st_size for name in NAMES[::2] for path in root.glob(f"{name}*.png"))
     assert lines[0] == f"zero_mask: 8 files of 4 samples, {size:,} bytes"
     assert f"    histods fix zero_mask --to {free} --apply -w {out}" in lines
     moved = histods("fix", "zero_mask", "--to", free, "-w", out, "--apply", env=environment)
-    lines = [text.rstrip() for text in moved.stderr.splitlines()]
+    lines = [text.rstrip() for text in moved.stdout.splitlines()]
     assert "8 files moved. To move them back:" in lines
     assert f"    histods fix --undo {out}/fixes/zero_mask-1.jsonl" in lines
     assert f"    histods audit {root} -w {out} --unconditional {free}" in lines
     back = histods("fix", "--undo", out / "fixes" / "zero_mask-1.jsonl", "--json")
     assert (back.returncode, json.loads(back.stdout)["state"]) == (0, "undone")
     nothing = histods("fix", "lossy_mask", "--to", free, "-w", out, env=environment)
-    assert (nothing.returncode, nothing.stderr.strip()) == (0, "lossy_mask: nothing to move.")
-    assert histods("fix", "lossy_mask", "--to", free, "-w", out, "--quiet").stderr == ""
+    assert (nothing.returncode, nothing.stdout.strip()) == (0, "lossy_mask: nothing to move.")
+    assert histods("fix", "lossy_mask", "--to", free, "-w", out, "--quiet").stdout == ""
     refused = histods("fix", "zero_mask", "--to", root, "-w", out)
     assert (refused.returncode, refused.stderr.count("\n"), refused.stdout) == (2, 1, "")
     assert refused.stderr.startswith("histods: Expected a folder apart from the dataset ")
@@ -618,7 +618,7 @@ def test_lines_fit_80_columns(root: Path) -> None:
             "fix", "zero_mask", "--to", root.parent / "free", "-w", root.parent / "out", *more, env=environment
         )
         assert result.returncode == 0
-        words = [line.rstrip("\\").split() for line in result.stderr.splitlines() if len(line) > 80]
+        words = [line.rstrip("\\").split() for line in result.stdout.splitlines() if len(line) > 80]
         assert all(len(line) == 1 for line in words)  # a path in a command is not cut
 
 

@@ -399,7 +399,7 @@ def test_the_command_prints_tables_or_json(site: Site) -> None:
     assert document["written"] == 1
     assert "Shards of three" in printed.stderr
     checked = subprocess.run([*command, "--verify"], capture_output=True, text=True, check=True)
-    assert "was read and is as it was written." in " ".join(checked.stderr.split())
+    assert "was read and is as it was written." in " ".join(checked.stdout.split())
     os.truncate(site.workspace / "shards" / "all-00000.tar", 1000)
     failed = subprocess.run([*command, "--verify"], capture_output=True, text=True, check=False)
     assert failed.returncode == 2

@@ -758,9 +758,9 @@ def test_the_command_prints_what_it_did_in_80_columns(dataset: Path, tmp_path: P
     audit(dataset, workspace=space.folder, group_regex=r"^(s\d)", hash=True, workers=1)
     result = command_line("split", "--test", "0.2", "-w", space.folder)
     assert result.returncode == 0
-    assert result.stdout == ""
-    lines = [" ".join(line.split()) for line in result.stderr.splitlines()]
-    assert max(map(len, result.stderr.splitlines())) <= 80
+    assert result.stderr == ""
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert max(map(len, result.stdout.splitlines())) <= 80
     assert lines[:10] == [
         "Split",
         "split conditional unconditional samples % target %",
@@ -777,13 +777,13 @@ def test_the_command_prints_what_it_did_in_80_columns(dataset: Path, tmp_path: P
     assert "Checked: 0 of 5 groups and 0 of 1 sets of duplicates are in more than one split; " in text
     assert "each of 40 samples is in exactly one split." in text
     assert "warning" not in text
-    assert f"Written: {space.split}".replace(" ", "") in result.stderr.replace("\n", "").replace(" ", "")
+    assert f"Written: {space.split}".replace(" ", "") in result.stdout.replace("\n", "").replace(" ", "")
 
 
 def test_the_command_says_what_it_could_not_look_for(dataset: Path, tmp_path: Path) -> None:
     audit(dataset, workspace=tmp_path, workers=1)
     result = command_line("split", "--folds", "6", "--seed", "2", "-w", tmp_path)
-    text = " ".join(result.stderr.split())
+    text = " ".join(result.stdout.split())
     assert (
         "warning: no groups are known, so patches of one slide may be in several splits; give groups with" in text
     )
@@ -819,7 +819,7 @@ def test_sides_of_a_real_pairs_file_are_honoured_and_noted(dataset: Path, tmp_pa
     assert {k for k, side in zip(sides["key"], sides["split"], strict=True) if side == "test"} == {
         f"s4_{number:02d}" for number in range(4, 40, 5)
     }
-    kept = command_line("split", "-w", space.folder, "--keep").stderr
+    kept = command_line("split", "-w", space.folder, "--keep").stdout
     assert "39 samples stay where they were." in kept
     assert "Every sample had its side already, so that --test and --val were not used." in " ".join(kept.split())
 
@@ -869,7 +869,7 @@ def test_a_hundred_labels_with_long_names_fit_and_the_rest_is_counted(tmp_path: 
     write_json(site.space.audit, document)
     for options in (("--val", "0.1"), ("--folds", "4"), ("--folds", "12")):
         result = command_line("split", *options, "-w", site.space.folder)
-        assert max(map(len, result.stderr.splitlines())) <= 80
-        table = result.stderr.partition("warning:")[0]
+        assert max(map(len, result.stdout.splitlines())) <= 80
+        table = result.stdout.partition("warning:")[0]
         assert len([line for line in table.splitlines() if "tissue" in line]) == 20
-        assert "and 80 more labels, which are nearer to the target, with --json" in result.stderr
+        assert "and 80 more labels, which are nearer to the target, with --json" in result.stdout

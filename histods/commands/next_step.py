@@ -1,0 +1,72 @@
+"""The command to type next, which every command ends with."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from histods.console import print_command, print_line
+from histods.storage.workspace import DEFAULT_WORKSPACE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from histods.storage.audit_file import AuditResult
+
+_AFTER = {
+    "remap": "histods plot",
+    "plot": "histods train",
+    "split": "histods train",
+    "shard": "histods train",
+    "encode": "histods train",
+}
+"""The next command after each that needs to know no more than that."""
+_BUNDLED_LABELS, _BUNDLED_MAP = "drsk_labels.yml", "label_map_10.yml"
+
+
+def print_next(console: Console, command: str) -> None:
+    """Print the next command, so that it can be copied: on the line of the word where it fits, else below it."""
+    line = f"Next: {command}"
+    if cell_len(line) <= console.width:
+        print_line(console, line)
+    else:
+        print_line(console, "Next:")
+        print_command(console, command)
+
+
+def print_next_after(console: Console, verb: str, workspace: Path) -> None:
+    """Print the command that comes after a verb in this workspace."""
+    print_next(console, in_workspace(_AFTER[verb], workspace))
+
+
+def print_next_after_audit(console: Console, result: AuditResult) -> None:
+    """Print what comes after an audit: a label map where one is at hand, else the charts."""
+    if result.counts.conditional + result.counts.unconditional == 0:
+        return
+    found = find_map(result)
+    command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
+    print_next(console, in_workspace(command, result.workspace))
+
+
+def find_map(result: AuditResult) -> str | None:
+    """Name of a label map that the dataset's folder holds, or of a bundled one that fits its labels file."""
+    try:
+        maps = sorted(path.name for path in result.root.glob("label_map*.yml"))
+    except OSError:
+        maps = []
+    if maps:
+        return _BUNDLED_MAP if _BUNDLED_MAP in maps else maps[0]
+    labels = result.options.get("labels")
+    return _BUNDLED_MAP if isinstance(labels, str) and Path(labels).name == _BUNDLED_LABELS else None
+
+
+def in_workspace(command: str, workspace: Path) -> str:
+    """A command for this workspace: with `-w` unless it is where the command looks anyway."""
+    usual = Path(os.environ.get("HISTODS_WORKSPACE") or DEFAULT_WORKSPACE)
+    if workspace == usual:
+        return command
+    return f"{command} -w {shlex.quote(str(workspace))}"
