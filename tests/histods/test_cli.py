@@ -150,7 +150,7 @@ def test_json_is_all_that_stdout_gets(dataset: Path, workspace: Path) -> None:
 
 def test_results_fit_80_columns_and_go_to_stdout(dataset: Path, workspace: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    for arguments in (["audit", dataset], ["remap"], ["split"], ["plot"]):
+    for arguments in (["audit", dataset], ["remap"], ["split", "--test", "0.5"], ["plot"]):
         result = histods(*arguments, "-w", workspace, env=environment)
         assert result.stderr == ""
         lines = result.stdout.splitlines()
@@ -180,21 +180,21 @@ def test_names_that_a_stream_cannot_show_end_nothing(tmp_path: Path, encoding: s
 
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(dataset: Path, workspace: Path) -> None:
     command = [sys.executable, "-m", "histods", "audit", str(dataset), "-w", str(workspace)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def test_the_summary_comes_last_and_fits_a_screen(tmp_path: Path) -> None:
     """A dataset with more labels and more kinds of findings than fit: what matters is on the last 24 lines."""
     root = tmp_path / "data"
     make_demo(root)
-    arguments = ["audit", root, "-w", tmp_path / "o", "--hash"]
+    arguments = ["audit", "data", "-w", "o", "--hash"]
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    result = histods(*arguments, env=environment)
+    environment["PYTHONPATH"] = str(Path.cwd())
+    result = histods(*arguments, env=environment, cwd=tmp_path)
     lines = result.stdout.splitlines() + result.stderr.splitlines()
     screen = lines[-23:]
     assert any(line.startswith("Findings (") for line in screen)
@@ -204,7 +204,7 @@ def test_the_summary_comes_last_and_fits_a_screen(tmp_path: Path) -> None:
     assert all(str(number) == shown[shown.index(code) + 1] for code, number in found["findings"].items())
     assert len(found["labels"]) > 20
     assert f"the 20 largest of {len(found['labels'])}" in result.stdout
-    three = histods(*arguments, "--labels-shown", "3", env=environment).stdout
+    three = histods(*arguments, "--labels-shown", "3", env=environment, cwd=tmp_path).stdout
     assert f"the 3 largest of {len(found['labels'])}" in three
     reason = " ".join(result.stderr.split())
     assert reason.startswith(f"Exit status 1: {found['severities']['error']} errors. ")
