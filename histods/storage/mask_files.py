@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
-from histods.errors import HistodsError, InaccessibleFileError, StaleFileError, UnreadableFileError
+from histods.errors import HistodsError, StaleFileError, UnreadableFileError
 from histods.runs import find_runs, histogram
 from histods.storage.atomic import write_bytes, write_json
+from histods.storage.contents import Room
 from histods.storage.images import decode_mask
 from histods.storage.open_file import OpenRoot
+from histods.storage.overlap import Pace, overlap
 from histods.storage.workspace import read_json
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _ENCODING = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
 )
 
+_READING, _WRITING = Pace(), Pace()  # in this worker
+
 
 class MaskTask(NamedTuple):
     """A mask to remap: where it is and goes, the state that was audited, and the classes that must result."""
@@ -41,6 +45,14 @@ class MaskTask(NamedTuple):
     width: int
     classes: list[int]
     pixels: list[int]
+
+
+class _Found(NamedTuple):
+    """What was found of a mask: whether its target is there already, its content where that is needed."""
+
+    present: bool = False
+    content: bytes | None = None
+    problem: HistodsError | None = None
 
 
 class MaskReport(NamedTuple):
@@ -165,38 +177,63 @@ def write_mask_files(
         colours: RGB of labels, for colour masks, as in the audit.
         nearest: give unknown colours the nearest label, as in the audit.
     """
+    room = Room()
     written = present = 0
-    problems = []
-    with OpenRoot(root) as dataset:
-        for task in tasks:
-            target = Path(folder, task.target)
+    problems: list[tuple[str, str]] = []
+
+    def encode(dataset: OpenRoot) -> Iterator[tuple[Path, bytes]]:
+        """The masks to write, in order."""
+        nonlocal present
+        find = partial(_find, dataset=dataset, folder=folder, room=room)
+        for task, ahead in zip(tasks, overlap(find, tasks, _READING), strict=True):
+            found = ahead or find(task, in_turn=True) or _Found()
             try:
-                source = _read_unchanged(dataset, task, needed=len(task.classes) > 1 and not target.exists())
-                if target.exists():
+                if found.problem is not None:
+                    raise found.problem
+                if found.present:
                     present += 1
                     continue
-                if source is None:  # most masks of most datasets: their pixels are known from the manifest
+                if found.content is None:  # most masks of most datasets: their pixels are known from the manifest
                     content = constant_mask(task.height, task.width, task.classes[0])
                 else:
-                    mask = decode_mask(source, colours, nearest=nearest)
+                    mask = decode_mask(found.content, colours, nearest=nearest)
                     content = remap_mask(mask, lookup, classes=task.classes, pixels=task.pixels)
             except (StaleFileError, UnreadableFileError) as error:
                 problems.append((task.source, str(error)))
                 continue
-            try:
-                write_bytes(target, content)
-            except OSError as error:
-                return MaskReport(written, present, problems, f"{target}: {error.strerror or error}")
+            finally:
+                room.give(found.content)
+            yield Path(folder, task.target), content
+
+    with OpenRoot(root) as dataset:
+        for failure in overlap(_write, encode(dataset), _WRITING):
+            if failure is not None:
+                return MaskReport(written, present, problems, failure)
             written += 1
     return MaskReport(written, present, problems, None)
 
 
-def _read_unchanged(dataset: OpenRoot, task: MaskTask, *, needed: bool) -> bytes | None:
-    """Content of a mask that must be as it was audited; None where it is not needed."""
+def _write(mask: tuple[Path, bytes]) -> str | None:
+    """Write a mask; what is wrong with the disk, in words."""
+    target, content = mask
+    try:
+        write_bytes(target, content)
+    except OSError as error:
+        return f"{target}: {error.strerror or error}"
+    return None
+
+
+def _find(task: MaskTask, *, dataset: OpenRoot, folder: str, room: Room, in_turn: bool = False) -> _Found | None:
+    """Look for a mask that must be as it was audited; None where there is no room for it before its turn."""
+    present = Path(folder, task.target).exists()
+    content = None
     try:
         with dataset.open(task.source) as file:
-            if (file.size, file.mtime_ns) == (task.bytes, task.mtime_ns):
-                return file.read() if needed else None
-    except InaccessibleFileError as error:
-        raise StaleFileError(str(error)) from error
-    raise StaleFileError("its size or time changed")
+            if (file.size, file.mtime_ns) != (task.bytes, task.mtime_ns):
+                return _Found(problem=StaleFileError("its size or time changed"))
+            if len(task.classes) > 1 and not present:
+                content = room.read(file, in_turn=in_turn)
+                return None if content is None else _Found(content=content)
+    except UnreadableFileError as error:
+        return _Found(problem=error)
+    return _Found(present=present)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from histods.storage.moves import Move, state_of
+from histods.storage.overlap import Pace, overlap
+from histods.storage.scan import list_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,17 +33,16 @@ class Links:
 
     def __init__(self, root: str) -> None:
         self._unsafe: set[str] = set()
-        waiting = [root]
+        waiting, pace = [root], Pace()
         while waiting:
-            try:
-                entries = list(os.scandir(waiting.pop()))
-            except OSError:  # the audit could not list it either: nothing in it has a row
-                continue
-            for entry in entries:
-                if entry.is_symlink():
-                    self._add(entry.path)
-                elif entry.is_dir() and entry.name[0] != ".":  # hidden ones are no part of the dataset
-                    waiting.append(entry.path)
+            listed, waiting = overlap(list_folder, waiting, pace), []
+            for entries in listed:
+                # One that cannot be listed, the audit could not list either: nothing in it has a row.
+                for entry in () if isinstance(entries, OSError) else entries:
+                    if entry.is_symlink():
+                        self._add(entry.path)
+                    elif entry.is_dir() and entry.name[0] != ".":  # hidden ones are no part of the dataset
+                        waiting.append(entry.path)
 
     def _add(self, link: str) -> None:
         self._unsafe.add(link)

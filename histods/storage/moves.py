@@ -12,12 +12,15 @@ import errno
 import os
 import shutil
 import stat
+import unicodedata
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from histods.errors import HistodsError
 from histods.storage.atomic import file_digest, make_folders
+from histods.storage.overlap import MOST_THREADS, Pace, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -73,8 +76,9 @@ def state_of(path: str) -> tuple[int, int] | None:
 def survey(moves: Sequence[Move], progress: Progress | None = None) -> dict[Found, list[Move]]:
     """Look at both places of every move; nothing is written."""
     found: dict[Found, list[Move]] = {kind: [] for kind in Found}
-    for move in _watched("checking files", moves, progress):
-        found[_look(move)].append(move)
+    looked = overlap(_look, _watched("checking files", moves, progress))
+    for move, kind in zip(moves, looked, strict=True):
+        found[kind].append(move)
     return found
 
 
@@ -168,10 +172,11 @@ def carry_out(left: Unfinished, *, token: str, stage: str, advice: str, progress
             Path(move.source).unlink()
         for folder in {os.path.dirname(move.target) for move in left.ready}:  # noqa: PTH120
             make_folders(Path(folder))
-        for move in _watched(stage, left.ready, progress):
-            if os.path.lexists(move.target):
-                _refuse([move], "no file in {0.target}, found one", advice)
-            _move(move, _part(token))
+        rename = partial(_rename, advice=advice)
+        renamed = overlap(rename, _watched(stage, left.ready, progress), _pace_of(left.ready))
+        for move, done in zip(left.ready, renamed, strict=True):
+            if not done:
+                copy_across(move, Path(move.target).with_name(_part(token)))
     except OSError as error:
         places = " to ".join(filter(None, (error.filename, error.filename2)))
         raise HistodsError(
@@ -191,13 +196,23 @@ def _refuse(moves: Sequence[Move], expected: str, advice: str) -> None:
         raise HistodsError(f"Expected {expected.format(moves[0])}{more}; {advice}.")
 
 
-def _move(move: Move, part: str) -> None:
+def _rename(move: Move, *, advice: str) -> bool:
+    """Rename a file to its target; False where that is on another file system."""
+    if os.path.lexists(move.target):
+        _refuse([move], "no file in {0.target}, found one", advice)
     try:
         os.rename(move.source, move.target)  # noqa: PTH104 - twice as fast as Path, 300,000 times
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        copy_across(move, Path(move.target).with_name(part))
+        return False
+    return True
+
+
+def _pace_of(moves: Sequence[Move]) -> Pace:
+    """How many files to rename at a time: one, where two targets may be one file on a disk that ignores case."""
+    places = {unicodedata.normalize("NFC", move.target).casefold() for move in moves}
+    return Pace(most=MOST_THREADS if len(places) == len(moves) else 1)
 
 
 def copy_across(move: Move, part: Path) -> None:

@@ -24,7 +24,7 @@ MOST_THREADS = 64
 """Calls in flight in one process. With 5 ms a call, 2,000 files by one process took 2.9 s with 8 threads, 1.5 s
 with 16, 0.8 s with 32 and 0.6 s with 64, of which 0.5 s were CPU time (26 November 2026, two busy cores)."""
 _FIRST_THREADS = 8
-_SLOW_SECONDS, _SLOW_CALLS = 0.0002, 4
+SLOW_SECONDS, _SLOW_CALLS = 0.0002, 4
 """Calls that wait so long, and how many in a row it takes: handing one to a thread costs up to 0.1 ms."""
 _CALLS_BETWEEN_TRIALS = 4096
 """Calls in threads, after which the first call of the next `overlap` is made without one again."""
@@ -54,7 +54,7 @@ class Pace:
 
     def note(self, waited: float) -> None:
         """Take a call without a thread into account, which waited so many seconds."""
-        if waited < _SLOW_SECONDS:
+        if waited < SLOW_SECONDS:
             self.slow = max(self.slow - 1, 0)
             return
         self.slow += 1
@@ -92,7 +92,7 @@ def overlap(call: Callable[[Item], Value], items: Iterable[Item], pace: Pace | N
         waited = perf_counter() - started
         if doubtful:
             waited -= thread_time() - busy
-        if doubtful or waited >= _SLOW_SECONDS:
+        if doubtful or waited >= SLOW_SECONDS:
             pace.note(waited)
         yield value
         if pace.threads:

@@ -2,21 +2,23 @@
 
 Names come from `os.scandir`, which tells links and folders apart for free; sizes and times come from
 Arrow's C++ file system, in threads, without Python's 2 us a file: 493,500 files in one folder take
-about half of the 2.1-2.7 s of `os.scandir` with `stat` (two cores, measured in one run).
+about half of the 2.1-2.7 s of `os.scandir` with `stat` (two cores, measured in one run). Where storage makes each
+call wait, many are under way at once.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow.fs as pafs
 
 from histods.errors import HistodsError
+from histods.storage.overlap import MOST_THREADS, SLOW_SECONDS, Pace, overlap
 from histods.storage.own_files import own_folder, stems_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from histods.storage.own_files import OwnFolder
 
 _BATCH, _THREADS = 16384, 2
+_SLOW_BATCH = 16
+"""Files whose states a thread asks for at a time: on a local disk, and where each answer takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +89,25 @@ def scan(root: Path, *, states: bool = True) -> Listing:
     return Listing(walk.paths, sizes, mtimes, walk.problems, walk.outside, unlisted, own, walk.hidden)
 
 
+class _Link(NamedTuple):
+    """A link, and what it leads to."""
+
+    entry: os.DirEntry[str]
+    target: str
+    leaves: bool = False
+    is_folder: bool = False
+    is_file: bool = False
+    error: OSError | None = None
+
+
+def list_folder(folder: str) -> list[os.DirEntry[str]] | OSError:
+    """The entries of a folder, or why it cannot be listed."""
+    try:
+        return list(os.scandir(folder))
+    except OSError as error:
+        return error
+
+
 class _Walk:
     """Collects the names below a root, folder by folder, without recursion (a hostile tree may be deep)."""
 
@@ -96,6 +119,7 @@ class _Walk:
         self.unlisted: dict[str, str] = {}
         self.own: list[OwnFolder] = []
         self.hidden = 0
+        self._listing, self._following = Pace(), Pace()
         # Folders still to list: where it is, the prefix of its paths, real paths of the folders that lead to it.
         self.waiting: list[tuple[str, str, tuple[str, ...]]] = [(root, "", (self.real_root,))]
         # Links to folders wait until all else is listed, and go in order: which is first is then no accident.
@@ -113,18 +137,22 @@ class _Walk:
 
     def _list_waiting(self) -> None:
         while self.waiting:
-            self._list(*self.waiting.pop())
+            folders, self.waiting = self.waiting, []
+            listed = overlap(list_folder, [folder for folder, *_ in folders], self._listing)
+            for place, entries in zip(folders, listed, strict=True):
+                self._take(*place, entries)
 
-    def _list(self, folder: str, prefix: str, above: tuple[str, ...]) -> None:
-        try:
-            entries = list(os.scandir(folder))
-        except OSError as error:
+    def _take(
+        self, folder: str, prefix: str, above: tuple[str, ...], entries: list[os.DirEntry[str]] | OSError
+    ) -> None:
+        """Note what a folder holds."""
+        if isinstance(entries, OSError):
             if prefix:
-                self.unlisted[prefix[:-1]] = str(error.strerror)
+                self.unlisted[prefix[:-1]] = str(entries.strerror)
                 return
             raise HistodsError(
-                f"Expected to list the folder {folder}, found: {error.strerror}; mend it and run again."
-            ) from error
+                f"Expected to list the folder {folder}, found: {entries.strerror}; mend it and run again."
+            ) from entries
         own = self._own_folder(folder, prefix, entries)
         if own is not None:
             entries = [
@@ -132,6 +160,7 @@ class _Walk:
                 for entry in entries
                 if not (entry.is_file(follow_symlinks=False) and own.take(prefix + entry.name))
             ]
+        links = []
         for entry in entries:
             name = entry.name
             if name[0] == ".":
@@ -139,12 +168,14 @@ class _Walk:
             elif entry.is_file(follow_symlinks=False):
                 self.paths.append(prefix + name)
             elif entry.is_symlink():
-                self._follow(entry, prefix + name, above)
+                links.append(entry)
             elif entry.is_dir(follow_symlinks=False):
                 self._enter(entry.path, prefix + name, (*above, f"{above[-1]}/{name}"))
             else:
                 self.paths.append(prefix + name)
                 self.problems[prefix + name] = "not a regular file"
+        for link in overlap(self._look_up, links, self._following):
+            self._follow(link, prefix + link.entry.name, above)
 
     def _own_folder(self, folder: str, prefix: str, entries: Sequence[os.DirEntry[str]]) -> OwnFolder | None:
         """The folder of histods' own that this one is, or lies in; never the root, which was asked for."""
@@ -165,28 +196,32 @@ class _Walk:
             self.linked.add(real)
         self.waiting.append((folder, path + "/", above))
 
-    def _follow(self, entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> None:
-        """Follow a link that stays inside the root; note one that leaves it or is broken."""
+    def _look_up(self, entry: os.DirEntry[str]) -> _Link:
+        """What a link leads to; of one that leaves the root, no more than where."""
         target = os.path.realpath(entry.path)
         if target != self.real_root and not target.startswith(self.real_root.rstrip("/") + "/"):
-            self.outside[path] = _plain(target)
-            self.paths.append(path)
-            return
+            return _Link(entry, target, leaves=True)
         try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
+            return _Link(entry, target, is_folder=entry.is_dir(), is_file=entry.is_file())
         except OSError as error:
-            is_folder = is_file = False
-            circle = error.errno == errno.ELOOP
-            problem = "a link that leads to itself" if circle else f"a link that fails: {error.strerror}"
-        else:
-            problem = "a link to a file that does not exist"
-        if is_folder:
-            if target not in above:  # a link to a folder above would go in a circle
-                self.links.append((entry.path, path, (*above, target)))
+            return _Link(entry, target, error=error)
+
+    def _follow(self, link: _Link, path: str, above: tuple[str, ...]) -> None:
+        """Follow a link that stays inside the root; note one that leaves it or is broken."""
+        if link.is_folder:
+            if link.target not in above:  # a link to a folder above would go in a circle
+                self.links.append((link.entry.path, path, (*above, link.target)))
             return
         self.paths.append(path)
-        if not is_file:
-            self.problems[path] = problem
+        if link.leaves:
+            self.outside[path] = _plain(link.target)
+        elif link.error is not None:
+            circle = link.error.errno == errno.ELOOP
+            self.problems[path] = (
+                "a link that leads to itself" if circle else f"a link that fails: {link.error.strerror}"
+            )
+        elif not link.is_file:
+            self.problems[path] = "a link to a file that does not exist"
 
     def escape_names(self) -> None:
         r"""Write names that are not UTF-8 with `\xNN`: they get a row and a reason, but are not opened."""
@@ -214,13 +249,17 @@ def ask_states(
     """Ask for size and time of paths below `root`; 0 for the `unsafe` ones and those that have disappeared."""
     files = pafs.LocalFileSystem()
     states = np.zeros((len(paths), 2), dtype=np.int64)
-    batches = [slice(start, start + _BATCH) for start in range(0, len(paths), _BATCH)]
 
     def ask(batch: slice) -> None:
         states[batch] = _ask_batch(files, root, paths[batch])
 
-    with ThreadPoolExecutor(_THREADS) as executor:
-        list(executor.map(ask, batches))
+    started = perf_counter()
+    ask(slice(_SLOW_BATCH))
+    slow = perf_counter() - started > _SLOW_BATCH * SLOW_SECONDS
+    size, threads = (_SLOW_BATCH, MOST_THREADS) if slow else (_BATCH, _THREADS)
+    batches = [slice(start, start + size) for start in range(_SLOW_BATCH, len(paths), size)]
+    for _ in overlap(ask, batches, Pace(threads, most=threads)):
+        pass
     if unsafe:
         states[[path in unsafe for path in paths]] = 0
     sizes, mtimes = states.T.copy()
