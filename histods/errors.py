@@ -24,6 +24,10 @@ class StaleFileError(HistodsError):
     """A file was made from something that has changed since; the message names the command that refreshes it."""
 
 
+class TooFewSamplesError(HistodsError):
+    """There are too few groups or samples to share out over the splits that are asked for."""
+
+
 class MissingExtraError(HistodsError):
     """An optional part is not installed; the message names the pip command."""
 

@@ -77,24 +77,28 @@ def list_classes(classes: NDArray[np.uint16], offsets: NDArray[np.int64], count:
 
 
 def class_cutoffs(
-    classes: int, unconditional: float, wanted: NDArray[np.bool_] | None = None
+    classes: int, unconditional: float, weights: NDArray[np.float64] | NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
-    """Cumulative probabilities of classes 0..n-1: `unconditional` for class 0, the rest in equal parts.
+    """Cumulative probabilities of classes 0..n-1: `unconditional` for class 0, the rest by their weights.
 
-    With 5 classes and 0.5: [0.5, 0.625, 0.75, 0.875, 1]. Of the classes from 1 on, those that `wanted` [classes]
-    leaves out are never drawn.
+    With 5 classes and 0.5: [0.5, 0.625, 0.75, 0.875, 1]. Classes of weight 0 are never drawn.
+
+    Args:
+        classes: their number n.
+        unconditional: probability of class 0.
+        weights: [n], relative probabilities of the classes from 1 on; equal if None. That of class 0 is not used.
 
     Raises:
-        HistodsError: fewer than 2 classes, no wanted one, or the probability lies outside 0..1.
+        HistodsError: fewer than 2 classes, no weight above 0, or the probability lies outside 0..1.
     """
-    shares = np.ones(classes, dtype=bool) if wanted is None else wanted.copy()
-    shares[:1] = False
+    shares = np.ones(classes) if weights is None else weights.astype(np.float64)
+    shares[:1] = 0.0
     if not shares.any() or not 0 <= unconditional <= 1:
         raise HistodsError(
             f"Expected at least 2 classes and a probability from 0 to 1 of an unconditional draw, found "
-            f"{1 + int(shares.sum())} and {unconditional}; mend them."
+            f"{1 + np.count_nonzero(shares)} and {unconditional}; change the label map or the setting."
         )
-    cutoffs = np.cumsum(np.where(shares, (1 - unconditional) / shares.sum(), 0.0)) + unconditional
+    cutoffs = np.cumsum(shares * ((1 - unconditional) / shares.sum())) + unconditional
     cutoffs[np.flatnonzero(shares)[-1] :] = 1.0  # not 0.9999999
     return cutoffs
 

@@ -119,4 +119,4 @@ def test_importing_histods_loads_no_library() -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_files_stay_readable(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 350
+    assert len(path.read_text().splitlines()) <= 500

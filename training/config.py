@@ -33,6 +33,7 @@ _MOST_STEPS = 99_999_999
 """What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""
 _MOST_WORKERS = 1024
 """More is a slip, and would bring the machine to its knees."""
+_MOST_REDUCED = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,9 @@ class DataConfig:
         replacement: draw every position by itself; else each class runs through all its samples first.
         binarise: keep only the drawn class in a mask, as the original does.
         augment: show the dihedral view that belongs to the position.
+        reduce: factor by which images and masks are reduced before they are encoded; 1 for none.
+        class_weights: relative probability of drawing each class, by its name; 1 where none is given. Classes
+            without samples have probability 0.
         workers: processes that decode images, or threads that read latents.
     """
 
@@ -56,11 +60,19 @@ class DataConfig:
     replacement: bool = True
     binarise: bool = False
     augment: bool = True
+    reduce: int = 1
+    class_weights: dict[str, float] = field(default_factory=dict)
     workers: int = 2
 
     def __post_init__(self) -> None:
         share = self.unconditional
         _expect(share is None or 0 <= share <= 1, "data.unconditional from 0 to 1", share)
+        _expect(1 <= self.reduce <= _MOST_REDUCED, f"data.reduce from 1 to {_MOST_REDUCED}", self.reduce)
+        _expect(
+            all(0 <= weight < float("inf") for weight in self.class_weights.values()),
+            "data.class_weights from 0",
+            self.class_weights,
+        )
         _expect(0 <= self.workers <= _MOST_WORKERS, f"data.workers from 0 to {_MOST_WORKERS}", self.workers)
 
 
@@ -280,6 +292,9 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
     """A value as the type that its field has; the common slips of YAML (1e-4 is text) are read as meant."""
     options = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     for option in options:
+        if get_origin(option) is dict and isinstance(value, dict):
+            kind = get_args(option)[1]
+            return {str(key): _parse(kind, inner, f"{name}.{key}") for key, inner in value.items()}
         if get_origin(option) is tuple and isinstance(value, list | tuple):
             return tuple(_parse(get_args(option)[0], inner, name) for inner in value)
         if _fits(option, value):
@@ -313,6 +328,8 @@ def _describe(options: Sequence[Any]) -> str:
         if get_origin(option) is Literal
         else "a list"
         if get_origin(option) is tuple
+        else "a section"
+        if get_origin(option) is dict
         else words[option]
         for option in options
     ]

@@ -5,6 +5,7 @@ Shapes: B samples, C channels, H and W pixels.
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -12,12 +13,11 @@ import torch
 from torch.utils.data import Dataset
 
 from histods.errors import HistodsError
-from histods.labels import IDENTITY
 from histods.sampling import BalancedDraws, class_cutoffs
 from histods.tiling import tile_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -63,11 +63,12 @@ def balanced(
     unconditional: float | None = 0.5,
     replacement: bool = True,
     lists: ClassLists | None = None,
+    class_weights: Mapping[str, float] | None = None,
 ) -> BalancedDraws:
-    """Draws from the samples of a reader: class 0 with probability `unconditional`, the others equally often.
+    """Draws from the samples of a reader: class 0 with probability `unconditional`, the others by their weights.
 
-    Where labels were not mapped, classes are numbers up to the largest label, and those that no mask holds are not
-    drawn; of a label map every class is.
+    Classes without samples are never drawn: those of a label map that was made for a larger dataset, and the
+    numbers between labels that were not mapped.
 
     Args:
         reader: shards or latents.
@@ -75,19 +76,27 @@ def balanced(
         unconditional: probability of class 0; None for 0.5 where there are unconditional samples, else 0.
         replacement: draw every position by itself; else each class runs through all its samples first.
         lists: the samples of each class to draw from; all by default.
+        class_weights: relative probability of classes by name; 1 for those that are not named.
 
     Raises:
-        HistodsError: a class has no samples.
+        HistodsError: no class has samples, or a weight is that of an unknown class.
     """
     lists = reader.lists if lists is None else lists
     names, sizes = reader.shards.classes, lists.sizes
     if unconditional is None:
         unconditional = 0.5 if sizes[0] else 0.0
-    wanted = sizes > 0 if reader.shards.map == IDENTITY else None
+    weights = np.where(sizes > 0, 1.0, 0.0)
+    for name, weight in (class_weights or {}).items():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+            raise HistodsError(
+                f"data.class_weights names the class {name!r}, which is not there: did you mean {near[0]!r}?"
+            )
+        weights[names.index(name)] *= weight
     return BalancedDraws(
         seed=seed,
         lists=lists,
-        cutoffs=class_cutoffs(len(names), unconditional, wanted),
+        cutoffs=class_cutoffs(len(names), unconditional, weights),
         replacement=replacement,
         names=names,
     )
@@ -101,15 +110,23 @@ class ShardDataset(Dataset[Batch]):
         draws: what stands at each position.
         binarise: keep only the drawn class in a mask and turn all other pixels into 0.
         augment: show the dihedral view that belongs to the position; else every sample as it is stored.
+        reduce: factor by which height and width are reduced; see `reduce_image` and `reduce_mask`.
     """
 
     def __init__(
-        self, reader: ShardReader, draws: DrawsSamples, *, binarise: bool = False, augment: bool = True
+        self,
+        reader: ShardReader,
+        draws: DrawsSamples,
+        *,
+        binarise: bool = False,
+        augment: bool = True,
+        reduce: int = 1,
     ) -> None:
         self.reader = reader
         self.draws = draws
         self._binarise = binarise
         self._augment = augment
+        self._reduce = reduce
         self._turn = Turner()
         self._zero_masks: set[bytes] = set()
 
@@ -138,6 +155,9 @@ class ShardDataset(Dataset[Batch]):
         images = np.empty((len(places), 0, 0, 3), dtype=np.uint8)  # until the first sample says how large
         for row, (sample, drawn_class, view) in enumerate(zip(*columns, strict=True)):
             pixels, mask = self._read(sample, images[row])
+            if self._reduce > 1:
+                pixels = reduce_image(pixels, self._reduce)
+                mask = None if mask is None else reduce_mask(mask, self._reduce)
             if parcel is None:
                 shape = (len(places), *pixels.shape[:2])
                 self._check_square(shape, sample)
@@ -181,7 +201,8 @@ class ShardDataset(Dataset[Batch]):
 
         files = self.reader.read(sample)
         try:
-            pixels = decode_rgb(files.image, out.reshape(-1) if out.size else None)
+            place = out.reshape(-1) if out.size and self._reduce == 1 else None
+            pixels = decode_rgb(files.image, place)
             return pixels, None if files.mask is None else self._decode_mask(files.mask)
         except HistodsError as error:
             raise HistodsError(
@@ -202,6 +223,22 @@ class ShardDataset(Dataset[Batch]):
         if not mask.any() and len(self._zero_masks) < _ZERO_MASKS:
             self._zero_masks.add(digest)
         return mask
+
+
+def reduce_image(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Means over blocks of factor x factor pixels: [H, W, 3] -> [H // factor, W // factor, 3]."""
+    import cv2
+
+    height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
+    whole = pixels[: height * factor, : width * factor]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def reduce_mask(mask: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """The class in the middle of each block of factor x factor pixels: [H, W] -> [H // factor, W // factor]."""
+    height, width = mask.shape[0] // factor, mask.shape[1] // factor
+    middle = factor // 2
+    return np.ascontiguousarray(mask[middle : height * factor : factor, middle : width * factor : factor])
 
 
 class Turner:

@@ -173,6 +173,7 @@ def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None) ->
         classes,
         autoencoder.factor * run.config.model.size_multiple,
         None if label_map is None else choose_map(label_map, run.classes, run.state.map_digest),
+        reduce=run.config.data.reduce,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from histods.errors import HistodsError, MissingExtraError, StaleFileError, UnreadableFileError
 from histods.records import silent
 from histods.storage.label_maps import find_label_map, read_label_map
+from training.data import reduce_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,12 +54,16 @@ class MaskReader:
         num_classes: classes are 0 to num_classes - 1.
         multiple: what height and width must be multiples of, pixels.
         label_map: turns labels into classes; None where masks hold classes.
+        reduce: factor by which masks are reduced, as they were in training.
     """
 
-    def __init__(self, num_classes: int, multiple: int, label_map: LabelMap | None = None) -> None:
+    def __init__(
+        self, num_classes: int, multiple: int, label_map: LabelMap | None = None, *, reduce: int = 1
+    ) -> None:
         self._num_classes = num_classes
-        self._multiple = multiple
+        self._multiple = multiple * reduce
         self._map = label_map
+        self._reduce = reduce
 
     def read(self, path: Path) -> tuple[NDArray[np.uint8], str]:
         """Classes uint8 [height, width], and the SHA-256 of the file.
@@ -115,7 +120,8 @@ class MaskReader:
                 f"Expected sides that are multiples of {self._multiple} px in {path}, found {width}x{height}; "
                 "crop or pad it."
             )
-        return labels.astype(np.uint8) if self._map is None else self._map.lookup()[labels]
+        classes = labels.astype(np.uint8) if self._map is None else self._map.lookup()[labels]
+        return reduce_mask(classes, self._reduce) if self._reduce > 1 else classes
 
 
 def choose_map(given: str | Path, classes: Sequence[str], map_digest: str) -> LabelMap:

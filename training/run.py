@@ -20,6 +20,8 @@ from training.latent_space import LatentSpace
 from training.loop import Trainer
 from training.metrics import Metrics, read_metrics
 from training.plan import Plan, plan_run
+from training.prepare import Preparation
+from training.prepare import prepare as prepare_workspace
 from training.preview import Preview, can_draw
 from training.source import Encoder, Source, find_data, holds_data
 from training.standing import find_state, owed_at, settings_of
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from histods.records import Progress
     from training.checkpoint import State
     from training.device import Process
+
+
+_SIDE_ON_CPU = 128
+"""Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +90,9 @@ def train(
     config: str | Path | None = None,
     settings: Sequence[str] = (),
     name: str = "default",
+    map: str | Path | None = None,  # noqa: A002 - named like the command's option
     data: str | Path | None = None,
+    prepare: bool = True,
     resume: bool = False,
     device: str | None = None,
     dry_run: bool = False,
@@ -94,15 +102,18 @@ def train(
 ) -> TrainResult:
     """Train the conditional latent diffusion model, or go on with a run that was interrupted.
 
-    The same call again goes on where a run was killed, to the same bits. Under `torchrun` all its processes
-    train together, each with its share of every batch.
+    What the workspace lacks for it is made first: the split, shards, and latents where they pay. What is out of
+    date is made again. The same call again goes on where a run was killed, to the same bits. Under `torchrun` all
+    its processes train together, each with its share of every batch; nothing is prepared then.
 
     Args:
         workspace: folder of shards or latents, and of `runs`.
         config: YAML file with the sections of `training.config.TrainConfig`; a file of the reference is one.
         settings: `section.key=value` on top of it.
         name: of the run.
-        data: folder of shards or latents; the workspace's latents, else its shards, by default.
+        map: label map; the workspace's only one by default, and `labels` keeps the labels.
+        data: folder of shards or latents, which are taken as they are; the workspace's by default.
+        prepare: make what is missing or out of date; else refuse with the command that makes it.
         resume: go on also where settings differ, for example with more steps; without `config`, with those of the
             run below `settings`.
         device: `cpu`, `cuda`; a GPU if there is one by default.
@@ -124,7 +135,19 @@ def train(
         asked = read_config(config, settings, defaults=defaults)
         if dry_run and data is None and asked.model.num_classes is not None and not holds_data(space):
             return _dry_run(folder, asked, None, process, debug=debug)
+        if data is None:
+            tell = say if say is not None and process.first else _ignore
+            make = prepare and process.ranks == 1 and not dry_run
+            wanted = Preparation(space=space, run=folder, map=map, make=make, say=tell, progress=report)
+            prepare_workspace(wanted, asked, process)
+        elif map is not None:
+            raise HistodsError("--map chooses the classes of the workspace's shards: leave it out with --data.")
         source = Source(find_data(space, data), asked.data, validates=asked.run.validate_every > 0)
+        if config is None and not begun and process.device.type == "cpu":
+            defaults["data"] = {"reduce": source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce}
+            asked = read_config(config, settings, defaults=defaults)
+            if asked.data.reduce != source.reduce:
+                source = Source(source.folder, asked.data, validates=asked.run.validate_every > 0)
         source.check_fits(asked.model)
         # The size of the images at hand, unless another one is named: that counts in a dry run alone.
         defaults.setdefault("model", {})["image_size"] = source.image_size
@@ -163,6 +186,10 @@ def train(
                 (line["step"], line["ema"]) for line in read_metrics(folder) if line["kind"] == "validation"
             ),
         )
+
+
+def _ignore(text: str) -> None:
+    """Say nothing."""
 
 
 def _dry_run(

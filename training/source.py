@@ -16,6 +16,7 @@ import torch
 
 from histods.counting import below, random_words
 from histods.errors import HistodsError
+from histods.labels import IDENTITY
 from histods.sampling import Draws
 from histods.storage.latent_reader import LatentReader
 from histods.storage.latent_set import LatentSet
@@ -92,11 +93,13 @@ class Source:
         folder: of the shards or latents.
         reader: the samples that are trained on.
         classes: names of the classes.
+        map: name of the label map.
         map_digest: digest of the label map.
         index_digest: digest of the index.
         encoded: whether they are latents already.
         latents: what is said of them then; else None.
-        image_size: height of the images, pixels.
+        image_size: height of the images, pixels, after they are reduced.
+        reduce: factor by which images and masks are reduced.
         splits: splits that are trained on.
         validation_split: the split to validate on; None where there is none.
         held_out: [samples], true for training samples that are kept for validation and never drawn; nowhere where
@@ -109,18 +112,21 @@ class Source:
         known = _splits(folder, encoded=self.encoded)
         self.splits = data.splits or (("train",) if "train" in known else known)
         self.validation_split = _parse_validation(data, known, self.splits, folder)
-        self._data = data
+        self._data, self.reduce = data, data.reduce
         self.reader = self.read(self.splits)
         shards = self.reader.shards
         self.latents = shards if isinstance(shards, LatentSet) else None
         self.classes = shards.classes
+        self.map = shards.map
         self.map_digest = shards.map_digest
         self.index_digest = shards.index_digest
         self.held_out = np.zeros(len(self.reader), dtype=bool)
         if validates and self.validation_split is None:
             self.held_out = self._choose_held_out()
         others = () if self.validation_split is None else (self.validation_split,)
-        self.image_size, self._width = _sides(shards, (*self.splits, *others))
+        height, width = _sides(shards, (*self.splits, *others))
+        self._check_reduce(data.reduce, height, width)
+        self.image_size, self._width = height // data.reduce, width // data.reduce
 
     @property
     def samples(self) -> NDArray[np.int64]:
@@ -131,6 +137,41 @@ class Source:
         index = read_index(self.reader.shards, ["key", "split", "group"])
         index = index.filter(pc.is_in(index["split"], pa.array(self.splits)))
         return choose_held_out(index["key"].to_pylist(), index["group"].to_pylist(), self.reader.lists)
+
+    @property
+    def without_samples(self) -> tuple[str, ...]:
+        """Names of classes, but the first, that no sample has that is trained on."""
+        sizes = without(self.reader.lists, self.held_out).sizes
+        known = zip(self.classes[1:], sizes[1:].tolist(), strict=True)
+        return () if self.map == IDENTITY else tuple(name for name, size in known if not size)
+
+    def reduction(self, model: ModelConfig, side: int) -> int:
+        """The smallest factor that brings images to `side` pixels or less, and that the network has a shape for.
+
+        It is 1 where there is none, and for latents.
+        """
+        multiple = LATENT_FACTOR * model.size_multiple
+        height, width = self.image_size, self._width
+        fitting = (
+            factor
+            for factor in range(1, max(height, width) // multiple + 1)
+            if not height % (factor * multiple)
+            and not width % (factor * multiple)
+            and max(height, width) <= side * factor
+        )
+        return 1 if self.encoded else next(fitting, 1)
+
+    def _check_reduce(self, factor: int, height: int, width: int) -> None:
+        if factor > 1 and self.encoded:
+            raise HistodsError(
+                f"data.reduce={factor} needs images, and {self.folder} has latents: train on shards with --data, "
+                "or set data.reduce=1."
+            )
+        if height % factor or width % factor:
+            raise HistodsError(
+                f"Images of {width}x{height} px cannot be reduced by data.reduce={factor}: choose a factor of "
+                "both sides."
+            )
 
     def check_fits(self, model: ModelConfig) -> None:
         """Refuse images that the network has no shape for.
@@ -168,6 +209,7 @@ class Source:
             unconditional=self._data.unconditional,
             replacement=self._data.replacement,
             lists=without(self.reader.lists, self.held_out),
+            class_weights=self._data.class_weights,
         )
         shares: dict[str, Any] = {
             "global_batch": batch_size,
@@ -178,7 +220,10 @@ class Source:
         }
         if isinstance(self.reader, LatentReader):
             return LatentLoader(self.reader, draws, binarise=self._data.binarise, **shares)
-        dataset = ShardDataset(self.reader, draws, binarise=self._data.binarise, augment=self._data.augment)
+        data = self._data
+        dataset = ShardDataset(
+            self.reader, draws, binarise=data.binarise, augment=data.augment, reduce=data.reduce
+        )
         return Loader(dataset, **shares)
 
     def keys_at(self, positions: range) -> list[str]:
@@ -190,7 +235,8 @@ class Source:
         draws = _Fixed(np.asarray(samples, dtype=np.int64))
         if isinstance(reader, LatentReader):
             return next(iter(LatentLoader(reader, draws, global_batch=len(samples))))
-        return ShardDataset(reader, draws, augment=False).batch(range(len(samples)))
+        dataset = ShardDataset(reader, draws, augment=False, reduce=self._data.reduce)
+        return dataset.batch(range(len(samples)))
 
 
 class Encoder:

@@ -90,7 +90,8 @@ def _same(described: dict[str, str], state: State | None, run: Path) -> dict[str
 def _fit(source: Source, own: Path, report: Progress) -> None:
     """Fit the linear autoencoder of a new run; one that a killed call fitted to the same images stays."""
     without = f" without {source.held_out.sum()}" if source.held_out.any() else ""
-    images = f"{source.index_digest} {'/'.join(source.splits)}{without}"
+    reduced = f" reduced by {source.reduce}" if source.reduce > 1 else ""
+    images = f"{source.index_digest} {'/'.join(source.splits)}{without}{reduced}"
     if is_linear(own):
         with suppress(HistodsError):  # a damaged one is fitted again
             if LinearAutoencoder.load(own).source == images:

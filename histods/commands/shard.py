@@ -37,6 +37,9 @@ def shard(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the shards; 'shards' in the workspace by default.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace shards of another label map, split or audit.")
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing; read every byte of the shards and compare.")
     ] = False,
@@ -58,6 +61,7 @@ def shard(
             shard_mb=shard_mb,
             out=out,
             verify=verify,
+            overwrite=overwrite,
             workers=workers,
             progress=watch,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from histods.commands.next_step import print_next
-from histods.commands.options import DEFAULT_WORKSPACE, JsonOption, QuietOption, WorkspaceOption
+from histods.commands.options import DEFAULT_WORKSPACE, JsonOption, MapOption, QuietOption, WorkspaceOption
 from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -33,9 +33,18 @@ def train(
     name: Annotated[
         str, typer.Option(help="Name of the run: it lives in runs/NAME of the workspace.")
     ] = "default",
+    label_map: MapOption = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of shards or latents; the workspace's latents, else its shards.")
+        Path | None,
+        typer.Option(help="Folder of shards or latents to take as they are; the workspace's by default."),
     ] = None,
+    prepare: Annotated[
+        bool,
+        typer.Option(
+            "--prepare/--no-prepare",
+            help="Make the split, shards and latents that are missing or out of date, or refuse.",
+        ),
+    ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on also where settings differ, for example with more steps.")
     ] = False,
@@ -63,7 +72,9 @@ def train(
             config=config,
             settings=settings or (),
             name=name,
+            map=label_map,
             data=data,
+            prepare=prepare,
             resume=resume,
             device=device,
             dry_run=dry_run,

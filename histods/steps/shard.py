@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
 from histods.sharding import cut, shuffled
 from histods.storage.atomic import only_one
-from histods.storage.class_systems import choose_map, flatten_labels, labels_of_audit, list_column
+from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit, list_column
 from histods.storage.manifest import Manifest
 from histods.storage.series import Shard, read_index, write_index
 from histods.storage.shard_check import verify_shard
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from histods.engines import Engine
-    from histods.labels import LabelMap
+    from histods.labels import LabelMap, LabelTable
     from histods.records import Progress
 
 ALL = "all"
@@ -72,6 +72,7 @@ def shard(
     shard_mb: int = 512,
     out: str | Path | None = None,
     verify: bool = False,
+    overwrite: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> ShardResult:
@@ -82,11 +83,13 @@ def shard(
 
     Args:
         workspace: folder of the audit and of the split, if there is one.
-        map: label map: a path, a file of the dataset's root or a bundled one; labels stay as they are if None.
+        map: label map: the name of a class system of the workspace, a path, a file of the dataset's root, a
+            bundled one, or `labels`, which keeps them. If None, the workspace's only class system, else `labels`.
         split: names of splits to write; all of them if empty.
         shard_mb: megabytes (10**6 bytes) that a shard holds at most.
         out: folder for the shards; `shards` in the workspace if None.
         verify: write nothing, read every byte of the shards and compare.
+        overwrite: replace finished shards of another map, split or audit.
         workers: processes; all usable cores by default.
         progress: called with a stage, shards done and shards in all.
 
@@ -107,37 +110,61 @@ def shard(
     with engine_for("local", workers) as engine:
         if not (folder / ShardSet.FILE).is_file():  # else there may be nothing to write
             engine.warm_up(get_ready)
-        return _write(engine, space, folder, audit, map, split, shard_mb * _MEGABYTE, progress)
+        samples = _choose_samples(space, audit, map, split)
+        return _write(engine, folder, audit, samples, shard_mb * _MEGABYTE, progress, overwrite=overwrite)
+
+
+class _Chosen(NamedTuple):
+    """The samples to write, with their split and classes; what they were made from; how many are left out."""
+
+    samples: pa.Table
+    label_map: LabelMap
+    names: LabelTable
+    split_digest: str | None
+    left_out: int
+
+
+def _choose_samples(
+    space: Workspace,
+    audit: dict[str, Any],
+    map: str | Path | None,  # noqa: A002 - named like the command's option
+    split: Sequence[str],
+) -> _Chosen:
+    names = labels_of_audit(audit)
+    manifest = Manifest.read(space.manifest).table
+    samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
+    labels = flatten_labels(samples).labels
+    label_map = choose_workspace_map(map, space, Path(audit["root"]), labels, names)
+    samples, digest = _select(_with_classes(samples, label_map), space, audit["manifest_digest"], split)
+    return _Chosen(samples, label_map, names, digest, len(manifest) - len(samples))
 
 
 def _write(
     engine: Engine,
-    space: Workspace,
     folder: Path,
     audit: dict[str, Any],
-    map: str | Path | None,  # noqa: A002 - named like the command's option
-    split: Sequence[str],
+    chosen: _Chosen,
     most: int,
     progress: Progress | None,
+    *,
+    overwrite: bool,
 ) -> ShardResult:
     """Plan and write shards of at most so many bytes, by workers that get ready meanwhile."""
-    names = labels_of_audit(audit)
-    manifest = Manifest.read(space.manifest).table
-    samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
-    label_map = choose_map(map, Path(audit["root"]), flatten_labels(samples).labels, names)
-    samples, split_digest = _select(_with_classes(samples, label_map), space, audit["manifest_digest"], split)
+    label_map = chosen.label_map
     options = ShardOptions(
         root=audit["root"],
         folder=str(folder.resolve()),
         lookup=label_map.lookup(),
         map_digest=label_map.digest,
         audit=audit["command"],
-        colours=dict(names.colours),
+        colours=dict(chosen.names.colours),
         nearest=bool(audit["options"]["nearest_colour"]),
     )
     with only_one(folder, "writes shards"):
-        kept, rows, tasks = _plan(folder, samples, options, most)
+        kept, rows, tasks = _plan(folder, chosen, audit["manifest_digest"], options, most, overwrite=overwrite)
         unfinished = claim(ShardSet, folder, {task.name: task.digest for task in tasks}, kept)
+        if not kept:  # until all are written, nothing says that shards are finished here
+            (folder / ShardSet.FILE).unlink(missing_ok=True)
         todo = [task for task in tasks if task.name in unfinished]
         _write_all(engine, todo, options, progress)
         parts, index = gather(folder, rows.cast(INDEX))
@@ -149,7 +176,7 @@ def _write(
             labels=tuple(label_map.labels_of(index) for index in range(len(label_map.classes))),
             map_digest=label_map.digest,
             manifest_digest=audit["manifest_digest"],
-            split_digest=split_digest,
+            split_digest=chosen.split_digest,
             index_digest=write_index(index, folder),
         )
         shards.write()
@@ -158,7 +185,7 @@ def _write(
         shards,
         written=len(todo),
         present=len(shards.shards) - len(todo),
-        left_out=len(manifest) - len(samples),
+        left_out=chosen.left_out,
     )
 
 
@@ -204,28 +231,36 @@ def _select(
 
 
 def _plan(
-    folder: Path, samples: pa.Table, options: ShardOptions, most: int
+    folder: Path, chosen: _Chosen, manifest_digest: str, options: ShardOptions, most: int, *, overwrite: bool
 ) -> tuple[list[Shard], pa.Table, list[ShardTask]]:
     """Finished shards that stay, their rows of the index, and the shards to write.
 
     Raises:
-        HistodsError: the folder holds finished shards of another map, or of samples that have changed.
+        HistodsError: the folder holds finished shards of another map, or of samples that have changed, and they
+            are not to be overwritten.
     """
     kept: list[Shard] = []
     tasks: list[ShardTask] = []
-    rows = INDEX.empty_table()
-    known = ShardSet.describe(folder) if (folder / "shards.json").is_file() else None
+    rows, samples = INDEX.empty_table(), chosen.samples
+    known = ShardSet.describe(folder) if (folder / ShardSet.FILE).is_file() else None
     if known is not None and not known.check_index():  # else nothing tells what is where: all is written again
         index = read_index(known)
         places = pc.index_in(samples["key"], index["key"].combine_chunks()).combine_chunks()
         homes = index["shard"].combine_chunks().take(places)
-        for old in known.shards:
-            task = plan_shard(old.name, samples.filter(pc.equal(homes, old.name)), options)
-            if task.digest != old.plan:
-                raise HistodsError(
-                    f"Expected the map, split and samples with which {folder} was written, found others for "
-                    f"{old.name}.tar; write to a new folder with --out, or remove this one."
-                )
+        of_old = [samples.filter(pc.equal(homes, old.name)) for old in known.shards]
+        old_tasks = [plan_shard(old.name, own, options) for old, own in zip(known.shards, of_old, strict=True)]
+        changed = [task.name for task, old in zip(old_tasks, known.shards, strict=True) if task.digest != old.plan]
+        if changed and overwrite:
+            return [], rows, list(_new_tasks(samples, options, most, ()))
+        if changed:
+            reason = known.differs_from(
+                map=chosen.label_map, manifest_digest=manifest_digest, split_digest=chosen.split_digest
+            )
+            raise HistodsError(
+                f"{folder} holds other shards: {reason or f'the samples of {changed[0]}.tar changed'}. "
+                "Add --overwrite to replace them, or write to a new folder with --out."
+            )
+        for task, old in zip(old_tasks, known.shards, strict=True):
             path = known.path(old.name)
             if path.is_file() and path.stat().st_size == old.bytes:
                 kept.append(old)

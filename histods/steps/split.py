@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow.compute as pc
 
-from histods.errors import HistodsError
+from histods.errors import HistodsError, TooFewSamplesError
 from histods.records import silent
 from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
 from histods.storage.absent_classes import AbsentClass, list_absent
@@ -206,7 +206,7 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     """Number of the split of each sample.
 
     Raises:
-        HistodsError: a side of the plan would stay empty.
+        TooFewSamplesError: a side of the plan would stay empty.
     """
     free = samples.fixed < 0
     if not free.any():
@@ -214,7 +214,7 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     units = len(np.unique(samples.units[free]))
     empty = [name for number, name in enumerate(plan.names) if not (samples.fixed == number).any()]
     if units < len(empty):
-        raise HistodsError(
+        raise TooFewSamplesError(
             f"Expected a group or a single image for each of {len(empty)} splits, found {units} to share out; "
             "ask for fewer splits."
         )
@@ -224,7 +224,7 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     sides = assign(samples, targets)
     for name in empty:
         if not (sides == plan.names.index(name)).any():
-            raise HistodsError(
+            raise TooFewSamplesError(
                 f"Expected samples for {name}, found {free.sum():,} in {units:,} groups or single images to share "
                 "out, too few to give it one; give it a larger fraction."
             )

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError, StaleFileError
-from histods.labels import LabelMap, LabelTable, identity_map
+from histods.labels import IDENTITY, MOST_LABELS, LabelMap, LabelTable, identity_map
 from histods.storage.atomic import file_digest
+from histods.storage.checked import fit
 from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.label_maps import find_label_map, read_label_map, read_labels
 from histods.storage.manifest import read_table
@@ -45,17 +46,85 @@ def choose_map(
 ) -> LabelMap:
     """The label map of that name (a path, a file of the dataset's root, a bundled one), or labels as they are.
 
+    Args:
+        name: the label map; labels stay as they are if None or `labels`.
+        root: folder of the dataset, where label maps are looked for too.
+        labels: labels that occur.
+        names: names and colours of the labels.
+
     Raises:
         HistodsError: there is no such map, it is wrong, or labels do not fit 8 bits as they are.
     """
-    if name is None and names.colours and OFF_PALETTE_LABEL in labels:
-        raise HistodsError(
-            "Expected every colour of the masks in the labels file to keep labels as they are, found pixels of "
-            f"unknown colours; add their colours, or give a --map that has a class for label {OFF_PALETTE_LABEL}."
-        )
-    if name is None:
+    if name is None or str(name) == IDENTITY:
+        if names.colours and OFF_PALETTE_LABEL in labels:
+            raise HistodsError(
+                "Expected every colour of the masks in the labels file to keep labels as they are, found pixels "
+                "of unknown colours; add their colours, or give a --map that has a class for label "
+                f"{OFF_PALETTE_LABEL}."
+            )
         return identity_map(np.unique(labels).tolist(), names)
     return read_label_map(find_label_map(name, root), names)
+
+
+def choose_workspace_map(
+    name: str | Path | None, space: Workspace, root: Path, labels: NDArray[np.uint16], names: LabelTable
+) -> LabelMap:
+    """The label map that training uses: the one that is named, else the only one of the workspace.
+
+    Args:
+        name: a class system of the workspace, or what `choose_map` takes; without one, the workspace's only class
+            system, or labels as they are where it has none.
+        space: the workspace.
+        root: folder of the dataset.
+        labels: labels that occur.
+        names: names and colours of the labels.
+
+    Raises:
+        HistodsError: the workspace has several class systems, and none is named; or as `choose_map` raises.
+    """
+    known = space.class_systems()
+    if name is None and len(known) > 1:
+        raise HistodsError(
+            f"{space.folder} has {len(known)} label maps: {', '.join(known)}. Choose one with --map {known[0]}, "
+            f"or keep the labels with --map {IDENTITY}."
+        )
+    chosen = known[0] if name is None and known else name
+    if str(chosen) in known and str(chosen) != IDENTITY:
+        return read_kept_map(space, str(chosen))
+    return choose_map(chosen, root, labels, names)
+
+
+def read_kept_map(space: Workspace, name: str) -> LabelMap:
+    """The label map of a class system, as `remap` wrote it down: its file is not needed any more.
+
+    Raises:
+        HistodsError: what is written down is damaged.
+    """
+    path = space.remap_summary(name)
+    summary = read_json(path)
+    try:
+        rows = fit(summary.get("classes"), list[dict[str, Any]], "classes")
+        table = {
+            label: index for index, row in enumerate(rows) for label in fit(row["labels"], list[int], "labels")
+        }
+        unmapped = fit(summary.get("unmapped"), dict[str, Any], "unmapped").get("class")
+        label_map = LabelMap(
+            name=name,
+            classes=tuple(fit(row["name"], str, "name") for row in rows),
+            table=table,
+            unmapped=fit(unmapped, int | None, "class"),
+        )
+        if not all(0 <= label < MOST_LABELS for label in table) or not 0 <= (unmapped or 0) < len(rows):
+            raise ValueError("numbers beyond those of labels and classes")  # noqa: TRY301 - one error for all
+    except (KeyError, ValueError) as error:
+        raise HistodsError(
+            f"{path} is damaged ({error}): run 'histods remap --map FILE -w {space.folder}' again."
+        ) from error
+    if label_map.digest != summary.get("map_digest"):
+        raise HistodsError(
+            f"{path} is not as 'histods remap' wrote it: run 'histods remap --map FILE -w {space.folder}' again."
+        )
+    return label_map
 
 
 def labels_of_audit(audit: dict[str, Any]) -> LabelTable:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from histods.storage.series import Series
+
+if TYPE_CHECKING:
+    from histods.labels import LabelMap
 
 INDEX = pa.schema(
     [
@@ -50,3 +53,22 @@ class ShardSet(Series):
 
     manifest_digest: str
     split_digest: str | None
+
+    def differs_from(self, *, map: LabelMap, manifest_digest: str, split_digest: str | None) -> str | None:  # noqa: A002 - as everywhere
+        """Say in words how these shards differ from those that would be written now; None where they do not.
+
+        Args:
+            map: the label map of today.
+            manifest_digest: of the last audit.
+            split_digest: of the split of today; None without one.
+        """
+        if self.map_digest != map.digest:
+            other = f"'{map.name}'" if self.map != map.name else f"the '{map.name}' of today"
+            return f"they have the classes of '{self.map}', not of {other}"
+        if self.manifest_digest != manifest_digest:
+            return "the dataset was audited again since, with other results"
+        if self.split_digest == split_digest:
+            return None
+        if self.split_digest is None or split_digest is None:
+            return "the samples were not split then" if self.split_digest is None else "there is no split any more"
+        return "the samples were split again since"

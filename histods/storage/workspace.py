@@ -17,6 +17,7 @@ histods-out/
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,12 @@ class Workspace:
     """The files of one workspace folder, by name."""
 
     folder: Path
+
+    @property
+    def option(self) -> str:
+        """The option ` -w FOLDER` that a command needs to find this workspace; empty where it finds it anyway."""
+        default = os.environ.get("HISTODS_WORKSPACE") or DEFAULT_WORKSPACE
+        return "" if self.folder == Path(default) else f" -w {shlex.quote(str(self.folder))}"
 
     @property
     def manifest(self) -> Path:

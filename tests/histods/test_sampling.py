@@ -200,7 +200,7 @@ def test_a_class_that_is_to_be_drawn_and_has_no_samples_is_named() -> None:
 def test_wrong_numbers_are_refused() -> None:
     lists = some_lists()[0]
     assert refusal(lambda: class_cutoffs(1, 0.5)).startswith("Expected at least 2 classes and a probability")
-    assert refusal(lambda: class_cutoffs(3, 1.5)).endswith("found 3 and 1.5; mend them.")
+    assert refusal(lambda: class_cutoffs(3, 1.5)).endswith("found 3 and 1.5; change the label map or the setting.")
     assert refusal(lambda: BalancedDraws(seed=0, lists=lists, cutoffs=np.array([0.5, 0.4, 1]))) == (
         "Expected 5 cutoffs that rise to 1, found [0.5, 0.4, 1.0]; mend them."
     )

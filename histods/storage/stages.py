@@ -1,0 +1,138 @@
+"""How far a workspace is: which of its parts are there, which are out of date, and the command for each.
+
+A part is out of date when the digests that it names are not those of the parts that it was made from. Nothing here
+reads the dataset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow.compute as pc
+
+from histods.errors import HistodsError, StaleFileError
+from histods.labels import LabelTable
+from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit
+from histods.storage.latent_set import LatentSet
+from histods.storage.manifest import Manifest, metadata_of, read_table
+from histods.storage.shard_set import ShardSet
+from histods.storage.split_file import read_any_split, read_split
+from histods.storage.workspace import read_json
+
+if TYPE_CHECKING:
+    from histods.labels import LabelMap
+    from histods.storage.workspace import Workspace
+
+State = Literal["done", "stale", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of a workspace.
+
+    Attributes:
+        name: `remap`, `split`, `shards` or `latents`.
+        state: whether it is there, and up to date.
+        detail: what there is, or what is wrong with it, in words.
+        command: what makes it, or makes it again.
+    """
+
+    name: str
+    state: State
+    detail: str
+    command: str
+
+
+def class_system_stages(space: Workspace, audit: dict[str, Any]) -> list[Stage]:
+    """The class systems of a workspace, each one done or stale."""
+    stages = []
+    for name in space.class_systems():
+        command = f"histods remap --map {name}{space.option}"
+        try:
+            summary = read_json(space.remap_summary(name))
+            made_from = {
+                summary.get("manifest_digest"),
+                metadata_of(read_table(space.remap_table(name), []))["manifest_digest"],
+            }
+            sound = made_from == {audit["manifest_digest"]}
+            detail = f"{len(summary['classes'])} classes" if sound else "the dataset was audited again since"
+        except (HistodsError, KeyError, TypeError) as error:
+            sound, detail = False, f"damaged ({error})"
+        stages.append(Stage(name, "done" if sound else "stale", detail, command))
+    return stages
+
+
+def split_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
+    """The split of a workspace.
+
+    Raises:
+        HistodsError: the file is no split.
+    """
+    try:
+        found = read_split(space, audit["manifest_digest"])
+    except StaleFileError:
+        command = f"{read_any_split(space)[1].command}{space.option}"
+        return Stage("split", "stale", "the dataset was audited again since", command)
+    if found is None:
+        return Stage("split", "missing", "no split yet", f"histods split{space.option}")
+    sizes = {row["values"]: row["counts"] for row in found[0]["split"].value_counts().to_pylist()}
+    detail = ", ".join(f"{sizes[name]:,} {name}" for name in sorted(sizes, key=lambda name: -sizes[name]))
+    return Stage("split", "done", detail, f"{read_any_split(space)[1].command}{space.option}")
+
+
+def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | None) -> LabelMap:
+    """The label map that training uses; see `choose_workspace_map`. The labels file may be gone by now."""
+    try:
+        names = labels_of_audit(audit)
+    except StaleFileError:
+        names = LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+    manifest = Manifest.read(space.manifest).table
+    used = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
+    return choose_workspace_map(name, space, Path(audit["root"]), flatten_labels(used).labels, names)
+
+
+def shard_stage(space: Workspace, audit: dict[str, Any], label_map: LabelMap, *, named: bool) -> Stage:
+    """The shards of a workspace.
+
+    Args:
+        space: the workspace.
+        audit: what `audit.json` says.
+        label_map: the label map that the shards should have.
+        named: whether it was named by an option, which a command then repeats.
+    """
+    command = f"histods shard{f' --map {label_map.name}' if named else ''}{space.option}"
+    if not (space.shards / ShardSet.FILE).is_file():
+        return Stage("shards", "missing", "no shards yet", command)
+    try:
+        shards = ShardSet.read(space.shards)
+    except HistodsError as error:
+        return Stage("shards", "stale", str(error), f"{command} --overwrite")
+    found = read_split(space, audit["manifest_digest"])
+    reason = shards.differs_from(
+        map=label_map,
+        manifest_digest=audit["manifest_digest"],
+        split_digest=None if found is None else found[1],
+    )
+    if reason is not None:
+        return Stage("shards", "stale", reason, f"{command} --overwrite")
+    samples, size = sum(one.samples for one in shards.shards), sum(one.bytes for one in shards.shards)
+    return Stage("shards", "done", f"{samples:,} samples of '{shards.map}', {size / 1e6:,.1f} MB", command)
+
+
+def latent_stage(space: Workspace) -> Stage:
+    """The latents of a workspace, compared with its shards where it has any."""
+    if not (space.latents / LatentSet.FILE).is_file():
+        return Stage("latents", "missing", "no latents", f"histods encode{space.option}")
+    try:
+        latents = LatentSet.read(space.latents)
+    except HistodsError as error:
+        return Stage("latents", "stale", str(error), f"histods encode{space.option}")
+    command = f"{latents.command}{space.option}"
+    if (space.shards / ShardSet.FILE).is_file() and (
+        ShardSet.describe(space.shards).index_digest != latents.source_digest
+    ):
+        return Stage("latents", "stale", "they were made from other shards", command)
+    samples = sum(one.samples for one in latents.shards)
+    return Stage("latents", "done", f"{samples:,} samples in {latents.views} views", command)

@@ -1,0 +1,194 @@
+"""What a run needs of a workspace, made in order: class system, split, shards, and latents where they pay."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from histods.errors import HistodsError, TooFewSamplesError
+from histods.storage.class_systems import read_kept_map
+from histods.storage.latent_set import LINEAR
+from histods.storage.shard_set import ShardSet
+from histods.storage.stages import class_system_stages, latent_stage, shard_stage, split_stage, training_map
+from training.checkpoint import newest, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from histods.records import Progress
+    from histods.storage.stages import Stage
+    from histods.storage.workspace import Workspace
+    from training.checkpoint import State
+    from training.config import TrainConfig
+    from training.device import Process
+
+_VIEWS = 8
+_MOMENTS = 2 * 2  # bytes of a mean and of a log-variance in half precision
+_SPARE_DISK = 1.2
+_MEANINGS = {"missing": "", "stale": "again: "}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What `prepare` may do, and whom it tells.
+
+    Attributes:
+        space: the workspace.
+        run: folder of the run.
+        map: label map that was named; None for the workspace's only one, or that of a run that has begun.
+        make: make what is missing or out of date; else refuse with the command that makes it.
+        say: called with one line before each part that is made.
+        progress: called as the work goes on.
+    """
+
+    space: Workspace
+    run: Path
+    map: str | Path | None
+    make: bool
+    say: Callable[[str], None]
+    progress: Progress
+
+
+def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
+    """Make what training needs and the workspace lacks, and make again what is out of date.
+
+    Where the workspace has no audit, what it has is taken as it is: shards may have been copied without one.
+
+    Args:
+        asked: what may be done.
+        config: settings of the run.
+        process: its device decides whether latents pay.
+
+    Raises:
+        HistodsError: something is missing and is not to be made, or the run began with other data.
+    """
+    space = asked.space
+    if not space.audit.is_file():
+        return
+    audit = space.read_audit()
+    checkpoint = newest(asked.run)
+    state = None if checkpoint is None else read_state(checkpoint)
+    name = asked.map or (None if state is None else _map_of_run(space, state))
+    label_map = training_map(space, audit, name)
+    for stage in class_system_stages(space, audit):
+        if stage.name == label_map.name and stage.state != "done":
+            _bring(stage, asked, state, f"class system '{stage.name}'", lambda: _remap(asked, label_map.name))
+    _bring(split_stage(space, audit), asked, state, "split", lambda: _split(asked))
+    stage = shard_stage(space, audit, label_map, named=name is not None)
+    _bring(stage, asked, state, f"shards with the classes of '{label_map.name}'", lambda: _shard(asked, name))
+    stage = latent_stage(space)
+    if stage.state == "stale":
+        _bring(stage, asked, state, "latents", lambda: _encode_again(asked, process))
+    elif stage.state == "missing" and state is None and _latents_pay(space, config, process):
+        _bring(stage, asked, state, "latents", lambda: _encode(asked, config, process))
+
+
+def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, make: Callable[[], None]) -> None:
+    """Make one part, if it is not there or out of date.
+
+    Raises:
+        HistodsError: it is not to be made, or the run was trained on what is there now.
+    """
+    if stage.state == "done":
+        return
+    if state is not None and state.index_digest and stage.state == "stale":
+        raise HistodsError(
+            f"{asked.run} began with other data: {stage.detail}. Begin a new run with --name, or keep the data of "
+            "the old one apart and name its folder with --data."
+        )
+    if not asked.make:
+        raise HistodsError(f"The {what} cannot be used: {stage.detail}. Run '{stage.command}'.")
+    again = "" if stage.state == "missing" else f" again ({stage.detail})"
+    asked.say(f"Making the {what}{again}: {stage.command}")
+    make()
+
+
+def _map_of_run(space: Workspace, state: State) -> str | None:
+    """The class system of the workspace that a run was trained on; None where there is none."""
+    for name in space.class_systems():
+        if read_kept_map(space, name).digest == state.map_digest:
+            return name
+    return None
+
+
+def _remap(asked: Preparation, name: str) -> None:
+    from histods.steps.remap import remap
+
+    remap(workspace=asked.space.folder, map=name, progress=asked.progress)
+
+
+def _split(asked: Preparation) -> None:
+    """Split as before, or 9 to 1; too few samples stay together."""
+    from histods.steps.split import split
+    from histods.storage.split_file import read_any_split
+
+    options: dict[str, Any] = {}
+    if asked.space.split.is_file():
+        before = read_any_split(asked.space)[1]
+        options = {"test": before.test, "val": before.val, "folds": before.folds, "seed": before.seed}
+    try:
+        result = split(workspace=asked.space.folder, progress=asked.progress, **options)
+    except TooFewSamplesError as error:
+        asked.space.split.unlink(missing_ok=True)
+        asked.say(f"Not split, all samples are trained on: {error}")
+        return
+    groups = result.check.groups
+    how = (
+        f"no group of {groups:,} is in two of them"
+        if groups
+        else ("no groups are known, so patches of one slide may be in several: see 'histods audit --group-regex'")
+    )
+    asked.say(f"{', '.join(f'{one.samples:,} {one.name}' for one in result.splits)}; {how}.")
+
+
+def _shard(asked: Preparation, name: str | Path | None) -> None:
+    from histods.steps.shard import shard
+
+    shard(workspace=asked.space.folder, map=name, overwrite=True, progress=asked.progress)
+
+
+def _encode_again(asked: Preparation, process: Process) -> None:
+    """Encode with the autoencoder of the latents that are there."""
+    from histods.storage.latent_set import LatentSet
+    from training.encode import encode
+
+    before = LatentSet.describe(asked.space.latents)
+    encode(
+        workspace=asked.space.folder,
+        vae=before.autoencoder.name,
+        views=before.views,
+        device=process.device,
+        progress=asked.progress,
+    )
+
+
+def _encode(asked: Preparation, config: TrainConfig, process: Process) -> None:
+    from training.encode import encode
+
+    encode(
+        workspace=asked.space.folder,
+        vae=config.latents.autoencoder,
+        device=process.device,
+        progress=asked.progress,
+    )
+
+
+def _latents_pay(space: Workspace, config: TrainConfig, process: Process) -> bool:
+    """Whether to encode all images before training.
+
+    Encoding computes each image in 8 views. That pays where training would encode more than that in its steps, and
+    where encoding, not the network, is what takes the time: with an autoencoder that is a network itself, or on a
+    GPU, which waits for JPEG decoders otherwise. They must fit on the disk.
+    """
+    if config.data.reduce != 1 or not config.data.augment:
+        return False
+    if process.device.type == "cpu" and config.latents.autoencoder == LINEAR:
+        return False
+    shards = ShardSet.read(space.shards)
+    samples = sum(one.samples for one in shards.shards)
+    side = config.model.image_size // 8
+    size = samples * _VIEWS * _MOMENTS * config.model.channels * side * side
+    seen = config.run.steps * config.diffusion.batch_size
+    return seen >= _VIEWS * samples and shutil.disk_usage(space.folder).free > _SPARE_DISK * size
