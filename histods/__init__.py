@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from histods.steps.fix import fix
     from histods.steps.remap import remap
     from histods.steps.shard import shard
+    from histods.steps.show import show
     from histods.steps.split import split
     from histods.steps.tile import tile
     from histods.storage.manifest import Manifest
@@ -41,6 +42,7 @@ __all__ = [
     "remap",
     "sample",
     "shard",
+    "show",
     "split",
     "tile",
     "train",
@@ -58,6 +60,7 @@ _HOMES = {
     "remap": "histods.steps.remap",
     "sample": "training.generate",
     "shard": "histods.steps.shard",
+    "show": "histods.steps.show",
     "split": "histods.steps.split",
     "tile": "histods.steps.tile",
     "train": "training.run",

@@ -21,6 +21,7 @@ from histods.commands import (
     remap,
     sample,
     shard,
+    show,
     split,
     tile,
     train,
@@ -130,6 +131,7 @@ def _say(text: str, status: int) -> int:
 
 COMMANDS = {
     "audit": audit,
+    "show": show,
     "remap": remap,
     "plot": plot,
     "split": split,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from histods.commands.complete import complete_codes
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -29,7 +30,10 @@ EXAMPLE = "histods fix unreadable_mask --to /data/quarantine"
 
 def fix(
     code: Annotated[
-        str | None, typer.Argument(metavar="CODE", help="Code of the finding, such as unreadable_mask.")
+        str | None,
+        typer.Argument(
+            metavar="CODE", autocompletion=complete_codes, help="Code of the finding, such as unreadable_mask."
+        ),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder outside the dataset that the files go to.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Move the files; else they are only listed.")] = False,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from histods.commands.complete import complete_maps
+
 WorkspaceOption = Annotated[
     Path,
     typer.Option("--workspace", "-w", envvar="HISTODS_WORKSPACE", help="Folder for everything that is written."),
@@ -15,7 +17,9 @@ WorkspaceOption = Annotated[
 MapOption = Annotated[
     Path | None,
     typer.Option(
-        "--map", help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay."
+        "--map",
+        autocompletion=complete_maps,
+        help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay.",
     ),
 ]
 WorkersOption = Annotated[int | None, typer.Option(help="Worker processes; all usable cores by default.")]

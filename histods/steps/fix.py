@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from histods.checks import CHECKS
 from histods.errors import HistodsError, StaleFileError
-from histods.storage.atomic import file_digest, only_one
-from histods.storage.manifest import Manifest, read_table, to_polars
+from histods.storage.atomic import only_one
+from histods.storage.findings_file import read_findings
+from histods.storage.manifest import Manifest
 from histods.storage.move_journal import (
     Plan,
     find_unfinished,
@@ -297,12 +298,7 @@ def _parse_place(to: Path, code: str, root: Path, space: Workspace) -> Path:
 
 def _read_tables(space: Workspace, audit: dict[str, Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The manifest and the findings, both as the last audit wrote them."""
-    if not space.findings.is_file() or file_digest(space.findings) != audit.get("findings_digest"):
-        raise StaleFileError(
-            f"Expected {space.findings} as the last audit wrote it, found other bytes; "
-            f"run '{audit['command']}' again."
-        )
-    return Manifest.read(space.manifest).to_polars(), to_polars(read_table(space.findings))
+    return Manifest.read(space.manifest).to_polars(), read_findings(space, audit)
 
 
 def _check_disk(moves: Sequence[Move], root: Path, audit: dict[str, Any], progress: Progress | None) -> None:

@@ -14,7 +14,8 @@ from histods.layouts import Layout, Suggestion
 from histods.records import ColourCount, Counts, Finding, LabelCount, LabelTotals
 from histods.storage.atomic import file_digest, write_json
 from histods.storage.checked import fit
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
+from histods.storage.findings_file import write_findings
+from histods.storage.manifest import SCHEMA_VERSION, Manifest
 from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ def _absolute(folder: str | Path) -> str:
 
 
 def write_result(result: AuditResult, findings: pl.DataFrame) -> None:
-    """Write `manifest.parquet`, `findings.parquet` and last `audit.json`, which vouches for the others."""
+    """Write the manifest, the findings (Parquet and CSV) and last `audit.json`, which vouches for the others."""
     space = Workspace(result.workspace)
     result.manifest.write(space.manifest)
-    write_table(findings.to_arrow(), space.findings, {"schema_version": str(SCHEMA_VERSION)})
+    write_findings(findings, space)
     write_summary(result)
 
 
@@ -193,7 +194,7 @@ _KEPT: dict[str, Any] = {
 
 def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
     """The result that is in the workspace, if it is of the same files and options and is whole."""
-    if not (space.audit.is_file() and space.manifest.is_file() and space.findings.is_file()):
+    if not all(path.is_file() for path in (space.audit, space.manifest, space.findings, space.findings_csv)):
         return None
     try:
         document: dict[str, Any] = read_json(space.audit)

@@ -23,7 +23,7 @@ _KINDS = (
     (
         ("audit.json", "manifest.parquet"),
         (
-            r"(manifest|findings|measurements|split)\.parquet|audit\.(json|journal)|remap/[^/]+\.(parquet|json)"
+            r"(manifest|findings|measurements|split)\.parquet|findings\.csv|audit\.(json|journal)|remap/[^/]+\.(parquet|json)"
             r"|charts/[^/]+-(percent|percent-log|images|cooccurrence)\.(png|svg|csv)|fixes/[^/]+\.jsonl"
             r"|runs/[^/]+/(config\.yaml|metrics\.jsonl|samples/step-\d+\.png|(checkpoints|autoencoder|tensorboard)/.+)"
         ),

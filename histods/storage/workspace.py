@@ -3,6 +3,7 @@
 ```
 histods-out/
   manifest.parquet findings.parquet audit.json   histods audit
+  findings.csv                                   the findings for spreadsheets
   measurements.parquet                           what audit measured of each file, so that it is read once
   remap/NAME.parquet remap/NAME.json             histods remap, one pair a class system
   charts/                                        histods plot
@@ -55,6 +56,11 @@ class Workspace:
     def findings(self) -> Path:
         """One row a finding."""
         return self.folder / "findings.parquet"
+
+    @property
+    def findings_csv(self) -> Path:
+        """The same for spreadsheets."""
+        return self.folder / "findings.csv"
 
     @property
     def audit(self) -> Path:

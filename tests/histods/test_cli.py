@@ -21,6 +21,7 @@ from histods.synthetic import make_benchmark, make_demo
 
 COMMANDS = [
     "audit",
+    "show",
     "remap",
     "plot",
     "split",

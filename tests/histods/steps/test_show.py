@@ -1,0 +1,195 @@
+"""show: files of findings with their reasons, samples with all that is known, tables, overlays, completion."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from histods import HistodsError, audit, remap, show, split
+from histods.commands.complete import complete_codes, complete_maps, complete_shown
+from histods.palette import class_fill
+from histods.storage.findings_file import to_csv
+
+MAP = """
+name: two
+classes: [Unknown, Tissue]
+map: {Unknown: [0], Tissue: ["1-9"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pairs and four kinds of damage, audited, remapped and split."""
+    folder = tmp_path_factory.mktemp("show")
+    root = folder / "data"
+    random = np.random.default_rng(0)
+    for number in range(12):
+        path = root / f"slide {number % 3}" / f"p{number:02d}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 255, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((32, 32)).save(f"{path}.png")
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:, : 4 + number] = 1 + number % 3
+        Image.fromarray(mask).save(f"{path}_mask.png")
+    Image.new("L", (32, 30), 1).save(root / "slide 0" / "p00_mask.png")
+    (root / "slide 1" / "p01_mask.png").write_bytes(b"")
+    Image.new("L", (32, 32), 2).save(root / "=cmd()_mask.png")
+    (root / "slide 2" / "p02.png").write_bytes(b"x")
+    (folder / "two.yml").write_text(MAP)
+    audit(root, workspace=folder / "out", group_regex="^(slide .)/", workers=1)
+    remap(workspace=folder / "out", map=folder / "two.yml")
+    split(workspace=folder / "out", test=0.3)
+    return folder
+
+
+def command(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "histods", "show", *words, "-w", str(place / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "path"),
+    [
+        ("size_mismatch", "slide 0/p00_mask.png"),
+        ("unreadable_mask", "slide 1/p01_mask.png"),
+        ("unreadable_image", "slide 2/p02.png"),
+        ("orphan_mask", "=cmd()_mask.png"),
+        ("constant_mask", "=cmd()_mask.png"),
+    ],
+)
+def test_every_file_of_a_finding_has_its_reason(place: Path, code: str, path: str) -> None:
+    result = show(code, workspace=place / "out")
+    (table,) = result.tables
+    expected = pl.read_parquet(place / "out" / "findings.parquet").filter(pl.col("code") == code)
+    assert table.rows["path"].to_list() == expected["path"].to_list()
+    assert path in table.rows["path"].to_list()
+    assert table.rows["message"].to_list() == expected["message"].to_list()
+
+
+def test_findings_are_also_a_csv_file_that_no_spreadsheet_computes(place: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO((place / "out" / "findings.csv").read_text())))
+    findings = pl.read_parquet(place / "out" / "findings.parquet")
+    assert [row["code"] for row in rows] == findings["code"].to_list()
+    assert [row["message"] for row in rows] == findings["message"].to_list()
+    assert "'=cmd()_mask.png" in {row["path"] for row in rows}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "plain", "a=b", 'q"u,o', "ä\nb"])
+def test_what_a_spreadsheet_would_compute_is_a_text(text: str) -> None:
+    ((shown, number),) = csv.reader(io.StringIO(to_csv(pl.DataFrame({"a": [text], "b": [-1]})).split("\n", 1)[1]))
+    assert shown == (f"'{text}" if text[0] in "=+-@\t\r" else text)
+    assert number == "-1"
+
+
+@pytest.mark.parametrize(
+    "name", ["slide 1/p04", "slide 1/p04.png", "slide 1/p04_mask.png", "./slide 1/p04.png", "ABSOLUTE"]
+)
+def test_a_sample_is_found_by_key_or_path_with_all_that_is_known(place: Path, name: str) -> None:
+    wanted = str(place / "data" / "slide 1" / "p04.png") if name == "ABSOLUTE" else name
+    result = show(wanted, workspace=place / "out")
+    tables = {table.title: table for table in result.tables}
+    facts = tables["Sample"].facts
+    assert facts is not None
+    assert (facts["key"], facts["group"], facts["width"]) == ("slide 1/p04", "slide 1", 32)
+    assert facts["split"] in ("train", "test")
+    assert tables["Labels"].rows.select("label", "pixels").rows() == [(0, 832), (2, 192)]
+    assert tables["Classes of two"].rows["name"].to_list() == ["Unknown", "Tissue"]
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("size_mismach", "size_mismatch"),
+        ("label", "labels"),
+        ("p04", "slide 1/p04"),
+        ("slide 1/p4", "slide 1/p"),
+        ("clases", "classes"),
+    ],
+)
+def test_an_unknown_word_is_one_line_with_near_ones(place: Path, word: str, near: str) -> None:
+    with pytest.raises(HistodsError, match=f"There is no finding, sample or table named {word}; .*{near}"):
+        show(word, workspace=place / "out")
+
+
+def test_formats_hold_the_same_rows(place: Path) -> None:
+    for what in ("labels", "classes", "split", "orphan_mask"):
+        document = json.loads(command(place, what, "--format", "json").stdout)
+        comma = command(place, what, "--format", "csv").stdout
+        tables = [list(csv.DictReader(io.StringIO(part))) for part in comma.split("\n\n")]
+        assert [len(rows) for rows in tables] == [len(rows) for rows in document["tables"].values()]
+        shown = command(place, what)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert all(str(next(iter(row.values()))).strip("'") in shown.stdout for rows in tables for row in rows)
+
+
+def test_overlays_show_labels_in_the_colours_of_charts_and_are_bounded(place: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "overlays"
+    result = show("slide 1/p04", workspace=place / "out", open=folder)
+    pixels = np.asarray(Image.open(result.overlays[0])).astype(int)
+    assert pixels.shape == (32, 32 + 8 + 32, 3)
+    image, overlay = pixels[:, :32], pixels[:, 40:]
+    assert (image[:8] == overlay[:8]).all()  # label 0 stays as it is
+    face = np.array(tuple(bytes.fromhex(class_fill(2).face[1:])))
+    assert abs(overlay[20, 2] - (0.55 * image[20, 2] + 0.45 * face)).max() <= 1
+    result = show("orphan_mask", workspace=place / "out", open=folder, limit=1)
+    assert (len(result.overlays), result.not_drawn) == (1, ())
+    broken = show("unreadable_image", workspace=place / "out", open=folder)
+    assert np.asarray(Image.open(broken.overlays[0])).shape == (32, 32, 3)  # the mask alone
+    with pytest.raises(HistodsError, match="--open"):
+        show("orphan_mask", workspace=place / "out", open=place / "data" / "x")
+
+
+def context(workspace: Path | None) -> Any:
+    return SimpleNamespace(params={} if workspace is None else {"workspace": str(workspace)})
+
+
+def test_the_shell_completes_codes_keys_and_maps(place: Path) -> None:
+    out = context(place / "out")
+    assert "orphan_mask" in complete_codes(out, "or")
+    assert complete_shown(out, "cl") == ["classes"]
+    assert complete_shown(out, "slide 1/p0") == ["slide 1/p01", "slide 1/p04", "slide 1/p07"]
+    assert "label_map_10.yml" in complete_maps(out, "label_map_1")
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b'{"findings": 3}', b"\xff", b'{"root": 5, "findings": {}}']
+)
+def test_completion_never_raises(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "audit.json").write_bytes(content)
+        (tmp_path / "manifest.parquet").write_bytes(content)
+    for where in (tmp_path, None):
+        assert complete_codes(context(where), "x") == []
+        assert complete_shown(context(where), "zz") == []
+        assert complete_maps(context(where), "no such") == []
+
+
+def test_the_shell_asks_the_program(place: Path) -> None:
+    environment = {
+        **os.environ,
+        "HISTODS_WORKSPACE": str(place / "out"),
+        "_HISTODS_COMPLETE": "complete_bash",
+        "COMP_WORDS": "histods show unre",
+        "COMP_CWORD": "2",
+    }
+    start = "import sys; sys.argv = ['histods']; from histods.__main__ import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", start], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.stdout.split() == ["unreadable_image", "unreadable_mask"], result.stderr
