@@ -7,7 +7,9 @@ labels, of 8 bits where its labels fit them.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,16 +17,18 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from histods.errors import HistodsError, InaccessibleFileError, StaleFileError, UnreadableFileError
+from histods.errors import HistodsError, StaleFileError, UnreadableFileError
 from histods.runs import find_runs, histogram
 from histods.storage.atomic import write_bytes
+from histods.storage.contents import Room
 from histods.storage.images import check_image, decode_mask, decode_rgb, show_image
 from histods.storage.mask_files import encode_mask
 from histods.storage.open_file import OpenRoot
+from histods.storage.overlap import MOST_THREADS, Pace, overlap
 from histods.tiling import BLANK_SHARE, WHITE, Box, find_tissue, list_boxes, pad, tissue_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,6 +54,7 @@ CUT = pa.schema(
 (the rest of a tile is padding), `tissue` the share of them that is not near white.
 """
 _LABEL_8 = np.iinfo(np.uint8).max
+_BYTES_AHEAD = 64 << 20
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FAST_FILTERS)
 
 
@@ -111,17 +116,43 @@ class TileReport(NamedTuple):
     disk: str | None = None
 
 
+class _File(NamedTuple):
+    """A file to write; after the last one of an image, an empty path and what became of all its tiles."""
+
+    path: str
+    content: bytes
+    rows: list[dict[str, Any]]
+
+
+_READS = Pace()  # in this worker
+
+
+@cache
+def _writes(size: int) -> Pace:
+    """Writes in flight in this worker: as many as hold `_BYTES_AHEAD` at most."""
+    return Pace(most=min(max(_BYTES_AHEAD // (3 * size * size), 1), MOST_THREADS))
+
+
 def cut_tiles(tasks: Sequence[TileTask], *, options: TileOptions) -> TileReport:
-    """Cut images and their masks, in a worker, one image at a time; what is there already is written again."""
+    """Cut images and their masks, in a worker, one image at a time; what is there already is written again.
+
+    Where storage waits, the next images are read and the last tiles written meanwhile.
+    """
     rows: list[dict[str, Any]] = []
-    with OpenRoot(options.root) as root:
-        for task in tasks:
-            try:
-                rows += _cut(task, root, options)
-            except StaleFileError as error:
-                return TileReport(_to_stream(rows), stale=str(error))
-            except OSError as error:
-                return TileReport(_to_stream(rows), disk=f"{error.filename}: {error.strerror or error}")
+
+    def write(file: _File) -> list[dict[str, Any]]:
+        if file.path:
+            write_bytes(Path(options.folder, file.path), file.content)
+        return file.rows
+
+    try:
+        with OpenRoot(options.root) as root, closing(_cut_all(tasks, root, options)) as files:
+            for cut in overlap(write, files, _writes(options.size)):
+                rows += cut
+    except StaleFileError as error:
+        return TileReport(_to_stream(rows), stale=str(error))
+    except OSError as error:
+        return TileReport(_to_stream(rows), disk=f"{error.filename}: {error.strerror or error}")
     return TileReport(_to_stream(rows))
 
 
@@ -132,14 +163,37 @@ def _to_stream(rows: list[dict[str, Any]]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _cut(task: TileTask, root: OpenRoot, options: TileOptions) -> list[dict[str, Any]]:
-    """Write the tiles of one image; one row of `CUT` for each."""
-    content = _read(root, options, task.image_path, task.image_bytes, task.image_mtime_ns)
-    labels = _labels(task, root, options)
+def _cut_all(tasks: Sequence[TileTask], root: OpenRoot, options: TileOptions) -> Generator[_File, None, None]:
+    """The files of all tiles of some images, read ahead of their turn as far as memory allows."""
+    room = Room()
+    sources = [source for task in tasks for source in _sources_of(task)]
+    read = partial(_read, root=root, options=options, room=room)
+    contents = overlap(read, sources, _READS)
+    for task in tasks:
+        found = [
+            read(source, in_turn=True) if content is None else content
+            for source, content in zip(_sources_of(task), contents, strict=False)
+        ]
+        yield from _cut(task, found, options)
+        for content in found:
+            room.give(content)
+
+
+def _cut(task: TileTask, contents: Sequence[bytes | None], options: TileOptions) -> Iterator[_File]:
+    """The files of the tiles of one image, and last its rows of `CUT`, one per tile.
+
+    Args:
+        task: the image.
+        contents: its file, and that of its mask where there is one.
+        options: how it is cut.
+    """
+    content, *mask = (content or b"" for content in contents)
+    labels = _labels(task, mask[0], options) if mask else None
     try:
         image, suffix = _decode(content)
     except UnreadableFileError as error:
-        return [{"source": task.key, "status": "unreadable", "reason": str(error)}]
+        yield _File("", b"", [{"source": task.key, "status": "unreadable", "reason": str(error)}])
+        return
     shapes = {image.shape[:2], *(() if labels is None else (labels.shape,))}
     if shapes != {(task.height, task.width)}:
         raise _stale(task.image_path, "other pixels", options, fresh=True)
@@ -152,20 +206,17 @@ def _cut(task: TileTask, root: OpenRoot, options: TileOptions) -> list[dict[str,
         part = None if labels is None else box.cut(labels)
         if options.keep_blank or share >= BLANK_SHARE or (part is not None and part.any()):
             place = f"{task.target}/x{box.x:06d}_y{box.y:06d}"
-            copied = whole and suffix is not None
-            row |= {"status": "written", "image_path": f"{place}{suffix if copied else '.png'}"}
-            tile = content if copied else encode_image(pad(box.cut(image), options.size, WHITE))
             if part is not None:
-                row |= {"mask_path": f"{place}_mask.png"}
-                row |= {"mask_bytes": _write(row["mask_path"], encode_labels(part, options), options)}
-            row |= {"image_bytes": _write(row["image_path"], tile, options)}
+                tile = encode_labels(part, options)
+                row |= {"mask_path": f"{place}_mask.png", "mask_bytes": len(tile)}
+                yield _File(row["mask_path"], tile, [])
+            copied = whole and suffix is not None
+            tile = content if copied else encode_image(pad(box.cut(image), options.size, WHITE))
+            path = f"{place}{suffix if copied else '.png'}"
+            row |= {"status": "written", "image_path": path, "image_bytes": len(tile)}
+            yield _File(path, tile, [])
         rows.append(row)
-    return rows
-
-
-def _write(path: str, content: bytes, options: TileOptions) -> int:
-    write_bytes(Path(options.folder, path), content)
-    return len(content)
+    yield _File("", b"", rows)
 
 
 def _decode(content: bytes) -> tuple[NDArray[np.uint8], str | None]:
@@ -196,34 +247,50 @@ def encode_labels(part: NDArray[np.integer], options: TileOptions) -> bytes:
     return encode_mask(pad(labels, options.size, options.pad_label))
 
 
-def _labels(task: TileTask, root: OpenRoot, options: TileOptions) -> NDArray[np.uint8 | np.uint16] | None:
-    """The labels of a mask, which must be those that were audited; None where there is no mask."""
-    if task.mask_path is None or task.labels is None or task.mask_bytes is None or task.mask_mtime_ns is None:
-        return None
-    content = _read(root, options, task.mask_path, task.mask_bytes, task.mask_mtime_ns)
+def _labels(task: TileTask, content: bytes, options: TileOptions) -> NDArray[np.uint8 | np.uint16]:
+    """The labels of a mask, which must be those that were audited."""
+    path = str(task.mask_path)
     try:
         labels = decode_mask(content, options.colours, nearest=options.nearest).labels
     except UnreadableFileError as error:
-        raise _stale(task.mask_path, str(error), options, fresh=True) from error
+        raise _stale(path, str(error), options, fresh=True) from error
     found, numbers = histogram(find_runs(labels))
     if found.tolist() != task.labels or numbers.tolist() != task.pixels:
-        raise _stale(task.mask_path, "other labels", options, fresh=True)
+        raise _stale(path, "other labels", options, fresh=True)
     return labels
 
 
-def _read(root: OpenRoot, options: TileOptions, path: str, size: int, mtime_ns: int) -> bytes:
-    """Read a file that must be as it was audited."""
+class _Source(NamedTuple):
+    """A file to read, with the state in which it was audited."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
+
+
+def _sources_of(task: TileTask) -> list[_Source]:
+    """The files of an image and of its mask."""
+    sources = [_Source(task.image_path, task.image_bytes, task.image_mtime_ns)]
+    if task.mask_path is not None and task.mask_bytes is not None and task.mask_mtime_ns is not None:
+        sources.append(_Source(task.mask_path, task.mask_bytes, task.mask_mtime_ns))
+    return sources
+
+
+def _read(
+    source: _Source, *, root: OpenRoot, options: TileOptions, room: Room, in_turn: bool = False
+) -> bytes | None:
+    """Read a file that must be as it was audited; None where there is no room for it before its turn."""
     try:
-        with root.open(path) as file:
-            if (file.size, file.mtime_ns) == (size, mtime_ns):
-                content = file.read()
-                if len(content) == size:
+        with root.open(source.path) as file:
+            if (file.size, file.mtime_ns) == (source.bytes, source.mtime_ns):
+                content = room.read(file, in_turn=in_turn)
+                if content is None or len(content) == source.bytes:
                     return content
-    except InaccessibleFileError as error:
-        raise _stale(path, f"that it {error}", options) from error
     except HistodsError as error:
-        raise _stale(path, str(error), options) from error
-    raise _stale(path, "another size or time", options)
+        raise _stale(source.path, f"that it {error}", options) from error
+    except OSError as error:
+        raise _stale(source.path, f"that it cannot be read: {error.strerror}", options) from error
+    raise _stale(source.path, "another size or time", options)
 
 
 def _stale(path: str, found: str, options: TileOptions, *, fresh: bool = False) -> StaleFileError:
