@@ -26,6 +26,7 @@ from histods.commands import (
     tile,
     train,
 )
+from histods.commands.help import STATUSES, register
 from histods.console import escaped
 from histods.errors import HistodsError, TerminatedError
 from histods.interrupts import INTERRUPTED, TERMINATED, Interrupts
@@ -39,7 +40,8 @@ app = typer.Typer(
     name="histods",
     help="Audit, remap and prepare histology patch datasets: images with masks, by the hundred thousand.",
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    epilog=f"{STATUSES} 'histods COMMAND --help' explains a command.",
 )
 
 
@@ -53,12 +55,12 @@ def _version(wanted: bool) -> None:
 def root(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - _version answers it
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-v", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Audit, remap and prepare histology patch datasets: images with masks, by the hundred thousand."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        typer.echo(context.get_help())  # Rich has printed it itself, and there is no more
         raise typer.Exit(2)
     if "--help" not in sys.argv:
         hurry()
@@ -148,4 +150,4 @@ COMMANDS = {
 for name, command in COMMANDS.items():
     # A command's function is called like its module: `import` itself is a word of Python.
     run = getattr(command, command.__name__.rpartition(".")[2])
-    app.command(name, epilog=f"Example: {command.EXAMPLE}")(run)
+    register(app, name, run, command.EXAMPLE)

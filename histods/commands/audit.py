@@ -12,6 +12,10 @@ from histods.commands.audit_report import LABELS_SHOWN, show_audit, why_failed
 from histods.commands.next_step import print_next_after_audit
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
+    GENERAL,
+    LABELS,
+    LAYOUT,
+    READING,
     DebugOption,
     EngineName,
     JsonOption,
@@ -53,52 +57,93 @@ def audit(
     dataset: Annotated[Path, typer.Argument(metavar="ROOT", help="The dataset's folder; it is never written to.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     layout: Annotated[
-        LayoutName | None, typer.Option(help="How images and masks pair; found by itself by default.")
+        LayoutName | None,
+        typer.Option(rich_help_panel=LAYOUT, help="How images and masks pair; found by itself by default."),
     ] = None,
-    mask_suffix: Annotated[str, typer.Option(help="suffix: what a mask's name adds to its image's.")] = "_mask",
-    images_dir: Annotated[str, typer.Option(help="folders: name of the folders of images.")] = "images",
-    masks_dir: Annotated[str, typer.Option(help="folders: name of the folders of masks.")] = "masks",
+    mask_suffix: Annotated[
+        str, typer.Option(rich_help_panel=LAYOUT, help="suffix: what a mask's name adds to its image's.")
+    ] = "_mask",
+    images_dir: Annotated[
+        str, typer.Option(rich_help_panel=LAYOUT, help="folders: name of the folders of images.")
+    ] = "images",
+    masks_dir: Annotated[
+        str, typer.Option(rich_help_panel=LAYOUT, help="folders: name of the folders of masks.")
+    ] = "masks",
     image_pattern: Annotated[
         str | None,
         typer.Option(
+            rich_help_panel=LAYOUT,
             help="pattern: paths of images, such as 'Tissue_Images/{key}.tif'; * stands for any text within a "
-            "name, | separates alternatives."
+            "name, | separates alternatives.",
         ),
     ] = None,
     mask_pattern: Annotated[
-        str | None, typer.Option(help="pattern: paths of masks, such as 'Binary_masks/{key}.png'.")
+        str | None,
+        typer.Option(rich_help_panel=LAYOUT, help="pattern: paths of masks, such as 'Binary_masks/{key}.png'."),
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="csv: file with the columns image, mask, group, split.")
+        Path | None,
+        typer.Option(rich_help_panel=LAYOUT, help="csv: file with the columns image, mask, group, split."),
     ] = None,
     unconditional: Annotated[
         list[Path] | None,
-        typer.Option(metavar="<path>", help="Folder of images without masks by design; may be repeated."),
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel=LAYOUT,
+            help="Folder of images without masks by design; may be repeated.",
+        ),
     ] = None,
     allow_unpaired: Annotated[
-        bool, typer.Option("--allow-unpaired", help="Images without a mask have none by design.")
+        bool,
+        typer.Option(
+            "--allow-unpaired", rich_help_panel=LAYOUT, help="Images without a mask have none by design."
+        ),
     ] = False,
     labels: Annotated[
-        Path | None, typer.Option(help="File, or bundled name, of source labels: names and perhaps colours.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=LABELS, help="File, or bundled name, of source labels: names and perhaps colours."
+        ),
     ] = None,
     nearest_colour: Annotated[
-        bool, typer.Option("--nearest-colour", help="Give unknown colours the nearest known colour's label.")
+        bool,
+        typer.Option(
+            "--nearest-colour",
+            rich_help_panel=LABELS,
+            help="Give unknown colours the nearest known colour's label.",
+        ),
     ] = False,
     group_regex: Annotated[
-        str | None, typer.Option(help="Takes the group (slide, patient) from the key, such as '^([^_]+)_'.")
+        str | None,
+        typer.Option(
+            rich_help_panel=LABELS, help="Takes the group (slide, patient) from the key, such as '^([^_]+)_'."
+        ),
     ] = None,
-    verify: Annotated[Verify, typer.Option(help="decode: decode every image fully.")] = Verify.structure,
-    hash_images: Annotated[bool, typer.Option("--hash", help="Digest every image, to find duplicates.")] = False,
+    verify: Annotated[
+        Verify, typer.Option(rich_help_panel=READING, help="decode: decode every image fully.")
+    ] = Verify.structure,
+    hash_images: Annotated[
+        bool, typer.Option("--hash", rich_help_panel=READING, help="Digest every image, to find duplicates.")
+    ] = False,
     workers: WorkersOption = None,
     engine: Annotated[
-        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
+        EngineName, typer.Option(rich_help_panel=READING, help="local: this machine; ray: a Ray cluster.")
     ] = EngineName.local,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Read everything again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", rich_help_panel=READING, help="Read everything again.")
+    ] = False,
     write_labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draft a --labels file from the colours of the masks.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=LABELS, help="Draft a --labels file from the colours of the masks."
+        ),
     ] = None,
-    fail_on: Annotated[FailOn, typer.Option(help="Mildest finding for exit status 1.")] = FailOn.error,
-    labels_shown: Annotated[int, typer.Option(min=0, help="Labels that are printed; the largest.")] = LABELS_SHOWN,
+    fail_on: Annotated[
+        FailOn, typer.Option(rich_help_panel=GENERAL, help="Mildest finding for exit status 1.")
+    ] = FailOn.error,
+    labels_shown: Annotated[
+        int, typer.Option(min=0, rich_help_panel=GENERAL, help="Labels that are printed; the largest.")
+    ] = LABELS_SHOWN,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main

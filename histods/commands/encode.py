@@ -37,7 +37,10 @@ def encode(
         Path | None, typer.Option(help="Folder of image shards; 'shards' in the workspace by default.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the latents; 'latents' in the workspace by default.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", "--output", help="Folder for the latents; 'latents' in the workspace by default."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
     verify: Annotated[

@@ -29,7 +29,8 @@ def export(
     run: RunOption = "default",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; in 'exports' of the workspace by default.")
+        Path | None,
+        typer.Option("--out", "-o", "--output", help="Folder to write; in 'exports' of the workspace by default."),
     ] = None,
     weights: WeightsOption = WeightsName.ema,
     json_output: JsonOption = False,

@@ -37,6 +37,9 @@ def fix(
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder outside the dataset that the files go to.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Move the files; else they are only listed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the files and move nothing, as without --apply.")
+    ] = False,
     undo: Annotated[
         Path | None, typer.Option(metavar="JOURNAL", help="Undo the fix of this journal, and nothing else.")
     ] = None,
@@ -47,9 +50,12 @@ def fix(
 ) -> None:
     """Move the images and masks of a finding to another folder, and back: the only command that moves them."""
     from histods.console import Watch
+    from histods.errors import HistodsError
     from histods.steps.fix import fix as run
     from histods.steps.fix import to_document
 
+    if dry_run and apply:
+        raise HistodsError("--dry-run and --apply contradict each other; leave one of them out.")
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
         result = run(code, to=to, apply=apply, undo=undo, workspace=workspace, progress=watch)

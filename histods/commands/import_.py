@@ -33,7 +33,7 @@ def import_(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="File of DiffInfinite's trainer; nothing in it is run.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the run that is made.")],
+    out: Annotated[Path, typer.Option("--out", "-o", "--output", help="Folder of the run that is made.")],
     weights: WeightsOption = WeightsName.ema,
     autoencoder: Annotated[
         str | None, typer.Option(help="Autoencoder of the latents: a folder or a hub id; images need it.")

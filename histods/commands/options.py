@@ -10,9 +10,21 @@ import typer
 
 from histods.commands.complete import complete_maps
 
+GENERAL = "Workspace and output"
+LAYOUT = "How images and masks pair"
+LABELS = "Labels and groups"
+READING = "Reading"
+"""Panels of options in the help."""
+
 WorkspaceOption = Annotated[
     Path,
-    typer.Option("--workspace", "-w", envvar="HISTODS_WORKSPACE", help="Folder for everything that is written."),
+    typer.Option(
+        "--workspace",
+        "-w",
+        envvar="HISTODS_WORKSPACE",
+        rich_help_panel=GENERAL,
+        help="Folder for everything that is written.",
+    ),
 ]
 MapOption = Annotated[
     Path | None,
@@ -22,15 +34,24 @@ MapOption = Annotated[
         help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay.",
     ),
 ]
-WorkersOption = Annotated[int | None, typer.Option(help="Worker processes; all usable cores by default.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(rich_help_panel=GENERAL, help="Worker processes; all usable cores by default.")
+]
 CountsOption = Annotated[
     Path | None, typer.Option(help="Take this table (Label ID,Class Name,Pixel Count) instead of an audit.")
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
+    bool,
+    typer.Option(
+        "--json", rich_help_panel=GENERAL, help="Print one JSON document on stdout and nothing else there."
+    ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No tables and no progress.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=GENERAL, help="No tables and no progress.")
+]
+DebugOption = Annotated[
+    bool, typer.Option("--debug", rich_help_panel=GENERAL, help="Show the traceback of an error.")
+]
 RunOption = Annotated[str, typer.Option(help="Run: a folder, a checkpoint, or a name in the workspace.")]
 DEFAULT_WORKSPACE = Path("histods-out")
 

@@ -47,7 +47,13 @@ def sample(
     run: RunOption = "default",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for images and masks; in 'samples' of the workspace by default.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            "--output",
+            help="Folder for images and masks; in 'samples' of the workspace by default.",
+        ),
     ] = None,
     label_map: Annotated[
         Path | None, typer.Option("--map", help="Masks hold source labels: this label map makes classes of them.")

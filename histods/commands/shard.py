@@ -35,7 +35,10 @@ def shard(
     ] = None,
     shard_mb: Annotated[int, typer.Option(help="Megabytes that a shard holds at most.")] = 512,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the shards; 'shards' in the workspace by default.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", "--output", help="Folder for the shards; 'shards' in the workspace by default."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace shards of another label map, split or audit.")

@@ -34,8 +34,8 @@ def show(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CODE|KEY|labels|classes|split]",
-            help="A finding's code, a sample's key or path, or a table; without it, all findings.",
+            metavar="CODE|KEY|TABLE",
+            help="A finding's code, a sample's key or path, or labels, classes or split; all findings by default.",
             autocompletion=complete_shown,
         ),
     ] = None,

@@ -74,7 +74,7 @@ def test_an_imported_run_is_sampled_as_the_reference_does(tmp_path: Path) -> Non
     ("arguments", "line"),
     [
         (["import", "nothing.pt", "--out", "run"], "histods: Expected a checkpoint's file in nothing.pt, found "),
-        (["import", "nothing.pt"], "histods: Missing option '--out'."),
+        (["import", "nothing.pt"], "histods: Missing option '--out' "),
         (
             ["export", "--run", "nowhere"],
             "histods: Expected a run's folder in nowhere, found none; make ",
