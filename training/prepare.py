@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError, TooFewSamplesError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _VIEWS = 8
 _MOMENTS = 2 * 2  # bytes of a mean and of a log-variance in half precision
 _SPARE_DISK = 1.2
-_MEANINGS = {"missing": "", "stale": "again: "}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,16 +73,25 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
     name = asked.map or (None if state is None else _map_of_run(space, state))
     label_map = training_map(space, audit, name)
     for stage in class_system_stages(space, audit):
-        if stage.name == label_map.name and stage.state != "done":
-            _bring(stage, asked, state, f"class system '{stage.name}'", lambda: _remap(asked, label_map.name))
-    _bring(split_stage(space, audit), asked, state, "split", lambda: _split(asked))
+        if label_map is not None and stage.name == label_map.name:
+            _bring(stage, asked, state, f"class system '{stage.name}'", partial(_remap, asked, stage.name))
+    split = split_stage(space, audit)
+    # Finished shards that were never split are meant to be so.
+    if split.state != "missing" or shard_stage(space, audit, label_map, named=False).state != "done":
+        _bring(split, asked, state, "split", partial(_split, asked))
     stage = shard_stage(space, audit, label_map, named=name is not None)
-    _bring(stage, asked, state, f"shards with the classes of '{label_map.name}'", lambda: _shard(asked, name))
+    if label_map is None and stage.state != "done":
+        raise HistodsError(
+            f"The shards in {space.shards} are out of date: {stage.detail}. The workspace does not have their "
+            f"label map: name its file with '{stage.command}'."
+        )
+    of_map = "" if label_map is None else f" with the classes of '{label_map.name}'"
+    _bring(stage, asked, state, f"shards{of_map}", partial(_shard, asked, name))
     stage = latent_stage(space)
     if stage.state == "stale":
-        _bring(stage, asked, state, "latents", lambda: _encode_again(asked, process))
+        _bring(stage, asked, state, "latents", partial(_encode_again, asked, process))
     elif stage.state == "missing" and state is None and _latents_pay(space, config, process):
-        _bring(stage, asked, state, "latents", lambda: _encode(asked, config, process))
+        _bring(stage, asked, state, "latents", partial(_encode, asked, config, process))
 
 
 def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, make: Callable[[], None]) -> None:

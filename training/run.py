@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from training.device import Process
 
 
+_MOST_NAMED = 5
 _SIDE_ON_CPU = 128
 """Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
 
@@ -257,8 +258,31 @@ def _in_words(config: TrainConfig, source: Source, process: Process, state: Stat
         f"Training on {len(source.samples):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
         f"{begin}: {model.image_size} px{other}, dim {model.dim}, {model.num_classes} classes"
         f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.diffusion.batch_size}, "
-        f"{run.precision}{', compiled' if run.compile else ''}.{check}{blind} Other settings: "
-        "--set section.key=value, --dry-run shows all."
+        f"{run.precision}{', compiled' if run.compile else ''}.{check}{blind}{_say_absent(source)}"
+        f"{_say_reduced(config, source)} Other settings: --set section.key=value, --dry-run shows all."
+    )
+
+
+def _say_absent(source: Source) -> str:
+    """Which classes are never drawn, since no sample has them; nothing where there are none."""
+    names = source.without_samples
+    if not names:
+        return ""
+    shown = ", ".join(names[:_MOST_NAMED]) + (
+        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    )
+    return f" No sample has {shown}: probability 0."
+
+
+def _say_reduced(config: TrainConfig, source: Source) -> str:
+    """How to train on whole images, where they are reduced for a first look."""
+    factor = source.reduce
+    if factor == 1:
+        return ""
+    size = config.model.image_size * factor
+    return (
+        f" Images are reduced from {size} px by data.reduce={factor}, for a first look in minutes; in earnest, "
+        "on a GPU: --set data.reduce=1 --set model.dim=256 --set run.steps=50000."
     )
 
 

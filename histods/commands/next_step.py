@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from histods.console import print_command, print_line
-from histods.storage.workspace import DEFAULT_WORKSPACE
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +65,4 @@ def find_map(result: AuditResult) -> str | None:
 
 def in_workspace(command: str, workspace: Path) -> str:
     """A command for this workspace: with `-w` unless it is where the command looks anyway."""
-    usual = Path(os.environ.get("HISTODS_WORKSPACE") or DEFAULT_WORKSPACE)
-    if workspace == usual:
-        return command
-    return f"{command} -w {shlex.quote(str(workspace))}"
+    return f"{command}{Workspace(workspace).option}"

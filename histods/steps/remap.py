@@ -15,10 +15,16 @@ import pyarrow.compute as pc
 
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
-from histods.labels import LabelMap, LabelTable
+from histods.labels import IDENTITY, LabelMap, LabelTable
 from histods.records import ClassCount
 from histods.storage.atomic import locked, write_json, write_text
-from histods.storage.class_systems import choose_map, flatten_labels, labels_of_audit, list_column
+from histods.storage.class_systems import (
+    choose_map,
+    choose_workspace_map,
+    flatten_labels,
+    labels_of_audit,
+    list_column,
+)
 from histods.storage.label_maps import read_counts
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.mask_files import MaskReport, MaskTask, claim_folder, plan_masks, write_mask_files
@@ -105,7 +111,8 @@ def remap(
 
     Args:
         workspace: folder of the audit; gets `remap/NAME.parquet` and `remap/NAME.json`.
-        map: label map: a path, a file of the dataset's root or a bundled one; labels stay as they are if None.
+        map: label map: the name of a class system of the workspace, a path, a file of the dataset's root or a
+            bundled one; labels stay as they are if None.
         write_masks: new folder for the remapped masks, 8-bit grey PNG; an interrupted run goes on there.
         dataset_csv: file for headerless lines of `name,c0 c1 ...`, one for each sample that is not excluded.
         counts: CSV table of pixels per label to remap instead of the audit; nothing is written.
@@ -134,7 +141,7 @@ def remap(
     samples, left_out = table.filter(used), table.filter(pc.invert(used))
     labels, pixels, offsets = flatten_labels(samples)
     names = labels_of_audit(audit)
-    label_map = choose_map(map, root, labels, names)
+    label_map = choose_workspace_map(IDENTITY if map is None else map, space, root, labels, names)
     histograms = label_map.remap_histograms(labels, pixels, offsets)
     conditional = histograms.conditional()
     before = pc.equal(samples["role"], "conditional").to_numpy()

@@ -54,15 +54,15 @@ class ShardSet(Series):
     manifest_digest: str
     split_digest: str | None
 
-    def differs_from(self, *, map: LabelMap, manifest_digest: str, split_digest: str | None) -> str | None:  # noqa: A002 - as everywhere
+    def differs_from(self, *, map: LabelMap | None, manifest_digest: str, split_digest: str | None) -> str | None:  # noqa: A002 - as everywhere
         """Say in words how these shards differ from those that would be written now; None where they do not.
 
         Args:
-            map: the label map of today.
+            map: the label map of today; None for that of the shards.
             manifest_digest: of the last audit.
             split_digest: of the split of today; None without one.
         """
-        if self.map_digest != map.digest:
+        if map is not None and self.map_digest != map.digest:
             other = f"'{map.name}'" if self.map != map.name else f"the '{map.name}' of today"
             return f"they have the classes of '{self.map}', not of {other}"
         if self.manifest_digest != manifest_digest:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError, StaleFileError
-from histods.labels import LabelTable
+from histods.labels import IDENTITY, LabelTable
 from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit
 from histods.storage.latent_set import LatentSet
 from histods.storage.manifest import Manifest, metadata_of, read_table
@@ -82,8 +82,24 @@ def split_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
     return Stage("split", "done", detail, f"{read_any_split(space)[1].command}{space.option}")
 
 
-def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | None) -> LabelMap:
-    """The label map that training uses; see `choose_workspace_map`. The labels file may be gone by now."""
+def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | None) -> LabelMap | None:
+    """The label map that training uses, see `choose_workspace_map`; None for that of the shards.
+
+    That is taken where it is named, or where the workspace has no class system. The labels file may be gone.
+
+    Raises:
+        HistodsError: there are several, and none is named; or there is none of that name.
+    """
+    known = space.class_systems()
+    of_shards = _map_of_shards(space)
+    if of_shards is not None and of_shards not in known and of_shards != IDENTITY:
+        if name is None and known:
+            raise HistodsError(
+                f"The shards in {space.shards} have the classes of '{of_shards}', and the workspace has the label "
+                f"map {', '.join(known)}. Choose one with --map {of_shards} or --map {known[0]}."
+            )
+        if name is None or str(name) == of_shards:
+            return None
     try:
         names = labels_of_audit(audit)
     except StaleFileError:
@@ -93,16 +109,25 @@ def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | Non
     return choose_workspace_map(name, space, Path(audit["root"]), flatten_labels(used).labels, names)
 
 
-def shard_stage(space: Workspace, audit: dict[str, Any], label_map: LabelMap, *, named: bool) -> Stage:
+def _map_of_shards(space: Workspace) -> str | None:
+    """Name of the label map of the workspace's shards; None without shards."""
+    try:
+        return ShardSet.describe(space.shards).map
+    except HistodsError:
+        return None
+
+
+def shard_stage(space: Workspace, audit: dict[str, Any], label_map: LabelMap | None, *, named: bool) -> Stage:
     """The shards of a workspace.
 
     Args:
         space: the workspace.
         audit: what `audit.json` says.
-        label_map: the label map that the shards should have.
+        label_map: the label map that the shards should have; None for the one that they have.
         named: whether it was named by an option, which a command then repeats.
     """
-    command = f"histods shard{f' --map {label_map.name}' if named else ''}{space.option}"
+    option = " --map FILE" if label_map is None else f" --map {label_map.name}" if named else ""
+    command = f"histods shard{option}{space.option}"
     if not (space.shards / ShardSet.FILE).is_file():
         return Stage("shards", "missing", "no shards yet", command)
     try:

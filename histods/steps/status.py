@@ -1,0 +1,184 @@
+"""status: where a workspace stands, part by part, and the command to type next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from histods.errors import HistodsError
+from histods.storage.latent_set import LatentSet
+from histods.storage.shard_set import ShardSet
+from histods.storage.stages import (
+    Stage,
+    class_system_stages,
+    latent_stage,
+    shard_stage,
+    split_stage,
+    training_map,
+)
+from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StatusResult:
+    """Where a workspace stands.
+
+    Attributes:
+        workspace: its folder.
+        parts: dataset, audit, label maps, split, shards, latents and runs, in the order in which they are made.
+        next: the command to type next.
+    """
+
+    workspace: Path
+    parts: tuple[Stage, ...]
+    next: str
+
+
+def status(workspace: str | Path = DEFAULT_WORKSPACE) -> StatusResult:
+    """Say which parts of a workspace are there, out of date or missing; nothing of the dataset is read.
+
+    Args:
+        workspace: folder of the audit and of all that was made from it.
+    """
+    space = Workspace(Path(workspace))
+    parts = tuple(_parts(space))
+    return StatusResult(workspace=space.folder, parts=parts, next=_choose_next(space, parts))
+
+
+def _parts(space: Workspace) -> Iterator[Stage]:
+    command = f"histods audit DATASET{space.option}"
+    if not space.audit.is_file():
+        yield Stage("audit", "missing", f"no audit in {space.folder}", command)
+        yield from _parts_without_audit(space)
+        return
+    try:
+        audit = space.read_audit()
+    except HistodsError as error:
+        yield Stage("audit", "stale", str(error), command)
+        yield from _parts_without_audit(space)
+        return
+    root = Path(audit["root"])
+    there = root.is_dir()
+    detail = str(root) if there else f"{root} is gone"
+    yield Stage("dataset", "done" if there else "missing", detail, audit["command"])
+    yield _audit_stage(audit)
+    systems = class_system_stages(space, audit)
+    for stage in systems:
+        yield Stage(f"label map {stage.name}", stage.state, stage.detail, stage.command)
+    if not systems:
+        command = f"histods remap --map FILE{space.option}"
+        yield Stage("label map", "missing", "none: the labels are the classes", command)
+    yield _or_damaged("split", f"histods split{space.option}", lambda: split_stage(space, audit))
+    yield _or_damaged("shards", f"histods shard{space.option}", lambda: _shards(space, audit))
+    if (space.latents / LatentSet.FILE).is_file():
+        yield latent_stage(space)
+    yield from _runs(space)
+
+
+def _parts_without_audit(space: Workspace) -> Iterator[Stage]:
+    """Shards, latents and runs, which may have been copied without the audit."""
+    if (space.shards / ShardSet.FILE).is_file():
+        command = f"histods shard --verify{space.option}"
+        yield _or_damaged("shards", command, lambda: _describe_shards(space, command))
+    if (space.latents / LatentSet.FILE).is_file():
+        yield latent_stage(space)
+    yield from _runs(space)
+
+
+def _or_damaged(name: str, command: str, find: Callable[[], Stage]) -> Stage:
+    """A part, or that it cannot be read."""
+    try:
+        return find()
+    except HistodsError as error:
+        return Stage(name, "stale", str(error), command)
+
+
+def _audit_stage(audit: dict[str, Any]) -> Stage:
+    counts, findings = audit.get("counts") or {}, audit.get("findings") or {}
+    usable = counts.get("conditional", 0) + counts.get("unconditional", 0)
+    found = sum(number for number in findings.values() if isinstance(number, int))
+    detail = f"{usable:,} samples in use, {counts.get('excluded', 0):,} set aside, {found:,} findings"
+    return Stage("audit", "done", detail, audit["command"])
+
+
+def _shards(space: Workspace, audit: dict[str, Any]) -> Stage:
+    known = space.class_systems()
+    if len(known) > 1:  # which of them, `histods train` is told
+        shards = ShardSet.describe(space.shards) if (space.shards / ShardSet.FILE).is_file() else None
+        name = shards.map if shards is not None and shards.map in known else known[0]
+        return shard_stage(space, audit, training_map(space, audit, name), named=True)
+    return shard_stage(space, audit, training_map(space, audit, None), named=False)
+
+
+def _describe_shards(space: Workspace, command: str) -> Stage:
+    shards = ShardSet.read(space.shards)
+    samples = sum(one.samples for one in shards.shards)
+    return Stage("shards", "done", f"{samples:,} samples of '{shards.map}'", command)
+
+
+def _runs(space: Workspace) -> Iterator[Stage]:
+    """Training runs: how far each is, and whether its data are those of the workspace."""
+    here = {
+        kind.describe(folder).index_digest
+        for kind, folder in ((ShardSet, space.shards), (LatentSet, space.latents))
+        if _is_sound(kind, folder)
+    }
+    for config in sorted(space.runs.glob("*/config.yaml")):
+        run = config.parent
+        name = "" if run.name == "default" else f" --name {shlex.quote(run.name)}"
+        command = f"histods train{name}{space.option}"
+        try:
+            steps = int(yaml.safe_load(config.read_text(encoding="utf-8"))["run"]["steps"])
+            newest = (run / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
+            state = json.loads((run / "checkpoints" / newest / "state.json").read_text(encoding="utf-8"))
+            step, digest = int(state["step"]), state["index_digest"]
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            yield Stage(f"run {run.name}", "missing", "no checkpoint yet", command)
+            continue
+        if here and digest and digest not in here:
+            yield Stage(f"run {run.name}", "stale", f"step {step:,}, of data that were made again since", command)
+        elif step < steps:
+            yield Stage(f"run {run.name}", "missing", f"step {step:,} of {steps:,}", command)
+        else:
+            yield Stage(f"run {run.name}", "done", f"all {steps:,} steps", command)
+
+
+def _is_sound(kind: type[ShardSet] | type[LatentSet], folder: Path) -> bool:
+    try:
+        kind.describe(folder)
+    except HistodsError:
+        return False
+    return True
+
+
+def _choose_next(space: Workspace, parts: tuple[Stage, ...]) -> str:
+    """The command for the first part that keeps a network from being trained; else making images with one."""
+    shards = next((one for one in parts if one.name == "shards"), None)
+    if shards is None or shards.state != "done":  # what is made from the dataset needs it
+        lost = next((one for one in parts if one.name in ("audit", "dataset") and one.state != "done"), None)
+        if lost is not None:
+            return lost.command
+    runs = [one for one in parts if one.name.startswith("run ")]
+    maps = [one for one in parts if one.name.startswith("label map")]
+    unmapped = [
+        one for one in maps if one.state == "missing" and not runs and shards and shards.state == "missing"
+    ]
+    todo = [
+        *(one for one in maps if one.state == "stale"),
+        *unmapped,
+        *(one for one in runs if one.state == "missing"),
+    ]
+    if todo:
+        return todo[0].command
+    finished = [one.name.removeprefix("run ") for one in runs if one.state == "done"]
+    if finished:
+        return f"histods sample --run {shlex.quote(finished[-1])} --masks MASKS{space.option}"
+    return f"histods train{space.option}"
