@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from histods.steps.shard import shard
     from histods.steps.show import show
     from histods.steps.split import split
+    from histods.steps.status import status
     from histods.steps.tile import tile
     from histods.storage.manifest import Manifest
     from reports.charts import plot
@@ -44,6 +45,7 @@ __all__ = [
     "shard",
     "show",
     "split",
+    "status",
     "tile",
     "train",
 ]
@@ -62,6 +64,7 @@ _HOMES = {
     "shard": "histods.steps.shard",
     "show": "histods.steps.show",
     "split": "histods.steps.split",
+    "status": "histods.steps.status",
     "tile": "histods.steps.tile",
     "train": "training.run",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -17,12 +18,14 @@ from histods.commands import (
     export,
     fix,
     import_,
+    options,
     plot,
     remap,
     sample,
     shard,
     show,
     split,
+    status,
     tile,
     train,
 )
@@ -60,8 +63,11 @@ def root(
 ) -> None:
     """Audit, remap and prepare histology patch datasets: images with masks, by the hundred thousand."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())  # Rich has printed it itself, and there is no more
-        raise typer.Exit(2)
+        place = Path(os.environ.get("HISTODS_WORKSPACE") or options.DEFAULT_WORKSPACE)
+        if not place.is_dir():
+            typer.echo(context.get_help())  # Rich has printed it itself, and there is no more
+            raise typer.Exit(2)
+        status.status(place)
     if "--help" not in sys.argv:
         hurry()
 
@@ -133,6 +139,7 @@ def _say(text: str, status: int) -> int:
 
 COMMANDS = {
     "audit": audit,
+    "status": status,
     "show": show,
     "remap": remap,
     "plot": plot,

@@ -11,6 +11,7 @@ OTHERS = "To begin"
 PANELS = {
     "Dataset": {
         "audit": "Read every file once and say what is wrong with each.",
+        "status": "Show what the workspace has, what is missing, and what to do next.",
         "show": "List the files of a finding, or all that is known of a sample.",
         "remap": "Give every label its class, without reading a pixel again.",
         "plot": "Draw charts of labels and classes as PNG, SVG and CSV.",

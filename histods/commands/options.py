@@ -31,7 +31,7 @@ MapOption = Annotated[
     typer.Option(
         "--map",
         autocompletion=complete_maps,
-        help="Label map: a file, or bundled: label_map_5.yml, label_map_10.yml. None: labels stay.",
+        help="Label map: a file, a bundled one (label_map_10.yml), or one of the workspace.",
     ),
 ]
 WorkersOption = Annotated[

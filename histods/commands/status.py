@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from histods.steps.status import StatusResult
+    from histods.storage.stages import Stage
 
 EXAMPLE = "histods status -w histods-out"
 
@@ -42,10 +43,14 @@ def status(
 def show_status(console: Console, result: StatusResult) -> None:
     """Print one line per part, and the next command."""
     words = {"done": "done", "stale": "out of date", "missing": "missing"}
+
+    def say(part: Stage) -> str:
+        return "unfinished" if part.name.startswith("run ") and part.state == "missing" else words[part.state]
+
     print_table(
         console,
         f"Workspace {result.workspace}",
         ["part", "state", ""],
-        [[part.name, words[part.state], part.detail] for part in result.parts],
+        [[part.name, say(part), part.detail] for part in result.parts],
     )
     print_next(console, result.next)

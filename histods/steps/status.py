@@ -110,11 +110,14 @@ def _audit_stage(audit: dict[str, Any]) -> Stage:
 
 
 def _shards(space: Workspace, audit: dict[str, Any]) -> Stage:
+    if not (space.shards / ShardSet.FILE).is_file():
+        return Stage("shards", "missing", "no shards yet", f"histods shard{space.option}")
     known = space.class_systems()
     if len(known) > 1:  # which of them, `histods train` is told
-        shards = ShardSet.describe(space.shards) if (space.shards / ShardSet.FILE).is_file() else None
-        name = shards.map if shards is not None and shards.map in known else known[0]
-        return shard_stage(space, audit, training_map(space, audit, name), named=True)
+        name = ShardSet.describe(space.shards).map
+        return shard_stage(
+            space, audit, training_map(space, audit, name if name in known else known[0]), named=True
+        )
     return shard_stage(space, audit, training_map(space, audit, None), named=False)
 
 

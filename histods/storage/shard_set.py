@@ -66,7 +66,7 @@ class ShardSet(Series):
             other = f"'{map.name}'" if self.map != map.name else f"the '{map.name}' of today"
             return f"they have the classes of '{self.map}', not of {other}"
         if self.manifest_digest != manifest_digest:
-            return "the dataset was audited again since, with other results"
+            return "the dataset was audited again since"
         if self.split_digest == split_digest:
             return None
         if self.split_digest is None or split_digest is None:

@@ -1,0 +1,94 @@
+"""`status`: what a workspace has, what is out of date, and the next command, after each step of the work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from histods import audit, remap, shard, split, status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Site
+
+
+def states(workspace: Path) -> dict[str, str]:
+    return {part.name: part.state for part in status(workspace).parts}
+
+
+def test_each_step_makes_its_part_done_and_names_the_next(site: Site) -> None:
+    option = f" -w {site.workspace}"
+    assert states(site.workspace) == {
+        "dataset": "done", "audit": "done", "label map": "missing", "split": "missing", "shards": "missing",
+    }  # fmt: skip
+    assert status(site.workspace).next == f"histods remap --map FILE{option}"
+    remap(workspace=site.workspace, map=site.map)
+    assert states(site.workspace)["label map three"] == "done"
+    assert status(site.workspace).next == f"histods train{option}"
+    split(workspace=site.workspace)
+    shard(workspace=site.workspace, workers=1)
+    assert set(states(site.workspace).values()) == {"done"}
+    split(workspace=site.workspace, seed=1)
+    assert states(site.workspace)["shards"] == "stale"
+    next(iter(site.images.values())).unlink()
+    audit(site.root, workspace=site.workspace, allow_unpaired=True, workers=1)
+    assert {name for name, state in states(site.workspace).items() if state == "stale"} == {
+        "label map three", "split", "shards",
+    }  # fmt: skip
+    assert status(site.workspace).next == f"histods remap --map three{option}"
+
+
+def test_a_dataset_that_is_gone_is_said(site: Site) -> None:
+    site.root.rename(site.root.with_name("elsewhere"))
+    assert states(site.workspace)["dataset"] == "missing"
+    assert status(site.workspace).next.startswith("histods audit")
+
+
+def test_shards_that_were_copied_without_an_audit_are_enough_to_train(site: Site, tmp_path: Path) -> None:
+    shard(workspace=site.workspace, map=site.map, workers=1)
+    alone = tmp_path / "copied"
+    alone.mkdir()
+    (site.workspace / "shards").rename(alone / "shards")
+    assert states(alone) == {"audit": "missing", "shards": "done"}
+    assert status(alone).next == f"histods train -w {alone}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"run": 1}', "run: {steps: many}", "run: {steps: 10}"],
+    ids=["empty", "list", "nothing", "number", "text", "no checkpoint"],
+)
+def test_a_damaged_run_is_unfinished_and_never_ends_the_command(site: Site, content: str) -> None:
+    run = site.workspace / "runs" / "broken"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text(content)
+    assert states(site.workspace)["run broken"] == "missing"
+
+
+@pytest.mark.parametrize("name", ["split.parquet", "shards/shards.json", "remap/three.json", "audit.json"])
+def test_damaged_files_are_out_of_date(site: Site, name: str) -> None:
+    remap(workspace=site.workspace, map=site.map)
+    split(workspace=site.workspace)
+    shard(workspace=site.workspace, workers=1)
+    (site.workspace / name).write_bytes(b"{}")
+    assert "stale" in states(site.workspace).values()
+
+
+def test_histods_alone_shows_the_workspace_and_the_command_prints_json(site: Site) -> None:
+    def run(*words: str) -> str:
+        environment = {**os.environ, "HISTODS_WORKSPACE": str(site.workspace)}
+        command = [sys.executable, "-m", "histods", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    shown = run()
+    assert shown == run("status")
+    assert shown.splitlines()[-1] == "Next: histods remap --map FILE"
+    document = json.loads(run("status", "--json"))
+    assert document["next"] == "histods remap --map FILE"
+    assert document["parts"][0]["name"] == "dataset"
