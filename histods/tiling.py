@@ -35,20 +35,24 @@ class Box(NamedTuple):
         return view
 
 
-def tile_advice(*shapes: tuple[int, int], multiple: int = 1) -> str:
-    """The command that makes images of several sizes, or of one that does not fit, fit for training.
+def tile_side(*shapes: tuple[int, int], multiple: int = 1) -> int:
+    """The side of tiles to propose for images of several sizes, or of one that does not fit.
 
-    It proposes the sides of the smallest image where they are equal and usual, else the largest usual side that it
-    holds.
+    It is that of the smallest image where its sides are equal and usual, else the largest usual one that it holds.
 
     Args:
         shapes: height and width of images, pixels.
-        multiple: what the side of a tile must be a multiple of.
+        multiple: what the side must be a multiple of.
     """
     least = min(side for shape in shapes for side in shape)
     usual = (side for side in _USUAL_SIDES if side <= least and side % multiple == 0)
     square = any(shape == (least, least) for shape in shapes) and least <= _MOST_SIDE and least % 32 == 0
-    side = least if square and least % multiple == 0 else next(usual, max(least // multiple, 1) * multiple)
+    return least if square and least % multiple == 0 else next(usual, max(least // multiple, 1) * multiple)
+
+
+def tile_advice(*shapes: tuple[int, int], multiple: int = 1) -> str:
+    """The command that makes such images fit for training; see `tile_side`."""
+    side = tile_side(*shapes, multiple=multiple)
     return f"'histods tile --size {side} --to DIR' cuts images and masks into patches of {side}x{side}"
 
 

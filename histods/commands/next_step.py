@@ -43,12 +43,27 @@ def print_next_after(console: Console, verb: str, workspace: Path) -> None:
 
 
 def print_next_after_audit(console: Console, result: AuditResult) -> None:
-    """Print what comes after an audit: a label map where one is at hand, else the charts."""
+    """Print what comes after an audit: tiles where sizes differ, a label map where one is at hand, else charts."""
     if result.counts.conditional + result.counts.unconditional == 0:
         return
     found = find_map(result)
     command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
+    if (side := find_side(result)) is not None:
+        to = result.root.with_name(f"{result.root.name}-tiles")
+        command = f"histods tile --size {side} --to {shlex.quote(str(to))}"
     print_next(console, in_workspace(command, result.workspace))
+
+
+def find_side(result: AuditResult) -> int | None:
+    """The side of tiles to cut where samples in use differ in size, which training cannot take; None elsewhere."""
+    from histods.tiling import tile_side
+
+    if "mixed_sizes" not in result.findings:
+        return None
+    samples = result.manifest.to_polars()
+    sizes = samples.filter(samples["role"] != "excluded").group_by("height", "width").len()
+    sizes = sizes.sort("len", "height", "width", descending=[True, False, False])
+    return None if len(sizes) < 2 else tile_side(sizes.select("height", "width").row(0))
 
 
 def find_map(result: AuditResult) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.next_step import print_next
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -16,7 +17,7 @@ from histods.commands.options import (
     WorkersOption,
     WorkspaceOption,
 )
-from histods.console import make_console, make_results, print_command, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,15 +73,15 @@ def tile(
             workers=workers,
             progress=watch,
         )
-    show_tile(make_results(quiet=quiet, json_output=json_output), result)
+    results = make_results(quiet=quiet, json_output=json_output)
+    show_tile(results, result)
+    print_next(results, result.audit)
     if json_output:
         print_json(to_document(result))
 
 
 def show_tile(console: Console, result: TileResult) -> None:
-    """Print what is in a folder of tiles, what was dropped or padded, and the command that audits it."""
-    from histods.tiling import BLANK_SHARE, NEAR_WHITE
-
+    """Print what is in a folder of tiles, and what was left out or padded."""
     padding = f"white in the image, label {result.pad_label} in the mask"
     print_table(
         console,
@@ -107,6 +108,29 @@ def show_tile(console: Console, result: TileResult) -> None:
             console,
             f"{_count(len(result.small), 'image')} smaller than a tile, {how}: {_first(result.small)}",
         )
+    _show_left_out(console, result)
+    if result.off_palette:
+        print_line(
+            console,
+            f"warning: {result.off_palette:,} pixels of masks have a colour that the labels file does not name: "
+            "their label is 65535 in the tiles",
+        )
+    if result.label_maps:
+        print_line(console, f"Copied from the dataset, for 'histods remap': {_first(result.label_maps)}")
+    groups = "their image's group"
+    if result.own_groups:
+        groups = (
+            "their image as group" if not result.groups - result.own_groups else f"{groups}, or the image itself"
+        )
+    print_line(console, f"Tiles have {groups} ({_count(result.groups, 'group')}), so that none straddles a split.")
+    there = f", {result.present:,} were there already" if result.present else ""
+    print_line(console, f"{_count(result.written, 'tile')} written{there}: {result.folder}")
+
+
+def _show_left_out(console: Console, result: TileResult) -> None:
+    """Print which tiles and images are not there, and why."""
+    from histods.tiling import BLANK_SHARE, NEAR_WHITE
+
     if result.pairs.blank + result.unconditional.blank:
         print_line(
             console,
@@ -122,22 +146,6 @@ def show_tile(console: Console, result: TileResult) -> None:
     if len(result.unreadable) > _SHOWN:
         more = len(result.unreadable) - _SHOWN
         print_line(console, f"warning: no tiles of {_count(more, 'more image')} that cannot be decoded")
-    if result.off_palette:
-        print_line(
-            console,
-            f"warning: {result.off_palette:,} pixels of masks have a colour that the labels file does not name: "
-            "their label is 65535 in the tiles",
-        )
-    groups = "their image's group"
-    if result.own_groups:
-        groups = (
-            "their image as group" if not result.groups - result.own_groups else f"{groups}, or the image itself"
-        )
-    print_line(console, f"Tiles have {groups} ({_count(result.groups, 'group')}), so that none straddles a split.")
-    there = f", {result.present:,} were there already" if result.present else ""
-    print_line(console, f"{_count(result.written, 'tile')} written{there}: {result.folder}")
-    print_line(console, "Next:")
-    print_command(console, result.audit)
 
 
 def _count(number: int, noun: str) -> str:
@@ -170,5 +178,6 @@ def to_document(result: TileResult) -> dict[str, Any]:
         "off_palette": result.off_palette,
         "groups": result.groups,
         "left_out": result.left_out,
+        "label_maps": list(result.label_maps),
         "audit": result.audit,
     }

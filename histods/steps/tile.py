@@ -19,7 +19,7 @@ from histods.storage.given_sides import read_split_column
 from histods.storage.manifest import Manifest
 from histods.storage.tile_mark import SCHEMA_VERSION, TileMark, write_mark
 from histods.storage.tile_plan import chunk_tasks, digest_plan, plan_tiles
-from histods.storage.tile_set import claim, open_journal, read_done, remove_torn, write_tables
+from histods.storage.tile_set import claim, copy_label_maps, open_journal, read_done, remove_torn, write_tables
 from histods.storage.tiles import TileOptions, cut_tiles
 from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
 
@@ -69,6 +69,8 @@ class TileResult:
         groups: number of different groups.
         own_groups: images whose group is the image itself, since the audit knew none.
         left_out: excluded samples of the audit.
+        label_maps: YAML files of the dataset's folder that were copied, so that label maps are found beside the
+            tiles.
         audit: the command that audits the tiles.
     """
 
@@ -90,6 +92,7 @@ class TileResult:
     groups: int
     own_groups: int
     left_out: int
+    label_maps: tuple[str, ...]
     audit: str
 
 
@@ -174,11 +177,12 @@ def tile(
             cut = pl.concat([done, pl.DataFrame(journal.table()).filter(~pl.col("source").is_in(list(ready)))])
             cut = cut.unique(["source", "x", "y"], keep="last", maintain_order=True)
             tiles = cut.join(samples.select(*_KEPT), left_on="source", right_on="key", how="inner")
+            maps = copy_label_maps(root, folder)
             write_tables(folder, tiles, mark)
             if known is not None:
                 remove_torn(folder, {task.target for task in todo})
             journal.remove()
-    return _result(options, folder, tiles, samples, done, audit, len(manifest) - len(samples))
+    return _result(options, folder, tiles, samples, done, maps, audit, len(manifest) - len(samples))
 
 
 def _check_numbers(size: int, stride: int, edge: str, pad_label: int) -> None:
@@ -257,6 +261,7 @@ def _result(
     tiles: pl.DataFrame,
     samples: pl.DataFrame,
     done: pl.DataFrame,
+    maps: tuple[str, ...],
     audit: dict[str, Any],
     left_out: int,
 ) -> TileResult:
@@ -290,6 +295,7 @@ def _result(
         groups=samples["group"].n_unique(),
         own_groups=int(samples["own_group"].sum()),
         left_out=left_out,
+        label_maps=maps,
         audit="",
     )
     return replace(result, audit=_audit_command(result, audit))

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from histods.errors import HistodsError
-from histods.storage.atomic import file_digest, write_text
+from histods.errors import HistodsError, UnreadableFileError
+from histods.storage.atomic import file_digest, write_bytes, write_text
 from histods.storage.journal import Journal
 from histods.storage.manifest import read_table, to_polars, write_table
+from histods.storage.open_file import OpenRoot
+from histods.storage.plain_text import MOST_BYTES
 from histods.storage.scan import ask_states
 from histods.storage.tile_mark import PAIRS, SCHEMA_VERSION, TABLE, read_mark, write_mark
 from histods.storage.tiles import CUT
@@ -91,6 +93,29 @@ def read_done(folder: Path, mark: TileMark | None, journal: Journal) -> pl.DataF
     sizes, _ = ask_states(folder, files["path"].to_list())
     torn = files.filter(pl.col("bytes") != pl.Series(sizes))["source"]
     return rows.filter(~pl.col("source").is_in(torn.implode()))
+
+
+def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
+    """Copy the YAML files at the top of a dataset, its label maps: they are looked for beside the images.
+
+    Else a map would not be found, or one that is bundled under the same name would be taken.
+
+    Returns:
+        Their names.
+    """
+    names = []
+    with OpenRoot(root) as dataset:
+        for path in sorted(root.glob("*.y*ml")):
+            if path.suffix not in (".yml", ".yaml") or path.name.startswith("."):
+                continue
+            try:
+                with dataset.open(path.name) as file:
+                    if file.size <= MOST_BYTES:
+                        write_bytes(folder / path.name, file.read())
+                        names.append(path.name)
+            except UnreadableFileError:  # a folder, or a link that leads elsewhere
+                continue
+    return tuple(names)
 
 
 def write_tables(folder: Path, tiles: pl.DataFrame, mark: TileMark) -> None:

@@ -24,8 +24,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from histods import HistodsError, Manifest, audit, split, tile
+from histods import HistodsError, Manifest, audit, remap, split, tile
+from histods.commands.next_step import print_next_after_audit
 from histods.commands.tile import to_document
+from histods.console import make_results
 from histods.engines import engine_for
 from histods.engines.base import Engine
 from histods.errors import StaleFileError
@@ -51,6 +53,7 @@ OPTIONS = worker.TileOptions(
     keep_blank=False,
     audit="histods audit x",
 )
+MAP = "name: mine\nclasses: [none, some]\nmap: {none: [0], some: ['1-400']}\n"
 COLOURS = {0: (255, 255, 255), 1: (200, 0, 0), 2: (0, 0, 200), 7: (0, 120, 0)}
 
 
@@ -158,6 +161,7 @@ def make_mixed(folder: Path) -> Set:
     for name, (height, width) in {"u": (40, 45), "v": (32, 64)}.items():
         found.images[f"free/{name}"] = picture(height, width, 50 + height)
         Image.fromarray(found.images[f"free/{name}"]).save(found.root / "free" / f"{name}.png")
+    (found.root / "label_map_10.yml").write_text(MAP)
     found.images["../more/w"] = picture(SIZE, SIZE, 9)
     Image.fromarray(found.images["../more/w"]).save(folder / "more" / "w.png")
     found.audit(unconditional=["free", folder / "more"], group_regex=r"^(slide_\d)")
@@ -270,6 +274,22 @@ def test_the_bytes_are_the_same_with_other_workers(cut: Cut, tmp_path: Path) -> 
     to, result = tmp_path / "t", cut.result
     tile(workspace=cut.dataset.workspace, to=to, size=SIZE, edge=result.edge, workers=2)
     assert {**tree(to), "tiles.json": ""} == {**tree(cut.folder), "tiles.json": ""}  # it has the command, and --to
+
+
+def test_label_maps_of_the_dataset_are_those_of_its_tiles(cut: Cut) -> None:
+    assert cut.result.label_maps == ("label_map_10.yml",)
+    result = remap(workspace=cut.again.workspace, map="label_map_10.yml")  # a bundled one has this name, too
+    assert [row.name for row in result.classes] == ["none", "some"]
+
+
+def test_after_an_audit_of_several_sizes_tiles_come_next(cut: Cut, capsys: pytest.CaptureFixture[str]) -> None:
+    before = audit(cut.dataset.root, workspace=cut.dataset.workspace, workers=1, **cut.dataset.options)  # type: ignore[arg-type]
+    console = make_results(quiet=False, json_output=False)
+    print_next_after_audit(console, before)
+    print_next_after_audit(console, cut.again)
+    first, second = (shlex.split(text) for text in capsys.readouterr().out.split("Next:")[1:])
+    assert first[:6] == ["histods", "tile", "--size", "32", "--to", f"{cut.dataset.root}-tiles"]
+    assert second[:4] == ["histods", "remap", "--map", "label_map_10.yml"]
 
 
 def test_a_split_of_tiles_keeps_images_and_slides_together(mixed: Set, tmp_path: Path) -> None:
@@ -571,7 +591,8 @@ def test_the_command_says_what_it_did_and_what_comes_next(cut: Cut) -> None:
         assert "overlaps the one before; a pixel is in 1." in said
         assert f"2 images smaller than a tile, padded ({padding}): slide_2_c.webp, small.png" in said
     assert "0 tiles written, 22 were there already: my tiles" in said
-    assert "    histods audit 'my tiles' -w 'my tiles-histods'\n" in said
+    assert said.endswith("Next: histods audit 'my tiles' -w 'my tiles-histods'\n")
+    assert "Copied from the dataset, for 'histods remap': label_map_10.yml\n" in said
     document = to_document(cut.result)
     assert json.loads(json.dumps(document))["pairs"] == {"images": 5, "tiles": 15, "blank": 0}
     assert set(document) >= {field.name for field in fields(cut.result)} - {"own_groups"}
