@@ -287,7 +287,8 @@ def test_after_an_audit_of_several_sizes_tiles_come_next(cut: Cut, capsys: pytes
     console = make_results(quiet=False, json_output=False)
     print_next_after_audit(console, before)
     print_next_after_audit(console, cut.again)
-    first, second = (shlex.split(text) for text in capsys.readouterr().out.split("Next:")[1:])
+    printed = capsys.readouterr().out.replace("\\\n", "")  # lines of a long command end in a backslash
+    first, second = (shlex.split(text) for text in printed.split("Next:")[1:])
     assert first[:6] == ["histods", "tile", "--size", "32", "--to", f"{cut.dataset.root}-tiles"]
     assert second[:4] == ["histods", "remap", "--map", "label_map_10.yml"]
 
