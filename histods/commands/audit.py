@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from histods.commands.audit_config import read_audit_config
 from histods.commands.audit_report import LABELS_SHOWN, show_audit, why_failed
 from histods.commands.next_step import print_next_after_audit
 from histods.commands.options import (
@@ -54,6 +55,7 @@ EXAMPLE = "histods audit /data/patches --labels drsk_labels.yml --group-regex '^
 
 
 def audit(
+    context: typer.Context,
     dataset: Annotated[Path, typer.Argument(metavar="ROOT", help="The dataset's folder; it is never written to.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     layout: Annotated[
@@ -138,6 +140,14 @@ def audit(
             metavar="FILE", rich_help_panel=LABELS, help="Draft a --labels file from the colours of the masks."
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=GENERAL,
+            help="TOML file of these options, below [audit]; histods.toml of the workspace by default.",
+        ),
+    ] = None,
     fail_on: Annotated[
         FailOn, typer.Option(rich_help_panel=GENERAL, help="Mildest finding for exit status 1.")
     ] = FailOn.error,
@@ -153,40 +163,43 @@ def audit(
     from histods.steps.audit import audit as run
     from histods.storage.workspace import Workspace, read_json
 
+    options: dict[str, Any] = {
+        "layout": layout.value if layout else None,
+        "mask_suffix": mask_suffix,
+        "images_dir": images_dir,
+        "masks_dir": masks_dir,
+        "image_pattern": image_pattern,
+        "mask_pattern": mask_pattern,
+        "pairs": pairs,
+        "unconditional": unconditional or (),
+        "allow_unpaired": allow_unpaired,
+        "labels": labels,
+        "nearest_colour": nearest_colour,
+        "group_regex": group_regex,
+        "verify": verify.value,
+        "hash": hash_images,
+        "workers": workers,
+        "engine": engine.value,
+        "fresh": fresh,
+        "write_labels": write_labels,
+    }
+    shown: dict[str, Any] = {"fail_on": fail_on.value, "labels_shown": labels_shown}
+    for name, value in read_audit_config(config, workspace).items():
+        source = context.get_parameter_source("hash_images" if name == "hash" else name)
+        if source is None or source.name != "COMMANDLINE":
+            (shown if name in shown else options)[name] = value
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
-        result = run(
-            dataset,
-            workspace=workspace,
-            layout=layout.value if layout else None,
-            mask_suffix=mask_suffix,
-            images_dir=images_dir,
-            masks_dir=masks_dir,
-            image_pattern=image_pattern,
-            mask_pattern=mask_pattern,
-            pairs=pairs,
-            unconditional=unconditional or (),
-            allow_unpaired=allow_unpaired,
-            labels=labels,
-            nearest_colour=nearest_colour,
-            group_regex=group_regex,
-            verify=verify.value,
-            hash=hash_images,
-            workers=workers,
-            engine=engine.value,
-            fresh=fresh,
-            write_labels=write_labels,
-            progress=watch,
-        )
+        result = run(dataset, workspace=workspace, **options, progress=watch)
     results = make_results(quiet=quiet, json_output=json_output)
-    show_audit(results, result, labels_shown=labels_shown)
+    show_audit(results, result, labels_shown=shown["labels_shown"])
     if write_labels is None:
         print_next_after_audit(results, result)
     else:
         print_line(results, f"Written: {write_labels}; correct it, then audit again with --labels {write_labels}")
     if json_output:
         print_json(read_json(Workspace(workspace).audit))
-    reason = why_failed(result, fail_on.value)
+    reason = why_failed(result, shown["fail_on"])
     if reason is not None:
         print_line(make_console(quiet=False), reason)  # --quiet, too: a status other than 0 has a reason
         raise typer.Exit(1)

@@ -1,0 +1,93 @@
+"""Options of an audit that a lab writes once: `histods.toml` in the workspace, or the file of `--config`.
+
+```toml
+[audit]
+labels = "labels.yml"                # paths are relative to this file
+group_regex = '^([^_]+)_'
+unconditional = ["/data/unlabelled"]
+fail_on = "warning"
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = "histods.toml"
+_MOST_BYTES = 1 << 20
+_CHOICES = {
+    "layout": ("suffix", "folders", "pattern", "csv"),
+    "verify": ("structure", "decode"),
+    "fail_on": ("error", "warning", "never"),
+}
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("layout", "mask_suffix", "images_dir", "masks_dir", "image_pattern", "mask_pattern"), str),
+    **dict.fromkeys(("pairs", "labels", "group_regex", "verify", "fail_on"), str),
+    **dict.fromkeys(("allow_unpaired", "nearest_colour", "hash"), bool),
+    **dict.fromkeys(("workers", "labels_shown"), int),
+    "unconditional": list,
+}
+_PATHS = ("pairs", "labels")
+_WORDS = {str: "a text", bool: "true or false", int: "a number", list: "a list of texts"}
+
+
+def read_audit_config(config: Path | None, workspace: Path) -> dict[str, object]:
+    """Read the options of an audit that a file gives, by the names of the options with underscores.
+
+    Args:
+        config: the file; `histods.toml` of the workspace if None, where there is one.
+        workspace: the workspace.
+
+    Raises:
+        HistodsError: the file is missing or no TOML, or holds what is no option of an audit.
+    """
+    path = workspace / NAME if config is None else config
+    if config is None and not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise HistodsError(f"{path} has over 1 MiB, so it is no file of options; give another with --config.")
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HistodsError(f"{path} cannot be read: {error.strerror}; give another file with --config.") from error
+    except ValueError as error:
+        raise HistodsError(f"{path} is not TOML: {error}; correct it.") from error
+    for name in document:
+        if name != "audit":
+            raise HistodsError(f"{path}: {name} stands outside of a table; put it below a line [audit].")
+    table = document.get("audit", {})
+    if not isinstance(table, dict):
+        raise HistodsError(f"{path}: audit is no table; put its options below a line [audit].")
+    return {key.replace("-", "_"): _checked(path, key.replace("-", "_"), value) for key, value in table.items()}
+
+
+def _checked(path: Path, name: str, value: object) -> object:
+    """The value of an option, with paths as seen from here."""
+    kind = _KINDS.get(name)
+    if kind is None:
+        close = difflib.get_close_matches(name, _KINDS, n=1, cutoff=0.0)
+        raise HistodsError(f"{path}: there is no option {name} of an audit; the nearest is {close[0]}.")
+    texts = not isinstance(value, list) or all(isinstance(one, str) for one in value)
+    if type(value) is not kind or not texts or (isinstance(value, int) and value < 0):
+        raise HistodsError(f"{path}: {name} is {value!r}; write {_WORDS[kind]}.")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise HistodsError(f"{path}: {name} is {value!r}; write one of {', '.join(_CHOICES[name])}.")
+    if name in _PATHS and isinstance(value, str):
+        return _from_here(path, value)
+    if isinstance(value, list):
+        return [_from_here(path, one) for one in value]
+    return value
+
+
+def _from_here(path: Path, name: str) -> str:
+    """A path of the file as seen from here; what is not beside the file is left for others to look up."""
+    beside = path.parent / name
+    return str(beside) if beside.exists() else name
