@@ -3,8 +3,8 @@
 On NFS or Lustre each call costs milliseconds, however small it is, and many of them at once cost no more than one.
 Python gives its lock back in each, so threads are enough. On a local disk whose files are in memory, though,
 handing a file to a thread and back costs as much as reading it, so that calls begin one by one and are watched:
-where several in a row keep this process waiting, threads take over, and twice as many each time that they do not
-keep up. `python -m tests.benchmarks.storage` prints what this brings.
+where several in a row keep this process waiting, threads take over, twice as many as long as that pays.
+`python -m tests.benchmarks.storage` prints what this brings.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 MOST_THREADS = 64
-"""Calls in flight in one process. With 5 ms a call, 2,000 files by one process took 2.9 s with 8 threads, 1.5 s
-with 16, 0.8 s with 32 and 0.6 s with 64, of which 0.5 s were CPU time (26 November 2026, two busy cores)."""
+"""Calls in flight in one process. Reading and measuring 2,000 files where a call takes 5 ms took one process 2.9 s
+with 8 threads, 1.5 s with 16, 0.8 s with 32 and 0.6 s with 64, of which 0.7 s were CPU time; where it takes 1 ms,
+0.9, 0.6, 0.4 and 0.7 s: more threads than pay get in each other's way (26 November 2026, two busy cores)."""
 _FIRST_THREADS = 8
+_TURNS = 4
+"""Calls for each thread, after which it is seen whether twice as many threads have answered more in a second."""
+_WORTH = 1.15
+"""How many times as fast twice as many threads have to be to stay."""
 SLOW_SECONDS, _SLOW_CALLS = 0.0002, 4
 """Calls that wait so long, and how many in a row it takes: handing one to a thread costs up to 0.1 ms."""
 _CALLS_BETWEEN_TRIALS = 4096
@@ -38,19 +43,22 @@ class Pace:
         most: bound of their number.
     """
 
-    __slots__ = ("_calls", "_known", "_most", "slow", "threads")
+    __slots__ = ("_doubted", "_known", "_most", "_rate", "_settled", "calls", "slow", "threads")
 
     def __init__(self, threads: int = 0, *, most: int = MOST_THREADS) -> None:
         self.threads = threads
         self.slow = 0  # calls in a row that waited
         self._most = most
         self._known = min(_FIRST_THREADS, most)
-        self._calls = 0
+        self.calls = 0  # in threads, since the last trial
+        self._rate = 0.0  # answers a second with half the threads
+        self._settled = self._doubted = False
 
     def begin(self) -> None:
         """Have the first call made without a thread where the last trial is long ago: files may be in memory."""
-        if self._calls >= _CALLS_BETWEEN_TRIALS:
-            self._known, self.threads, self.slow, self._calls = self.threads, 0, _SLOW_CALLS - 1, 0
+        if self.calls >= _CALLS_BETWEEN_TRIALS:
+            self._known, self.threads, self.slow = self.threads, 0, _SLOW_CALLS - 1
+            self.calls, self._rate, self._settled, self._doubted = 0, 0.0, False, False
 
     def note(self, waited: float) -> None:
         """Take a call without a thread into account, which waited so many seconds."""
@@ -61,13 +69,29 @@ class Pace:
         if self.slow >= _SLOW_CALLS:
             self.threads = self._known
 
-    def grow(self) -> None:
-        """Allow twice as many threads."""
-        self.threads = min(2 * self.threads, self._most)
+    def answered(self, calls: int, seconds: float) -> bool:
+        """Allow twice as many threads, or half as many where the last doubling did not pay.
 
-    def count(self) -> None:
-        """Take a call in a thread into account."""
-        self._calls += 1
+        Args:
+            calls: answered since the last change, while all threads were busy and the caller still waited.
+            seconds: how long that took.
+
+        Returns:
+            Whether there were enough of them to decide; then counting begins again.
+        """
+        if calls < _TURNS * self.threads:
+            return False
+        if not self._settled:
+            rate = calls / seconds
+            if rate < _WORTH * self._rate:
+                if self._doubted:
+                    self.threads, self._settled = self.threads // 2, True
+                self._doubted = True  # this machine may have been busy for a moment: once more
+            elif self.threads == self._most:
+                self._settled = True
+            else:
+                self._rate, self.threads, self._doubted = rate, min(2 * self.threads, self._most), False
+        return True
 
 
 def overlap(call: Callable[[Item], Value], items: Iterable[Item], pace: Pace | None = None) -> Iterator[Value]:
@@ -118,22 +142,27 @@ class _Team(Generic[Item, Value]):
     def answers(self, pace: Pace) -> Iterator[Value]:
         """Yield the values in order, with as many calls in flight as `pace` says."""
         ready: dict[int, tuple[Any, bool]] = {}
-        begun = turn = grown = 0
+        begun = turn = counted = 0
+        started = perf_counter()
         while True:
             while begun - turn < pace.threads and (question := next(self._items, None)) is not None:
                 begun += 1
                 self._ask(question, begun - turn)
             if begun == turn:
                 return
-            if turn not in ready and self._answered.empty() and min(begun - turn, turn - grown) >= pace.threads:
-                pace.grow()  # all threads are busy, each had its turn since they grew, and the caller still waits
-                grown = turn
+            if (
+                turn not in ready
+                and self._answered.empty()
+                and begun - turn >= pace.threads
+                and pace.answered(turn - counted, perf_counter() - started)
+            ):
+                counted, started = turn, perf_counter()
             while turn not in ready:
                 number, answer, sound = self._answered.get()
                 ready[number] = answer, sound
             answer, sound = ready.pop(turn)
             turn += 1
-            pace.count()
+            pace.calls += 1
             if not sound:
                 raise answer
             yield answer

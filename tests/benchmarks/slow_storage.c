@@ -99,6 +99,18 @@ STATE(lstat64, struct stat64)
 STATE_AT(fstatat, struct stat)
 STATE_AT(fstatat64, struct stat64)
 
+/* Libraries built for older systems ask for a state by these names. */
+#define OLD_STATE(name, kind)                                  \
+    int name(int version, const char *path, kind *state) {     \
+        NEXT(int, name, int, const char *, kind *);            \
+        hold_up(is_below(-1, path));                           \
+        return next(version, path, state);                     \
+    }
+OLD_STATE(__xstat, struct stat)
+OLD_STATE(__xstat64, struct stat64)
+OLD_STATE(__lxstat, struct stat)
+OLD_STATE(__lxstat64, struct stat64)
+
 ssize_t read(int descriptor, void *bytes, size_t size) {
     NEXT(ssize_t, read, int, void *, size_t);
     hold_up(is_below(descriptor, NULL));

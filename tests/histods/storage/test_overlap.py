@@ -72,7 +72,24 @@ def test_slow_calls_overlap_more_and_more_and_within_bounds() -> None:
     assert time.perf_counter() - started < 1500 * 0.003 / 4
     assert 16 <= call.most <= MOST_THREADS
     list(overlap(call, range(1), pace))
-    assert pace.threads >= 16  # what was found out is kept for the next calls
+    assert pace.threads >= 8  # what was found out is kept for the next calls
+
+
+def test_threads_grow_as_long_as_that_pays() -> None:
+    """A storage that answers eight calls at a time, however many are asked."""
+    slots = threading.Semaphore(8)
+
+    def call(item: int) -> int:
+        with slots:
+            time.sleep(0.002)
+        return item
+
+    pace = Pace(4)
+    assert list(overlap(call, range(600), pace)) == list(range(600))
+    assert pace.threads <= 32
+    pace = Pace(4, most=8)
+    list(overlap(Counter(0.002), range(300), pace))
+    assert pace.threads <= 8
 
 
 def test_quick_calls_are_made_without_a_thread() -> None:
