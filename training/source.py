@@ -20,7 +20,7 @@ from histods.labels import IDENTITY
 from histods.sampling import Draws
 from histods.storage.latent_reader import LatentReader
 from histods.storage.latent_set import LatentSet
-from histods.storage.series import read_index
+from histods.storage.series import common_shape, read_index
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
 from histods.tiling import tile_advice
@@ -348,7 +348,7 @@ def _sides(described: ShardSet | LatentSet, splits: Sequence[str]) -> tuple[int,
     first = index.slice(0, 1).to_pylist()[0]
     other = pc.or_(pc.not_equal(index["height"], first["height"]), pc.not_equal(index["width"], first["width"]))
     for row in index.filter(other).slice(0, 1).to_pylist():
-        advice = tile_advice(*((one["height"], one["width"]) for one in (first, row)))
+        advice = tile_advice(common_shape(index))
         raise HistodsError(
             f"Expected images of one size, found {first['width']}x{first['height']} ({first['key']}) and "
             f"{row['width']}x{row['height']} ({row['key']}); "
