@@ -22,7 +22,7 @@ from histods.storage.atomic import file_digest, only_one
 from histods.storage.latent_check import add_up, check_latents, training_split
 from histods.storage.latent_set import INDEX, LINEAR, EncodedBy, LatentSet
 from histods.storage.latent_shards import SAMPLES, Plan, Shape, plan_shard, rows_of
-from histods.storage.series import common_shape, read_index, write_index
+from histods.storage.series import read_index, write_index
 from histods.storage.shard_folder import claim, gather, tidy, write_part
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
@@ -31,6 +31,7 @@ from histods.tiling import tile_advice
 from training.autoencoder import load_autoencoder
 from training.device import choose_device
 from training.encoding import decoded, encode_shards
+from training.image_size import one_shape
 from training.linear_autoencoder import LinearAutoencoder, is_linear
 
 if TYPE_CHECKING:
@@ -128,15 +129,7 @@ def encode(
 def _image_size(reader: ShardReader, views: int) -> tuple[int, int]:
     """Height and width that all images have."""
     index = read_index(reader.shards, ["key", "height", "width"])
-    height, width = index["height"][0].as_py(), index["width"][0].as_py()
-    other = pc.or_(pc.not_equal(index["height"], height), pc.not_equal(index["width"], width))
-    if (others := index.filter(other)).num_rows:
-        row = others.slice(0, 1).to_pylist()[0]
-        advice = tile_advice(common_shape(index))
-        raise HistodsError(
-            f"Expected images of one size, found {width}x{height} and {row['width']}x{row['height']} "
-            f"({row['key']}); {advice}: audit these, then encode them."
-        )
+    height, width = one_shape(index, "encode them")
     if views == 8 and height != width:
         raise HistodsError(
             f"Expected square images for 8 views, found {width}x{height}; "

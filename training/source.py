@@ -20,12 +20,13 @@ from histods.labels import IDENTITY
 from histods.sampling import Draws
 from histods.storage.latent_reader import LatentReader
 from histods.storage.latent_set import LatentSet
-from histods.storage.series import common_shape, read_index
+from histods.storage.series import read_index
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
 from histods.tiling import tile_advice
 from training.data import Batch, ShardDataset, balanced
 from training.holdout import choose_held_out, without
+from training.image_size import one_shape
 from training.latent_data import LatentBatch, LatentLoader
 from training.loader import Loader
 from training.model_config import LATENT_FACTOR
@@ -345,13 +346,4 @@ def _sides(described: ShardSet | LatentSet, splits: Sequence[str]) -> tuple[int,
         return described.image_height, described.image_width
     index = read_index(described, ["key", "split", "height", "width"])
     index = index.filter(pc.is_in(index["split"], pa.array(splits)))
-    first = index.slice(0, 1).to_pylist()[0]
-    other = pc.or_(pc.not_equal(index["height"], first["height"]), pc.not_equal(index["width"], first["width"]))
-    for row in index.filter(other).slice(0, 1).to_pylist():
-        advice = tile_advice(common_shape(index))
-        raise HistodsError(
-            f"Expected images of one size, found {first['width']}x{first['height']} ({first['key']}) and "
-            f"{row['width']}x{row['height']} ({row['key']}); "
-            f"{advice}: audit these, then train on them."
-        )
-    return int(first["height"]), int(first["width"])
+    return one_shape(index, "train on them")

@@ -211,11 +211,3 @@ def read_index(shards: Series, columns: Sequence[str] | None = None) -> pa.Table
     """The rows of the index, or some columns of them, as `Series.check_index` found it sound."""
     table = read_table(shards.index, columns).replace_schema_metadata(None)
     return table.cast(pa.schema([shards.INDEX.field(name) for name in table.column_names]))
-
-
-def common_shape(index: pa.Table) -> tuple[int, int]:
-    """Height and width, pixels, that most rows of an index have; the smallest where several are as frequent."""
-    counted = index.group_by(["height", "width"]).aggregate([([], "count_all")])
-    order = [("count_all", "descending"), ("height", "ascending"), ("width", "ascending")]
-    row = counted.sort_by(order).slice(0, 1).to_pylist()[0]
-    return row["height"], row["width"]

@@ -534,7 +534,7 @@ def resized(folder: Path, sizes: list[tuple[int, int]]) -> Path:
 def test_images_of_two_sizes_or_that_are_not_square_or_fit_no_blocks_are_named(tmp_path: Path) -> None:
     two = resized(tmp_path / "two", [(16, 16), (16, 16), (24, 16)])
     assert refusal(lambda: encode(workspace=two)) == (
-        "Expected images of one size, found 16x16 and 24x16 (x2); 'histods tile --size 16 --to DIR' "
+        "Expected images of one size, found 16x16 (x0) and 24x16 (x2); 'histods tile --size 16 --to DIR' "
         "cuts images and masks into patches of 16x16: audit these, then encode them."
     )
     oblong = resized(tmp_path / "oblong", [(32, 16)] * 3)

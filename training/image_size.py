@@ -1,0 +1,42 @@
+"""The one size that training needs of all images, and the tiles that give it where there are several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from histods.errors import HistodsError
+from histods.tiling import tile_advice
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def one_shape(index: pa.Table, doing: str) -> tuple[int, int]:
+    """Height and width, pixels, of all images.
+
+    Args:
+        index: rows with key, height and width.
+        doing: what comes after tiles have been cut, for the message.
+
+    Raises:
+        HistodsError: they differ, which would end the work when two of them met in a batch.
+    """
+    first = index.slice(0, 1).to_pylist()[0]
+    other = pc.or_(pc.not_equal(index["height"], first["height"]), pc.not_equal(index["width"], first["width"]))
+    for row in index.filter(other).slice(0, 1).to_pylist():
+        raise HistodsError(
+            f"Expected images of one size, found {first['width']}x{first['height']} ({first['key']}) and "
+            f"{row['width']}x{row['height']} ({row['key']}); "
+            f"{tile_advice(_common_shape(index))}: audit these, then {doing}."
+        )
+    return int(first["height"]), int(first["width"])
+
+
+def _common_shape(index: pa.Table) -> tuple[int, int]:
+    """Height and width that most images have; the smallest where several are as frequent."""
+    counted = index.group_by(["height", "width"]).aggregate([([], "count_all")])
+    order = [("count_all", "descending"), ("height", "ascending"), ("width", "ascending")]
+    row = counted.sort_by(order).slice(0, 1).to_pylist()[0]
+    return row["height"], row["width"]
