@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError, TooFewSamplesError
+from histods.labels import IDENTITY
 from histods.storage.class_systems import read_kept_map
 from histods.storage.latent_set import LINEAR
 from histods.storage.shard_set import ShardSet
@@ -86,6 +87,8 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
             f"label map: name its file with '{stage.command}'."
         )
     of_map = "" if label_map is None else f" with the classes of '{label_map.name}'"
+    if label_map is not None and label_map.name == IDENTITY:
+        of_map = " with the labels as classes (no label map)"
     _bring(stage, asked, state, f"shards{of_map}", partial(_shard, asked, name))
     stage = latent_stage(space)
     if stage.state == "stale":
