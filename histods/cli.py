@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -115,7 +116,7 @@ def _open_streams() -> None:
 
 
 def _explain(error: Exception) -> str:
-    """What was expected, what was found, and what to do."""
+    """What is wrong, and what to do."""
     if isinstance(error, HistodsError):
         return str(error)
     if isinstance(error, typer.exceptions.TyperException):
@@ -123,12 +124,13 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
         places = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         found = f"{error.strerror or error}{': ' if places else ''}{places}"
-        return f"Expected to read and write files, found: {found}; fix that and run the same command again."
+        again = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
+        return f"{found}; {again} and run the same command again, which goes on."
     if isinstance(error, MemoryError):
-        return "Expected enough memory, found too little; close other programs, or take fewer --workers."
+        return "There is not enough memory; close other programs, or take fewer --workers."
     if isinstance(error, ModuleNotFoundError) and error.name in _TRAINER:
-        return f"Expected {error.name} for training, found none; run \"pip install 'histods[train]'\"."
-    return f"Expected no such thing, found {type(error).__name__}: {error}; run again with --debug and report it."
+        return f"{error.name} is not installed, which this command needs; run \"pip install 'histods[train]'\"."
+    return f"Internal error, {type(error).__name__}: {error}; run again with --debug and report it."
 
 
 def _say(text: str, status: int) -> int:

@@ -83,7 +83,8 @@ def show_remap(console: Console, result: RemapResult) -> None:
         shortened=[1],
     )
     if result.manifest_digest is not None:
-        print_line(console, f"{result.conditional:,} samples conditional, {result.unconditional:,} unconditional.")
+        both = f"{result.conditional:,} conditional and {result.unconditional:,} unconditional samples"
+        print_line(console, f"{both}.")
     if result.became_unconditional:
         print_line(
             console,
@@ -107,4 +108,4 @@ def show_remap(console: Console, result: RemapResult) -> None:
     if result.masks_written or result.masks_present:
         there = f", {result.masks_present:,} were there already" if result.masks_present else ""
         print_line(console, f"{result.masks_written:,} masks written{there}.")
-    print_line(console, f"{result.pixels:,} pixels, as many as before.")
+    print_line(console, f"No pixel is lost: {result.pixels:,} before and after.")

@@ -63,7 +63,12 @@ def split(
 
 
 def show_split(console: Console, result: SplitResult) -> None:
-    """Print the sizes, the balance of labels, what could not be looked for, and the check."""
+    """Print the balance of labels, what could not be looked for, and last the sizes and the check."""
+    _show_labels(console, result)
+    _show_given(console, result)
+    _show_gaps(console, result)
+    _show_absent(console, result)
+    print_line(console, "")
     total = sum(side.samples for side in result.splits)
     print_table(
         console,
@@ -82,10 +87,6 @@ def show_split(console: Console, result: SplitResult) -> None:
         ],
         numbers=[1, 2, 3, 4, 5],
     )
-    _show_labels(console, result)
-    _show_given(console, result)
-    _show_gaps(console, result)
-    _show_absent(console, result)
     print_line(console, _proof(result.check))
     print_line(console, f"Written: {result.path}")
 

@@ -214,7 +214,9 @@ def _refuse_nothing(root: Path, dataset: Dataset) -> None:
         return
     others = ", ".join(f"{number:,} {name}" for name, number in sorted(dataset.other.items()))
     raise HistodsError(
-        f"Expected images and masks in {root}, found {others or 'no file at all'}; give the dataset's folder."
+        f"There are no images in {root}, only {others}; give the folder that holds the dataset."
+        if others
+        else f"There are no files in {root}; give the folder that holds the dataset."
     )
 
 
@@ -239,8 +241,9 @@ def _names(labels: LabelTable | None) -> dict[int, str]:
 def _parse_root(root: str | Path) -> Path:
     folder = Path(root)
     if not folder.is_dir():
-        found = "a file" if folder.is_file() else "nothing"
-        raise HistodsError(f"Expected a dataset's folder in {root}, found {found}; give the folder that holds it.")
+        if folder.exists():
+            raise HistodsError(f"{root} is a file; give the folder that holds the dataset.")
+        raise HistodsError(f"{root} does not exist; give the folder that holds the dataset.")
     return folder.resolve()
 
 

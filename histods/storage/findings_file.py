@@ -46,7 +46,6 @@ def read_findings(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
     """
     if not space.findings.is_file() or file_digest(space.findings) != audit.get("findings_digest"):
         raise StaleFileError(
-            f"Expected {space.findings} as the last audit wrote it, found other bytes; "
-            f"run '{audit['command']}' again."
+            f"{space.findings} has changed since the audit wrote it; run '{audit['command']}' again."
         )
     return to_polars(read_table(space.findings))

@@ -68,7 +68,7 @@ def find_label_map(name: str | Path, root: Path | None = None) -> Path:
         return given  # a folder, say: reading it tells what is wrong
     bundled = ", ".join(sorted(path.name for path in BUNDLED.glob("*.yml")))
     where = "" if root is None else f" or in {root}"
-    raise HistodsError(f"Expected a file {name}, found none there{where}; give its path or one of {bundled}.")
+    raise HistodsError(f"There is no file {name} here{where}; give its path or one of {bundled}.")
 
 
 def read_label_map(path: Path, names: LabelTable | None = None) -> LabelMap:

@@ -164,7 +164,7 @@ class Workspace:
         """
         if not self.audit.is_file() or not self.manifest.is_file():
             raise HistodsError(
-                f"Expected an audit in {self.folder}, found none; run 'histods audit DATASET -w {self.folder}'."
+                f"There is no audit in {self.folder} yet; run 'histods audit DATASET -w {self.folder}'."
             )
         summary = read_json(self.audit)
         try:
@@ -179,8 +179,7 @@ class Workspace:
         summary["command"] = f"{command} -w {shlex.quote(str(self.folder))}"
         if file_digest(self.manifest) != summary.get("manifest_digest"):
             raise StaleFileError(
-                f"Expected {self.manifest} as the last audit wrote it, found other bytes; "
-                f"run '{summary['command']}' again."
+                f"{self.manifest} has changed since the audit wrote it; run '{summary['command']}' again."
             )
         return summary
 

@@ -122,19 +122,19 @@ def test_shell_completion_offers_the_commands() -> None:
     [
         (
             ["audit", "nowhere"],
-            "histods: Expected a dataset's folder in nowhere, found nothing; give the folder that holds it.",
+            "histods: nowhere does not exist; give the folder that holds the dataset.",
         ),
         (["audit"], "histods: Missing argument 'ROOT'."),
         (["audit", ".", "--frsh"], "histods: No such option: --frsh"),
         (["audit", ".", "--workers", "many"], "histods: Invalid value for '--workers': "),
-        (["audit", ".", "--labels", "nothing.yml"], "histods: Expected "),
+        (["audit", ".", "--labels", "nothing.yml"], "histods: There is no file nothing.yml here"),
         (
             ["remap", "-w", "empty"],
-            "histods: Expected an audit in empty, found none; run 'histods audit DATASET -w empty'.",
+            "histods: There is no audit in empty yet; run 'histods audit DATASET -w empty'.",
         ),
         (
             ["plot", "-w", "empty"],
-            "histods: Expected an audit in empty, found none; run 'histods audit DATASET -w empty'.",
+            "histods: There is no audit in empty yet; run 'histods audit DATASET -w empty'.",
         ),
         (["frobnicate"], "histods: No such command 'frobnicate'."),
     ],
@@ -152,7 +152,7 @@ def test_without_pytorch_the_trainer_s_commands_name_the_pip_command(words: str)
     start = f"import sys; sys.modules['torch'] = None; sys.argv = ['histods', *{words.split()}]"
     code = f"{start}; from histods.__main__ import main; main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    line = "histods: Expected torch for training, found none; run \"pip install 'histods[train]'\".\n"
+    line = "histods: torch is not installed, which this command needs; run \"pip install 'histods[train]'\".\n"
     assert (result.returncode, result.stderr) == (2, line)
 
 
@@ -383,4 +383,4 @@ def test_names_never_steer_the_terminal(tmp_path: Path) -> None:
     assert r"a\x1b[2J\x9b\u202e\n.jpg" in result.stdout.replace("\n", "")
     assert not set(result.stdout + result.stderr) & {"\x1b", "\x9b", "\u202e"}
     refusal = histods("audit", root / "b\x1b[2J", "-w", tmp_path / "o")
-    assert refusal.stderr.startswith(f"histods: Expected a dataset's folder in {root}/b\\x1b[2J, found nothing;")
+    assert refusal.stderr.startswith(f"histods: {root}/b\\x1b[2J does not exist;")

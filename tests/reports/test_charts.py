@@ -355,7 +355,7 @@ def test_a_workspace_without_a_readable_mask_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_workspace_without_an_audit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HistodsError, match=r"^Expected an audit in"):
+    with pytest.raises(HistodsError, match=r"^There is no audit in"):
         plot(tmp_path / "nothing")
 
 

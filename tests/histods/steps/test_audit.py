@@ -285,7 +285,7 @@ def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> 
     [
         (
             {"root": "nowhere"},
-            "Expected a dataset's folder in nowhere, found nothing; give the folder that holds it.",
+            "nowhere does not exist; give the folder that holds the dataset.",
         ),
         (
             {"nearest_colour": True},

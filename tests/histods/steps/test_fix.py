@@ -319,8 +319,7 @@ def test_wrong_calls_are_refused_in_one_line(root: Path) -> None:
     ):
         assert line(lambda: fix("zero_mask", to=place, workspace=out)) == f"{apart}{place}{advice}"  # noqa: B023
     assert line(lambda: fix("zero_mask", to=away, workspace=root.parent / "none")) == (
-        f"Expected an audit in {root.parent / 'none'}, found none; "
-        f"run 'histods audit DATASET -w {root.parent / 'none'}'."
+        f"There is no audit in {root.parent / 'none'} yet; run 'histods audit DATASET -w {root.parent / 'none'}'."
     )
     root.rename(root.parent / "renamed")
     assert line(lambda: fix("zero_mask", to=away, workspace=out)) == (
@@ -363,8 +362,7 @@ def test_changed_findings_or_manifests_are_refused(root: Path) -> None:
         content = (out / name).read_bytes()
         (out / name).write_bytes(content + b"x")
         assert line(lambda: move(root, "constant_mask")) == (
-            f"Expected {out / name} as the last audit wrote it, found other bytes; "
-            f"run 'histods audit {root} -w {out}' again."
+            f"{out / name} has changed since the audit wrote it; run 'histods audit {root} -w {out}' again."
         )
         (out / name).write_bytes(content)
 

@@ -303,11 +303,11 @@ def test_a_dataset_without_any_mask_has_classes_without_pixels(tmp_path: Path, r
 
 
 def test_a_workspace_without_an_audit_or_with_another_manifest_is_refused(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(HistodsError, match="Expected an audit in .*, found none; run 'histods audit"):
+    with pytest.raises(HistodsError, match="There is no audit in .* yet; run 'histods audit"):
         remap(workspace=tmp_path / "nothing", map=site.map)
     summary = json.loads(site.space.audit.read_text())
     write_json(site.space.audit, {**summary, "manifest_digest": "0"})
-    with pytest.raises(StaleFileError, match="found other bytes; run 'histods audit"):
+    with pytest.raises(StaleFileError, match="has changed since the audit wrote it; run 'histods audit"):
         remap(workspace=site.space.folder, map=site.map)
 
 
@@ -662,7 +662,7 @@ def test_a_labels_file_that_changed_or_lost_its_colours_is_stale(tmp_path: Path)
         file.write(b"x")
     with pytest.raises(StaleFileError) as refusal:
         remap(workspace=tmp_path / "out")
-    assert str(refusal.value).endswith(f"found other bytes; run '{command}' again.")
+    assert str(refusal.value).endswith(f"has changed since the audit wrote it; run '{command}' again.")
 
 
 def test_a_labels_file_is_found_from_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -499,13 +499,11 @@ def test_a_map_that_is_nowhere_is_refused_with_the_bundled_names(tmp_path: Path)
     with pytest.raises(HistodsError) as error:
         find_label_map("label_map_7.yml", tmp_path)
     assert str(error.value) == (
-        f"Expected a file label_map_7.yml, found none there or in {tmp_path}; give its path or one of {bundled}."
+        f"There is no file label_map_7.yml here or in {tmp_path}; give its path or one of {bundled}."
     )
     with pytest.raises(HistodsError) as error:
         find_label_map("../labels.py")
-    assert (
-        str(error.value) == f"Expected a file ../labels.py, found none there; give its path or one of {bundled}."
-    )
+    assert str(error.value) == f"There is no file ../labels.py here; give its path or one of {bundled}."
 
 
 # The bundled files
