@@ -22,7 +22,7 @@ from histods.storage.overlap import MOST_THREADS, SLOW_SECONDS, Pace, overlap
 from histods.storage.own_files import own_folder, stems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from histods.storage.own_files import OwnFolder
 
 _BATCH, _THREADS = 16384, 2
-_SLOW_BATCH = 16
+_SLOW_BATCH = 8
 """Files whose states a thread asks for at a time: on a local disk, and where each answer takes milliseconds."""
 
 
@@ -253,17 +253,23 @@ def ask_states(
     def ask(batch: slice) -> None:
         states[batch] = _ask_batch(files, root, paths[batch])
 
-    started = perf_counter()
-    ask(slice(_SLOW_BATCH))
-    slow = perf_counter() - started > _SLOW_BATCH * SLOW_SECONDS
+    trials = [slice(start, start + _SLOW_BATCH) for start in range(0, 2 * _SLOW_BATCH, _SLOW_BATCH)]
+    # Twice, since this machine may be busy for a moment.
+    slow = all(_seconds(ask, trial) > _SLOW_BATCH * SLOW_SECONDS for trial in trials)
     size, threads = (_SLOW_BATCH, MOST_THREADS) if slow else (_BATCH, _THREADS)
-    batches = [slice(start, start + size) for start in range(_SLOW_BATCH, len(paths), size)]
+    batches = [slice(start, start + size) for start in range(0, len(paths), size)]
     for _ in overlap(ask, batches, Pace(threads, most=threads)):
         pass
     if unsafe:
         states[[path in unsafe for path in paths]] = 0
     sizes, mtimes = states.T.copy()
     return sizes, mtimes
+
+
+def _seconds(ask: Callable[[slice], None], batch: slice) -> float:
+    started = perf_counter()
+    ask(batch)
+    return perf_counter() - started
 
 
 def _ask_batch(files: pafs.LocalFileSystem, root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
