@@ -182,8 +182,8 @@ def test_a_file_that_changes_while_others_are_read_is_its_own_row_alone(
 
     def change_first(dataset: OpenRoot, path: str) -> OpenFile:
         if path == names[0] and not opened.is_set():
-            opened.set()
             changes[change]()
+            opened.set()
         elif path == victim.name:
             opened.wait(5)
         return really(dataset, path)
