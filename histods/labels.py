@@ -168,7 +168,7 @@ class LabelMap:
         if missing.size > _MOST_LISTED:
             listed.append(f"and {missing.size - _MOST_LISTED} more")
         raise HistodsError(
-            f"Expected every label in label map {self.name}, found unmapped: {', '.join(listed)}; "
+            f"Label map {self.name} leaves out {', '.join(listed)}; "
             "add them to the map, or say 'unmapped: CLASS' in it."
         )
 

@@ -88,13 +88,13 @@ def with_groups(samples: pl.DataFrame, group_regex: str | None) -> pl.DataFrame:
     except pl.exceptions.ComputeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("error: ")
         raise HistodsError(
-            f"Expected a regular expression for --group-regex, found {group_regex!r} ({reason}); "
-            "mend it, for example '^([^_]+)_' for the part before the first '_'."
+            f"--group-regex {group_regex!r} is not a regular expression ({reason}); "
+            "correct it, for example '^([^_]+)_' for the part before the first '_'."
         ) from error
     if len(samples) and groups.null_count() == len(samples):
         raise HistodsError(
-            f"Expected --group-regex {group_regex!r} to match the keys, found no match in {len(samples):,}, "
-            f"the first is {samples.item(0, 'key')!r}; mend the expression."
+            f"--group-regex {group_regex!r} matches none of the {len(samples):,} keys, "
+            f"the first is {samples.item(0, 'key')!r}; correct the expression."
         )
     return samples.with_columns(pl.col("group").fill_null(groups))
 

@@ -128,7 +128,7 @@ class BalancedDraws:
         cutoffs, sizes = self.cutoffs, self.lists.sizes
         if len(cutoffs) != len(sizes) or cutoffs[-1] != 1 or (np.diff(cutoffs, prepend=0.0) < 0).any():
             raise HistodsError(
-                f"Expected {len(sizes)} cutoffs that rise to 1, found {cutoffs.tolist()}; mend them."
+                f"Expected {len(sizes)} cutoffs that rise to 1, found {cutoffs.tolist()}; correct them."
             )
         missing = np.flatnonzero((np.diff(cutoffs, prepend=0.0) > 0) & (sizes == 0))
         if missing.size:

@@ -73,11 +73,9 @@ def parse_plan(test: float | None, val: float, folds: int | None) -> Plan:
         return Plan(names=tuple(f"fold_{i}" for i in range(folds)), fractions=(1 / folds,) * folds, folds=folds)
     test = DEFAULT_TEST if test is None else test
     if not 0 < test < 1:
-        raise HistodsError(f"Expected a fraction between 0 and 1 for --test, found {test:g}; 0.1 is a tenth.")
+        raise HistodsError(f"--test {test:g} is not between 0 and 1; 0.1 is a tenth.")
     if not 0 <= val < 1:
-        raise HistodsError(
-            f"Expected a fraction between 0 and 1 for --val, found {val:g}; 0.1 is a tenth, 0 is none."
-        )
+        raise HistodsError(f"--val {val:g} is not between 0 and 1; 0.1 is a tenth, 0 is none.")
     if test + val >= 1:
         raise HistodsError(
             f"Expected --test and --val below 1 together, found {test + val:g}; leave samples for train."

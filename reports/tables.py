@@ -115,9 +115,7 @@ def _with_images(
 ) -> ClassSystem:
     masks = table.column(column).drop_null().combine_chunks()
     if len(masks) == 0:
-        raise HistodsError(
-            "Expected at least one mask in use to draw, found none; see the audit's findings and audit again."
-        )
+        raise HistodsError("There is no mask in use to draw; see 'histods show', then audit again.")
     return ClassSystem(
         name=name,
         classes=classes,

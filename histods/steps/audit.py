@@ -250,9 +250,7 @@ def _parse_root(root: str | Path) -> Path:
 def _parse_workspace(workspace: str | Path) -> Workspace:
     folder = Path(workspace)
     if folder.is_file():
-        raise HistodsError(
-            f"Expected a folder for the workspace, found a file in {workspace}; choose another with --workspace."
-        )
+        raise HistodsError(f"The workspace {workspace} is a file; choose another with --workspace.")
     return Workspace(folder)
 
 

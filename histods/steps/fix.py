@@ -206,7 +206,7 @@ def _result(plan: Plan, moves: Sequence[Move], state: Literal["planned", "moved"
 
 def _finish(journal: Journal, *, apply: bool, interrupted: bool, progress: Progress | None) -> FixResult:
     """Move what is left of a plan; without `apply`, only look."""
-    again = f"mend that and run the same command again to go on, or undo it with '{undo_command(journal.path)}'"
+    again = f"fix that and run the same command again to go on, or undo it with '{undo_command(journal.path)}'"
     result = replace(_result(journal.plan, journal.moves, "planned"), interrupted=interrupted)
     if not apply:
         found = survey(journal.moves, progress)
@@ -226,7 +226,7 @@ def _undo(path: Path, progress: Progress | None) -> FixResult:
             raise HistodsError(f"Expected a fix that stands in {path}, found one that is undone; leave it.")
         _parse_root(plan.root)
         back = [Move(move.target, move.source, move.bytes, move.mtime_ns) for move in reversed(journal.moves)]
-        again = "mend that and run the same command again"
+        again = "fix that and run the same command again"
         left = check_moves(back, token=journal.token, advice=again, progress=progress)
         if journal.state != "undoing":
             mark(path, "undoing")
@@ -263,12 +263,12 @@ def _check_code(code: str) -> None:
         return
     near = get_close_matches(code, CODES, 1)
     hint = f"did you mean {near[0]}? The codes are" if near else "choose one of"
-    raise HistodsError(f"Expected a code of the audit, found {code!r}; {hint} {', '.join(CODES)}.")
+    raise HistodsError(f"There is no finding {code!r}; {hint} {', '.join(CODES)}.")
 
 
 def _parse_root(root: str) -> Path:
     if not Path(root).is_dir():
-        raise HistodsError(f"Expected the dataset's folder in {root}, found none; bring it back or audit again.")
+        raise HistodsError(f"The dataset {root} is gone; bring it back or audit again.")
     return Path(root)
 
 

@@ -324,7 +324,7 @@ def _run(
                 if report.disk is not None:
                     raise HistodsError(
                         f"Expected to write into {folder}, found {report.disk}; "
-                        "mend that and run the same command again to go on."
+                        "fix that and run the same command again to go on."
                     )
                 written, present = written + report.written, present + report.present
                 problems += report.problems

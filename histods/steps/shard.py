@@ -207,7 +207,7 @@ def _select(
     found = read_split(space, manifest_digest)
     if found is None and wanted:
         raise HistodsError(
-            f"Expected a split in {space.folder} for --split {wanted[0]}, found none; run 'histods split'."
+            f"There is no split in {space.folder} yet, so --split {wanted[0]} names nothing; run 'histods split'."
         )
     if found is None:
         split, digest = pa.array([ALL] * len(samples), pa.string()), None
@@ -217,7 +217,7 @@ def _select(
         split = table["split"].combine_chunks().take(places.combine_chunks())
         if unknown := sorted(set(wanted) - set(table["split"].unique().to_pylist())):
             known = ", ".join(sorted(table["split"].unique().to_pylist()))
-            raise HistodsError(f"Expected --split to name one of {known}, found {unknown[0]!r}; mend it.")
+            raise HistodsError(f"Expected --split to name one of {known}, found {unknown[0]!r}; correct it.")
     samples = samples.append_column("split", split)
     if wanted:
         samples = samples.filter(pc.is_in(samples["split"], pa.array(list(wanted), pa.string())))

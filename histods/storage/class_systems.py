@@ -140,13 +140,12 @@ def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
     if Path(path).is_file():
         if digest is not None and file_digest(Path(path)) != digest:
             raise StaleFileError(
-                f"Expected the labels file {path} as the audit read it, found it changed; "
-                f"run '{audit['command']}' again."
+                f"The labels file {path} has changed since the audit read it; run '{audit['command']}' again."
             )
         return read_labels(Path(path))
     if options.get("labels_have_colours"):
         raise StaleFileError(
-            f"Expected the labels file {path}, whose colours the audit used, found nothing there; "
+            f"The labels file {path}, whose colours the audit used, is gone; "
             f"put it back, or run '{audit['command']}' with another."
         )
     return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})

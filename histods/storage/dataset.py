@@ -233,8 +233,7 @@ def unconditional_folders(folders: Sequence[str | Path], root: Path) -> list[Pat
         folder = next((path for path in (Path(given), root / given) if path.is_dir()), None)
         if folder is None:
             raise HistodsError(
-                f"Expected a folder of images in --unconditional {given}, found nothing there; "
-                f"give a path that exists, or one below {root}."
+                f"--unconditional {given} does not exist; give a path that exists, or one below {root}."
             )
         found.append(folder.resolve())
     return found

@@ -57,7 +57,7 @@ def with_given_sides(
         image, given, line, before = apart.select("image_path", "given", "line", "earlier").row(0)
         raise HistodsError(
             f"Expected {image} to keep its side, found {before} in {space.split} and {given} in line {line} of "
-            f"{audit['options']['pairs']}; mend the column and audit again, or leave --keep out."
+            f"{audit['options']['pairs']}; correct the column and audit again, or leave --keep out."
         )
     return rows.with_columns(given=pl.coalesce("given", "earlier")).drop("earlier")
 
@@ -155,6 +155,6 @@ def refuse_conflicts(
         advice = (
             "leave --keep out to split anew"
             if all(rows["line"][row] is None for row in found)
-            else "mend the column and audit again, or leave the fields of one side empty so that they follow"
+            else "correct the column and audit again, or leave the fields of one side empty so that they follow"
         )
         raise HistodsError(f"Expected {named[what]} on one side, found {' and '.join(places)}; {advice}.")

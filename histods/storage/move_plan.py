@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LINKED = "they are links, or links lead to them"
 OUTSIDE = "they lie outside the dataset's folder; audit that folder by itself to move them"
 UNOPENED = "the audit could not open a file of theirs; see its finding"
-EXCLUDED = "they have errors too; mend or move those first"
+EXCLUDED = "they have errors too; fix or move those first"
 KEPT = "one of each set of equal images is kept"
 SHARED = "their masks are used by other images, too, and stay; the images move"
 

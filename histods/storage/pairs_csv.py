@@ -107,7 +107,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise HistodsError(
-            f"Expected fields with commas between them in line {line} of {path}, found: {error}; mend that line."
+            f"Expected fields with commas between them in line {line} of {path}, found: {error}; correct it."
         ) from error
 
 
@@ -169,5 +169,5 @@ def _refuse_contradictions(path: Path, table: pl.DataFrame) -> None:
         mask, line, other = both.select("mask", "line", "other").row(0)
         raise HistodsError(
             f"Expected no image as a mask in {path}, found {mask} as mask in line {line} and as image "
-            f"in line {other}; mend one of them."
+            f"in line {other}; correct one of them."
         )

@@ -151,7 +151,7 @@ class _Walk:
                 self.unlisted[prefix[:-1]] = str(entries.strerror)
                 return
             raise HistodsError(
-                f"Expected to list the folder {folder}, found: {entries.strerror}; mend it and run again."
+                f"The folder {folder} cannot be listed: {entries.strerror}; fix that and audit again."
             ) from entries
         own = self._own_folder(folder, prefix, entries)
         if own is not None:

@@ -137,7 +137,7 @@ def write_shards(tasks: Sequence[ShardTask], *, options: ShardOptions) -> str | 
         except HistodsError as error:
             return str(error)
         except OSError as error:
-            return f"Expected to write {task.name}.tar, found: {error}; mend that and run the same command again."
+            return f"Expected to write {task.name}.tar, found: {error}; fix that and run the same command again."
     return None
 
 

@@ -112,8 +112,7 @@ def read_split(space: Workspace, manifest_digest: str) -> tuple[pa.Table, str] |
     made_from = stored["manifest_digest"], stored["pairs_digest"]
     if made_from != (manifest_digest, pairs_digest):
         raise StaleFileError(
-            f"Expected {space.split} made from the last audit, found one of an earlier audit; "
-            f"run '{options.command} -w {space.folder}' again."
+            f"{space.split} was made from an earlier audit; run '{options.command} -w {space.folder}' again."
         )
     return table, file_digest(space.split)
 

@@ -88,7 +88,7 @@ def test_labels_without_a_class_are_never_passed_over(label_map: LabelMap, sampl
     labels, pixels, _ = flatten(samples)
     assert label_map.unmapped_labels(labels).tolist() == missing
     if missing:
-        with pytest.raises(HistodsError, match=f"found unmapped: {missing[0]} "):
+        with pytest.raises(HistodsError, match=f"leaves out {missing[0]} "):
             label_map.check_mapped(labels, pixels)
     else:
         label_map.check_mapped(labels, pixels)
@@ -103,7 +103,7 @@ def test_unmapped_labels_are_listed_with_their_pixels() -> None:
             np.array([0, 2, 5]),
         )
     assert str(refusal.value) == (
-        "Expected every label in label map two, found unmapped: 55 (2,077,058 pixels), 700 (3 pixels); "
+        "Label map two leaves out 55 (2,077,058 pixels), 700 (3 pixels); "
         "add them to the map, or say 'unmapped: CLASS' in it."
     )
 

@@ -202,7 +202,7 @@ def test_wrong_numbers_are_refused() -> None:
     assert refusal(lambda: class_cutoffs(1, 0.5)).startswith("Expected at least 2 classes and a probability")
     assert refusal(lambda: class_cutoffs(3, 1.5)).endswith("found 3 and 1.5; change the label map or the setting.")
     assert refusal(lambda: BalancedDraws(seed=0, lists=lists, cutoffs=np.array([0.5, 0.4, 1]))) == (
-        "Expected 5 cutoffs that rise to 1, found [0.5, 0.4, 1.0]; mend them."
+        "Expected 5 cutoffs that rise to 1, found [0.5, 0.4, 1.0]; correct them."
     )
     assert refusal(lambda: rank_positions(0, global_batch=10, ranks=4)) == (
         "Expected a global batch that 4 processes can share evenly, found 10 (process 0); choose a multiple of 4."

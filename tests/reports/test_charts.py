@@ -349,9 +349,7 @@ def test_a_workspace_without_a_readable_mask_is_refused(tmp_path: Path) -> None:
     write_audit(tmp_path, [None, None], [])
     with pytest.raises(HistodsError) as refused:
         plot(tmp_path)
-    assert str(refused.value) == (
-        "Expected at least one mask in use to draw, found none; see the audit's findings and audit again."
-    )
+    assert str(refused.value) == ("There is no mask in use to draw; see 'histods show', then audit again.")
 
 
 def test_a_workspace_without_an_audit_is_refused(tmp_path: Path) -> None:

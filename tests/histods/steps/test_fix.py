@@ -298,14 +298,12 @@ def test_wrong_calls_are_refused_in_one_line(root: Path) -> None:
         "Expected a code and --to DIR, or --undo JOURNAL, found neither; "
         "such as 'histods fix unreadable_mask --to DIR'."
     )
-    near = f"Expected a code of the audit, found 'zero_masks'; did you mean zero_mask? The codes are {codes}."
+    near = f"There is no finding 'zero_masks'; did you mean zero_mask? The codes are {codes}."
     assert line(lambda: fix("zero_mask", undo=away)) == alone
     assert line(lambda: fix(undo=away, apply=True)) == alone
     assert line(fix) == line(lambda: fix("zero_mask")) == line(lambda: fix(to=away)) == neither
     assert line(lambda: fix("zero_masks", to=away, workspace=out)) == near
-    assert line(lambda: fix("?!", to=away, workspace=out)) == (
-        f"Expected a code of the audit, found '?!'; choose one of {codes}."
-    )
+    assert line(lambda: fix("?!", to=away, workspace=out)) == (f"There is no finding '?!'; choose one of {codes}.")
     (root.parent / "link").symlink_to(root)
     for place in (
         root,
@@ -323,7 +321,7 @@ def test_wrong_calls_are_refused_in_one_line(root: Path) -> None:
     )
     root.rename(root.parent / "renamed")
     assert line(lambda: fix("zero_mask", to=away, workspace=out)) == (
-        f"Expected the dataset's folder in {root}, found none; bring it back or audit again."
+        f"The dataset {root} is gone; bring it back or audit again."
     )
 
 
@@ -393,7 +391,7 @@ def test_undoing_is_refused_where_it_would_lose_something(root: Path) -> None:
     (root / "-dash.png").write_bytes(b"newer")
     (away / "dots.in.tiff-1.png").write_bytes(b"edited")
     state = tree(root.parent)
-    advice = "mend that and run the same command again."
+    advice = "fix that and run the same command again."
     assert line(lambda: fix(undo=journal)) == (
         f"Expected the file that was planned in {away}/dots.in.tiff-1.png, found another size or time; {advice}"
     )
@@ -570,7 +568,7 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(root: Path) -> None:
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
         assert result.stderr.startswith("histods: Expected to move all files, found: File too large: ")
         assert result.stderr.endswith(
-            f"mend that and run the same command again to go on, or undo it with 'histods fix --undo {journal}'.\n"
+            f"fix that and run the same command again to go on, or undo it with 'histods fix --undo {journal}'.\n"
         )
         assert (root / "-dash.png").is_file()
         assert histods(*apply).returncode == 0

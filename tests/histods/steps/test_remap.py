@@ -252,8 +252,7 @@ def test_labels_that_are_not_listed_are_refused_with_their_pixels_or_said(site: 
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=site.space.folder, map=site.map)
     assert str(refusal.value) == (
-        f"Expected every label in label map three, found unmapped: 700 ({pixels:,} pixels); "
-        "add them to the map, or say 'unmapped: CLASS' in it."
+        f"Label map three leaves out 700 ({pixels:,} pixels); add them to the map, or say 'unmapped: CLASS' in it."
     )
     assert site.space.class_systems() == []
     site.map.write_text(table + "unmapped: Tumour\n")
@@ -390,7 +389,7 @@ def test_counts_of_unlisted_labels_are_refused_with_their_pixels(tmp_path: Path)
     (tmp_path / "three.yml").write_text(MAP)
     counts = tmp_path / "counts.csv"
     counts.write_text("Label ID,Class Name,Pixel Count\n0,a,60\n55,b,2077058\n")
-    with pytest.raises(HistodsError, match=r"found unmapped: 55 \(2,077,058 pixels\); add them"):
+    with pytest.raises(HistodsError, match=r"leaves out 55 \(2,077,058 pixels\); add them"):
         remap(map=tmp_path / "three.yml", counts=counts)
 
 
@@ -588,7 +587,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_the_reason(site: Site
         remap(workspace=site.space.folder, map=site.map, write_masks=folder, workers=1)
     assert str(refusal.value) == (
         f"Expected to write into {folder}, found {folder}/a/gray16_mask.png: File exists; "
-        "mend that and run the same command again to go on."
+        "fix that and run the same command again to go on."
     )
 
 
@@ -642,13 +641,13 @@ def test_a_labels_file_that_changed_or_lost_its_colours_is_stale(tmp_path: Path)
     with pytest.raises(StaleFileError) as refusal:
         remap(workspace=tmp_path / "out")
     assert str(refusal.value) == (
-        f"Expected the labels file {labels_file} as the audit read it, found it changed; run '{command}' again."
+        f"The labels file {labels_file} has changed since the audit read it; run '{command}' again."
     )
     labels_file.unlink()
     with pytest.raises(StaleFileError) as refusal:
         remap(workspace=tmp_path / "out")
     assert str(refusal.value) == (
-        f"Expected the labels file {labels_file}, whose colours the audit used, found nothing there; "
+        f"The labels file {labels_file}, whose colours the audit used, is gone; "
         f"put it back, or run '{command}' with another."
     )
     labels_file.write_text(content)

@@ -258,7 +258,7 @@ def test_each_split_has_its_own_shards(site: Site) -> None:
     assert set(alone.splits) == {"test"}
     assert alone.left_out == sum(side == "train" for side in sides.values())
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, split=["valid"])) == (
-        "Expected --split to name one of test, train, found 'valid'; mend it."
+        "Expected --split to name one of test, train, found 'valid'; correct it."
     )
 
 
@@ -383,7 +383,7 @@ def test_shards_never_go_into_the_dataset_or_beside_foreign_archives(site: Site,
         "Expected --shard-mb of at least 1, found 0; 512 is usual."
     )
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, split=["train"])) == (
-        f"Expected a split in {site.workspace} for --split train, found none; run 'histods split'."
+        f"There is no split in {site.workspace} yet, so --split train names nothing; run 'histods split'."
     )
     assert refusal(lambda: shard(workspace=site.workspace, verify=True)) == (
         f"Expected finished shards in {site.workspace / 'shards'}, found no shards.json; "

@@ -379,20 +379,20 @@ def test_where_all_are_given_the_fractions_do_not_matter(tmp_path: Path) -> None
             {"a": "train", "b": None, "c": "test"},
             {"group": {"a": "slide 7", "b": "slide 7", "c": "slide 7"}},
             "Expected group 'slide 7' on one side, found a.jpg on train (line 2) and c.jpg on test (line 4); "
-            "mend the column and audit again, or leave the fields of one side empty so that they follow.",
+            "correct the column and audit again, or leave the fields of one side empty so that they follow.",
         ),
         (
             {"a": "train", "b": "test"},
             {"digest": {"a": "same", "b": "same"}},
             "Expected images with the same bytes on one side, found a.jpg on train (line 2) and b.jpg on test "
-            "(line 3); mend the column and audit again, or leave the fields of one side empty so that they "
+            "(line 3); correct the column and audit again, or leave the fields of one side empty so that they "
             "follow.",
         ),
         (
             {"a": "train", "b": None, "c": "test"},
             {"group": {"a": "s", "b": "s"}, "digest": {"a": "1", "b": "2", "c": "2"}},
             "Expected images that groups and duplicates join on one side, found a.jpg on train (line 2) and c.jpg "
-            "on test (line 4); mend the column and audit again, or leave the fields of one side empty so that "
+            "on test (line 4); correct the column and audit again, or leave the fields of one side empty so that "
             "they follow.",
         ),
         (
@@ -594,7 +594,7 @@ def test_the_pairs_file_and_the_earlier_split_must_agree(tmp_path: Path) -> None
     line = list(site.sides).index(moved) + 2
     assert refusal(site, test=0.5, keep=True) == (
         f"Expected {moved}.jpg to keep its side, found train in FOLDER/out/split.parquet and test in line {line} "
-        "of FOLDER/pairs.csv; mend the column and audit again, or leave --keep out."
+        "of FOLDER/pairs.csv; correct the column and audit again, or leave --keep out."
     )
 
 
@@ -847,7 +847,7 @@ def test_a_wrong_call_is_one_line_and_status_2(dataset: Path, tmp_path: Path) ->
             ("--folds", "5", "--test", "0.1"),
             "Expected --folds alone, found --test or --val with it; every fold is",
         ),
-        (("--test", "1.5"), "Expected a fraction between 0 and 1 for --test, found 1.5; 0.1 is a tenth."),
+        (("--test", "1.5"), "--test 1.5 is not between 0 and 1; 0.1 is a tenth."),
         (
             ("--keep",),
             f"Expected {tmp_path}/split.parquet for --keep, found none; leave --keep out the first time.",

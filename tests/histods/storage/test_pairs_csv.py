@@ -178,12 +178,12 @@ def test_what_any_csv_writer_writes_is_read_back(
         (
             "image,mask\na.jpg,b.jpg\nb.jpg,\n",
             "Expected no image as a mask in FILE, found b.jpg as mask in line 2 and as image in line 3; "
-            "mend one of them.",
+            "correct one of them.",
         ),
         (
             "image,mask\na.png,a.png\n",
             "Expected no image as a mask in FILE, found a.png as mask in line 2 and as image in line 2; "
-            "mend one of them.",
+            "correct one of them.",
         ),
         (
             b"image\n\xe4.jpg\n",
@@ -192,7 +192,7 @@ def test_what_any_csv_writer_writes_is_read_back(
         (
             'image\na.jpg\n"b.jpg\n',
             "Expected fields with commas between them in line 3 of FILE, found: unexpected end of data; "
-            "mend that line.",
+            "correct it.",
         ),
     ],
 )
