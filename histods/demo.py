@@ -32,8 +32,9 @@ MARK = "MADE_BY_HISTODS_DEMO.txt"
 MAPS = ("label_map_5.yml", "label_map_10.yml")
 STEPS = 400
 """Steps of training: a minute or two on two cores."""
-SETTINGS = ("run.checkpoint_every=100", "run.validate_every=100", "run.preview_every=100", "data.workers=1")
+SETTINGS = ("run.checkpoint_every=100", "run.validate_every=100", "run.preview_every=200", "data.workers=1")
 SAMPLED_MASKS = 8
+SAMPLING_STEPS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -159,6 +160,7 @@ def _train(folder: Path, workspace: Path, steps: int, progress: Progress | None)
             workspace=workspace,
             out=folder / "samples",
             count=2,
+            steps=SAMPLING_STEPS,
             device="cpu",
             progress=progress,
         ),
