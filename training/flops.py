@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -9,6 +11,7 @@ from training.model_config import LATENT_FACTOR, ModelConfig
 from training.unet import UNet
 
 
+@cache
 def count_flops(config: ModelConfig, *, train: bool) -> int:
     """Operations for one image: of a forward pass, or of a forward and a backward pass.
 

@@ -97,7 +97,7 @@ def activation_bytes(config: TrainConfig, batch: int) -> int:
 def matrix_rate(device: torch.device, precision: str, seconds: float = 0.5) -> float:
     """Operations a second of the product of two large square matrices, measured."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    size = 8192 if device.type == "cuda" else 1024
+    size = 8192 if device.type == "cuda" else 512
     left, right = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
     torch.matmul(left, right)
     best = float("inf")
