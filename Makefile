@@ -21,7 +21,7 @@ demo: $(VENV)/installed
 	$(BIN)/histods demo demo-out
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 # Tests run beside each other: two threads each would wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests begin first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 MAP = """
 name: three
 classes: [Unknown, Tumour, Stroma]
