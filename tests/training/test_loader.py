@@ -130,7 +130,7 @@ for batch in batches:
 """
     log, state = tmp_path / "log", tmp_path / "state.json"
     command = [sys.executable, "-c", code, folder, log, state]
-    for _ in range(4):
+    for _ in range(2):
         process = subprocess.Popen(command, start_new_session=True)
         before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):

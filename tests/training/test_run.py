@@ -67,7 +67,7 @@ def test_one_cycle_after_a_kill_ends_in_the_same_bits(folder: Path, tmp_path: Pa
 
 
 def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:
-    settings = ("run.steps=40", "run.checkpoint_every=1000")
+    settings = ("run.steps=24", "run.checkpoint_every=1000")
     process = start(command(tmp_path / "b", folder, *settings))
     run = tmp_path / "b" / "runs" / "default"
     wait_until(lambda: losses(run), process)
@@ -76,11 +76,11 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder:
     assert process.returncode == 143
     assert message == "terminated; run the same command again to go on"
     step = read_run(run).step
-    assert 0 < step < 40
+    assert 0 < step < 24
     again = run_tiny(tmp_path / "b", folder, *settings)
     assert again.began == step
     whole = run_tiny(tmp_path / "a", folder, *settings)
-    assert weights(whole.folder, 40) == weights(again.folder, 40)
+    assert weights(whole.folder, 24) == weights(again.folder, 24)
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_accumulated_steps_give_the_losses_of_whole_ones(folder: Path, tmp_path:
 
 
 def test_the_network_sees_whitened_latents(folder: Path, tmp_path: Path) -> None:
-    result = run_tiny(tmp_path, folder, "run.steps=60", "run.log_every=60", "diffusion.batch_size=16")
+    result = run_tiny(tmp_path, folder, "run.steps=20", "run.log_every=20", "diffusion.batch_size=16")
     line = read_metrics(result.folder)[-1]
     assert line["latent_mean"] == pytest.approx([0] * 4, abs=0.25)
     assert line["latent_std"] == pytest.approx([1] * 4, abs=0.25)

@@ -328,7 +328,7 @@ def arbitrary_samples(draw: st.DrawFn) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SAMPLES)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     arbitrary_samples(),
     st.none() | st.frozensets(st.sampled_from([0, 1, 20, 60, 255])),

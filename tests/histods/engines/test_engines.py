@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from histods.engines import Done, Failed, engine_for
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 KILLER, RAISER = 13, 17
@@ -54,23 +55,42 @@ def run(name: str, items: list[int], size: int, workers: int = 2) -> tuple[dict[
     return values, errors
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_every_chunk_has_one_outcome(engine: str, workers: int) -> None:
-    values, errors = run(engine, list(range(100, 400)), 7, workers)
-    assert values == {item: 2 * item for item in range(100, 400)}
-    assert errors == {}
-
-
+# Stays before the tests that share a cluster: this one starts and stops its own.
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_chunks_give_no_outcome(engine: str) -> None:
     assert run(engine, [], 5) == ({}, {})
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster that pools join, since starting one takes seconds."""
+    import ray
+
+    ray.init(num_cpus=2, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def joined(request: pytest.FixtureRequest, engine: str) -> str:
+    """The engine's name; for Ray there is a cluster already."""
+    if engine == "ray":
+        request.getfixturevalue("cluster")
+    return engine
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_poison_is_narrowed_to_its_item_and_nothing_else_is_lost(engine: str) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_chunk_has_one_outcome(joined: str, workers: int) -> None:
+    values, errors = run(joined, list(range(100, 400)), 7, workers)
+    assert values == {item: 2 * item for item in range(100, 400)}
+    assert errors == {}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_poison_is_narrowed_to_its_item_and_nothing_else_is_lost(joined: str) -> None:
     items = list(range(60))
-    values, errors = run(engine, items, 8)
+    values, errors = run(joined, items, 8)
     assert set(errors) == {KILLER, RAISER}
     assert values == {item: 2 * item for item in items if item not in errors}
     assert errors[KILLER] == "the worker process died while reading it (out of memory?)"
@@ -79,7 +99,7 @@ def test_poison_is_narrowed_to_its_item_and_nothing_else_is_lost(engine: str) ->
 
 def test_a_closed_pool_of_processes_leaves_no_thread_behind() -> None:
     before = set(threading.enumerate())
-    for _ in range(5):
+    for _ in range(2):
         run("local", list(range(40)), 5)
         assert set(threading.enumerate()) <= before
 

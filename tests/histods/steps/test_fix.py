@@ -517,7 +517,7 @@ def kill_when(command: list[str | Path], folder: Path, files: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("pairs", "elsewhere"),
-    [pytest.param(5000, None, id="same"), pytest.param(600, MEMORY, id="other", marks=needs_memory)],
+    [pytest.param(2000, None, id="same"), pytest.param(600, MEMORY, id="other", marks=needs_memory)],
 )
 def test_a_fix_that_is_killed_again_and_again_is_finished_and_undone(
     tmp_path: Path, pairs: int, elsewhere: Path | None

@@ -211,11 +211,14 @@ def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(tmp_pa
     started = time.monotonic()
     subprocess.run([*command, str(tmp_path / "undisturbed")], check=True)
     whole = time.monotonic() - started
-    moments = random.Random(0)
+    # Moments of all stages of the work, each a random one of its stage.
+    spread = random.Random(0)
+    moments = [0.2 + 0.7 * (stage + spread.random()) / 6 for stage in range(6)]
+    spread.shuffle(moments)
     killed = 0
-    for attempt in range(20):
+    for attempt, moment in enumerate(moments):
         process = subprocess.Popen([*command, str(tmp_path / "killed")], start_new_session=True)
-        time.sleep(moments.uniform(0.2, 0.9) * whole)
+        time.sleep(moment * whole)
         os.killpg(process.pid, signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
         for path in (tmp_path / "killed").glob("*.tar"):  # what has its final name is whole
