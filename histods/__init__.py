@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
-    from histods.demo import demo
+    from histods.demo_pipeline import demo
     from histods.steps.audit import audit
     from histods.steps.fix import fix
     from histods.steps.remap import remap
@@ -53,7 +53,7 @@ __all__ = [
 _HOMES = {
     "Manifest": "histods.storage.manifest",
     "audit": "histods.steps.audit",
-    "demo": "histods.demo",
+    "demo": "histods.demo_pipeline",
     "encode": "training.encode",
     "export": "training.export",
     "fix": "histods.steps.fix",
@@ -74,3 +74,7 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'histods' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

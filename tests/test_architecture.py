@@ -18,7 +18,7 @@ FLOORS = {
     "histods.cli": 6,
     "histods.commands": 6,
     "histods.console": 6,
-    "histods.demo": 6,
+    "histods.demo_pipeline": 6,
     "histods.progress": 6,
     "reports": 5,
     "training": 5,

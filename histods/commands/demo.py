@@ -20,7 +20,7 @@ from histods.console import make_console, make_results, print_json, print_line, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from histods.demo import DemoResult, Training
+    from histods.demo_pipeline import DemoResult, Training
 
 
 EXAMPLE = "histods demo histods-demo"
@@ -38,7 +38,7 @@ def demo(
 ) -> None:
     """Make a small synthetic dataset with planted defects, and run everything on it."""
     from histods.console import Watch
-    from histods.demo import demo as run
+    from histods.demo_pipeline import demo as run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from histods import HistodsError, audit
-from histods.demo import demo
+from histods.demo_pipeline import demo
 
 
 @pytest.mark.slow
