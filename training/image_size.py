@@ -10,6 +10,9 @@ from histods.errors import HistodsError
 from histods.tiling import tile_advice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import pyarrow as pa
 
 
@@ -32,6 +35,27 @@ def one_shape(index: pa.Table, doing: str) -> tuple[int, int]:
             f"{tile_advice(_common_shape(index))}: audit these, then {doing}."
         )
     return int(first["height"]), int(first["width"])
+
+
+def check_multiple(height: int, width: int, multiple: int, dim_mults: Sequence[int], place: Path) -> None:
+    """Check that the network can halve the latents of images as often as it does.
+
+    Args:
+        height: of the images, pixels.
+        width: of the images, pixels.
+        multiple: what both have to be multiples of.
+        dim_mults: of the network.
+        place: where the images are, for the message.
+
+    Raises:
+        HistodsError: they are not.
+    """
+    if height % multiple or width % multiple:
+        raise HistodsError(
+            f"Expected images whose sides are multiples of {multiple} px for model.dim_mults = {list(dim_mults)}, "
+            f"found {width}x{height} in {place}; {tile_advice((height, width), multiple=multiple)}, or give fewer "
+            "model.dim_mults."
+        )
 
 
 def _common_shape(index: pa.Table) -> tuple[int, int]:

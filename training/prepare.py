@@ -5,19 +5,24 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
 
 from histods.errors import HistodsError, TooFewSamplesError
 from histods.labels import IDENTITY
 from histods.storage.class_systems import read_kept_map
 from histods.storage.latent_set import LINEAR
+from histods.storage.manifest import Manifest
 from histods.storage.shard_set import ShardSet
 from histods.storage.stages import class_system_stages, latent_stage, shard_stage, split_stage, training_map
 from training.checkpoint import newest, read_state
+from training.image_size import check_multiple, one_shape
+from training.model_config import LATENT_FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from histods.records import Progress
     from histods.storage.stages import Stage
@@ -73,6 +78,8 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
     state = None if checkpoint is None else read_state(checkpoint)
     name = asked.map or (None if state is None else _map_of_run(space, state))
     label_map = training_map(space, audit, name)
+    if not (space.shards / ShardSet.FILE).is_file():  # nothing is written that training could not use
+        _check_sizes(space, Path(audit["root"]), config)
     for stage in class_system_stages(space, audit):
         if label_map is not None and stage.name == label_map.name:
             _bring(stage, asked, state, f"class system '{stage.name}'", partial(_remap, asked, stage.name))
@@ -95,6 +102,15 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
         _bring(stage, asked, state, "latents", partial(_encode_again, asked, process))
     elif stage.state == "missing" and state is None and _latents_pay(space, config, process):
         _bring(stage, asked, state, "latents", partial(_encode, asked, config, process))
+
+
+def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> None:
+    """Refuse images of several sizes, or of one that the network cannot halve, before shards are made of them."""
+    manifest = Manifest.read(space.manifest).table
+    used = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
+    if len(used):
+        height, width = one_shape(used, "run 'histods train' in their workspace")
+        check_multiple(height, width, LATENT_FACTOR * config.model.size_multiple, config.model.dim_mults, root)
 
 
 def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, make: Callable[[], None]) -> None:

@@ -23,10 +23,9 @@ from histods.storage.latent_set import LatentSet
 from histods.storage.series import read_index
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
-from histods.tiling import tile_advice
 from training.data import Batch, ShardDataset, balanced
 from training.holdout import choose_held_out, without
-from training.image_size import one_shape
+from training.image_size import check_multiple, one_shape
 from training.latent_data import LatentBatch, LatentLoader
 from training.loader import Loader
 from training.model_config import LATENT_FACTOR
@@ -182,12 +181,7 @@ class Source:
         """
         factor = LATENT_FACTOR if self.latents is None else self.latents.autoencoder.factor
         least = factor * model.size_multiple
-        if self.image_size % least or self._width % least:
-            raise HistodsError(
-                f"Expected images whose sides are multiples of {least} px for model.dim_mults = "
-                f"{list(model.dim_mults)}, found {self._width}x{self.image_size} in {self.folder}; "
-                f"{tile_advice((self.image_size, self._width), multiple=least)}, or give fewer model.dim_mults."
-            )
+        check_multiple(self.image_size, self._width, least, model.dim_mults, self.folder)
         if self.latents is not None and self.latents.channels != model.channels:
             raise HistodsError(
                 f"Expected model.channels to be the {self.latents.channels} of the latents in {self.folder}, "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from histods import audit, remap, shard, split
 from histods.errors import HistodsError
@@ -150,3 +152,22 @@ def test_too_few_samples_are_not_split(site: Site) -> None:
     result, said = train_tiny(site.workspace, "diffusion.batch_size=2")
     assert any(line.startswith("Not split, all samples are trained on") for line in said)
     assert result.splits == ("all",)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"), [((64, 96), 64), ((50, 50), 32)], ids=["several sizes", "not a multiple"]
+)
+def test_images_that_training_cannot_take_are_refused_before_shards_are_made(
+    tmp_path: Path, sizes: tuple[int, int], side: int
+) -> None:
+    for number, size in enumerate(sizes):
+        labels = np.zeros((size, size), np.uint8)
+        labels[5:20, 5:20] = 1
+        (tmp_path / "data").mkdir(exist_ok=True)
+        Image.fromarray(np.full((size, size, 3), 150, np.uint8)).save(tmp_path / "data" / f"{number}.png")
+        Image.fromarray(labels).save(tmp_path / "data" / f"{number}_mask.png")
+    audit(tmp_path / "data", workspace=tmp_path / "out", workers=1)
+    with pytest.raises(HistodsError, match=f"histods tile --size {side} --to DIR"):
+        train(workspace=tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out" / "shards").exists()
+    assert not (tmp_path / "out" / "split.parquet").exists()
