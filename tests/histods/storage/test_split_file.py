@@ -97,7 +97,7 @@ def test_a_split_of_another_pairs_file_is_refused_though_the_manifest_is_the_sam
     write(space, list(SOUND.items()))
     audit = space.read_audit()
     write_json(space.audit, audit | {"options": {"pairs": "/pairs.csv", "pairs_digest": "f" * 64}})
-    with pytest.raises(StaleFileError, match="found one of an earlier audit"):
+    with pytest.raises(StaleFileError, match="was made from an earlier audit"):
         read_split(space, audit["manifest_digest"])
 
 
