@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MARK = "MADE_BY_HISTODS_DEMO.txt"
 MAPS = ("label_map_5.yml", "label_map_10.yml")
 STEPS = 400
+SIDE = 128
+"""Of patches, pixels: large enough to see tissue in, small enough to train on in a minute."""
 """Steps of training: a minute or two on two cores."""
 SETTINGS = ("run.checkpoint_every=100", "run.validate_every=100", "run.preview_every=200", "data.workers=1")
 SAMPLED_MASKS = 8
@@ -193,7 +195,7 @@ def _plant(folder: Path, dataset: Path) -> tuple[Fault, ...]:
         for part in (folder / "unlabelled", dataset, folder / "dataset_outside", *folder.glob(".*.part")):
             shutil.rmtree(part, ignore_errors=True)
     write_text(mark, "This folder was made by 'histods demo'.\n")
-    make_unconditional(folder / "unlabelled")
-    planted = make_demo(dataset)
+    make_unconditional(folder / "unlabelled", size=SIDE)
+    planted = make_demo(dataset, size=SIDE)
     planted.write_planted_csv(listed)
     return planted.faults

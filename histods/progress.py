@@ -110,10 +110,13 @@ class Watch:
                 self._bar.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note of the progress of a stage; `total` 0 means that it has no number."""
-        if self.stage is None or stage != self.stage.name:
+        """Take note of the progress of a stage; `total` 0 means that it has no number.
+
+        What follows a comma in its name may change, as in `training, loss 0.123`: the stage is the same.
+        """
+        if self.stage is None or stage.partition(",")[0] != self.stage.name.partition(",")[0]:
             self.stage = Stage(stage, done, total)
-        self.stage.done, self.stage.total = done, total
+        self.stage.name, self.stage.done, self.stage.total = stage, done, total
         if self._moves:
             with self._lock:
                 self._update()

@@ -39,7 +39,7 @@ def main() -> int:
 
     def progress(stage: str, done: int, total: int) -> None:
         nonlocal told, training
-        training = training or stage == "training"
+        training = training or stage.startswith("training")
         if total and time.monotonic() - told >= _LINE_SECONDS:
             told = time.monotonic()
             _say(f"{stage}: {done:,} of {total:,}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,7 @@ class Trainer:
         )
         self._position = 0  # after the last whole step; batches may be further
         self._intact = True  # whether weights, moments and average are those after `step` steps
+        self._stage = "training"  # as progress is called: with the newest loss
         self._tried = 0  # the step at which a checkpoint was last begun
         self._gauges = Gauges(config.model.channels, process)
 
@@ -184,7 +186,7 @@ class Trainer:
                 while self.step < run.steps and not stop:
                     self.train_step(batches)
                     quiet()
-                    progress("training", self.step, run.steps)
+                    progress(self._stage, self.step, run.steps)
                     stop = self._after_step(asked, metrics, validation, preview)
             except Exception as error:
                 self._rescue(metrics)
@@ -305,6 +307,9 @@ class Trainer:
             rate_at(first + place, run.steps, config.diffusion.lr, config.optimizer)
             for place in range(len(read.losses))
         ]
+        finite = [loss for loss in read.losses if math.isfinite(loss)]
+        if finite:
+            self._stage = f"training, loss {sum(finite) / len(finite):.3f}"
         lines = read.lines(first, rates, self.skipped, config.diffusion.batch_size)
         if metrics is not None:
             metrics.write(lines)

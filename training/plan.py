@@ -13,7 +13,7 @@ from training.flops import count_flops
 from training.unet import UNet
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    from training.config import RunConfig, TrainConfig
     from training.device import Process
 
 _USE = {"cuda": 0.4, "cpu": 0.5}
@@ -32,7 +32,8 @@ class Plan:
         memory_bytes: on each device: weights, gradients, moments, average, and activations of a forward pass,
             counted; what kernels need besides is not in it.
         matrix_rate: operations a second of a large matrix product in the run's precision, measured now.
-        seconds: expected time of all steps at 0.4 (GPU) or 0.5 (CPU) of that rate.
+        seconds: expected time of all steps, validations and previews at 0.4 (GPU) or 0.5 (CPU) of that rate;
+            reading the first images is not in it.
     """
 
     parameters: int
@@ -53,14 +54,25 @@ def plan_run(config: TrainConfig, process: Process) -> Plan:
     flops = count_flops(config.model, train=True)
     rate = matrix_rate(process.device, config.run.precision)
     images = config.run.steps * config.diffusion.batch_size / process.ranks
+    once = count_flops(config.model, train=False)
     return Plan(
         parameters=parameters,
         null_parameters=null,
         flops_an_image=flops,
         memory_bytes=4 * 5 * (parameters + null) + activation_bytes(config, share),
         matrix_rate=rate,
-        seconds=images * flops / (rate * _USE.get(process.device.type, 0.4)),
+        seconds=(images * flops + _evaluations(config.run) * once) / (rate * _USE.get(process.device.type, 0.4)),
     )
+
+
+def _evaluations(run: RunConfig) -> int:
+    """Forward passes of one image each in all validations and previews of a run."""
+
+    def times(every: int) -> int:
+        return -(-run.steps // every) if every else 0
+
+    validations = times(run.validate_every) * 2 * run.validation_samples  # weights as trained, and averaged
+    return validations + times(run.preview_every) * 2 * run.preview_samples * run.preview_steps  # guided
 
 
 def activation_bytes(config: TrainConfig, batch: int) -> int:

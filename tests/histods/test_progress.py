@@ -83,3 +83,15 @@ def test_what_is_no_terminal_gets_no_moving_line(monkeypatch: pytest.MonkeyPatch
     assert "\r" not in stream.getvalue()
     assert "\x1b" not in stream.getvalue()
     assert ("training: 2 of 10" in stream.getvalue()) == (kind != "quiet")
+
+
+def test_a_new_loss_begins_no_new_stage() -> None:
+    watch = Watch(Console(file=io.StringIO()))
+    watch("training", 0, 10)
+    begun = watch.stage
+    watch("training, loss 0.123", 5, 10)
+    assert watch.stage is begun
+    assert begun is not None
+    assert begun.name == "training, loss 0.123"
+    watch("validating", 0, 0)
+    assert watch.stage is not begun

@@ -20,6 +20,7 @@ from training.unet import UNet
 CPU = torch.device("cpu")
 TINY = ("model.dim=16", "model.dim_mults=[1, 2]", "model.num_classes=3", "model.image_size=128")
 RATE = 3e9
+NO_EVALUATION = ("run.validate_every=0", "run.preview_every=0")
 
 
 @pytest.fixture(autouse=True)
@@ -118,10 +119,18 @@ def test_memory_is_five_numbers_a_weight_and_the_activations_of_one_share(
 
 def test_time_is_operations_over_half_the_rate_shared_by_the_processes() -> None:
     for ranks in (1, 4):
-        made = plan_of("run.steps=30", "diffusion.batch_size=8", ranks=ranks)
+        made = plan_of("run.steps=30", "diffusion.batch_size=8", *NO_EVALUATION, ranks=ranks)
         assert made.flops_an_image == count_flops(config_of().model, train=True)
         assert made.matrix_rate == RATE
         assert made.seconds == pytest.approx(30 * 8 / ranks * made.flops_an_image / (0.5 * RATE))
+
+
+def test_time_counts_validations_and_previews() -> None:
+    settings = ("run.steps=30", "run.validation_samples=16", "run.preview_samples=2", "run.preview_steps=5")
+    plain = plan_of(*settings, *NO_EVALUATION).seconds
+    seen = plan_of(*settings, "run.validate_every=20", "run.preview_every=10").seconds
+    forward = count_flops(config_of().model, train=False) / (0.5 * RATE)
+    assert seen - plain == pytest.approx((2 * 2 * 16 + 3 * 2 * 2 * 5) * forward)
 
 
 def test_the_rate_of_this_machine_is_a_rate() -> None:
