@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histods.storage.atomic import replacing, write_text
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 from reports.bars import images_figure, percent_figure
 from reports.canvas import chart_style
 from reports.matrix import cooccurrence_figure
@@ -43,7 +43,7 @@ class _Chart:
 
 
 def plot(
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     *,
     counts: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -64,7 +64,7 @@ def plot(
         HistodsError: there is no audit, no mask in use, or the table of counts is not one.
         StaleFileError: the manifest or a class system is not of this audit.
     """
-    place = Workspace(Path(workspace))
+    place = Workspace.find(workspace)
     systems = read_systems(place) if counts is None else [read_counts_system(Path(counts))]
     charts = [chart for system in systems for chart in _charts(system)]
     files: list[Path] = []

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from histods.errors import HistodsError, TerminatedError
-from histods.storage.workspace import DEFAULT_WORKSPACE
+from histods.storage.workspace import Workspace
 from training.run import train
 
 _LINE_SECONDS = 30.0
@@ -22,7 +22,7 @@ _LINE_SECONDS = 30.0
 def main() -> int:
     """Train, and say how it went in lines on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--workspace", "-w", default=os.environ.get("HISTODS_WORKSPACE", str(DEFAULT_WORKSPACE)))
+    parser.add_argument("--workspace", "-w", default=Workspace.find().folder)
     parser.add_argument("--config", type=Path, help="YAML file of settings")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--name", default="default", help="name of the run")

@@ -26,7 +26,7 @@ from histods.storage.series import read_index, write_index
 from histods.storage.shard_folder import claim, gather, tidy, write_part
 from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace, read_json
+from histods.storage.workspace import Workspace, read_json
 from histods.tiling import tile_advice
 from training.autoencoder import load_autoencoder
 from training.device import choose_device
@@ -65,7 +65,7 @@ class EncodeResult:
 
 def encode(
     *,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     vae: str | Path = LINEAR,
     views: int = 8,
     shards: str | Path | None = None,
@@ -92,7 +92,7 @@ def encode(
         HistodsError: the input is wrong, the folder holds other latents, or latents are damaged.
         StaleFileError: the latents that are to be verified are of other shards.
     """
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     source = space.shards if shards is None else Path(shards)
     folder = space.latents if out is None else Path(out)
     if verify:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from histods.errors import HistodsError
 from histods.records import silent
 from histods.storage.atomic import only_one, replacing, write_json, write_text
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace, read_json
+from histods.storage.workspace import Workspace, read_json
 from training.autoencoder import DiffusersAutoencoder
 from training.checkpoint import Run, Weights, load_model, read_run
 from training.export_guide import write_guide
@@ -33,7 +33,7 @@ def export(
     run: str | Path = "default",
     *,
     out: str | Path | None = None,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     weights: Weights = "ema",
     progress: Progress | None = None,
 ) -> Path:
@@ -53,7 +53,7 @@ def export(
         HistodsError: there is no such run, it is damaged, its autoencoder is not at hand, or the folder is in use.
     """
     report = progress or silent
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     read = read_run(run, space.runs)
     folder = space.folder / "exports" / f"{read.folder.name}-{read.checkpoint.name}" if out is None else Path(out)
     _check_place(space, folder)

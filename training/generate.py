@@ -15,7 +15,7 @@ import torch
 from histods.errors import HistodsError
 from histods.records import silent
 from histods.storage.atomic import only_one, write_bytes
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace, read_json
+from histods.storage.workspace import Workspace, read_json
 from training.checkpoint import Run, Weights, load_model, read_run
 from training.contact_sheet import draw_sheet
 from training.device import choose_device, describe
@@ -72,7 +72,7 @@ def sample(
     *,
     run: str | Path = "default",
     masks: str | Path,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     out: str | Path | None = None,
     map: str | Path | None = None,  # noqa: A002 - named like the command's option
     count: int = 1,
@@ -117,7 +117,7 @@ def sample(
     _expect(count >= 1, "--count of at least 1", count)
     _expect(batch >= 1, "--batch of at least 1", batch)
     _expect(0 <= seed < 1 << 63, "--seed from 0 to 2**63 - 1", seed)
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     read = read_run(run, space.runs)
     sampling = Sampling.of(
         read.config.diffusion, sampler=sampler, steps=steps, guidance=guidance, eta=eta, reference=reference

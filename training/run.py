@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from histods.errors import HistodsError
 from histods.records import silent
 from histods.storage.atomic import only_one
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 from training.checkpoint import newest, read_tensors, write_run
 from training.config import TrainConfig, read_config, with_classes
 from training.device import can_compile, describe, processes
@@ -31,6 +30,7 @@ from training.validation import Validation, describe_validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from histods.records import Progress
     from training.checkpoint import State
@@ -87,7 +87,7 @@ class TrainResult:
 
 def train(
     *,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     config: str | Path | None = None,
     settings: Sequence[str] = (),
     name: str = "default",
@@ -128,7 +128,7 @@ def train(
         TerminatedError: SIGTERM came; a checkpoint was written. So with KeyboardInterrupt and Ctrl-C.
     """
     report = progress or silent
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     folder = space.runs / _parse_name(name)
     with processes(device) as process:
         begun = resume and config is None and (folder / "config.yaml").is_file()

@@ -31,7 +31,7 @@ from histods.storage.manifest import BESIDE, Manifest
 from histods.storage.manifest import SCHEMA as MANIFEST
 from histods.storage.measure import MeasureOptions, measure_files
 from histods.storage.tile_mark import find_tile_pairs
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 def audit(
     root: str | Path,
     *,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     layout: Literal["suffix", "folders", "pattern", "csv"] | None = None,
     mask_suffix: str = "_mask",
     images_dir: str = "images",
@@ -73,7 +73,8 @@ def audit(
 
     Args:
         root: the dataset's folder.
-        workspace: folder for everything that is written.
+        workspace: folder for everything that is written; as with every verb, the one that the environment names
+            in `HISTODS_WORKSPACE`, else `histods-out`, if None.
         layout: how images and masks pair; found by itself when None.
         mask_suffix: `suffix` layout: what a mask's name has after its image's name.
         images_dir: `folders` layout: name of the folders of images.
@@ -247,11 +248,11 @@ def _parse_root(root: str | Path) -> Path:
     return folder.resolve()
 
 
-def _parse_workspace(workspace: str | Path) -> Workspace:
-    folder = Path(workspace)
-    if folder.is_file():
-        raise HistodsError(f"The workspace {workspace} is a file; choose another with --workspace.")
-    return Workspace(folder)
+def _parse_workspace(workspace: str | Path | None) -> Workspace:
+    space = Workspace.find(workspace)
+    if space.folder.is_file():
+        raise HistodsError(f"The workspace {space.folder} is a file; choose another with --workspace.")
+    return space
 
 
 def _parse_folders(folders: str | Path | Sequence[str | Path]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from histods.storage.moves import (
     restore_folders,
     survey,
 )
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ def fix(
     to: str | Path | None = None,
     apply: bool = False,
     undo: str | Path | None = None,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     progress: Progress | None = None,
 ) -> FixResult:
     """Move the images and masks of all samples with a finding to another folder, or back.
@@ -137,7 +137,7 @@ def fix(
             "such as 'histods fix unreadable_mask --to DIR'."
         )
     _check_code(code)
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     audit = space.read_audit()
     root = _parse_root(audit["root"])
     goal = _parse_place(Path(to), code, root, space)

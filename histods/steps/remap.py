@@ -28,7 +28,7 @@ from histods.storage.class_systems import (
 from histods.storage.label_maps import read_counts
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.mask_files import MaskReport, MaskTask, claim_folder, plan_masks, write_mask_files
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace, read_json
+from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +99,7 @@ class RemapResult:
 
 def remap(
     *,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     map: str | Path | None = None,  # noqa: A002 - named like the command's option
     write_masks: str | Path | None = None,
     dataset_csv: str | Path | None = None,
@@ -130,7 +130,7 @@ def remap(
                 "a table of counts has no samples: leave --counts out."
             )
         return _remap_counts(Path(counts), map)
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     audit = space.read_audit()
     root = Path(audit["root"])
     for place, option in ((write_masks, "--write-masks"), (dataset_csv, "--dataset-csv")):

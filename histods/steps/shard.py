@@ -24,7 +24,7 @@ from histods.storage.shard_set import INDEX, ShardSet
 from histods.storage.shards import ShardOptions, ShardTask, get_ready, plan_shard, write_shards
 from histods.storage.split_file import read_split
 from histods.storage.tar import safe_key, stored_size
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ class ShardResult:
 
 def shard(
     *,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     map: str | Path | None = None,  # noqa: A002 - named like the command's option
     split: Sequence[str] = (),
     shard_mb: int = 512,
@@ -97,7 +97,7 @@ def shard(
         HistodsError: the input is wrong, the folder holds other shards, or shards are damaged.
         StaleFileError: the manifest, the split or a file changed since it was read.
     """
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     folder = space.shards if out is None else Path(out)
     if verify:
         return _verify(ShardSet.describe(folder), workers, progress)

@@ -18,7 +18,7 @@ from histods.storage.manifest import Manifest, read_table, to_polars
 from histods.storage.open_file import OpenRoot
 from histods.storage.overlays import draw_overlay, write_overlay
 from histods.storage.split_file import read_any_split
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace, read_json
+from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
     from histods.records import Progress
@@ -73,7 +73,7 @@ def show(
     *,
     open: str | Path | None = None,  # noqa: A002 - named like the command's option
     limit: int | None = None,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ShowResult:
     """Look up what the last audit, remaps and split know: nothing is changed, and no file is judged again.
@@ -90,7 +90,7 @@ def show(
         HistodsError: there is nothing of that name; the message names the nearest.
         StaleFileError: the audit's files are not those that it wrote.
     """
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     audit = space.read_audit()
     root = Path(audit["root"])
     if open is not None:

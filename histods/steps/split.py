@@ -18,7 +18,7 @@ from histods.storage.class_systems import LabelHistograms, flatten_labels, label
 from histods.storage.given_sides import refuse_conflicts, with_given_sides
 from histods.storage.manifest import Manifest, to_polars
 from histods.storage.split_file import SplitCheck, SplitOptions, check_split, write_split
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,7 +103,7 @@ class SplitResult:
 
 def split(
     *,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     test: float | None = None,
     val: float = 0.0,
     folds: int | None = None,
@@ -130,7 +130,7 @@ def split(
         StaleFileError: the manifest or the pairs file is not the one that was audited.
     """
     plan = parse_plan(test, val, folds)
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     audit = space.read_audit()
     report = progress or silent
     report("reading the manifest", 0, 0)

@@ -21,7 +21,7 @@ from histods.storage.stages import (
     split_stage,
     training_map,
 )
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,13 +42,13 @@ class StatusResult:
     next: str
 
 
-def status(workspace: str | Path = DEFAULT_WORKSPACE) -> StatusResult:
+def status(workspace: str | Path | None = None) -> StatusResult:
     """Say which parts of a workspace are there, out of date or missing; nothing of the dataset is read.
 
     Args:
         workspace: folder of the audit and of all that was made from it.
     """
-    space = Workspace(Path(workspace))
+    space = Workspace.find(workspace)
     parts = tuple(_parts(space))
     return StatusResult(workspace=space.folder, parts=parts, next=_choose_next(space, parts))
 

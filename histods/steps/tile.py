@@ -21,7 +21,7 @@ from histods.storage.tile_mark import SCHEMA_VERSION, TileMark, write_mark
 from histods.storage.tile_plan import chunk_tasks, digest_plan, plan_tiles
 from histods.storage.tile_set import claim, copy_label_maps, open_journal, read_done, remove_torn, write_tables
 from histods.storage.tiles import TileOptions, cut_tiles
-from histods.storage.workspace import DEFAULT_WORKSPACE, Workspace
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ def tile(
     edge: Literal["shift", "pad"] = "shift",
     pad_label: int = 0,
     keep_blank: bool = False,
-    workspace: str | Path = DEFAULT_WORKSPACE,
+    workspace: str | Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> TileResult:
@@ -131,7 +131,7 @@ def tile(
     """
     step = size if stride is None else stride
     _check_numbers(size, step, edge, pad_label)
-    space, folder = Workspace(Path(workspace)), Path(to)
+    space, folder = Workspace.find(workspace), Path(to)
     audit = space.read_audit()
     root = Path(audit["root"])
     space.check_place(folder, "--to", root)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_WORKSPACE = Path("histods-out")
+VARIABLE = "HISTODS_WORKSPACE"
+"""The environment's variable that names another workspace by default."""
 _FOLDERS = ("remap", "charts", "shards", "latents", "runs", "fixes")
 
 
@@ -41,11 +43,21 @@ class Workspace:
 
     folder: Path
 
+    @classmethod
+    def find(cls, workspace: str | Path | None = None) -> Workspace:
+        """The workspace of this folder; else that of `HISTODS_WORKSPACE`, read now; else `histods-out`.
+
+        Args:
+            workspace: its folder; None for the one by default.
+        """
+        if workspace is None:
+            workspace = os.environ.get(VARIABLE) or DEFAULT_WORKSPACE
+        return cls(Path(workspace))
+
     @property
     def option(self) -> str:
         """The option ` -w FOLDER` that a command needs to find this workspace; empty where it finds it anyway."""
-        default = os.environ.get("HISTODS_WORKSPACE") or DEFAULT_WORKSPACE
-        return "" if self.folder == Path(default) else f" -w {shlex.quote(str(self.folder))}"
+        return "" if self == Workspace.find() else f" -w {shlex.quote(str(self.folder))}"
 
     @property
     def manifest(self) -> Path:
