@@ -126,7 +126,7 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
         ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode in (0, 1), result.stderr
-    printed = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    printed = [" ".join(line.split()) for line in (result.stdout + result.stderr).splitlines()]
     shown = next(block for block in blocks("text") if "Samples" in block)
     for line in shown.splitlines():
         if line.strip() not in ("", "..."):
