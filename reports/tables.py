@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from histods.errors import HistodsError, StaleFileError
 from histods.records import ClassCount
 from histods.storage.atomic import file_digest
-from histods.storage.label_maps import read_counts
+from histods.storage.label_names import read_counts
 from histods.storage.manifest import Manifest, read_table
 from histods.storage.workspace import Workspace, read_json
 

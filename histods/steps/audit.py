@@ -25,7 +25,8 @@ from histods.storage.atomic import file_digest
 from histods.storage.audit_file import AuditResult, command_of, read_unchanged, write_result, write_summary
 from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.dataset import LayoutOptions, list_files, pair_files, unconditional_folders
-from histods.storage.label_maps import find_label_map, read_labels
+from histods.storage.label_maps import find_label_map
+from histods.storage.label_names import read_labels
 from histods.storage.labels_draft import check_draft_path, write_draft
 from histods.storage.manifest import BESIDE, Manifest
 from histods.storage.manifest import SCHEMA as MANIFEST

@@ -25,7 +25,7 @@ from histods.storage.class_systems import (
     labels_of_audit,
     list_column,
 )
-from histods.storage.label_maps import read_counts
+from histods.storage.label_names import read_counts
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.mask_files import MaskReport, MaskTask, claim_folder, plan_masks, write_mask_files
 from histods.storage.workspace import Workspace, read_json

@@ -14,7 +14,8 @@ from histods.labels import IDENTITY, MOST_LABELS, LabelMap, LabelTable, identity
 from histods.storage.atomic import file_digest
 from histods.storage.checked import fit
 from histods.storage.colours import OFF_PALETTE_LABEL
-from histods.storage.label_maps import find_label_map, read_label_map, read_labels
+from histods.storage.label_maps import find_label_map, read_label_map
+from histods.storage.label_names import read_labels
 from histods.storage.manifest import read_table
 from histods.storage.workspace import read_json
 

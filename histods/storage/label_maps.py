@@ -1,12 +1,10 @@
-"""Label maps, names of labels and tables of counts: found, read and, where anything is open, refused."""
+"""Label maps: found, read in any of their forms and, where anything is open, refused."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
 from histods.labels import (
@@ -18,37 +16,24 @@ from histods.labels import (
     Origin,
     is_range,
     nearest,
-    parse_colour,
     parse_name,
     parse_range,
     show,
 )
-from histods.storage.plain_text import MOST_BYTES, load_yaml, read_csv
+from histods.storage.label_names import labels_part, parse_labels, read_labels
+from histods.storage.plain_text import load_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator
 
     from histods.labels import Scalar, Value
 
 BUNDLED = Path(__file__).resolve().parents[1] / "label_maps"
-_MOST_COUNT_BYTES = 16 << 20
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_COUNT = re.compile(r"[0-9]{1,15}")
 _FILE_NAME = re.compile(r"\w[\w.-]{0,79}")
-_CANONICAL = ("name", "classes", "map", "unmapped")
-# The first of the names is the one that messages use.
-_LABEL_COLUMNS = (("label", "label id"), ("name", "class name"), ("colour", "color"))
-_COUNT_COLUMNS = (("Label ID",), ("Class Name",), ("Pixel Count",))
-
-
-class CountTable(NamedTuple):
-    """Pixels of each label, ascending by label; three sequences of the same length."""
-
-    labels: NDArray[np.uint16]
-    names: tuple[str, ...]
-    pixels: NDArray[np.int64]
+_NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
+_UNKNOWN = "unknown"
+"""What class 0 is called, in any case of letters, where a list of classes leaves it out: it gets label 0."""
 
 
 def find_label_map(name: str | Path, root: Path | None = None) -> Path:
@@ -72,10 +57,12 @@ def find_label_map(name: str | Path, root: Path | None = None) -> Path:
 
 
 def read_label_map(path: Path, names: LabelTable | None = None) -> LabelMap:
-    """Read a label map in any of its three forms.
+    """Read a label map in any of its forms.
 
-    The canonical form has `classes` and `map`; pairs are `{label: class}`; a `class_to_int` file numbers
-    names: class names where all numbers differ, else names of source labels that are merged into classes.
+    The canonical form has `classes` and `map`. Classes may also be listed with their labels alone, by name
+    (`tumour: [3, 4]`) or by number (`1: [3, 4]`), at the top, under `map` or under `classes`. Pairs are
+    `{label: class}`; a `class_to_int` file numbers names: class names where all numbers differ, else names of
+    source labels that are merged into classes. Names and colours of labels may stand beside `map` and `classes`.
 
     Args:
         path: YAML (or JSON) of at most 1 MiB.
@@ -87,7 +74,7 @@ def read_label_map(path: Path, names: LabelTable | None = None) -> LabelMap:
     origin = Origin(str(path))
     document = load_yaml(origin, path)
     if not isinstance(document, dict):
-        raise origin.error("a label map", show(document), "write 'classes' and 'map', or 'label: class' pairs")
+        raise origin.error("a label map", show(document), "write 'class: [labels]' lines, or 'classes' and 'map'")
     stem = re.sub(r"[^\w.-]+", "-", path.stem).strip("-.")[:80]
     numbered = list(_find_class_to_int(document))
     if any(other != numbered[0] for other in numbered):
@@ -96,87 +83,50 @@ def read_label_map(path: Path, names: LabelTable | None = None) -> LabelMap:
     if numbered:
         return _from_class_to_int(origin, numbered[0], _file_name(origin, stem), names)
     if "classes" in document or "map" in document:
-        return _from_canonical(origin, document, stem)
-    if document and all(is_range(key) for key in document):
-        return _from_pairs(origin, document, _file_name(origin, stem))
-    forms = "'classes' and 'map', 'label: class' pairs, or class_to_int"
-    keys = ", ".join(show(key) for key in list(document)[:5]) or "an empty mapping"
-    raise origin.error(forms, keys, "see the bundled label_map_10.yml")
+        return _from_keys(origin, document, stem)
+    if "labels" in document:
+        advice = "add 'map:' with 'class: [labels]' lines, or draft a map with 'histods remap --draft FILE'"
+        raise origin.error("a label map", "names of labels", advice)
+    rows = {key: value for key, value in document.items() if key not in ("name", "unmapped")}
+    if not rows:
+        keys = ", ".join(show(key) for key in document) or "an empty mapping"
+        raise origin.error("classes with their labels", keys, "write 'class: [labels]' lines")
+    if all(map(is_range, rows)) and not any(map(_are_labels, rows.values())):
+        return _from_pairs(origin, rows, document, stem)
+    return _from_lists(origin, rows, document, stem)
 
 
-def read_labels(path: Path) -> LabelTable:
-    """Read names, and perhaps colours, of source labels from YAML, JSON or (by its suffix) CSV.
-
-    Raises:
-        HistodsError: the file is not such a list, names a label twice, or gives two labels one colour.
-    """
-    origin = Origin(str(path))
-    is_csv = path.suffix.lower() == ".csv"
-    names: dict[int, str] = {}
-    colours: dict[int, tuple[int, int, int]] = {}
-    owners: dict[tuple[int, int, int], int] = {}
-    for key, name, colour in _csv_labels(origin, path) if is_csv else _yaml_labels(origin, path):
-        label = _parse_label(origin, key)
-        if label in names:
-            raise origin.error("each label once", f"label {label} twice", "keep one of them")
-        names[label] = f"label {label}" if name is None else parse_name(origin, name, f"label {label}")
-        if colour is None:
-            continue
-        rgb = parse_colour(origin, colour, label)
-        if rgb in owners:
-            found = "#{:02x}{:02x}{:02x} for labels {} and {}".format(*rgb, owners[rgb], label)
-            raise origin.error("a colour of its own for each label", found, "give one of them another")
-        owners[rgb], colours[label] = label, rgb
-    if not names:
-        raise origin.error("names of labels", "none", "write 'label: name' lines")
-    return LabelTable(names=names, colours=colours)
-
-
-def read_counts(path: Path) -> CountTable:
-    """Read a CSV table of pixels per label: columns Label ID, Class Name, Pixel Count; others are ignored.
-
-    Raises:
-        HistodsError: a column is missing, a count is not a whole number, or a label occurs twice.
-    """
-    origin = Origin(str(path))
-    counts: dict[int, tuple[str, int]] = {}
-    for key, name, count in read_csv(origin, path, _COUNT_COLUMNS, 3, most_bytes=_MOST_COUNT_BYTES):
-        label = _parse_label(origin, key)
-        if label in counts:
-            raise origin.error("each label once", f"label {label} twice", "add the two counts up")
-        if not _COUNT.fullmatch(count):
-            found = f"{show(count)} for label {label}"
-            raise origin.error("whole pixel counts from 0", found, "write digits without separators")
-        counts[label] = (" ".join(name.split()), int(count))
-    if not counts:
-        raise origin.error("a line for each label", "none", "give the whole table")
-    labels = sorted(counts)
-    return CountTable(
-        np.array(labels, dtype=np.uint16),
-        tuple(counts[label][0] for label in labels),
-        np.array([counts[label][1] for label in labels], dtype=np.int64),
-    )
-
-
-def _from_canonical(origin: Origin, document: dict[Scalar, Value], stem: str) -> LabelMap:
-    for key in document:
-        if key not in _CANONICAL:
-            raise origin.error(f"the keys {', '.join(_CANONICAL)}", show(key), nearest(key, _CANONICAL))
-    for key in ("classes", "map"):
-        if key not in document:
-            raise origin.error(f"the key {key}", "none", "see the bundled label_map_10.yml")
-    classes = _parse_classes(origin, document["classes"])
+def _from_keys(origin: Origin, document: dict[Scalar, Value], stem: str) -> LabelMap:
+    """The map of a file with the keys `classes` and `map`, or one of them."""
+    named = labels_part(origin, document)
+    if named is not None:
+        parse_labels(origin, named)
+    if "map" not in document:
+        classes = document["classes"]
+        if not isinstance(classes, dict) or not any(map(_are_labels, classes.values())):
+            raise origin.error("the key map", "none", "see the bundled label_map_10.yml")
+        return _from_lists(origin, classes, document, stem)
     groups = document["map"]
     if not isinstance(groups, dict):
         raise origin.error("'class: [labels]' lines under map", show(groups), "see the bundled label_map_10.yml")
+    if "classes" not in document:
+        return _from_lists(origin, groups, document, stem)
+    names = _parse_classes(origin, document["classes"])
     table: dict[int, int] = {}
     seen: set[int] = set()
     for key, labels in groups.items():
-        index = _parse_class(origin, key, classes)
+        index = _parse_class(origin, key, names)
         if index in seen:
-            raise origin.error("each class once under map", f"{classes[index]!r} twice", "join its labels")
+            raise origin.error("each class once under map", f"{names[index]!r} twice", "join its labels")
         seen.add(index)
-        _assign(origin, table, labels, index, classes)
+        _assign(origin, table, labels, index, names)
+    return _named_map(origin, document, stem, names, table)
+
+
+def _named_map(
+    origin: Origin, document: dict[Scalar, Value], stem: str, classes: tuple[str, ...], table: dict[int, int]
+) -> LabelMap:
+    """A map with the name of its document and the class that this gives to unmapped labels."""
     unmapped = document.get("unmapped", "error")
     return LabelMap(
         name=_file_name(origin, document.get("name", stem)),
@@ -186,18 +136,120 @@ def _from_canonical(origin: Origin, document: dict[Scalar, Value], stem: str) ->
     )
 
 
-def _from_pairs(origin: Origin, document: dict[Scalar, Value], name: str) -> LabelMap:
+def _from_lists(origin: Origin, rows: dict[Scalar, Value], document: dict[Scalar, Value], stem: str) -> LabelMap:
+    """The map of `class: [labels]` lines, where classes are names in the order of their numbers, or numbers.
+
+    A class 0 that is left out is Unknown and gets label 0.
+    """
+    if not rows:
+        raise origin.error("classes", "none", "write at least one")
+    numbers = [number for key in rows if (number := _number(key)) is not None]
+    is_numbered = len(numbers) == len(rows)
+    lists = _numbered_lists(origin, rows, numbers) if is_numbered else _named_lists(origin, rows)
+    classes = tuple(lists)
+    table: dict[int, int] = {}
+    for index, labels in enumerate(lists.values()):
+        _assign(origin, table, labels, index, classes)
+    unmapped = document.get("unmapped", "error")
+    rest = unmapped if isinstance(unmapped, str) and unmapped.casefold() == _UNKNOWN else None
+    is_left_out = rest is not None or unmapped in ("error", 0, "0")
+    named = [index for index, name in enumerate(classes) if name.casefold() == _UNKNOWN]
+    if is_left_out and 0 not in table and 0 not in numbers and not named:
+        classes = (rest or _UNKNOWN.capitalize(), *classes)
+        table = {0: 0} | {label: index + 1 for label, index in table.items()}
+        numbers.append(0)
+    if is_numbered:
+        _count_classes(origin, numbers)
+    label_map = _named_map(origin, document, stem, classes, table)
+    if not is_numbered:
+        _check_first(origin, classes, table.get(0, label_map.unmapped), named)
+    return label_map
+
+
+def _check_first(origin: Origin, classes: tuple[str, ...], zero: int | None, named: list[int]) -> None:
+    """Refuse names in an order that gives label 0, or Unknown, another class than 0.
+
+    Args:
+        origin: for the refusal.
+        classes: names in the order of their lines.
+        zero: class of label 0; None where it has none.
+        named: classes that are called Unknown.
+    """
+    place = zero if zero is not None else named[0] if named else 0
+    if place:
+        why = f"label 0 in {classes[place]!r}" if zero is not None else repr(classes[place])
+        found = f"{why}, which is class {place} by the order of the lines and class 0 by its meaning (unknown)"
+        advice = f"move {classes[place]!r} to the top, or number all classes under 'classes'"
+        raise origin.error("class 0 in the first line", found, advice)
+
+
+def _named_lists(origin: Origin, rows: dict[Scalar, Value]) -> dict[str, Value]:
+    """The labels of each class by its name, in the order of the lines."""
+    named = [key for key in rows if not is_range(key)]
+    for key in rows:
+        if is_range(key) and named:
+            found = f"both {show(named[0])} and {show(key)}"
+            raise origin.error("names or numbers of classes", found, "name all classes or number all of them")
+        if is_range(key):
+            advice = "write 'class: [labels]' or 'labels: class' in all lines"
+            raise origin.error("the number of a class before a list of labels", show(key), advice)
+    lists: dict[str, Value] = {}
+    for key, value in rows.items():
+        name = parse_name(origin, key, "each class")
+        if name in lists:
+            raise origin.error("each class once", f"{name!r} twice", "join its labels")
+        lists[name] = value
+    numbers = [_number(value) for value in lists.values()]
+    if None not in numbers and numbers != [*range(len(numbers))]:
+        place = next(index for index, number in enumerate(numbers) if number != index)
+        name, number = [*lists][place], numbers[place]
+        found = f"{number} for {name!r}: class {number}, or label {number} in class {place}"
+        advice = f"write '[{number}]' for a label, or put all lines under 'class_to_int:' if they number classes"
+        raise origin.error("one meaning of each number", found, advice)
+    return lists
+
+
+def _numbered_lists(origin: Origin, rows: dict[Scalar, Value], numbers: list[int]) -> dict[str, Value]:
+    """The labels of each class, in the order of their numbers."""
+    lists: dict[int, Value] = {}
+    for number, value in zip(numbers, rows.values(), strict=True):
+        if number in lists:
+            raise origin.error("each class number once", f"class {number} twice", "join its labels")
+        other = _number(value)
+        if other is not None and other != number:
+            found = f"'{number}: {other}': label {number} in class {other}, or class {number} of label {other}"
+            advice = f"write '{other}: [{number}]' for the first, '{number}: [{other}]' for the second"
+            raise origin.error("one meaning of each number", found, advice)
+        lists[number] = value
+    return {f"class {number}": lists[number] for number in sorted(lists)}
+
+
+def _number(value: Value) -> int | None:
+    """A single whole number from 0, quoted or not; None for anything else."""
+    is_number = isinstance(value, int | str) and _NUMBER.fullmatch(str(value))
+    return int(str(value)) if is_number else None
+
+
+def _are_labels(value: Value) -> bool:
+    """Whether a value can only be labels: a list, a range, or several with commas."""
+    if isinstance(value, str):
+        return _number(value) is None and all(map(is_range, value.split(",")))
+    return isinstance(value, list)
+
+
+def _from_pairs(origin: Origin, rows: dict[Scalar, Value], document: dict[Scalar, Value], stem: str) -> LabelMap:
+    """The map of `label: class` lines."""
     numbers: list[int] = []
-    for key, value in document.items():
+    for key, value in rows.items():
         if not isinstance(value, int):
             advice = "write numbers, or 'classes' and 'map' to name classes; names of labels belong in --labels"
             raise origin.error(f"a class number for label {key}", show(value), advice)
         numbers.append(value)
     classes = tuple(f"class {index}" for index in range(_count_classes(origin, numbers)))
     table: dict[int, int] = {}
-    for key, index in zip(document, numbers, strict=True):
+    for key, index in zip(rows, numbers, strict=True):
         _assign(origin, table, key, index, classes)
-    return LabelMap(name=name, classes=classes, table=table)
+    return _named_map(origin, document, stem, classes, table)
 
 
 def _find_class_to_int(value: Value) -> Iterator[dict[Scalar, Value]]:
@@ -254,6 +306,8 @@ def _assign(origin: Origin, table: dict[int, int], value: Value, index: int, cla
     """Put labels and ranges into a class; a key with nothing behind it is a class without labels."""
     if isinstance(value, OddScalar) and value.kind == "null":
         return
+    if isinstance(value, str) and "," in value:
+        value = [*value.split(",")]
     for item in value if isinstance(value, list) else [value]:
         for label in parse_range(origin, item, f"for {classes[index]!r}"):
             if table.setdefault(label, index) != index:
@@ -284,13 +338,6 @@ def _parse_class(origin: Origin, value: Value, classes: tuple[str, ...]) -> int:
     raise origin.error("the name or number of a class", show(value), advice)
 
 
-def _parse_label(origin: Origin, value: Value) -> int:
-    labels = parse_range(origin, value, "to name")
-    if len(labels) > 1:
-        raise origin.error("one label a line", show(value), "write a line for each")
-    return labels[0]
-
-
 def _file_name(origin: Origin, value: Value) -> str:
     """The name of a class system becomes a file's name, so it has to be harmless as one."""
     if value == IDENTITY:
@@ -299,41 +346,3 @@ def _file_name(origin: Origin, value: Value) -> str:
         return value
     advice = "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number"
     raise origin.error("a name that a file can have", show(value), advice)
-
-
-def _yaml_labels(origin: Origin, path: Path) -> Iterator[tuple[Value, Value | None, Value | None]]:
-    """Label, name and colour of each entry of a labels file in YAML; name and colour may be missing."""
-    document = load_yaml(origin, path)
-    if isinstance(document, dict) and list(document) == ["labels"]:
-        document = document["labels"]
-    if isinstance(document, dict):
-        for key, entry in document.items():
-            yield (key, *_fields(origin, entry, key, ())) if isinstance(entry, dict) else (key, entry, None)
-    elif isinstance(document, list):
-        for entry in document:
-            if not isinstance(entry, dict):
-                raise origin.error("entries with label, name and colour", show(entry), "write 'label: name' lines")
-            keys = [key for key in ("label", "id", "value") if key in entry]
-            if len(keys) != 1:
-                raise origin.error("one of label, id, value in each entry", f"{len(keys)}", "write its label")
-            yield (entry[keys[0]], *_fields(origin, entry, entry[keys[0]], keys))
-    else:
-        raise origin.error("'label: name' lines", show(document), "write them")
-
-
-def _fields(
-    origin: Origin, entry: dict[Scalar, Value], label: Value, others: Sequence[str]
-) -> tuple[Value | None, Value | None]:
-    for key in entry:
-        if key not in ("name", "colour", "color", *others):
-            raise origin.error(f"name and colour of label {label}", show(key), nearest(key, ("name", "colour")))
-    return entry.get("name"), entry.get("colour", entry.get("color"))
-
-
-def _csv_labels(origin: Origin, path: Path) -> Iterator[tuple[Value, Value | None, Value | None]]:
-    """Label, name and colour of each line of a labels file in CSV; an empty colour is none."""
-    for label, name, *rest in read_csv(origin, path, _LABEL_COLUMNS, 2, most_bytes=MOST_BYTES):
-        text = rest[0] if rest else ""
-        parts = re.split(r"[\s,]+", text)
-        numbers = len(parts) == 3 and all(part.isdecimal() for part in parts)
-        yield label, name, ([int(part) for part in parts] if numbers else text or None)

@@ -10,7 +10,8 @@ import yaml
 from PIL import Image
 
 from histods.storage.atomic import write_text
-from histods.storage.label_maps import find_label_map, read_labels
+from histods.storage.label_maps import find_label_map
+from histods.storage.label_names import read_labels
 from histods.synthetic.files import encode
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from histods import HistodsError, audit
 from histods.cli import main
-from histods.storage.label_maps import read_labels
+from histods.storage.label_names import read_labels
 from tests.histods.checks.mask_files import (
     codecs_png,
     opencv,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from histods.errors import HistodsError
 from histods.labels import LabelMap, LabelTable
-from histods.storage.label_maps import find_label_map, read_counts, read_label_map, read_labels
+from histods.storage.label_maps import find_label_map, read_label_map
+from histods.storage.label_names import read_counts, read_labels
 
 SEE = "see the bundled label_map_10.yml"
 NAMES = LabelTable(names={0: "background", 3: "tumour", 4: "tumour", 9: "stroma"})
@@ -146,7 +147,176 @@ def test_any_map_written_as_canonical_form_or_pairs_reads_back(
         assert read_label_map(path).digest == expected.digest
 
 
+SPELLINGS = {
+    "names": "Unknown: [0]\ntumour: [3, 4, 16]\nstroma: [10-12, 7]\n",
+    "names, labels without brackets": "Unknown: 0\ntumour: 3, 4, 16\nstroma: 10-12, 7\n",
+    "names, one label a line": "Unknown:\n- 0\ntumour:\n- 3\n- 4\n- 16\nstroma:\n- 7\n- 10 - 12\n",
+    "class 0 left out": "tumour: [3-4, 16]\nstroma: [7, 10-12]\n",
+    "under map": "map: {tumour: [3, 4, 16], stroma: [7, '10-12']}\n",
+    "under classes": "classes: {tumour: [3, 4, 16], stroma: [7, 10-12]}\nunmapped: error\n",
+    "classes and map": "classes: [Unknown, tumour, stroma]\nmap: {0: 0, 1: [3, 4, 16], stroma: [7, 10-12]}\n",
+    "with a name": "name: map\ntumour: [3, 4, 16]\nstroma: [7, 10-12]\n",
+    "beside names of labels": "0: none\n3: {name: a, colour: '#010203'}\n"
+    "map: {tumour: [3, 4, 16], stroma: [7, 10-12]}",
+    "below names of labels": "labels: {3: a, 4: b}\nclasses: {tumour: [3, 4, 16], stroma: [7, 10-12]}\n",
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_a_map_is_the_same_however_it_is_written(tmp_path: Path, text: str) -> None:
+    table = {0: 0, 3: 1, 4: 1, 16: 1, 7: 2, 10: 2, 11: 2, 12: 2}
+    expected = LabelMap(name="map", classes=("Unknown", "tumour", "stroma"), table=table)
+    assert read_label_map(write(tmp_path, text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "table", "unmapped"),
+    [
+        ("0: [0, 27]\n1: [3, 4, 16]\n", {0: 0, 27: 0, 3: 1, 4: 1, 16: 1}, None),
+        ("0: 0\n1: [3-5]\n", {0: 0, 3: 1, 4: 1, 5: 1}, None),
+        ("1: 3-5\n0: [0]\n", {0: 0, 3: 1, 4: 1, 5: 1}, None),
+        ('{"0": [0], "1": ["3", "4-5"]}', {0: 0, 3: 1, 4: 1, 5: 1}, None),
+        ("map: {1: [3], 0: [7]}\nunmapped: 0\n", {7: 0, 3: 1}, 0),
+        ("0: 0\n3: 1\nunmapped: 1\n", {0: 0, 3: 1}, 1),
+    ],
+)
+def test_classes_may_have_numbers_alone(
+    tmp_path: Path, text: str, table: dict[int, int], unmapped: int | None
+) -> None:
+    expected = LabelMap(name="map", classes=("class 0", "class 1"), table=table, unmapped=unmapped)
+    assert read_label_map(write(tmp_path, text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "unmapped"),
+    [
+        ("1: [3, 4, 16]\n", ("Unknown", "class 1"), None),
+        ("1: [3]\n2: [4, 16]\n", ("Unknown", "class 1", "class 2"), None),
+        ("tumour: [3]\nunmapped: 0\n", ("Unknown", "tumour"), 0),
+        ("tumour: [3]\nunmapped: unknown\n", ("unknown", "tumour"), 0),
+        ("Tumour: 3, 4\nunmapped: error\n", ("Unknown", "Tumour"), None),
+    ],
+)
+def test_a_class_0_that_is_left_out_is_unknown_and_gets_label_0(
+    tmp_path: Path, text: str, classes: tuple[str, ...], unmapped: int | None
+) -> None:
+    label_map = read_label_map(write(tmp_path, text))
+    assert (label_map.classes, label_map.table[0], label_map.unmapped) == (classes, 0, unmapped)
+
+
+@pytest.mark.parametrize(
+    "text", ["0: none\n3: {name: a, colour: '#010203'}\n", "labels: {0: none, 3: {name: a, colour: '#010203'}}\n"]
+)
+@pytest.mark.parametrize(
+    "more",
+    ["map: {tumour: [3]}", "classes: {tumour: [3]}", "name: both\nclasses: [no class, tumour]\nmap: {tumour: 3}"],
+)
+def test_one_file_holds_names_colours_and_map(tmp_path: Path, text: str, more: str) -> None:
+    path = write(tmp_path, text + more)
+    assert read_labels(path) == LabelTable(names={0: "none", 3: "a"}, colours={3: (1, 2, 3)})
+    label_map = read_label_map(path)
+    assert (label_map.classes[1], label_map.table[3]) == ("tumour", 1)
+    wrong = write(tmp_path, (text + more).replace("#010203", "grey"))
+    with pytest.raises(HistodsError, match="a colour for label 3"):
+        read_label_map(wrong)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_the_digest_is_that_of_the_map_not_of_its_form(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    count = data.draw(st.integers(1, 6))
+    table = data.draw(st.dictionaries(st.integers(1, 300), st.integers(0, count - 1), max_size=20)) | {0: 0}
+    table |= {400 + 2 * index: index for index in range(count)}  # at least two labels in each list
+    groups: dict[int, list[int | str]] = {index: [] for index in range(count)}
+    for label, index in table.items():
+        groups[index].append(label if data.draw(st.booleans()) else f"{label}-{label}")
+    names = {f"class {index}": labels for index, labels in groups.items()}
+    text = {f"class {index}": ", ".join(map(str, labels)) for index, labels in groups.items()}
+    numbers = {str(index): labels for index, labels in groups.items()}
+    forms: list[dict[str, object]] = [names, numbers, text, {"map": names}, {"map": numbers}, {"classes": names}]
+    forms += [{"classes": list(names), "map": names}, {"classes": list(names), "map": numbers}]
+    forms += [{str(label): index for label, index in table.items()}]
+    forms += [{"labels": {str(label): f"label {label}" for label in table}, "map": names}]
+    folder = tmp_path_factory.mktemp("forms")
+    maps = [read_label_map(write(folder, json.dumps(form), "map.json")) for form in forms]
+    expected = LabelMap(name="map", classes=tuple(names), table=table)
+    assert {label_map.digest for label_map in maps} == {expected.digest}
+
+
 # Refusals
+
+OPEN = {
+    "number that is label or class": (
+        "0: 0\n1: [3, 4]\n2: 7\n",
+        "'2: 7': label 2 in class 7, or class 2 of label 7; write '7: [2]' for the first, '2: [7]' for the second",
+    ),
+    "numbers under map": (
+        "map: {0: 0, 3: 1}",
+        "'3: 1': label 3 in class 1, or class 3 of label 1; write '1: [3]' for the first, '3: [1]' for the second",
+    ),
+    "names numbered in another order": (
+        "none: 0\nstroma: 2\ntumour: 1\n",
+        "2 for 'stroma': class 2, or label 2 in class 1; write '[2]' for a label, or put all lines under "
+        "'class_to_int:' if they number classes",
+    ),
+    "names with the same number": (
+        "a: 0\nb: 1\nc: 1\n",
+        "1 for 'c': class 1, or label 1 in class 2; write '[1]' for a label, or put all lines under "
+        "'class_to_int:' if they number classes",
+    ),
+    "names with numbers that leave gaps": (
+        "none: 0\ntumour: 3\n",
+        "3 for 'tumour': class 3, or label 3 in class 1; write '[3]' for a label, or put all lines under "
+        "'class_to_int:' if they number classes",
+    ),
+    "label 0 further down": (
+        "tumour: [3]\nbackground: [0, 1]\n",
+        "label 0 in 'background', which is class 1 by the order of the lines and class 0 by its meaning "
+        "(unknown); move 'background' to the top, or number all classes under 'classes'",
+    ),
+    "unknown further down": (
+        "tumour: [3]\nstroma: [4]\nUnknown: [27]\n",
+        "'Unknown', which is class 2 by the order of the lines and class 0 by its meaning (unknown); "
+        "move 'Unknown' to the top, or number all classes under 'classes'",
+    ),
+    "all others further down": (
+        "tumour: [3]\nrest: [4]\nunmapped: rest\n",
+        "label 0 in 'rest', which is class 1 by the order of the lines and class 0 by its meaning (unknown); "
+        "move 'rest' to the top, or number all classes under 'classes'",
+    ),
+    "names and numbers": (
+        "tumour: [3]\n2: [4]\n",
+        "both 'tumour' and the number 2; name all classes or number all of them",
+    ),
+    "a range before a list": (
+        "10-12: [1]\n1: [3]\n",
+        "'10-12'; write 'class: [labels]' or 'labels: class' in all lines",
+    ),
+    "class twice": ("1: [3]\n'1': [4]\n0: [0]\n", "class 1 twice; join its labels"),
+    "name twice": ("'a b': [3]\n'a  b': [4]\n", "'a b' twice; join its labels"),
+    "gap": ("0: [0]\n2: [3, 4]\n", "no class 1; add it or renumber"),
+    "gap above a class 0 that is left out": ("1: [3]\n3: [4]\n", "no class 2; add it or renumber"),
+    "label 0 without class 0": ("1: [0, 3]\n2: [4]\n", "no class 0; add it or renumber"),
+    "label in two classes": ("a: [0, 3-5]\nb: [4]\n", "label 4 in 'a' and 'b'; keep one of them"),
+    "name that YAML takes for a Boolean": (
+        "no: [0]\nyes: [1]\n",
+        "the Boolean no; YAML reads no as true or false: put it in quotes if it is a name",
+    ),
+    "no class under map": ("map: {}", "none; write at least one"),
+    "class with a mapping": ("a: [0]\nb: {c: 1}\n", "a mapping; write a whole number"),
+    "other keys beside names of labels": (
+        "labels: {0: a}\nmap: {a: [0]}\n3: b\n",
+        "the number 3; put it under 'labels'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), OPEN.values(), ids=OPEN.keys())
+def test_a_list_of_classes_that_leaves_anything_open_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    assert refusal(write(tmp_path, text)).endswith(f" in FILE, found {found}.")
+
 
 TWO = "classes: [Unknown, Tumour]\n"
 REFUSED_MAPS = {
@@ -332,30 +502,30 @@ REFUSED_MAPS = {
     ),
     "unknown key": (
         TWO + "map: {}\nunmaped: error",
-        "Expected the keys name, classes, map, unmapped in FILE, found 'unmaped'; the nearest is 'unmapped'.",
+        (
+            "Expected the keys name, classes, map, unmapped, labels in FILE, found 'unmaped'; "
+            "the nearest is 'unmapped'."
+        ),
     ),
     "no map": (TWO, f"Expected the key map in FILE, found none; {SEE}."),
     "no such form": (
         "labels: {0: a}\nyes: 1",
         (
-            "Expected 'classes' and 'map', 'label: class' pairs, or class_to_int in FILE, "
-            f"found 'labels', the Boolean yes; {SEE}."
+            "Expected a label map in FILE, found names of labels; add 'map:' with 'class: [labels]' lines, "
+            "or draft a map with 'histods remap --draft FILE'."
         ),
     ),
     "empty mapping": (
         "{}",
-        (
-            f"Expected 'classes' and 'map', 'label: class' pairs, or class_to_int in FILE, "
-            f"found an empty mapping; {SEE}."
-        ),
+        "Expected classes with their labels in FILE, found an empty mapping; write 'class: [labels]' lines.",
     ),
     "list": (
         "- 0\n- 1\n",
-        "Expected a label map in FILE, found a list; write 'classes' and 'map', or 'label: class' pairs.",
+        "Expected a label map in FILE, found a list; write 'class: [labels]' lines, or 'classes' and 'map'.",
     ),
     "word": (
         "map",
-        "Expected a label map in FILE, found 'map'; write 'classes' and 'map', or 'label: class' pairs.",
+        "Expected a label map in FILE, found 'map'; write 'class: [labels]' lines, or 'classes' and 'map'.",
     ),
     "name of the labels": (
         "name: labels\n" + TWO + "map: {}",
