@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.errors import HistodsError
+from histods.printing import printed
 from histods.steps.audit import audit
 from histods.steps.remap import RemapResult, remap
 from histods.steps.shard import ShardResult, shard
@@ -39,6 +40,7 @@ SAMPLED_MASKS = 8
 SAMPLING_STEPS = 10
 
 
+@printed()
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DemoResult:
     """What the demo made and whether the audit found exactly what was planted.
@@ -70,6 +72,7 @@ class DemoResult:
     training: Training | None
 
 
+@printed()
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Training:
     """What the demo trained: latents, a small network, and images for some masks of the test split."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from histods.printing import printed
 from histods.storage.atomic import replacing, write_text
 from histods.storage.workspace import Workspace
 from reports.bars import images_figure, percent_figure
@@ -24,6 +25,7 @@ LOG_BELOW = 1.0
 """Percent: with a class smaller than this, most bars of a linear chart are too short to compare."""
 
 
+@printed()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlotResult:
     """The files that `plot` wrote, in the order written, and the class systems they show."""

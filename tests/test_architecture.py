@@ -39,6 +39,7 @@ FLOORS = {
     "histods.layouts": 1,
     "histods.looks": 1,
     "histods.palette": 1,
+    "histods.printing": 1,
     "histods.records": 1,
     "histods.runs": 1,
     "histods.samples": 1,

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import torch
 
 from histods.errors import HistodsError
+from histods.printing import printed
 from histods.storage.atomic import file_digest, only_one
 from histods.storage.latent_check import add_up, check_latents, training_split
 from histods.storage.latent_set import INDEX, LINEAR, EncodedBy, LatentSet
@@ -46,6 +47,7 @@ _FITTED_IMAGES = 4096  # 16 million blocks of 512x512 images, for a covariance o
 _FORMAT = 1  # of shards; another one is another plan
 
 
+@printed()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodeResult:
     """What is in a folder of latents.

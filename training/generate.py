@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from histods.errors import HistodsError
+from histods.printing import printed
 from histods.records import silent
 from histods.storage.atomic import only_one, write_bytes
 from histods.storage.workspace import Workspace, read_json
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from training.sample_folder import Item
 
 
+@printed()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleResult:
     """What was made, and from what.

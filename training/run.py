@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from histods.errors import HistodsError
+from histods.printing import printed
 from histods.records import silent
 from histods.storage.atomic import only_one
 from histods.storage.workspace import Workspace
@@ -42,6 +43,7 @@ _SIDE_ON_CPU = 128
 """Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
 
 
+@printed(hide=("config", "latent_space", "plan"))
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
     """What a run is, or would be.

@@ -185,7 +185,7 @@ def audit(
         other_files=dataset.other,
         suggestions=dataset.suggestions,
         hidden=dataset.hidden,
-        manifest=_manifest(rows, dataset.layout, options, files.beside),
+        manifest=_manifest(rows, dataset.layout, options, files.beside, space.folder),
         options=recorded,
         command=command,
         fingerprint=_fingerprint(files.fingerprint(folder, measured), asked) if settled else None,
@@ -298,7 +298,9 @@ def _tally(findings: pl.DataFrame, column: str) -> dict[str, int]:
     return dict(findings.group_by(column).len().sort(column).iter_rows())
 
 
-def _manifest(rows: pl.DataFrame, layout: Layout, options: MeasureOptions, beside: Sequence[str]) -> Manifest:
+def _manifest(
+    rows: pl.DataFrame, layout: Layout, options: MeasureOptions, beside: Sequence[str], workspace: Path
+) -> Manifest:
     columns = rows.with_columns(
         width=pl.coalesce("image_width", "mask_width"), height=pl.coalesce("image_height", "mask_height")
     )
@@ -310,4 +312,4 @@ def _manifest(rows: pl.DataFrame, layout: Layout, options: MeasureOptions, besid
         "masks_measured": options.masks_how,
         **({BESIDE: json.dumps(sorted(beside))} if beside else {}),
     }
-    return Manifest(table, provenance)
+    return Manifest(table, provenance, workspace)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from histods.checks import CHECKS
 from histods.errors import HistodsError, StaleFileError
+from histods.printing import printed
 from histods.storage.atomic import only_one
 from histods.storage.findings_file import read_findings
 from histods.storage.manifest import Manifest
@@ -48,6 +49,7 @@ EXAMPLES = 5
 CODES = tuple(check.code for check in CHECKS)
 
 
+@printed(table="moves")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FixResult:
     """What a fix would move, has moved, or has moved back.

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
 from histods.labels import IDENTITY, LabelMap, LabelTable
+from histods.printing import printed
 from histods.records import ClassCount
 from histods.storage.atomic import locked, write_json, write_text
 from histods.storage.class_systems import (
@@ -46,6 +47,7 @@ _COUNTS = (
 )
 
 
+@printed(table="classes", hide=("labels", "map_digest", "manifest_digest"))
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemapResult:
     """What a dataset, or a table of counts, is in a class system.

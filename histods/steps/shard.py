@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
+from histods.printing import printed
 from histods.sharding import cut, shuffled
 from histods.storage.atomic import only_one
 from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit, list_column
@@ -39,6 +40,7 @@ _MEGABYTE = 1_000_000
 _JSON_BYTES = 512  # what the JSON member of a sample is reckoned to take
 
 
+@printed()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
     """What is in a folder of shards.

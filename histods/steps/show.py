@@ -12,11 +12,13 @@ import polars as pl
 
 from histods.checks import CHECKS
 from histods.errors import HistodsError, UnreadableFileError
+from histods.printing import printed
 from histods.storage.class_systems import labels_of_audit
 from histods.storage.findings_file import read_findings
 from histods.storage.manifest import Manifest, read_table, to_polars
 from histods.storage.open_file import OpenRoot
 from histods.storage.overlays import draw_overlay, write_overlay
+from histods.storage.sample import near_keys
 from histods.storage.split_file import read_any_split
 from histods.storage.workspace import Workspace, read_json
 
@@ -28,10 +30,10 @@ TABLES = ("labels", "classes", "split")
 OVERLAYS = 20
 """Overlays that are drawn by default."""
 _MOST_NEAR = 3
-_MOST_COMPARED = 5000
 _LONGEST_NAME = 120
 
 
+@printed(table="rows", hide=("facts",))
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ShownTable:
     """One table of what is shown.
@@ -47,6 +49,7 @@ class ShownTable:
     facts: dict[str, object] | None = None
 
 
+@printed(table="rows", hide=("tables",))
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ShowResult:
     """What is known of the thing that was asked for.
@@ -66,6 +69,11 @@ class ShowResult:
     total: int
     overlays: tuple[Path, ...] = ()
     not_drawn: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Rows of the first table."""
+        return self.tables[0].rows
 
 
 def show(
@@ -215,12 +223,7 @@ def _near(what: str, keys: pl.Series, findings: pl.DataFrame) -> list[str]:
     """Names like `what`: codes and tables first, then keys that hold it, then keys that are spelt nearly so."""
     codes = [*findings["code"].unique().sort().to_list(), *TABLES]
     near = difflib.get_close_matches(what, codes, n=_MOST_NEAR)
-    if len(near) < _MOST_NEAR:
-        near += keys.filter(keys.str.contains(re.escape(what))).head(_MOST_NEAR - len(near)).to_list()
-    if not near:
-        alike = keys.filter((keys.str.len_chars().cast(pl.Int64) - len(what)).abs() <= 2)
-        near = difflib.get_close_matches(what, alike.head(_MOST_COMPARED).to_list(), n=_MOST_NEAR)
-    return near
+    return (near + near_keys(what, keys))[:_MOST_NEAR]
 
 
 def _sample(

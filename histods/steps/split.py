@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError, TooFewSamplesError
+from histods.printing import printed
 from histods.records import silent
 from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
 from histods.storage.absent_classes import AbsentClass, list_absent
@@ -61,6 +62,7 @@ class LabelBalance:
     deviation: float
 
 
+@printed(table="splits", hide=("labels", "options", "manifest_digest"))
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitResult:
     """How a dataset was split.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from histods.errors import HistodsError
+from histods.printing import printed
 from histods.storage.latent_set import LatentSet
 from histods.storage.shard_set import ShardSet
 from histods.storage.stages import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+@printed(table="parts")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StatusResult:
     """Where a workspace stands.

@@ -12,6 +12,7 @@ import polars as pl
 
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
+from histods.printing import printed
 from histods.storage.atomic import locked
 from histods.storage.class_systems import labels_of_audit
 from histods.storage.colours import OFF_PALETTE_LABEL
@@ -45,6 +46,7 @@ class TileCount(NamedTuple):
     blank: int
 
 
+@printed()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TileResult:
     """What is in a folder of tiles.

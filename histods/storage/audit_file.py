@@ -11,6 +11,7 @@ import polars as pl
 
 from histods.errors import HistodsError
 from histods.layouts import Layout, Suggestion
+from histods.printing import printed
 from histods.records import ColourCount, Counts, Finding, LabelCount, LabelTotals
 from histods.storage.atomic import file_digest, write_json
 from histods.storage.checked import fit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from histods.storage.measure import MeasureOptions
 
 
+@printed(table="labels", hide=("palette", "suggestions", "options", "fingerprint"))
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AuditResult:
     """What an audit found.
@@ -82,18 +84,19 @@ class AuditResult:
         """The first of the suggestions."""
         return self.suggestions[0] if self.suggestions else None
 
+    def findings_frame(self) -> pl.DataFrame:
+        """All findings: key, path, code, severity and message, sorted by key, path and code."""
+        return pl.read_parquet(Workspace(self.workspace).findings)
+
     def iter_findings(self) -> Iterator[Finding]:
         """Go through all findings, sorted by key, path and code."""
-        for row in self._findings().iter_rows(named=True):
+        for row in self.findings_frame().iter_rows(named=True):
             yield Finding(**row)
 
     def first_findings(self) -> dict[str, Finding]:
         """The first finding of each code that occurs."""
-        first = self._findings().unique("code", keep="first", maintain_order=True)
+        first = self.findings_frame().unique("code", keep="first", maintain_order=True)
         return {row["code"]: Finding(**row) for row in first.iter_rows(named=True)}
-
-    def _findings(self) -> pl.DataFrame:
-        return pl.read_parquet(Workspace(self.workspace).findings)
 
 
 def command_of(

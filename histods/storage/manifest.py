@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from histods.errors import HistodsError
+from histods.printing import printed
 from histods.storage.atomic import refuse_pipe, replacing
 from histods.storage.checked import fit, stays_inside
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import polars as pl
+
+    from histods.storage.sample import Sample
 
 SCHEMA_VERSION = 1
 _MOST_VALUES = 64
@@ -137,27 +140,54 @@ def _refuse_bomb(path: Path, metadata: pq.FileMetaData) -> None:
         )
 
 
+@printed(table="roles", hide=("table", "provenance"))
 @dataclass(frozen=True, slots=True, eq=False)
 class Manifest:
-    """The samples of a dataset: `table` has the columns of `SCHEMA`, one row a sample, sorted by key.
+    """The samples of a dataset.
 
-    `provenance` says what made it (schema version, histods version, layout and options); it is kept in
-    the Parquet file's metadata.
+    Attributes:
+        table: the columns of `SCHEMA`, one row per sample, sorted by key.
+        provenance: what made it (schema version, histods version, layout and options), as the Parquet file's
+            metadata keep it.
+        workspace: folder of the audit that it belongs to; None for one that is in no workspace.
     """
 
     table: pa.Table
     provenance: dict[str, str]
+    workspace: Path | None = None
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def roles(self) -> pl.DataFrame:
+        """How many samples have each role."""
+        import polars as pl
+
+        return self.to_polars().group_by("role").agg(samples=pl.len()).sort("role")
+
+    def sample(self, key: str) -> Sample:
+        """One sample, with its image, mask and overlay as arrays.
+
+        Raises:
+            HistodsError: there is no such key (the message names near ones), or the manifest is of no workspace.
+        """
+        from histods.storage.sample import find_sample
+
+        return find_sample(self, key)
 
     def to_polars(self) -> pl.DataFrame:
         """The manifest as a polars DataFrame."""
         return to_polars(self.table)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The manifest as a pandas DataFrame; `labels` and `pixels` hold NumPy arrays."""
-        frame: pd.DataFrame = self.table.to_pandas()
+        """The manifest as a pandas DataFrame: nullable integers, texts or None, and lists of Python integers."""
+        import pandas as pd
+
+        kinds = {pa.uint32(): pd.UInt32Dtype(), pa.int64(): pd.Int64Dtype()}
+        frame: pd.DataFrame = self.table.to_pandas(types_mapper=kinds.get)
+        for name in ("labels", "pixels"):
+            frame[name] = pd.Series(self.table[name].to_pylist(), dtype=object, index=frame.index)
         return frame
 
     @classmethod
@@ -176,7 +206,7 @@ class Manifest:
                 "run 'histods audit DATASET' again."
             )
         try:
-            found = cls(table.cast(SCHEMA), stored)
+            found = cls(table.cast(SCHEMA), stored, Path(path).parent)
             found.check()
         except (ValueError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]

@@ -57,11 +57,8 @@ def draw_overlay(
     except UnreadableFileError as error:
         reasons.append(f"{mask_path}: {error}")
     if labels is not None:
-        painted = colour_labels(labels)
-        if image is not None and image.shape[:2] == labels.shape:
-            blend = (1 - _SHARE) * image + _SHARE * painted
-            painted = np.where((labels == 0)[..., None], image, blend.round().astype(np.uint8))
-        pictures.append(painted)
+        together = image is not None and image.shape[:2] == labels.shape
+        pictures.append(lay_over(pictures[0], labels) if together else colour_labels(labels))
     if not pictures:
         raise UnreadableFileError("; ".join(reasons) or "neither image nor mask")
     return _side_by_side(pictures)
@@ -70,6 +67,12 @@ def draw_overlay(
 def _read(dataset: OpenRoot, path: str) -> bytes:
     with dataset.open(path) as file:
         return file.read()
+
+
+def lay_over(image: NDArray[np.uint8], labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """An image [H, W, 3] under its labels [H, W] in the colours of the charts; label 0 leaves it as it is."""
+    blend = (1 - _SHARE) * image + _SHARE * colour_labels(labels)
+    return np.where((labels == 0)[..., None], image, blend.round().astype(np.uint8))
 
 
 def colour_labels(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
