@@ -1,5 +1,7 @@
 """From the colours of masks to a labels file: which colours are classes, in which order, and the draft as YAML.
 
+A label map is drafted from the labels that occur.
+
 A drawing tool that smooths edges, an enlargement or JPEG adds colours between those that were meant. Three things
 tell them apart, over all masks together: they lie between their neighbours' colours, they lie next to a far more
 frequent colour in short runs, or they are hardly there. What is left out is named in the draft, so that a thin
@@ -9,11 +11,13 @@ class that looks like a blend is not lost.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from histods.labels import MOST_CLASSES, is_range
 from histods.mask_colours import TRANSLUCENT, unpack
 from histods.records import ColourCount
 
@@ -33,6 +37,9 @@ _NOISY_SHARE, _NOISY_RARE = 0.1, 2e-3  # masks with colours beyond those that ar
 _BLACK, _WHITE = 0, 0xFFFFFF
 _GROUND_SHARE = 0.1  # of the most frequent colour's pixels on borders: black or white with as many is the ground
 _MOST_EXAMPLES = 8
+_RESERVED = {"name", "unmapped", "map", "classes", "labels", "class_to_int"}  # keys of label maps
+_MOST_ALIGNED = 60  # characters before a comment
+_UNKNOWN_COLOUR = 65535  # label of pixels whose colour no label has
 
 
 class _Colour(NamedTuple):
@@ -200,3 +207,43 @@ def _left_out(palette: Sequence[ColourCount]) -> list[str]:
         f"# {listed}{more}",
         "# Add a line for each that is a class; the others are counted as off_palette.",
     ]
+
+
+def draft_map(labels: Sequence[LabelCount], name: str) -> str:
+    """Write out a label map to edit, in which each label that occurs is a class of its own.
+
+    A line per class, since classes are then merged by moving numbers. Class 0 holds label 0, and what no class can
+    be: pixels of unknown colours, and the rarest labels where there are more than 8 bits can tell apart.
+
+    Args:
+        labels: the labels that occur, ascending.
+        name: name of the class system.
+    """
+    counted = {each.label: each for each in labels}
+    ranked = sorted(labels, key=lambda each: (-each.pixels, each.label))
+    own = [each.label for each in ranked if each.label not in (0, _UNKNOWN_COLOUR)][: MOST_CLASSES - 1]
+    first = [0, *(each.label for each in labels if each.label not in (0, *own))]
+    names = {label: counted[label].name if label in counted else "Unknown" for label in (0, *own)}
+    times = Counter(name.casefold() for name in names.values())
+    lines = []
+    for label in (0, *sorted(own)):
+        title = names[label]
+        meant = title.casefold()
+        if times[meant] > 1 or meant in _RESERVED or is_range(title) or (label and meant == "unknown"):
+            title = f"{title} ({label})"
+        members = first if label == 0 else [label]
+        counts = [counted[member] for member in members if member in counted]
+        pixels, percent = sum(each.pixels for each in counts), sum(each.percent for each in counts)
+        masks = f", masks: {counts[0].images:,}" if len(counts) == 1 and counts[0].images else ""
+        line = f"{json.dumps(title, ensure_ascii=not title.isprintable())}: [{', '.join(map(str, members))}]"
+        lines.append((line, f"# {pixels:,} pixels, {percent:.4g} %{masks}"))
+    width = min(max(len(line) for line, _ in lines), _MOST_ALIGNED)
+    head = [
+        "# Draft of a label map: each label is a class of its own, numbered in the order of the lines.",
+        "# To merge classes, move labels into one list and delete the lines left over; rename as you like.",
+        "# Class 0 comes first and means 'unknown': a mask of class 0 alone counts as no mask.",
+        f"name: {json.dumps(name)}",
+        "unmapped: error  # or the name of a class: what every label that is not listed becomes",
+        "",
+    ]
+    return "\n".join([*head, *(f"{line:<{width}}  {comment}" for line, comment in lines)]) + "\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from histods.commands.next_step import print_next_after
+from histods.commands.next_step import in_workspace, print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     CountsOption,
@@ -18,7 +19,7 @@ from histods.commands.options import (
     WorkersOption,
     WorkspaceOption,
 )
-from histods.console import make_console, make_results, print_json, print_line, print_table
+from histods.console import make_console, make_results, print_command, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +40,10 @@ def remap(
         Path | None, typer.Option(help="Also write a line of name,'c0 c1 ...' per sample in use to this file.")
     ] = None,
     counts: CountsOption = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a label map to edit, with every label that occurs, and no more."),
+    ] = None,
     workers: WorkersOption = None,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -57,15 +62,27 @@ def remap(
             write_masks=write_masks,
             dataset_csv=dataset_csv,
             counts=counts,
+            draft=draft,
             workers=workers,
             progress=watch,
         )
     results = make_results(quiet=quiet, json_output=json_output)
-    show_remap(results, result)
-    if counts is None:
+    if draft is not None:
+        _show_draft(results, result, draft, workspace)
+    else:
+        show_remap(results, result)
+    if counts is None and draft is None:
         print_next_after(results, "remap", workspace)
     if json_output:
         print_json(to_document(result))
+
+
+def _show_draft(console: Console, result: RemapResult, draft: Path, workspace: Path) -> None:
+    """Say what was drafted and how to go on."""
+    drafted = sum(len(labels) for labels in result.labels)
+    print_line(console, f"Written: {draft}, with {drafted:,} labels in {len(result.classes):,} classes.")
+    print_line(console, "Merge and rename classes in an editor, then:")
+    print_command(console, in_workspace(f"histods remap --map {shlex.quote(str(draft))}", workspace))
 
 
 def show_remap(console: Console, result: RemapResult) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
+from histods.jobs.mask_writing import first_of, run_mask_tasks
 from histods.labels import IDENTITY, LabelMap, LabelTable
 from histods.printing import printed
 from histods.records import ClassCount
-from histods.storage.atomic import locked, write_json, write_text
+from histods.storage.atomic import locked, write_json
 from histods.storage.class_systems import (
     choose_map,
     choose_workspace_map,
@@ -26,21 +24,19 @@ from histods.storage.class_systems import (
     labels_of_audit,
     list_column,
 )
+from histods.storage.dataset_csv import write_dataset_csv
 from histods.storage.label_names import read_counts
+from histods.storage.labels_draft import write_map_draft
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
-from histods.storage.mask_files import MaskReport, MaskTask, claim_folder, plan_masks, write_mask_files
+from histods.storage.mask_files import claim_folder, plan_masks, write_mask_files
 from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from numpy.typing import NDArray
 
     from histods.labels import ClassHistograms
     from histods.records import Progress
 
-CHUNK = 256
-"""Masks a task: 0.1 s of work, long against the 1 ms that a task costs."""
 _COUNTS = (
     *("conditional", "unconditional", "excluded", "became_unconditional", "became_conditional"),
     *("masks", "pixels", "excluded_masks", "excluded_pixels"),
@@ -106,6 +102,7 @@ def remap(
     write_masks: str | Path | None = None,
     dataset_csv: str | Path | None = None,
     counts: str | Path | None = None,
+    draft: str | Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> RemapResult:
@@ -118,6 +115,7 @@ def remap(
         write_masks: new folder for the remapped masks, 8-bit grey PNG; an interrupted run goes on there.
         dataset_csv: file for headerless lines of `name,c0 c1 ...`, one for each sample that is not excluded.
         counts: CSV table of pixels per label to remap instead of the audit; nothing is written.
+        draft: new file for a label map to edit, with every label that occurs; nothing else is written.
         workers: processes that write masks; all usable cores by default.
         progress: called with a stage, masks done and masks in all.
 
@@ -125,13 +123,9 @@ def remap(
         HistodsError: the map does not fit the labels, or a place to write to is not free.
         StaleFileError: the manifest or a mask is not the one that was audited.
     """
+    _refuse_mixed(counts, draft, map, write_masks, dataset_csv)
     if counts is not None:
-        if write_masks is not None or dataset_csv is not None:
-            raise HistodsError(
-                "Expected --counts alone, found --write-masks or --dataset-csv with it; "
-                "a table of counts has no samples: leave --counts out."
-            )
-        return _remap_counts(Path(counts), map)
+        return _remap_counts(Path(counts), map, draft)
     space = Workspace.find(workspace)
     audit = space.read_audit()
     root = Path(audit["root"])
@@ -143,6 +137,11 @@ def remap(
     samples, left_out = table.filter(used), table.filter(pc.invert(used))
     labels, pixels, offsets = flatten_labels(samples)
     names = labels_of_audit(audit)
+    if draft is not None:
+        held, which = np.unique(labels, return_inverse=True)
+        sums = np.bincount(which, pixels, len(held)).astype(np.int64)
+        label_map = write_map_draft(draft, root, held, sums, np.bincount(which), names)
+        return _summarise(label_map, held, sums, _add_up(label_map, held, sums), None)
     label_map = choose_workspace_map(IDENTITY if map is None else map, space, root, labels, names)
     histograms = label_map.remap_histograms(labels, pixels, offsets)
     conditional = histograms.conditional()
@@ -165,7 +164,8 @@ def remap(
     # Said, but not written: the files are the same whatever was there before.
     result = replace(result, warnings=(*result.warnings, *replaced))
     if dataset_csv is not None:
-        _write_dataset_csv(Path(dataset_csv), samples, histograms)
+        classes = (classes for classes, _ in histograms.lists())
+        write_dataset_csv(Path(dataset_csv), samples["key"].to_pylist(), classes)
     if write_masks is None:
         return result
     work = partial(
@@ -182,13 +182,34 @@ def remap(
         raise HistodsError(f"Expected a folder for masks in {folder}, found a file; choose another name.")
     with locked(folder, "writing masks"):
         claim_folder(folder, result.map_digest, audit["manifest_digest"])
-        report = _run(work, tasks, folder, workers, progress)
+        report = run_mask_tasks(work, tasks, folder, workers, progress)
     if report.problems:
         raise StaleFileError(
-            f"Expected masks as the last audit read them, found {_first_of(report.problems)}; "
+            f"Expected masks as the last audit read them, found {first_of(report.problems)}; "
             f"run '{audit['command']}' again, then remap into a new folder."
         )
     return replace(result, masks_written=report.written, masks_present=report.present)
+
+
+def _refuse_mixed(
+    counts: str | Path | None,
+    draft: str | Path | None,
+    label_map: str | Path | None,
+    write_masks: str | Path | None,
+    dataset_csv: str | Path | None,
+) -> None:
+    """Refuse options that do nothing together."""
+    is_written = write_masks is not None or dataset_csv is not None
+    if counts is not None and is_written:
+        raise HistodsError(
+            "Expected --counts alone, found --write-masks or --dataset-csv with it; "
+            "a table of counts has no samples: leave --counts out."
+        )
+    if draft is not None and (is_written or label_map is not None):
+        raise HistodsError(
+            "Expected --draft alone, found --map, --write-masks or --dataset-csv with it; "
+            "edit the draft first, then give it with --map."
+        )
 
 
 def to_document(result: RemapResult) -> dict[str, Any]:
@@ -214,13 +235,22 @@ def to_document(result: RemapResult) -> dict[str, Any]:
     }
 
 
-def _remap_counts(path: Path, name: str | Path | None) -> RemapResult:
-    labels, names, pixels = read_counts(path)
-    label_map = choose_map(name, None, labels, LabelTable(names=dict(zip(labels.tolist(), names, strict=True))))
+def _remap_counts(path: Path, name: str | Path | None, draft: str | Path | None) -> RemapResult:
+    labels, titles, pixels = read_counts(path)
+    names = LabelTable(names=dict(zip(labels.tolist(), titles, strict=True)))
+    if draft is None:
+        label_map = choose_map(name, None, labels, names)
+    else:
+        label_map = write_map_draft(draft, None, labels, pixels, None, names)
     label_map.check_mapped(labels, pixels)
+    return _summarise(label_map, labels, pixels, _add_up(label_map, labels, pixels), None)
+
+
+def _add_up(label_map: LabelMap, labels: NDArray[np.uint16], pixels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Pixels of each class."""
     totals = np.zeros(len(label_map.classes), dtype=np.int64)
     np.add.at(totals, label_map.lookup()[labels], pixels)
-    return _summarise(label_map, labels, pixels, totals, None)
+    return totals
 
 
 def _summarise(
@@ -292,54 +322,3 @@ def _replaces_another(result: RemapResult, space: Workspace) -> tuple[str, ...]:
     if before.get("map_digest") == result.map_digest:
         return ()
     return (f"replaces the class system {result.name}, which was made from another map",)
-
-
-def _write_dataset_csv(path: Path, samples: pa.Table, histograms: ClassHistograms) -> None:
-    """Write `name,c0 c1 ...` lines; class 0 stands for a mask that is missing."""
-    if path.is_dir():
-        raise HistodsError(f"Expected a file for --dataset-csv, found the folder {path}; name a file in it.")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for key, (classes, _) in zip(samples["key"].to_pylist(), histograms.lists(), strict=True):
-        writer.writerow([key, " ".join(map(str, classes or [0]))])
-    write_text(path, text.getvalue())
-
-
-def _run(
-    work: Callable[[Sequence[MaskTask]], MaskReport],
-    tasks: list[MaskTask],
-    folder: Path,
-    workers: int | None,
-    progress: Progress | None,
-) -> MaskReport:
-    """Write all masks and add the reports up; a full disk ends it at once."""
-    written = present = done = 0
-    problems: list[tuple[str, str]] = []
-    failures: list[tuple[str, str]] = []
-    chunks = (tasks[first : first + CHUNK] for first in range(0, len(tasks), CHUNK))
-    with engine_for("local", workers) as engine:
-        for outcome in engine.run(work, chunks):
-            if isinstance(outcome, Failed):
-                failures.append((outcome.chunk[0].source, outcome.error))
-            else:
-                report = outcome.value
-                if report.disk is not None:
-                    raise HistodsError(
-                        f"Expected to write into {folder}, found {report.disk}; "
-                        "fix that and run the same command again to go on."
-                    )
-                written, present = written + report.written, present + report.present
-                problems += report.problems
-            done += len(outcome.chunk)
-            if progress is not None:
-                progress("writing masks", done, len(tasks))
-    if failures:
-        found = _first_of(failures)
-        raise HistodsError(f"Expected to remap every mask, found {found}; run the same command again to go on.")
-    return MaskReport(written, present, problems, None)
-
-
-def _first_of(problems: list[tuple[str, str]]) -> str:
-    """The first of some paths with reasons, and how many more there are."""
-    path, reason = min(problems)
-    return f"{path} ({reason})" + (f" and {len(problems) - 1:,} more" if len(problems) > 1 else "")

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from histods import HistodsError, audit
 from histods.cli import main
+from histods.drafting import draft_map
+from histods.records import LabelCount
+from histods.storage.label_maps import read_label_map
 from histods.storage.label_names import read_labels
 from tests.histods.checks.mask_files import (
     codecs_png,
@@ -231,3 +236,76 @@ def test_the_command_shows_the_colours_and_what_to_do(
     assert "#dc0000" in output.err
     assert "--write-labels labels.yml" in " ".join(output.err.replace("\\\n", " ").split())
     assert "3 RGB colours and no labels file" in output.err
+
+
+NAMED = {
+    0: "none",
+    1: "name",
+    2: "Map",
+    3: "unknown",
+    4: "7",
+    5: "10-15",
+    6: "yes",
+    7: "a: b # c",
+    8: "Stroma",
+    9: "stroma",
+    10: "größer \u4e2d",
+    11: '"quoted", with comma',
+    12: "classes",
+    13: "[1, 2]",
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_whatever_labels_occur_their_draft_is_a_map_of_them(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    labels = data.draw(st.lists(st.integers(0, 20) | st.integers(0, 65535), min_size=1, max_size=30, unique=True))
+    names = data.draw(st.dictionaries(st.sampled_from(labels), st.sampled_from([*NAMED.values()])))
+    rows = [
+        LabelCount(label=label, name=names.get(label, f"label {label}"), pixels=7 * label + 1, percent=1, images=3)
+        for label in sorted(labels)
+    ]
+    path = tmp_path_factory.mktemp("draft") / "draft.yml"
+    path.write_text(draft_map(rows, "draft"))
+    label_map = read_label_map(path)
+    assert (label_map.name, label_map.unmapped, label_map.table[0]) == ("draft", None, 0)
+    assert set(label_map.table) == {0, *labels}
+    own = sorted(label for label in labels if label not in (0, 65535))
+    assert [label_map.labels_of(index) for index in range(1, len(label_map.classes))] == [
+        (label,) for label in own
+    ]
+
+
+def test_a_draft_of_a_map_says_how_much_each_label_holds(tmp_path: Path) -> None:
+    rows = [
+        LabelCount(label=label, name=name, pixels=10_000 * label, percent=label, images=label)
+        for label, name in NAMED.items()
+    ]
+    text = draft_map(rows, "draft")
+    lines = text.splitlines()
+    assert lines[3:6] == ['name: "draft"', lines[4], ""]
+    assert lines[4].startswith("unmapped: error  # ")
+    assert [" ".join(line.split()) for line in lines[6:9]] == [
+        '"none": [0] # 0 pixels, 0 %',
+        '"name (1)": [1] # 10,000 pixels, 1 %, masks: 1',
+        '"Map (2)": [2] # 20,000 pixels, 2 %, masks: 2',
+    ]
+    path = tmp_path / "draft.yml"
+    path.write_text(text)
+    assert read_label_map(path).classes[3:10] == (
+        *("unknown (3)", "7 (4)", "10-15 (5)", "yes", "a: b # c", "Stroma (8)", "stroma (9)"),
+    )
+
+
+def test_of_more_labels_than_classes_the_rarest_are_class_0(tmp_path: Path) -> None:
+    rows = [
+        LabelCount(label=label, name=f"label {label}", pixels=1000 - label, percent=0.1, images=1)
+        for label in range(5, 305)
+    ]
+    path = tmp_path / "many.yml"
+    path.write_text(draft_map(rows, "many"))
+    label_map = read_label_map(path)
+    assert len(label_map.classes) == 256
+    assert label_map.labels_of(0) == (0, *range(260, 305))

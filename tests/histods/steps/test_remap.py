@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from histods import audit
+from histods.cli import main
 from histods.errors import HistodsError, StaleFileError
 from histods.steps.remap import remap, to_document
 from histods.storage.atomic import file_digest, write_json
@@ -719,3 +721,51 @@ def test_the_longest_legal_names_are_remapped(tmp_path: Path, name: str) -> None
     assert (result.name, result.masks_written) == ("組" * 80, 1)
     assert sorted(path.name for path in folder.iterdir()) == sorted(["remap.json", f"{name}.png"])
     assert site.space.class_systems() == ["組" * 80]
+
+
+def test_a_draft_is_a_map_that_remap_reads_once_it_is_edited(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, draft = str(site.space.folder), tmp_path / "my map.yml"
+    monkeypatch.setattr("sys.argv", ["histods", "remap", "--draft", str(draft), "-w", space])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    printed = capsys.readouterr().out
+    assert f"histods remap --map '{draft}' -w {space}" in " ".join(printed.split())
+    assert not site.space.class_systems()
+    drafted = remap(workspace=space, map=draft)
+    whole = remap(workspace=space)
+    assert drafted.name == "my-map"
+    assert drafted.pixels == whole.pixels
+    assert {
+        labels: row.pixels for labels, row in zip(drafted.labels, drafted.classes, strict=True) if row.pixels
+    } == {labels: row.pixels for labels, row in zip(whole.labels, whole.classes, strict=True) if row.pixels}
+    draft.write_text(re.sub(r".*: \[9\].*\n", "", draft.read_text()).replace("[3]", "[3, 9]"))
+    assert (3, 9) in remap(workspace=space, map=draft).labels
+
+
+def test_a_draft_never_takes_the_place_of_a_file(site: Site, tmp_path: Path) -> None:
+    draft = tmp_path / "draft.yml"
+    draft.write_text("mine")
+    for path, found in (
+        (draft, f"something there already ({draft}); move it away or choose another name"),
+        (tmp_path / "draft.csv", "'draft.csv'; it is written as YAML: choose a name that ends in .yml"),
+        (site.root / "m.yml", f"a place inside the dataset ({site.root / 'm.yml'}), which is never written to"),
+    ):
+        with pytest.raises(HistodsError) as error:
+            remap(workspace=site.space.folder, draft=path)
+        assert str(error.value).startswith(f"Expected the path of a new YAML file for --draft, found {found}")
+    assert draft.read_text() == "mine"
+    for options in ({"map": site.map}, {"write_masks": tmp_path / "masks"}, {"dataset_csv": tmp_path / "d.csv"}):
+        with pytest.raises(HistodsError, match="Expected --draft alone, found --map"):
+            remap(workspace=site.space.folder, draft=tmp_path / "new.yml", **options)
+    assert not (tmp_path / "new.yml").exists()
+
+
+def test_a_table_of_counts_can_be_drafted_too(tmp_path: Path) -> None:
+    (tmp_path / "counts.csv").write_text("Label ID,Class Name,Pixel Count\n0,none,70\n3,tumour,20\n9,stroma,10\n")
+    draft = tmp_path / "draft.yml"
+    assert [row.pixels for row in remap(counts=tmp_path / "counts.csv", draft=draft).classes] == [70, 20, 10]
+    result = remap(counts=tmp_path / "counts.csv", map=draft)
+    assert [row.name for row in result.classes] == ["none", "tumour", "stroma"]
