@@ -732,7 +732,7 @@ def test_a_draft_is_a_map_that_remap_reads_once_it_is_edited(
         main()
     assert not ended.value.code
     printed = capsys.readouterr().out
-    assert f"histods remap --map '{draft}' -w {space}" in " ".join(printed.split())
+    assert f"histods remap --map '{draft}' -w {space}" in " ".join(printed.replace("\\\n", " ").split())
     assert not site.space.class_systems()
     drafted = remap(workspace=space, map=draft)
     whole = remap(workspace=space)
