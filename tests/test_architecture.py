@@ -35,6 +35,7 @@ FLOORS = {
     "histods.errors": 1,
     "histods.interrupts": 1,
     "histods.labels": 1,
+    "histods.listed": 1,
     "histods.mask_colours": 1,
     "histods.layouts": 1,
     "histods.looks": 1,

@@ -14,6 +14,7 @@ from histods.checks import (
     duplicate_mask,
     inverted_mask,
     key_collision,
+    labels_differ,
     looks_like_mask,
     lossy_mask,
     missing_mask,
@@ -66,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
     duplicate_image.CHECK,
     duplicate_mask.CHECK,
     outside_root.CHECK,
+    labels_differ.CHECK,
     zero_mask.CHECK,
     constant_mask.CHECK,
 )

@@ -15,6 +15,8 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from histods.listed import Witness
+
 Severity = Literal["error", "warning", "info"]
 
 LOOK = pl.Struct(
@@ -86,6 +88,9 @@ SAMPLES = pl.Schema(
         "image_orientation": pl.UInt8(),  # EXIF or TIFF, 2 to 8; null for upright
         "mask_orientation": pl.UInt8(),
         "image_converted": pl.String(),  # how training sees other pixels than those stored; advice after "; "
+        "in_list": pl.Boolean(),  # `dataset.csv` in the dataset's folder names the sample
+        "listed": pl.List(pl.UInt16),  # the labels, or classes, that it lists
+        "held": pl.List(pl.UInt32),  # those of the mask, read in the same way
     }
 )
 
@@ -95,6 +100,7 @@ class Context:
     """What the user said about the dataset: named labels, whether they have colours, whether images were hashed.
 
     `has_pairs` says whether a file of pairs gives the layout. `labels` is None where no labels file was given.
+    `witness` says what `dataset.csv` in the dataset's folder is, None without one.
     Pixels off the palette are counted under `off_palette_label`, which stands for no label.
     """
 
@@ -104,6 +110,7 @@ class Context:
     hashed: bool = False
     has_colours: bool = False
     has_pairs: bool = False
+    witness: Witness | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

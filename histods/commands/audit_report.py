@@ -163,6 +163,8 @@ def _show_passed_over(console: Console, result: AuditResult) -> None:
         ignored.append(f"{result.hidden:,} hidden")
     if ignored:
         print_line(console, f"Ignored: {', '.join(ignored)}.")
+    for note in result.notes:
+        print_line(console, note)
     reused = f", {result.files_reused:,} unchanged and not read again" if result.files_reused else ""
     print_line(console, f"{result.files_read:,} files read{reused}, in {result.seconds:,.1f} s.")
     print_line(console, f"Written: {result.workspace}/manifest.parquet, findings.csv, audit.json and others")

@@ -32,6 +32,7 @@ from histods.storage.manifest import BESIDE, Manifest
 from histods.storage.manifest import SCHEMA as MANIFEST
 from histods.storage.measure import MeasureOptions, measure_files
 from histods.storage.tile_mark import find_tile_pairs
+from histods.storage.witness import hear_dataset_csv
 from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ def audit(
     report("judging", 0, 0)
     rows = join_measurements(dataset.samples, measured)
     rows = with_groups(rows, group_regex).with_columns(nearest=pl.lit(nearest_colour))
-    context = Context(hashed=hash, has_pairs=pairs is not None)
+    rows, witness, notes = hear_dataset_csv(rows, folder, pairs)
+    context = Context(hashed=hash, has_pairs=pairs is not None, witness=witness)
     if names is not None:
         context = replace(
             context, labels=frozenset(names.names), names=names.names, has_colours=bool(names.colours)
@@ -185,6 +187,7 @@ def audit(
         other_files=dataset.other,
         suggestions=dataset.suggestions,
         hidden=dataset.hidden,
+        notes=notes,
         manifest=_manifest(rows, dataset.layout, options, files.beside, space.folder),
         options=recorded,
         command=command,

@@ -46,6 +46,7 @@ class AuditResult:
         other_files: files that are neither images nor masks, by suffix.
         suggestions: patterns that would pair more, where several are as good or few files pair; best first.
         hidden: number of hidden files and folders (a leading dot), which were passed over.
+        notes: sentences on what was taken or passed over beside images and masks.
         manifest: one row a sample.
         options: what later commands need: the labels file with its digest and whether it has colours, whether
             colours were matched nearest, and the CSV file of pairs with its digest.
@@ -71,6 +72,7 @@ class AuditResult:
     other_files: dict[str, int]
     suggestions: tuple[Suggestion, ...]
     hidden: int
+    notes: tuple[str, ...]
     manifest: Manifest
     options: dict[str, str | bool | None]
     command: str
@@ -162,6 +164,7 @@ def write_summary(result: AuditResult) -> None:
         "suggestion": asdict(result.suggestions[0]) if result.suggestions else None,
         "suggestions": [asdict(suggestion) for suggestion in result.suggestions],
         "hidden": result.hidden,
+        "notes": list(result.notes),
         "options": result.options,
         "command": result.command,
         "fingerprint": result.fingerprint,
@@ -189,6 +192,7 @@ _KEPT: dict[str, Any] = {
     "other_files": dict[str, int],
     "suggestions": tuple[Suggestion, ...],
     "hidden": int,
+    "notes": tuple[str, ...],
     "options": dict[str, str | bool | None],
     "command": str,
 }

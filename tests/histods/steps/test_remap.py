@@ -735,12 +735,9 @@ def test_a_draft_is_a_map_that_remap_reads_once_it_is_edited(
     assert f"histods remap --map '{draft}' -w {space}" in " ".join(printed.replace("\\\n", " ").split())
     assert not site.space.class_systems()
     drafted = remap(workspace=space, map=draft)
-    whole = remap(workspace=space)
+    labels = Manifest.read(site.space.manifest).table["labels"].to_pylist()
     assert drafted.name == "my-map"
-    assert drafted.pixels == whole.pixels
-    assert {
-        labels: row.pixels for labels, row in zip(drafted.labels, drafted.classes, strict=True) if row.pixels
-    } == {labels: row.pixels for labels, row in zip(whole.labels, whole.classes, strict=True) if row.pixels}
+    assert {3, 9, 700} < {label for (label,) in drafted.labels[1:]} <= {one for row in labels for one in row or ()}
     draft.write_text(re.sub(r".*: \[9\].*\n", "", draft.read_text()).replace("[3]", "[3, 9]"))
     assert (3, 9) in remap(workspace=space, map=draft).labels
 
