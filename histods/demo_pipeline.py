@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 MARK = "MADE_BY_HISTODS_DEMO.txt"
 MAPS = ("label_map_5.yml", "label_map_10.yml")
 STEPS = 400
-SIDE = 128
-"""Of patches, pixels: large enough to see tissue in, small enough to train on in a minute."""
 """Steps of training: a minute or two on two cores."""
+SIDE = 128
+"""Of patches, pixels: large enough to see tissue in, small enough to train on quickly."""
 SETTINGS = ("run.checkpoint_every=100", "run.validate_every=100", "run.preview_every=200", "data.workers=1")
 SAMPLED_MASKS = 8
 SAMPLING_STEPS = 10

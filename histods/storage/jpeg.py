@@ -6,14 +6,11 @@ Sources: ITU T.81 annex B; JFIF 1.02; EXIF 2.32 for the segment that holds the o
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from histods.errors import UnreadableFileError
 from histods.storage.exif import find_orientation
 from histods.storage.header import CMYK, Header, check_pixels
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_SCANS = 100
 """Scans that are decoded: encoders write 6 to 12, and each costs a pass over the whole image."""
@@ -49,16 +46,27 @@ def parse_jpeg(start: bytes) -> Jpeg | None:
     Raises:
         UnreadableFileError: the bytes are not a sequence of JPEG segments, or of a kind that is not decoded.
     """
-    orientation = 1
-    for marker, position in _segments(start):
+    orientation, position, size = 1, 2, len(start)
+    for _ in range(MAX_SEGMENTS):  # not in a generator, which would take as long again as all else here
+        if position + 4 > size:
+            return None
+        if start[position] != 0xFF:
+            raise UnreadableFileError(f"damaged: expected a JPEG marker at byte {position}")
+        marker = start[position + 1]
         if marker in _FRAME_MARKERS:
-            return None if position + 10 > len(start) else _find_scan(start, position, orientation)
-        if marker == _APP1 and start[position + 4 : position + 9] == b"Exif\0":
-            end = position + 2 + int.from_bytes(start[position + 2 : position + 4], "big")
-            orientation = find_orientation(start[position + 4 : end])
+            return None if position + 10 > size else _find_scan(start, position, orientation)
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _STANDALONE_MARKERS:
+            position += 2
         elif marker in (_END, _SCAN):
             raise UnreadableFileError("damaged: the JPEG has no frame header before its pixel data")
-    return None
+        else:
+            end = position + 2 + (start[position + 2] << 8 | start[position + 3])
+            if marker == _APP1 and start[position + 4 : position + 9] == b"Exif\0":
+                orientation = find_orientation(start[position + 4 : end])
+            position = end
+    raise UnreadableFileError(f"more than {MAX_SEGMENTS:,} segments before its pixel data: not decoded")
 
 
 def _find_scan(start: bytes, position: int, orientation: int) -> Jpeg | None:
@@ -71,25 +79,6 @@ def _find_scan(start: bytes, position: int, orientation: int) -> Jpeg | None:
         return None
     single = kind not in _PROGRESSIVE and start[scan + 4] >= channels
     return Jpeg(Header("jpeg", width, height, 1, orientation, CMYK if channels == _INKS else None), scan, single)
-
-
-def _segments(start: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and position of each segment that has a length, as far as `start` goes."""
-    position, size = 2, len(start)
-    for _ in range(MAX_SEGMENTS):
-        if position + 4 > size:
-            return
-        if start[position] != 0xFF:
-            raise UnreadableFileError(f"damaged: expected a JPEG marker at byte {position}")
-        marker = start[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _STANDALONE_MARKERS:
-            position += 2
-        else:
-            yield marker, position
-            position += 2 + int.from_bytes(start[position + 2 : position + 4], "big")
-    raise UnreadableFileError(f"more than {MAX_SEGMENTS:,} segments before its pixel data: not decoded")
 
 
 def _check_frame(kind: int, bits: int, width: int, height: int, channels: int) -> None:
