@@ -1,4 +1,4 @@
-"""Bar charts: one bar a class, by class index, so that charts of the same classes compare."""
+"""Bars, or dots on a log axis: one row per class, by index, so that charts of the same classes compare."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from reports.canvas import FEW, GAP, MARGIN, RULE, SOME, TOP, Canvas, RowLabels
+from histods.palette import Fill, class_fill
+from reports.canvas import AXIS_LABEL, FEW, GAP, MARGIN, PAGE, RULE, SOME, TOP, Canvas, RowLabels, Size
 from reports.tables import percent_of
-from reports.text import counted, percent_text, pixels_text, text_width, tick_text
+from reports.text import counted, percent_text, pixels_text, text_width, tick_text, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,73 +20,142 @@ if TYPE_CHECKING:
 
     from reports.tables import ClassSystem
 
-WIDTH = 7.2
-"""A journal's two columns (183 mm)."""
-NAME_WIDTH = 3.1
 WHOLE = 100
 """All, in percent."""
-
-
-def percent_figure(system: ClassSystem, *, log: bool = False) -> Figure:
-    """Bars of each class's share of all pixels; on a log axis a class without pixels has no bar."""
-    values = [row.percent for row in system.drawn]
-    texts = [pixels_text(row.percent, row.pixels) for row in system.drawn]
-    masks = "" if system.images is None else f" in {counted(system.images, 'mask')} in use"
-    axis = f"Share of {counted(system.pixels, 'pixel')}{masks} (%{', log scale' if log else ''})"
-    # The axis starts so far below the smallest class that its bar can be seen.
-    low = 10.0 ** math.floor(math.log10(min(filter(None, values)) / 1.25)) if log else 0.0
-    ticks = _decades(low) if log else [tick for tick in _steps(max(values)) if tick <= WHOLE]
-    return _bars(system, "pixels", axis, _Scale(low, ticks), values, texts)
-
-
-def images_figure(system: ClassSystem) -> Figure:
-    """Bars of the number of images that contain each class."""
-    values = [row.images or 0 for row in system.drawn]
-    texts = [f"{value:,} ({percent_text(percent_of(value, system.images))})" for value in values]
-    axis = f"Images that contain the {system.noun}, of {system.images:,} with a mask in use"
-    return _bars(system, "images", axis, _Scale(0.0, _steps(max(values), whole=True)), values, texts)
+OTHERS = Fill(face="#ffffff", edge="#5f5f5f", hatch="")
+"""The bar of all classes that have none of their own."""
+DOT = 22.0
+"""Area of a dot in square points."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class Bar:
+    """One row: the name and index left of the axis, the value on it, and the text beside the value."""
+
+    name: str
+    index: str
+    value: float
+    text: str
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
     """A value axis: from 0, or logarithmic from `low` where that is above 0."""
 
     low: float
     ticks: list[float]
 
+    @classmethod
+    def linear(cls, largest: float, size: Size, *, whole: bool = False, most: float = math.inf) -> Scale:
+        """From 0, with round ticks to the first above the largest value, none above `most`."""
+        ticks = MaxNLocator(size.ticks, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(0, largest)
+        return cls(0.0, [float(tick) for tick in ticks if 0 <= tick <= most])
+
+    @classmethod
+    def logarithmic(cls, smallest: float, size: Size) -> Scale:
+        """Powers of ten to 100 percent, at most as many as the size allows, always with 100."""
+        # The axis starts so far below the smallest class that its dot does not lie on it.
+        first = math.floor(math.log10(smallest / 1.25))
+        step = 1 + (2 - first) // (size.ticks + 3)
+        return cls(10.0**first, [10.0**power for power in range(2, first - 1, -step)][::-1])
+
     def limit(self, values: Sequence[float], texts: Sequence[str], width: float) -> float:
         """End of an axis of this width, in inches, at which every bar and the text after it fit."""
-        rooms = [1 - (text_width(text) + 2 * GAP) / width for text in texts]
+        rooms = [max(0.1, 1 - (text_width(text) + 3 * GAP) / width) for text in texts]
         if self.low:
             powers = (math.log10(max(value / self.low, 1)) for value in values)
             return self.low * math.pow(10, max(power / room for power, room in zip(powers, rooms, strict=True)))
-        return max(value / room for value, room in zip(values, rooms, strict=True))
+        return max(value / room for value, room in zip(values, rooms, strict=True)) or 1.0
 
 
-def _bars(
-    system: ClassSystem, what: str, axis: str, scale: _Scale, values: Sequence[float], texts: Sequence[str]
+def percent_figure(system: ClassSystem, *, log: bool = False, size: Size = PAGE) -> Figure:
+    """Each class's share of all pixels: bars, or dots on a log axis, where a class without pixels has none."""
+    shown = [row.percent for row in system.drawn]
+    others = system.others
+    shown += [others.percent] if others else []
+    texts = [pixels_text(row.percent, row.pixels) for row in (*system.drawn, *([others] if others else []))]
+    masks = "" if system.images is None else f" in {counted(system.images, 'mask')} in use"
+    axis = f"Share of {counted(system.pixels, 'pixel')}{masks} (%{', log scale' if log else ''})"
+    scale = (
+        Scale.logarithmic(min(filter(None, shown)), size) if log else Scale.linear(max(shown), size, most=WHOLE)
+    )
+    title = f"Share of pixels per {system.noun}"
+    return draw_bars(title, system.title_name, system.note, axis, scale, _bars_of(system, shown, texts), size)
+
+
+def images_figure(system: ClassSystem, *, size: Size = PAGE) -> Figure:
+    """Bars of the number of images that contain each class."""
+    rows = (*system.drawn, *([system.others] if system.others else []))
+    shown = [float(row.images or 0) for row in rows]
+    texts = [f"{value:,.0f} ({percent_text(percent_of(int(value), system.images))})" for value in shown]
+    axis = f"Images that contain the {system.noun}, of {system.images:,} with a mask in use"
+    scale = Scale.linear(max(shown), size, whole=True)
+    title = f"Images with each {system.noun}"
+    return draw_bars(title, system.title_name, system.note, axis, scale, _bars_of(system, shown, texts), size)
+
+
+def _bars_of(system: ClassSystem, shown: Sequence[float], texts: Sequence[str]) -> list[Bar]:
+    """One bar per class that is drawn, and one for the others."""
+    bars = [
+        Bar(row.name, str(row.index), value, text, class_fill(row.index))
+        for row, value, text in zip(system.drawn, shown, texts, strict=False)
+    ]
+    if system.others:
+        bars.append(Bar(system.others.name, "", shown[-1], texts[-1], OTHERS))
+    return bars
+
+
+def draw_bars(
+    title: str, name: str, note: str, axis: str, scale: Scale, bars: Sequence[Bar], size: Size = PAGE
 ) -> Figure:
-    rows = system.drawn
-    labels = RowLabels.fit(rows, NAME_WIDTH)
+    """Draw one row per bar, from the first at the top.
+
+    Args:
+        title: what a person calls the chart.
+        name: of the class system; empty for charts of the dataset.
+        note: a line below the title; empty for none.
+        axis: what the axis shows.
+        scale: of the axis; on a log one values are dots.
+        bars: the rows, at least one.
+        size: of the page.
+    """
+    labels = RowLabels.fit([bar.name for bar in bars], [bar.index for bar in bars], size.names)
     left = MARGIN + labels.width
-    width = WIDTH - left - MARGIN
-    pitch = 0.25 if len(rows) <= FEW else 0.17 if len(rows) <= SOME else 0.128
-    canvas = Canvas.around(width, pitch * len(rows), left=left, right=MARGIN, bottom=0.42, top=TOP)
-    canvas.title(system, f"{what} per {system.noun}")
-    _style_axis(canvas, scale, scale.limit(values, texts, width), axis)
-    canvas.axes.set_ylim(len(rows) - 0.5, -0.5)
-    for place, (row, value, text) in enumerate(zip(rows, values, texts, strict=True)):
-        if value > 0:
-            canvas.fill(row.index, (scale.low, place - 0.38), (value - scale.low, 0.76))
-        number = canvas.note(text, (max(value, scale.low), place), (GAP, 0), across="left")
-        # Keeps the grid's lines out of the number, and itself off the axis and its neighbours' bars.
-        number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
-        number.set_zorder(0.9)
+    width = size.width - left - MARGIN
+    pitch = 0.25 if len(bars) <= FEW else 0.17 if len(bars) <= SOME else 0.138
+    lines = wrapped(axis, size.width - 2 * MARGIN)
+    bottom = 0.3 + AXIS_LABEL * len(lines)
+    canvas = Canvas.around(width, pitch * len(bars), left=left, right=MARGIN, bottom=bottom, top=TOP)
+    canvas.title(title, name, note)
+    values = [bar.value for bar in bars]
+    _style_axis(canvas, scale, scale.limit(values, [bar.text for bar in bars], width))
+    canvas.axis_label(lines)
+    canvas.axes.set_ylim(len(bars) - 0.5, -0.5)
+    for place, bar in enumerate(bars):
+        _draw_bar(canvas, scale, place, bar)
     labels.draw(canvas, edge=scale.low, centre=0, offset=0)
     return canvas.figure
 
 
-def _style_axis(canvas: Canvas, scale: _Scale, limit: float, label: str) -> None:
+def _draw_bar(canvas: Canvas, scale: Scale, place: int, bar: Bar) -> None:
+    """A bar, or on a log axis a dot on a line that leads to its name, and the text after it."""
+    gap = GAP
+    if bar.value > 0 and scale.low:
+        gap = 1.6 * GAP
+        canvas.axes.hlines(place, scale.low, bar.value, colors=RULE, linewidth=0.6, zorder=0.8)
+        canvas.axes.scatter(
+            [bar.value], [place], s=DOT, c=[bar.fill.face], edgecolors=[bar.fill.edge], linewidths=0.7, zorder=2
+        )
+    elif bar.value > 0:
+        canvas.fill(bar.fill, (0, place - 0.38), (bar.value, 0.76))
+    number = canvas.note(bar.text, (max(bar.value, scale.low), place), (gap, 0), across="left")
+    # Keeps the grid's lines out of the number, and itself off the axis and its neighbours' bars.
+    number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+    number.set_zorder(0.9)
+
+
+def _style_axis(canvas: Canvas, scale: Scale, limit: float) -> None:
     axes = canvas.axes
     axes.set_xscale("log" if scale.low else "linear")
     axes.set_xlim(scale.low, limit)
@@ -96,16 +166,3 @@ def _style_axis(canvas: Canvas, scale: _Scale, limit: float, label: str) -> None
     axes.grid(axis="x", color=RULE, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(label)
-
-
-def _decades(low: float) -> list[float]:
-    """Powers of ten from `low` to 100 percent, at most eight, always with 100."""
-    first = round(math.log10(low))
-    return [10.0**power for power in range(2, first - 1, -1 - (2 - first) // 8)][::-1]
-
-
-def _steps(largest: float, *, whole: bool = False) -> list[float]:
-    """Round ticks from 0 to the first above the largest bar."""
-    ticks = MaxNLocator(5, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(0, largest)
-    return [float(tick) for tick in ticks if tick >= 0]

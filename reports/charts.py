@@ -1,17 +1,18 @@
-"""`plot`: charts of the source labels and of every class system, as PNG, SVG and CSV."""
+"""`plot`: charts of the source labels and of every class system, as PNG, SVG, PDF and CSV."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from histods.errors import HistodsError
 from histods.printing import printed
 from histods.storage.atomic import replacing, write_text
 from histods.storage.workspace import Workspace
 from reports.bars import images_figure, percent_figure
-from reports.canvas import chart_style
+from reports.canvas import COLUMN, PAGE, chart_style
 from reports.matrix import cooccurrence_figure
 from reports.tables import ClassSystem, images_csv, percent_csv, read_counts_system, read_systems, together_csv
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from reports.canvas import Size
+
+SIZES = {"page": PAGE, "column": COLUMN}
+SUFFIXES = ("png", "svg", "pdf", "csv")
 KINDS = ("percent", "percent-log", "images", "cooccurrence")
 LOG_BELOW = 1.0
 """Percent: with a class smaller than this, most bars of a linear chart are too short to compare."""
@@ -48,6 +53,7 @@ def plot(
     workspace: str | Path | None = None,
     *,
     counts: str | Path | None = None,
+    width: Literal["page", "column"] = "page",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PlotResult:
     """Draw class percentages, images per class and co-occurrence into `charts/` of the workspace.
@@ -56,11 +62,13 @@ def plot(
         workspace: folder of an audit and of the class systems remapped from it.
         counts: a CSV table of `Label ID,Class Name,Pixel Count` to draw instead; percentages only, since
             it does not know images.
+        width: `page` for the width of a page (183 mm), `column` for one column of a journal (85 mm).
         progress: called with a stage, the charts done and the charts in all.
 
     Returns:
         The files written: `NAME-percent`, `NAME-percent-log` (where a class has under 1 % of the pixels),
-        `NAME-images` and `NAME-cooccurrence` as `.png`, `.svg` and `.csv`, for `labels` and every class system.
+        `NAME-images` and `NAME-cooccurrence` for `labels` and every class system, as `.png`, `.svg`, `.pdf` and
+        `.csv`.
 
     Raises:
         HistodsError: there is no audit, no mask in use, or the table of counts is not one.
@@ -68,7 +76,9 @@ def plot(
     """
     place = Workspace.find(workspace)
     systems = read_systems(place) if counts is None else [read_counts_system(Path(counts))]
-    charts = [chart for system in systems for chart in _charts(system)]
+    if width not in SIZES:
+        raise HistodsError(f"Expected --width page or column, found {width!r}; choose one of them.")
+    charts = [chart for system in systems for chart in _charts(system, SIZES[width])]
     files: list[Path] = []
     with chart_style():
         for done, chart in enumerate(charts):
@@ -79,26 +89,29 @@ def plot(
     return PlotResult(files=tuple(files), systems=tuple(system.name for system in systems))
 
 
-def _charts(system: ClassSystem) -> Iterator[_Chart]:
+def _charts(system: ClassSystem, size: Size) -> Iterator[_Chart]:
     """The charts that show a class system: no log chart without small classes, no images where unknown."""
     name, source = system.name, system.source
-    yield _Chart(f"{name}-percent", source, partial(percent_figure, system), percent_csv(system))
+    yield _Chart(f"{name}-percent", source, partial(percent_figure, system, size=size), percent_csv(system))
     if min(row.percent for row in system.classes if row.pixels) < LOG_BELOW:
-        yield _Chart(f"{name}-percent-log", source, partial(percent_figure, system, log=True), None)
+        yield _Chart(f"{name}-percent-log", source, partial(percent_figure, system, log=True, size=size), None)
     if system.images is not None:
-        yield _Chart(f"{name}-images", source, partial(images_figure, system), images_csv(system))
-        yield _Chart(f"{name}-cooccurrence", source, partial(cooccurrence_figure, system), together_csv(system))
+        yield _Chart(f"{name}-images", source, partial(images_figure, system, size=size), images_csv(system))
+        yield _Chart(
+            f"{name}-cooccurrence", source, partial(cooccurrence_figure, system, size=size), together_csv(system)
+        )
 
 
 def _write(chart: _Chart, folder: Path) -> Iterator[Path]:
-    """Write a chart as PNG and SVG, and its numbers as CSV; the same chart gives the same bytes."""
+    """Write a chart as PNG, SVG and PDF, and its numbers as CSV; the same chart gives the same bytes."""
     figure = chart.draw()
     # Sharp in print; a matrix of hundreds of classes gets fewer dots, so that it still fits in memory.
     dots = min(300.0, 6000 / max(figure.get_size_inches()))
     # What would differ from one machine to the next is left out. Level 3 is faster than 6 here, and smaller.
     png = {"metadata": {"Software": None, "Source": chart.source}, "pil_kwargs": {"compress_level": 3}}
     svg = {"metadata": {"Date": None, "Creator": None, "Source": chart.source}}
-    for suffix, options in (("png", png), ("svg", svg)):
+    pdf = {"metadata": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": chart.source}}
+    for suffix, options in (("png", png), ("svg", svg), ("pdf", pdf)):
         path = folder / f"{chart.name}.{suffix}"
         with replacing(path) as temporary:
             figure.savefig(temporary, format=suffix, dpi=dots, **options)
@@ -114,5 +127,5 @@ def _remove_others(systems: list[ClassSystem], drawn: set[str], folder: Path) ->
     for system in systems:
         for kind in KINDS:
             if f"{system.name}-{kind}" not in drawn:
-                for suffix in ("png", "svg", "csv"):
+                for suffix in SUFFIXES:
                     (folder / f"{system.name}-{kind}.{suffix}").unlink(missing_ok=True)

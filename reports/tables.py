@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 RAW = "labels"
 """Name under which the source labels themselves are drawn."""
-DRAWN_LIMIT = 256
-"""Most classes on one chart; a mask of instance numbers can hold thousands."""
+DRAWN_LIMIT = 40
+"""Most classes on one chart, beside one bar for all others."""
+COUNTED_LIMIT = 256
+"""Most classes of which is counted which occur together; a mask of instance numbers can hold thousands."""
 CHUNK_ROWS = 65536
 """Images counted at a time, a multiple of 64: at 256 classes 16 MiB."""
 
@@ -37,8 +40,9 @@ class ClassSystem:
     """The source labels or the classes of one label map, with all that a chart shows of them.
 
     `images` is the number of masks in use (those of samples that are not excluded) and `together` the images
-    that hold both of two classes, int64 of shape [n, n] over the `drawn` classes; both are None for a table of
+    that hold both of two classes, int64 of shape [n, n] over the `counted` classes; both are None for a table of
     counts.
+    `images_with_others` is the number of images that hold a class that is not `drawn`.
     `source` names what the numbers were made from, by digest.
     """
 
@@ -47,6 +51,7 @@ class ClassSystem:
     images: int | None
     together: NDArray[np.int64] | None
     source: str
+    images_with_others: int | None = None
 
     @property
     def noun(self) -> str:
@@ -59,15 +64,46 @@ class ClassSystem:
         return sum(row.pixels for row in self.classes)
 
     @property
+    def title_name(self) -> str:
+        """What titles call it; the source labels need no name."""
+        return "" if self.name == RAW else self.name
+
+    @property
+    def counted(self) -> tuple[ClassCount, ...]:
+        """The classes of `together`, by index: all, or the `COUNTED_LIMIT` with most pixels."""
+        return largest(self.classes, COUNTED_LIMIT)
+
+    @property
     def drawn(self) -> tuple[ClassCount, ...]:
         """The classes on the charts, by index: all, or the `DRAWN_LIMIT` with most pixels."""
-        return drawn(self.classes)
+        return largest(self.classes, DRAWN_LIMIT)
+
+    @property
+    def others(self) -> ClassCount | None:
+        """All other classes as one; None where all are drawn."""
+        left = set(self.classes) - set(self.drawn)
+        if not left:
+            return None
+        return ClassCount(
+            index=-1,
+            name=f"{len(left):,} {'other' if len(left) == 1 else 'others'}",
+            pixels=sum(row.pixels for row in left),
+            percent=math.fsum(row.percent for row in left),
+            images=self.images_with_others,
+        )
+
+    @property
+    def note(self) -> str:
+        """Which classes are drawn, where not all are."""
+        if len(self.drawn) == len(self.classes):
+            return ""
+        return f"The {len(self.drawn)} of {len(self.classes):,} with most pixels; the others are one bar"
 
 
-def drawn(classes: Iterable[ClassCount]) -> tuple[ClassCount, ...]:
-    """The `DRAWN_LIMIT` classes with most pixels, by index."""
-    largest = sorted(classes, key=lambda row: (-row.pixels, row.index))[:DRAWN_LIMIT]
-    return tuple(sorted(largest, key=lambda row: row.index))
+def largest(classes: Iterable[ClassCount], number: int) -> tuple[ClassCount, ...]:
+    """The classes with most pixels, so many of them, by index."""
+    first = sorted(classes, key=lambda row: (-row.pixels, row.index))[:number]
+    return tuple(sorted(first, key=lambda row: row.index))
 
 
 def read_systems(workspace: Workspace) -> list[ClassSystem]:
@@ -120,9 +156,17 @@ def _with_images(
         name=name,
         classes=classes,
         images=len(masks),
-        together=count_together(masks, np.array([row.index for row in drawn(classes)])),
+        together=count_together(masks, np.array([row.index for row in largest(classes, COUNTED_LIMIT)])),
         source=f"manifest sha256 {digest}",
+        images_with_others=_count_with_others(masks, [row.index for row in largest(classes, DRAWN_LIMIT)]),
     )
+
+
+def _count_with_others(masks: pa.ListArray, indices: list[int]) -> int:
+    """Count the images that hold a class other than these."""
+    other = ~np.isin(masks.flatten().to_numpy(), indices)
+    row = np.repeat(np.arange(len(masks)), masks.value_lengths().to_numpy())
+    return len(np.unique(row[other]))
 
 
 def count_together(masks: pa.ListArray, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -222,8 +266,8 @@ def together_csv(system: ClassSystem) -> str:
     header = (noun, "name", f"other_{noun}", "other_name", "images", f"percent_of_{noun}_images")
     rows = (
         (one.index, one.name, other.index, other.name, count, percent_of(count, counts[position]))
-        for position, (one, counts) in enumerate(zip(system.drawn, system.together.tolist(), strict=True))
-        for other, count in zip(system.drawn, counts, strict=True)
+        for position, (one, counts) in enumerate(zip(system.counted, system.together.tolist(), strict=True))
+        for other, count in zip(system.counted, counts, strict=True)
     )
     return _csv(header, rows)
 

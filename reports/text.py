@@ -44,6 +44,18 @@ def shortened(text: str, inches: float, size: float = BODY, weight: str = "norma
     return "…"
 
 
+def wrapped(text: str, inches: float, size: float = BODY) -> list[str]:
+    """The text in lines that fit a width in inches, broken between words."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size) > inches:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
 def _ends(parts: list[str], joint: str, kept: int) -> str:
     """The first and last of the parts around an ellipsis, `kept` in all."""
     return joint.join([*parts[: (kept + 1) // 2], "…", *parts[len(parts) - kept // 2 :]])

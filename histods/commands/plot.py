@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
 from histods.commands.next_step import print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
@@ -16,20 +21,30 @@ from histods.console import make_console, make_results, print_json, print_line
 EXAMPLE = "histods plot -w histods-out"
 
 
+class WidthName(StrEnum):
+    """How wide a chart is on paper."""
+
+    page = "page"
+    column = "column"
+
+
 def plot(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     counts: CountsOption = None,
+    width: Annotated[
+        WidthName, typer.Option(help="page: 183 mm; column: one column of a journal, 85 mm.")
+    ] = WidthName.page,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Draw charts of the labels and of every class system in the workspace: PNG, SVG and CSV."""
+    """Draw charts of the labels and of every class system in the workspace: PNG, SVG, PDF and CSV."""
     from histods.console import Watch
     from reports.charts import plot as run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
-        result = run(workspace, counts=counts, progress=watch)
+        result = run(workspace, counts=counts, width=width.value, progress=watch)
     results = make_results(quiet=quiet, json_output=json_output)
     print_line(results, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
     if counts is None:

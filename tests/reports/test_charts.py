@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 from PIL import Image
 
@@ -27,10 +28,10 @@ from histods.storage.manifest import SCHEMA, Manifest, write_table
 from histods.storage.workspace import Workspace
 from reports import tables
 from reports.bars import images_figure, percent_figure
-from reports.canvas import chart_style
+from reports.canvas import COLUMN, PAGE, Size, chart_style
 from reports.charts import PlotResult, plot
 from reports.matrix import DARK_SHARE, SHARES, cooccurrence_figure
-from reports.tables import ClassSystem, count_together, drawn
+from reports.tables import ClassSystem, count_together
 from reports.text import percent_text, pixels_text, shortened, text_width, tick_text
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def test_plot_writes_every_chart_of_the_labels_and_of_each_class_system(
         f"{system}-{kind}.{suffix}"
         for system in result.systems
         for kind in ("percent", "images", "cooccurrence")
-        for suffix in ("png", "svg", "csv")
-    } | {"labels-percent-log.png", "labels-percent-log.svg"}  # every class of skin.v1-3 has over 1 %
+        for suffix in ("png", "svg", "pdf", "csv")
+    } | {f"labels-percent-log.{suffix}" for suffix in ("png", "svg", "pdf")}
     assert {path.name for path in result.files} == expected
     assert {path.name for path in workspace.charts.iterdir()} == expected
     for path in result.files:
@@ -176,12 +177,17 @@ def test_csv_files_hold_the_numbers_of_the_audit(plotted: tuple[Workspace, PlotR
 def test_svg_files_keep_names_indices_and_percentages_as_text(plotted: tuple[Workspace, PlotResult]) -> None:
     workspace, _ = plotted
     labels = json.loads(workspace.audit.read_text())["labels"]
-    for chart, width in (("percent", 3.1), ("percent-log", 3.1), ("images", 3.1), ("cooccurrence", 2.4)):
+    most = sorted(labels, key=lambda label: (-label["pixels"], label["label"]))[:40]
+    for chart in ("percent", "percent-log", "images"):
         found = set(svg_text(workspace.charts / f"labels-{chart}.svg"))
-        assert {shortened(label["name"], width) for label in labels} <= found
-        assert {str(label["label"]) for label in labels} <= found
+        assert {shortened(label["name"], PAGE.names) for label in most} <= found
+        assert {str(label["label"]) for label in most} <= found
+        assert "34 others" in found
     found = set(svg_text(workspace.charts / "labels-percent-log.svg"))
-    assert {pixels_text(label["percent"], label["pixels"]) for label in labels} <= found
+    assert {pixels_text(label["percent"], label["pixels"]) for label in most} <= found
+    found = set(svg_text(workspace.charts / "labels-cooccurrence.svg"))
+    assert {str(label["label"]) for label in most} <= found
+    assert "The 40 of 74 with most pixels" in found
 
 
 def test_two_runs_write_the_same_bytes_whatever_the_users_own_settings(tmp_path: Path) -> None:
@@ -195,6 +201,7 @@ def test_two_runs_write_the_same_bytes_whatever_the_users_own_settings(tmp_path:
             assert mpl.rcParams["font.size"] == size
         seen.append([path.read_bytes() for path in result.files])
     assert seen[0] == seen[1]
+    assert {path.suffix for path in result.files} == {".png", ".svg", ".pdf", ".csv"}
     assert steps[:3] == [("drawing charts", done, 3) for done in range(3)]
 
 
@@ -218,25 +225,33 @@ def text_boxes(figure: Figure) -> tuple[list[str], NDArray[np.float64]]:
     return [item.get_text() for item in texts], boxes
 
 
-@pytest.mark.parametrize("number", [2, 12, 13, 74])
-def test_no_text_overlaps_another_or_leaves_the_figure(number: int) -> None:
-    system = make_system(number, name="a class system with quite a long name")
+@pytest.mark.parametrize("size", [PAGE, COLUMN], ids=["page", "column"])
+@pytest.mark.parametrize("number", [2, 12, 41, 300])
+def test_no_text_overlaps_another_or_leaves_the_figure(number: int, size: Size) -> None:
+    names = [f"{LONG}, {label}" if label % 7 == 0 else f"label_{label} skin" for label in range(number)]
+    system = make_system(number, name="a class system with quite a long name", names=names)
     with chart_style():
         figures = [
-            percent_figure(system),
-            percent_figure(system, log=True),
-            images_figure(system),
-            cooccurrence_figure(system),
+            percent_figure(system, size=size),
+            percent_figure(system, log=True, size=size),
+            images_figure(system, size=size),
+            cooccurrence_figure(system, size=size),
         ]
         for figure in figures:
-            texts, boxes = text_boxes(figure)
-            assert len(texts) > 3 * number
-            low, high = boxes[:, None, :2], boxes[:, None, 2:]
-            overlaps = np.all((low < boxes[None, :, 2:]) & (high > boxes[None, :, :2]), axis=2)
-            clashes = [(texts[one], texts[other]) for one, other in np.argwhere(np.triu(overlaps, 1))]
-            assert clashes == []
-            assert boxes.min() >= 0
-            assert np.all(boxes[:, 2:] <= figure.bbox.size)
+            check_texts(figure)
+            assert figure.get_size_inches()[0] == pytest.approx(size.width)
+
+
+def check_texts(figure: Figure) -> list[str]:
+    """No text lies on another or leaves the figure; gives all texts."""
+    texts, boxes = text_boxes(figure)
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    overlaps = np.all((low < boxes[None, :, 2:]) & (high > boxes[None, :, :2]), axis=2)
+    clashes = [(texts[one], texts[other]) for one, other in np.argwhere(np.triu(overlaps, 1))]
+    assert clashes == []
+    assert boxes.min() >= 0
+    assert np.all(boxes[:, 2:] <= figure.bbox.size)
+    return texts
 
 
 def test_a_class_without_pixels_says_zero_and_has_no_bar() -> None:
@@ -246,13 +261,16 @@ def test_a_class_without_pixels_says_zero_and_has_no_bar() -> None:
     )
     system = ClassSystem(name="tissue", classes=classes, images=None, together=None, source="counts")
     with chart_style():
-        for figure in (percent_figure(system), percent_figure(system, log=True)):
+        bars, dots = percent_figure(system), percent_figure(system, log=True)
+        for figure in (bars, dots):
             texts, _ = text_boxes(figure)
             assert "0 %" in texts
-            assert len(figure.axes[0].patches) == 2
+        assert len(bars.axes[0].patches) == 2
+        assert len(dots.axes[0].findobj(PathCollection)) == 2
+        assert len(dots.axes[0].patches) == 0
 
 
-def test_the_smallest_class_has_a_bar_on_the_log_axis() -> None:
+def test_the_smallest_class_has_its_dot_beside_the_log_axis() -> None:
     classes = tuple(
         ClassCount(index=index, name=f"class {index}", pixels=pixels, percent=pixels / 100, images=None)
         for index, pixels in enumerate([9999, 1])
@@ -261,7 +279,8 @@ def test_the_smallest_class_has_a_bar_on_the_log_axis() -> None:
     with chart_style():
         axes = percent_figure(system, log=True).axes[0]
     assert axes.get_xlim()[0] == pytest.approx(0.001)
-    assert axes.patches[1].get_extents().width > 3
+    smallest = axes.findobj(PathCollection)[1]
+    assert float(smallest.get_offsets()[0][0]) == 0.01  # type: ignore[index]
 
 
 def test_a_log_chart_is_drawn_only_where_a_class_is_under_one_percent(tmp_path: Path) -> None:
@@ -271,10 +290,11 @@ def test_a_log_chart_is_drawn_only_where_a_class_is_under_one_percent(tmp_path: 
     assert [path.name for path in result.files] == [
         "labels-percent.png",
         "labels-percent.svg",
+        "labels-percent.pdf",
         "labels-percent.csv",
     ]
     even.write_text("Label ID,Class Name,Pixel Count\n0,a,991\n1,b,9\n2,c,0\n")
-    assert len(plot(tmp_path / "out", counts=even).files) == 5
+    assert len(plot(tmp_path / "out", counts=even).files) == 7
 
 
 def test_a_table_of_counts_gives_percentages_and_leaves_no_chart_of_another_source(tmp_path: Path) -> None:
@@ -390,10 +410,13 @@ def test_of_thousands_of_labels_the_largest_are_drawn_and_the_chart_says_so(
         for index in range(1000)
     )
     system = ClassSystem(name="labels", classes=classes, images=None, together=None, source="counts")
-    assert [row.index for row in drawn(classes)] == [995, 996, 997, 998, 999]
+    assert [row.index for row in system.drawn] == [995, 996, 997, 998, 999]
     with chart_style():
         figure = percent_figure(system)
-    assert "The 5 of 1,000 with most pixels" in [text.get_text() for text in figure.texts]
+    assert "The 5 of 1,000 with most pixels; the others are one bar" in [text.get_text() for text in figure.texts]
+    assert [text.get_text() for text in figure.axes[0].texts][-2:] == ["", "995 others"]
+    assert system.others is not None
+    assert system.others.pixels == sum(range(1, 996))
     assert len(tables.percent_csv(system).splitlines()) == 1001
 
 
