@@ -267,8 +267,8 @@ def find_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> tuple
                 )
             return folder, checkpoint
     known = sorted(path.parent.name for path in runs.glob("*/config.yaml"))
-    there = f"; there are: {', '.join(known[:10])}" if known else "; make one with 'histods train'"
-    raise HistodsError(f"Expected a run's folder in {run}, found none{there}.")
+    there = f"there are {', '.join(known[:10])}: choose one with --run" if known else "'histods train' makes one"
+    raise HistodsError(f"There is no run {run}, as a folder or in {runs}; {there}.")
 
 
 def read_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> Run:

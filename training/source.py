@@ -302,8 +302,12 @@ def find_data(workspace: Workspace, data: str | Path | None) -> Path:
             return folder
         if (folder / ShardSet.FILE).is_file():
             return folder
-    where = f"in {workspace.folder}" if data is None else f"in {data}"
-    raise HistodsError(f"Expected shards or latents {where}, found neither; run 'histods shard' first.")
+    if data is not None:
+        raise HistodsError(f"There are no shards and no latents in {data}; give a folder of 'histods shard'.")
+    raise HistodsError(
+        f"There is no audit in {workspace.folder} yet, and there are no shards; run 'histods audit "
+        f"DATASET{workspace.option}' first."
+    )
 
 
 def _splits(folder: Path, *, encoded: bool) -> tuple[str, ...]:

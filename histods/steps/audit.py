@@ -33,7 +33,7 @@ from histods.storage.manifest import SCHEMA as MANIFEST
 from histods.storage.measure import MeasureOptions, measure_files
 from histods.storage.tile_mark import find_tile_pairs
 from histods.storage.witness import hear_dataset_csv
-from histods.storage.workspace import Workspace
+from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,9 +197,22 @@ def audit(
         seconds=time.perf_counter() - started,
     )
     report("writing", 0, 0)
+    replaced = _say_replaced(space, folder)
     write_result(result, findings)
     _write_labels(draft, result, names)
-    return result
+    return replace(result, notes=(*result.notes, *replaced))  # not written: the files tell of this dataset alone
+
+
+def _say_replaced(space: Workspace, root: Path) -> tuple[str, ...]:
+    """A note where the workspace has the audit of another dataset, which this one replaces."""
+    try:
+        before = read_json(space.audit).get("root")
+    except HistodsError:  # there is none, or it is damaged
+        return ()
+    if not isinstance(before, str) or before == root.as_posix():
+        return ()
+    note = f"This replaces the audit of another dataset, {before}: what was made from that is out of date."
+    return (f"{note} Give each dataset a workspace of its own with -w.",)
 
 
 def _write_labels(draft: Path | None, result: AuditResult, names: LabelTable | None) -> None:

@@ -88,7 +88,7 @@ def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | Non
     That is taken where it is named, or where the workspace has no class system. The labels file may be gone.
 
     Raises:
-        HistodsError: there are several, and none is named; or there is none of that name.
+        HistodsError: there are several, and none is named; there is none of that name; or labels have no class.
     """
     known = space.class_systems()
     of_shards = _map_of_shards(space)
@@ -105,8 +105,10 @@ def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | Non
     except StaleFileError:
         names = LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
     manifest = Manifest.read(space.manifest).table
-    used = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
-    return choose_workspace_map(name, space, Path(audit["root"]), flatten_labels(used).labels, names)
+    histograms = flatten_labels(manifest.filter(pc.not_equal(manifest["role"], "excluded")))
+    label_map = choose_workspace_map(name, space, Path(audit["root"]), histograms.labels, names)
+    label_map.check_mapped(histograms.labels, histograms.pixels)
+    return label_map
 
 
 def _map_of_shards(space: Workspace) -> str | None:

@@ -207,14 +207,14 @@ def test_runs_are_found_by_name_by_path_and_by_checkpoint(tmp_path: Path) -> Non
 def test_what_is_no_run_or_has_no_checkpoint_is_said_with_what_there_is(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     nothing = refusal(lambda: find_run("first", runs))
-    assert nothing == "Expected a run's folder in first, found none; make one with 'histods train'."
+    assert nothing == f"There is no run first, as a folder or in {runs}; 'histods train' makes one."
     make_run(runs / "empty")
     empty = refusal(lambda: find_run("empty", runs))
     assert empty == (
         f"Expected a checkpoint in {runs / 'empty'}, found none yet; run 'histods train --name empty'."
     )
     make_run(runs / "b", 1)
-    assert refusal(lambda: find_run("a", runs)).endswith("found none; there are: b, empty.")
+    assert refusal(lambda: find_run("a", runs)).endswith("; there are b, empty: choose one with --run.")
 
 
 def test_a_checkpoint_of_another_version_or_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_an_imported_run_is_sampled_as_the_reference_does(tmp_path: Path) -> Non
         (["import", "nothing.pt"], "histods: Missing option '--out' "),
         (
             ["export", "--run", "nowhere"],
-            "histods: Expected a run's folder in nowhere, found none; make ",
+            "histods: There is no run nowhere, as a folder or in ",
         ),
     ],
 )

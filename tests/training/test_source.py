@@ -229,9 +229,12 @@ def test_latents_of_other_shards_are_refused(home: Workspace, tmp_path: Path) ->
 
 
 def test_where_there_is_nothing_the_place_and_the_command_are_named(tmp_path: Path) -> None:
-    message = "Expected shards or latents in {}, found neither; run 'histods shard' first."
-    assert refusal(lambda: find_data(Workspace(tmp_path), None)) == message.format(tmp_path)
-    assert refusal(lambda: find_data(Workspace(tmp_path), tmp_path / "x")) == message.format(tmp_path / "x")
+    assert refusal(lambda: find_data(Workspace(tmp_path), None)) == (
+        f"There is no audit in {tmp_path} yet, and there are no shards; "
+        f"run 'histods audit DATASET -w {tmp_path}' first."
+    )
+    nothing = refusal(lambda: find_data(Workspace(tmp_path), tmp_path / "x"))
+    assert nothing.startswith(f"There are no shards and no latents in {tmp_path / 'x'}; give a folder")
 
 
 @pytest.mark.parametrize("kind", ["shards", "latents"])

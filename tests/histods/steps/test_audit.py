@@ -23,6 +23,7 @@ from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, mak
 
 if TYPE_CHECKING:
     from histods.storage.audit_file import AuditResult
+    from tests.conftest import Site
 
 ARTEFACTS = ("manifest.parquet", "findings.parquet", "measurements.parquet")
 
@@ -453,3 +454,12 @@ def test_a_link_to_a_name_that_is_not_utf8_is_a_finding(tmp_path: Path) -> None:
     result = audit(tmp_path / "data", workspace=tmp_path / "o", workers=1)
     (finding,) = [finding for finding in result.iter_findings() if finding.code == "outside_root"]
     assert "caf\\xe9, outside the dataset" in finding.message
+
+
+def test_another_dataset_in_the_same_workspace_is_said(site: Site, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(site.root, other)
+    result = audit(other, workspace=site.workspace, allow_unpaired=True, workers=1)
+    assert any(f"another dataset, {site.root}" in note for note in result.notes)
+    again = audit(other, workspace=site.workspace, allow_unpaired=True, workers=1, fresh=True)
+    assert not any("another dataset" in note for note in again.notes)
