@@ -24,6 +24,7 @@ _AFTER = {
     "encode": "histods train",
 }
 """The next command after each that needs to know no more than that."""
+_MULTIPLE = 32
 _BUNDLED_LABELS, _BUNDLED_MAP = "drsk_labels.yml", "label_map_10.yml"
 
 
@@ -55,15 +56,19 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
 
 
 def find_side(result: AuditResult) -> int | None:
-    """The side of tiles to cut where samples in use differ in size, which training cannot take; None elsewhere."""
+    """The side of tiles to cut where samples in use have sizes that training cannot take; None elsewhere.
+
+    It takes one size, whose sides its default network can halve twice in latents of an eighth.
+    """
     from histods.tiling import tile_side
 
-    if "mixed_sizes" not in result.findings:
-        return None
     samples = result.manifest.to_polars()
     sizes = samples.filter(samples["role"] != "excluded").group_by("height", "width").len()
     sizes = sizes.sort("len", "height", "width", descending=[True, False, False])
-    return None if len(sizes) < 2 else tile_side(sizes.select("height", "width").row(0))
+    height, width = sizes.select("height", "width").row(0)
+    if len(sizes) < 2 and height % _MULTIPLE == 0 and width % _MULTIPLE == 0:
+        return None
+    return tile_side((height, width), multiple=1 if len(sizes) > 1 else _MULTIPLE)
 
 
 def find_map(result: AuditResult) -> str | None:
