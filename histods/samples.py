@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from histods.errors import HistodsError
 from histods.records import Counts, LabelCount, LabelTotals
 
 if TYPE_CHECKING:
@@ -69,40 +68,6 @@ def join_measurements(paired: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFr
         files = measured.filter(pl.col("is_mask") == is_mask).select(pl.col("path").alias(path), *columns)
         joined = joined.join(files.rename(columns), on=path, how="left", maintain_order="left")
     return joined
-
-
-def with_groups(samples: pl.DataFrame, group_regex: str | None) -> pl.DataFrame:
-    """Fill `group` from the key where it is null.
-
-    The first capture group of `group_regex`, or its whole match where it captures nothing. The expression
-    is run by Rust's regex engine, whose time is linear: no expression can hang on a hostile name.
-
-    Raises:
-        HistodsError: the expression is not valid, or no key matches it.
-    """
-    if group_regex is None:
-        return samples
-    try:
-        captures = 1 if _captures(group_regex) else 0
-        groups = samples.get_column("key").str.extract(group_regex, captures)
-    except pl.exceptions.ComputeError as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("error: ")
-        raise HistodsError(
-            f"--group-regex {group_regex!r} is not a regular expression ({reason}); "
-            "correct it, for example '^([^_]+)_' for the part before the first '_'."
-        ) from error
-    if len(samples) and groups.null_count() == len(samples):
-        raise HistodsError(
-            f"--group-regex {group_regex!r} matches none of the {len(samples):,} keys, "
-            f"the first is {samples.item(0, 'key')!r}; correct the expression."
-        )
-    return samples.with_columns(pl.col("group").fill_null(groups))
-
-
-def _captures(expression: str) -> bool:
-    """Whether a regular expression has a capture group, as the engine that will run it sees it."""
-    groups = pl.select(pl.lit("").str.extract_groups(expression)).to_series()
-    return isinstance(groups.dtype, pl.Struct) and len(groups.dtype.fields) > 0
 
 
 def with_roles(samples: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:

@@ -33,6 +33,7 @@ FLOORS = {
     "histods.coverage": 1,
     "histods.balance": 1,
     "histods.errors": 1,
+    "histods.groups": 1,
     "histods.interrupts": 1,
     "histods.labels": 1,
     "histods.listed": 1,

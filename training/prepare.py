@@ -156,6 +156,7 @@ def _split(asked: Preparation) -> None:
     if asked.space.split.is_file():
         before = read_any_split(asked.space)[1]
         options = {"test": before.test, "val": before.val, "folds": before.folds, "seed": before.seed}
+        options["group_regex"] = before.group_regex
     try:
         result = split(workspace=asked.space.folder, progress=asked.progress, **options)
     except TooFewSamplesError as error:

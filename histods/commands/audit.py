@@ -192,7 +192,7 @@ def audit(
     with Watch(console) as watch:
         result = run(dataset, workspace=workspace, **options, progress=watch)
     results = make_results(quiet=quiet, json_output=json_output)
-    show_audit(results, result, labels_shown=shown["labels_shown"])
+    show_audit(results, result, labels_shown=shown["labels_shown"], group_regex=options["group_regex"])
     if write_labels is None:
         print_next_after_audit(results, result)
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from histods.commands.group_table import show_groups
 from histods.commands.next_step import in_workspace
 from histods.console import print_command, print_grid, print_line, print_table
 
@@ -58,13 +59,17 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def show_audit(console: Console, result: AuditResult, *, labels_shown: int = LABELS_SHOWN) -> None:
+def show_audit(
+    console: Console, result: AuditResult, *, labels_shown: int = LABELS_SHOWN, group_regex: str | None = None
+) -> None:
     """Print what an audit found: labels and findings with examples, then the counts, and last what comes next."""
     print_line(console, f"{result.root} (layout: {_layout(result)})")
     print_line(console, "")
     _show_labels(console, result, labels_shown)
     _show_colours(console, result)
     _show_examples(console, result)
+    if group_regex is not None:
+        _show_groups(console, result)
     _show_passed_over(console, result)
     _show_findings(console, result)
     _show_counts(console, result)
@@ -134,6 +139,15 @@ def _show_colours(console: Console, result: AuditResult) -> None:
         space = shlex.quote(str(result.workspace))
         print_command(console, f"{result.command} -w {space} --write-labels labels.yml")
         print_line(console, "")
+
+
+def _show_groups(console: Console, result: AuditResult) -> None:
+    """What --group-regex makes of the keys of the samples in use."""
+    from histods.groups import SHOWN
+
+    samples = result.manifest.to_polars()
+    samples = samples.filter(samples["role"] != "excluded").select("key", "group")
+    show_groups(console, samples.head(SHOWN).iter_rows(), samples["group"].null_count(), len(samples))
 
 
 def _ordered(result: AuditResult) -> list[tuple[str, str, int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.group_table import show_groups
 from histods.commands.next_step import print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
@@ -44,6 +45,12 @@ def split(
     keep: Annotated[
         bool, typer.Option("--keep", help="Samples of the split that is there stay on their side.")
     ] = False,
+    group_regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Take groups (slides, patients) from the keys, such as '^([^_]+)_', not from the audit."
+        ),
+    ] = None,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
@@ -54,7 +61,16 @@ def split(
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
-        result = run(workspace=workspace, test=test, val=val, folds=folds, seed=seed, keep=keep, progress=watch)
+        result = run(
+            workspace=workspace,
+            test=test,
+            val=val,
+            folds=folds,
+            seed=seed,
+            keep=keep,
+            group_regex=group_regex,
+            progress=watch,
+        )
     results = make_results(quiet=quiet, json_output=json_output)
     show_split(results, result)
     print_next_after(results, "split", workspace)
@@ -66,6 +82,8 @@ def show_split(console: Console, result: SplitResult) -> None:
     """Print the balance of labels, what could not be looked for, and last the sizes and the check."""
     _show_labels(console, result)
     _show_given(console, result)
+    if result.options.group_regex is not None:
+        show_groups(console, result.groups, result.ungrouped, result.check.samples)
     _show_gaps(console, result)
     _show_absent(console, result)
     print_line(console, "")
@@ -142,9 +160,9 @@ def _show_gaps(console: Console, result: SplitResult) -> None:
         print_line(
             console,
             "warning: no groups are known, so patches of one slide may be in several splits; give groups with "
-            "'histods audit --group-regex', or in the pairs file.",
+            "'histods split --group-regex', or in the pairs file of the audit.",
         )
-    elif result.ungrouped:
+    elif result.ungrouped and result.options.group_regex is None:
         print_line(
             console, f"warning: {result.ungrouped:,} samples have no group; each was taken for a slide of its own."
         )

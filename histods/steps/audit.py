@@ -18,9 +18,10 @@ from histods.checks import Context, judge_all
 from histods.drafting import draft_labels, list_colours
 from histods.engines import engine_for
 from histods.errors import HistodsError
+from histods.groups import check_group_regex, with_groups
 from histods.jobs.measuring import measure_dataset
 from histods.records import silent
-from histods.samples import count, join_measurements, total_labels, with_groups, with_roles
+from histods.samples import count, join_measurements, total_labels, with_roles
 from histods.storage.atomic import file_digest
 from histods.storage.audit_file import AuditResult, command_of, read_unchanged, write_result, write_summary
 from histods.storage.colours import OFF_PALETTE_LABEL
@@ -104,6 +105,7 @@ def audit(
     report = progress or silent
     folder = _parse_root(root)
     space = _parse_workspace(workspace)
+    check_group_regex(group_regex)
     draft = None if write_labels is None else check_draft_path(write_labels, folder)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
@@ -158,10 +160,11 @@ def audit(
                 return known
         dataset = pair_files(folder, layouts, files)
         _refuse_nothing(folder, dataset)
+        samples = with_groups(dataset.samples, group_regex)
         measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
-    rows = join_measurements(dataset.samples, measured)
-    rows = with_groups(rows, group_regex).with_columns(nearest=pl.lit(nearest_colour))
+    rows = join_measurements(samples, measured)
+    rows = rows.with_columns(nearest=pl.lit(nearest_colour))
     rows, witness, notes = hear_dataset_csv(rows, folder, pairs)
     context = Context(hashed=hash, has_pairs=pairs is not None, witness=witness)
     if names is not None:

@@ -17,13 +17,13 @@ from histods.printing import printed
 from histods.sharding import cut, shuffled
 from histods.storage.atomic import only_one
 from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit, list_column
-from histods.storage.manifest import Manifest
+from histods.storage.manifest import Manifest, to_polars
 from histods.storage.series import Shard, read_index, write_index
 from histods.storage.shard_check import verify_shard
 from histods.storage.shard_folder import claim, gather, tidy
 from histods.storage.shard_set import INDEX, ShardSet
 from histods.storage.shards import ShardOptions, ShardTask, get_ready, plan_shard, write_shards
-from histods.storage.split_file import read_split
+from histods.storage.split_file import SplitOptions, read_any_split, read_split, with_split_groups
 from histods.storage.tar import safe_key, stored_size
 from histods.storage.workspace import Workspace
 
@@ -215,6 +215,7 @@ def _select(
         split, digest = pa.array([ALL] * len(samples), pa.string()), None
     else:
         table, digest = found
+        samples = _with_groups(samples, read_any_split(space)[1])
         places = pc.index_in(samples["key"], table["key"].combine_chunks())
         split = table["split"].combine_chunks().take(places.combine_chunks())
         if unknown := sorted(set(wanted) - set(table["split"].unique().to_pylist())):
@@ -230,6 +231,14 @@ def _select(
             f"Expected samples to write in {space.folder}, found none that can be used; see its findings."
         )
     return samples.take(pa.array(shuffled(keys))), digest
+
+
+def _with_groups(samples: pa.Table, options: SplitOptions) -> pa.Table:
+    """Give samples the groups by which they were split."""
+    if options.group_regex is None:
+        return samples
+    groups = with_split_groups(to_polars(samples.select(["key", "group"])), options)["group"].to_arrow()
+    return samples.set_column(samples.schema.get_field_index("group"), "group", groups.cast(pa.string()))
 
 
 def _plan(

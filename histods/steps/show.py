@@ -19,7 +19,7 @@ from histods.storage.manifest import Manifest, read_table, to_polars
 from histods.storage.open_file import OpenRoot
 from histods.storage.overlays import draw_overlay, write_overlay
 from histods.storage.sample import near_keys
-from histods.storage.split_file import read_any_split
+from histods.storage.split_file import read_any_split, with_split_groups
 from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ def _split(space: Workspace, _: dict[str, Any]) -> tuple[ShownTable, ...]:
     if not space.split.is_file():
         raise HistodsError(f"There is no split in {space.folder} yet; run 'histods split -w {space.folder}'.")
     manifest = Manifest.read(space.manifest).to_polars()
-    rows = to_polars(read_any_split(space)[0]).join(manifest, on="key", how="left")
+    table, options = read_any_split(space)
+    rows = to_polars(table).join(with_split_groups(manifest, options), on="key", how="left")
     sizes = rows.group_by("split").agg(
         samples=pl.len(),
         conditional=(pl.col("role") == "conditional").sum(),

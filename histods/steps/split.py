@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError, TooFewSamplesError
+from histods.groups import SHOWN, check_group_regex
 from histods.printing import printed
 from histods.records import silent
 from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
@@ -18,7 +19,7 @@ from histods.storage.absent_classes import AbsentClass, list_absent
 from histods.storage.class_systems import LabelHistograms, flatten_labels, labels_of_audit
 from histods.storage.given_sides import refuse_conflicts, with_given_sides
 from histods.storage.manifest import Manifest, to_polars
-from histods.storage.split_file import SplitCheck, SplitOptions, check_split, write_split
+from histods.storage.split_file import SplitCheck, SplitOptions, check_split, with_split_groups, write_split
 from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class SplitResult:
         labels: where the pixels of each source label are, ascending by label.
         absent: classes of the workspace's class systems, and labels, that some split lacks; those that the first
             split lacks come first.
+        groups: the first keys with their groups, so that a wrong expression is seen.
         ungrouped: samples without a group.
         given: samples whose side the pairs file gives.
         kept: samples that stay on the side on which an earlier split put them.
@@ -90,6 +92,7 @@ class SplitResult:
     splits: tuple[SplitSide, ...]
     labels: tuple[LabelBalance, ...]
     absent: tuple[AbsentClass, ...]
+    groups: tuple[tuple[str, str | None], ...]
     ungrouped: int
     given: int
     kept: int
@@ -111,6 +114,7 @@ def split(
     folds: int | None = None,
     seed: int = 0,
     keep: bool = False,
+    group_regex: str | None = None,
     progress: Progress | None = None,
 ) -> SplitResult:
     """Split the samples of the last audit into train, test and perhaps val, or into folds.
@@ -125,6 +129,7 @@ def split(
         folds: number of folds, instead of test and val.
         seed: another seed gives another split.
         keep: samples of the split that is in the workspace stay on their side; only others are assigned.
+        group_regex: takes groups (slides, patients) from the keys, in place of those of the audit.
         progress: called with a stage as the work goes on.
 
     Raises:
@@ -132,6 +137,7 @@ def split(
         StaleFileError: the manifest or the pairs file is not the one that was audited.
     """
     plan = parse_plan(test, val, folds)
+    check_group_regex(group_regex)
     space = Workspace.find(workspace)
     audit = space.read_audit()
     report = progress or silent
@@ -145,15 +151,21 @@ def split(
             f"fix what {space.findings} lists, and run '{audit['command']}' again."
         )
     frame = to_polars(samples.select(["key", "image_path", "role", "group", "image_digest"]))
+    options = SplitOptions(
+        test=None if folds is not None else plan.fractions[-1],
+        val=val,
+        folds=folds,
+        seed=seed,
+        keep=keep,
+        group_regex=group_regex,
+    )
+    frame = with_split_groups(frame, options)
     rows = with_given_sides(frame, space, audit, plan, keep=keep)
     names = (*plan.names, *sorted(set(rows["given"].drop_nulls()) - set(plan.names)))
     histograms = flatten_labels(samples)
     known = _join(rows, histograms, names, seed)
     report("balancing", 0, 0)
     sides = _assign(known, plan)
-    options = SplitOptions(
-        test=None if folds is not None else plan.fractions[-1], val=val, folds=folds, seed=seed, keep=keep
-    )
     report("writing", 0, 0)
     named = pl.Series("split", names).gather(sides)
     write_split(space, rows.select("key").with_columns(named), audit, options)
@@ -174,6 +186,7 @@ def split(
             sides=named,
             splits=[one.name for one in splits],
         ),
+        groups=tuple(frame.select("key", "group").head(SHOWN).iter_rows()),
         ungrouped=rows["group"].null_count(),
         given=given,
         kept=rows["given"].count() - given,

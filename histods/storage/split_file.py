@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from histods.errors import HistodsError, StaleFileError
+from histods.groups import take_groups
 from histods.storage.atomic import file_digest
 from histods.storage.checked import build, is_name
 from histods.storage.manifest import (
@@ -31,13 +33,14 @@ SPLIT_SCHEMA = pa.schema([("key", pa.string()), ("split", pa.string())])
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitOptions:
-    """What was asked for; `test` is None with folds."""
+    """What was asked for; `test` is None with folds, `group_regex` where groups are those of the audit."""
 
     test: float | None
     val: float
     folds: int | None
     seed: int
     keep: bool
+    group_regex: str | None = None
 
     @property
     def command(self) -> str:
@@ -49,6 +52,7 @@ class SplitOptions:
             words.append(f"--test {self.test}")
             words += [f"--val {self.val}"] if self.val else []
         words.append(f"--seed {self.seed}")
+        words += [] if self.group_regex is None else [f"--group-regex {shlex.quote(self.group_regex)}"]
         return " ".join(words + (["--keep"] if self.keep else []))
 
 
@@ -91,10 +95,22 @@ def write_split(space: Workspace, rows: pl.DataFrame, audit: dict[str, Any], opt
         "schema_version": str(SCHEMA_VERSION),
         "manifest_digest": audit["manifest_digest"],
         "pairs_digest": audit["options"].get("pairs_digest") or "",
-        "options": json.dumps(asdict(options), sort_keys=True),
+        "options": json.dumps(_options_document(options), sort_keys=True),
     }
     table = rows.sort("key").select(SPLIT_SCHEMA.names).to_arrow().cast(SPLIT_SCHEMA)
     write_table(table, space.split, metadata)
+
+
+def _options_document(options: SplitOptions) -> dict[str, Any]:
+    """The options as JSON: files that need no group_regex are as they were before there was one."""
+    return {name: value for name, value in asdict(options).items() if (name, value) != ("group_regex", None)}
+
+
+def with_split_groups(samples: pl.DataFrame, options: SplitOptions) -> pl.DataFrame:
+    """Give samples the groups by which they were split: those of the audit, or those that their keys tell."""
+    if options.group_regex is None:
+        return samples
+    return samples.with_columns(group=take_groups(samples["key"], options.group_regex))
 
 
 def read_split(space: Workspace, manifest_digest: str) -> tuple[pa.Table, str] | None:
@@ -146,7 +162,8 @@ def check_split(space: Workspace) -> SplitCheck:
     """
     manifest = Manifest.read(space.manifest).to_polars()
     usable = manifest.filter(pl.col("role") != "excluded").select("key", "role", "group", "image_digest")
-    rows = to_polars(read_any_split(space)[0])
+    table, options = read_any_split(space)
+    usable, rows = with_split_groups(usable, options), to_polars(table)
     joined = usable.join(rows, on="key")
     groups = _spread(joined, "group")
     digests = _spread(joined, "image_digest").filter(pl.col("samples") > 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,13 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histods import HistodsError, audit, split
+from histods import HistodsError, audit, shard, split
 from histods.commands.split import to_document
 from histods.errors import StaleFileError
 from histods.steps.split import SplitResult
 from histods.storage.atomic import file_digest, write_json
 from histods.storage.manifest import SCHEMA, Manifest, read_table
-from histods.storage.split_file import SplitOptions, read_split
+from histods.storage.split_file import SplitOptions, read_any_split, read_split
 from histods.storage.workspace import Workspace
 
 
@@ -791,7 +792,7 @@ def test_the_command_says_what_it_could_not_look_for(dataset: Path, tmp_path: Pa
     assert (
         "warning: no groups are known, so patches of one slide may be in several splits; give groups with" in text
     )
-    assert "'histods audit --group-regex', or in the pairs file." in text
+    assert "'histods split --group-regex', or in the pairs file of the audit." in text
     again = f"Duplicates were not looked for: run 'histods audit {dataset} -w {tmp_path} --hash' first."
     assert again.replace(" ", "") in text.replace(" ", "")
     assert "Checked: each of 40 samples is in exactly one split." in text
@@ -877,3 +878,42 @@ def test_a_hundred_labels_with_long_names_fit_and_the_rest_is_counted(tmp_path: 
         table = result.stdout.partition("warning:")[0]
         assert len([line for line in table.splitlines() if "tissue" in line]) == 20
         assert "and 80 more labels, which are nearer to the target, with --json" in result.stdout
+
+
+def test_groups_come_from_the_keys_without_a_new_audit(dataset: Path, tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "out")
+    audit(dataset, workspace=space.folder, workers=1)
+    result = command_line("split", "--test", "0.2", "--group-regex", r"^(s[1-4])", "-w", space.folder)
+    assert result.returncode == 0
+    text = " ".join(result.stdout.split())
+    assert "Groups of the first keys group key (none) s0_00 (none) s0_05" in text
+    assert "warning: 8 of 40 keys do not match --group-regex; each is taken for a slide of its own." in text
+    assert "Checked: 0 of 4 groups are in more than one split;" in text
+    again = split(workspace=space.folder, test=0.2, group_regex=r"^(s\d)")
+    assert (again.ungrouped, again.check.groups) == (0, 5)
+    assert again.groups[0] == ("s0_00", "s0")
+    table, options = read_any_split(space)
+    assert options.group_regex == r"^(s\d)"
+    assert options.command == r"histods split --test 0.2 --seed 0 --group-regex '^(s\d)'"
+    sides = dict(zip(*table.to_pydict().values(), strict=True))
+    assert all(len({side for key, side in sides.items() if key[:2] == slide}) == 1 for slide in ("s0", "s1", "s2"))
+    whole = shard(workspace=space.folder, workers=1)
+    groups = read_table(whole.folder / "index.parquet").select(["key", "group"]).to_pylist()
+    assert {(row["key"][:2], row["group"]) for row in groups} == {(f"s{number}",) * 2 for number in range(5)}
+
+
+@pytest.mark.parametrize("expression", ["(a", "(a)(b)"])
+def test_a_wrong_expression_is_refused_before_anything_is_read(tmp_path: Path, expression: str) -> None:
+    with pytest.raises(HistodsError, match=re.escape(f"--group-regex {expression!r}")):
+        split(workspace=tmp_path / "nothing", group_regex=expression)
+    with pytest.raises(HistodsError, match=re.escape(f"--group-regex {expression!r}")):
+        audit(tmp_path, workspace=tmp_path.parent / "out", group_regex=expression)
+
+
+def test_groups_of_the_keys_take_the_place_of_the_audits(tmp_path: Path) -> None:
+    samples = [Sample(key=f"s{n % 4}_{n}", group="all") for n in range(16)]
+    site = Site(tmp_path, samples)
+    with pytest.raises(HistodsError, match="found 1 to share out"):
+        site.split(test=0.25)
+    result = site.split(test=0.25, group_regex="^(s.)_")
+    assert (result.check.groups, result.check.straddling_groups) == (4, 0)

@@ -79,6 +79,10 @@ def test_without_a_split_there_is_nothing_to_read(space: Workspace) -> None:
             "histods split --test 0.2 --val 0.05 --seed 7 --keep",
         ),
         (SplitOptions(test=None, val=0.0, folds=5, seed=1, keep=False), "histods split --folds 5 --seed 1"),
+        (
+            SplitOptions(test=0.1, val=0.0, folds=None, seed=0, keep=False, group_regex="^([^_ ]+)"),
+            "histods split --test 0.1 --seed 0 --group-regex '^([^_ ]+)'",
+        ),
     ],
 )
 def test_a_split_of_another_manifest_is_refused_with_the_command_that_made_it(
