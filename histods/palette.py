@@ -28,6 +28,12 @@ class Fill:
     hatch: str
 
 
+def split_fill(name: str, place: int) -> Fill:
+    """The fill of a split: train, val and test keep theirs, others have the one of their place (0 and up)."""
+    face = _SPLITS.get(name) or _MORE_SPLITS[place % len(_MORE_SPLITS)]
+    return Fill(face=face, edge=mixed(face, -0.4), hatch=HATCHES[place // len(_MORE_SPLITS) % len(HATCHES)])
+
+
 def class_fill(index: int) -> Fill:
     """The fill of a class index (0 and up); 81 classes besides class 0 differ, later ones repeat them."""
     if index == 0:
@@ -54,3 +60,13 @@ def luminance(colour: str) -> float:
         for value in (channel / 255 for channel in bytes.fromhex(colour[1:]))
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+SEVERITIES = {
+    "error": Fill(face=HUES[5], edge=mixed(HUES[5], -0.4), hatch=""),
+    "warning": Fill(face=HUES[0], edge=mixed(HUES[0], -0.4), hatch=""),
+    "info": Fill(face=HUES[1], edge=mixed(HUES[1], -0.4), hatch=""),
+}
+"""Fills of findings, the gravest first: vermilion, orange and sky blue."""
+_SPLITS = {"train": HUES[4], "val": HUES[0], "test": HUES[2]}
+_MORE_SPLITS = (HUES[4], HUES[0], HUES[2], HUES[6], HUES[1], HUES[5], HUES[3], HUES[8])

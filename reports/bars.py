@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import MaxNLocator
 
 from histods.palette import Fill, class_fill
-from reports.canvas import AXIS_LABEL, FEW, GAP, MARGIN, PAGE, RULE, SOME, TOP, Canvas, RowLabels, Size
+from reports.canvas import AXIS_LABEL, GAP, MARGIN, PAGE, RULE, TOP, Canvas, RowLabels, Size, row_pitch
 from reports.tables import percent_of
 from reports.text import counted, percent_text, pixels_text, text_width, tick_text, wrapped
 
@@ -123,10 +123,11 @@ def draw_bars(
     labels = RowLabels.fit([bar.name for bar in bars], [bar.index for bar in bars], size.names)
     left = MARGIN + labels.width
     width = size.width - left - MARGIN
-    pitch = 0.25 if len(bars) <= FEW else 0.17 if len(bars) <= SOME else 0.138
     lines = wrapped(axis, size.width - 2 * MARGIN)
     bottom = 0.3 + AXIS_LABEL * len(lines)
-    canvas = Canvas.around(width, pitch * len(bars), left=left, right=MARGIN, bottom=bottom, top=TOP)
+    canvas = Canvas.around(
+        width, row_pitch(len(bars)) * len(bars), left=left, right=MARGIN, bottom=bottom, top=TOP
+    )
     canvas.title(title, name, note)
     values = [bar.value for bar in bars]
     _style_axis(canvas, scale, scale.limit(values, [bar.text for bar in bars], width))
@@ -160,6 +161,8 @@ def _style_axis(canvas: Canvas, scale: Scale, limit: float) -> None:
     axes.set_xscale("log" if scale.low else "linear")
     axes.set_xlim(scale.low, limit)
     ticks = [tick for tick in scale.ticks if tick <= limit]
+    while len(ticks) > 1 and canvas.leaves(tick_text(ticks[-1]), ticks[-1]):
+        ticks.pop()
     axes.set_xticks(ticks, [tick_text(tick) for tick in ticks])
     axes.set_yticks([])
     axes.minorticks_off()

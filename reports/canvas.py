@@ -78,6 +78,11 @@ STYLE: dict[Any, Any] = {  # Matplotlib types the keys of its settings one by on
 }
 
 
+def row_pitch(rows: int) -> float:
+    """Inches from one row to the next: roomy for a few, as close as text allows for many."""
+    return 0.25 if rows <= FEW else 0.17 if rows <= SOME else 0.138
+
+
 @contextmanager
 def chart_style() -> Iterator[None]:
     """Draw and save with these settings, whatever the user's own are, and give theirs back."""
@@ -119,6 +124,11 @@ class Canvas:
             place = 1 - (MARGIN + 0.17) / high
             note = shortened(note, room, SMALL)
             self.figure.text(MARGIN / wide, place, note, size=SMALL, color=GREY, va="top")
+
+    def leaves(self, text: str, value: float) -> bool:
+        """Whether a text below this value of the horizontal axis would leave the figure at its right."""
+        dots = float(self.axes.transData.transform((value, 0))[0])
+        return dots / self.figure.dpi + text_width(text) / 2 > float(self.figure.get_size_inches()[0])
 
     def axis_label(self, lines: Sequence[str]) -> None:
         """Say below the axis what it shows: under its middle, or as near to that as the figure's edges allow."""

@@ -1,4 +1,4 @@
-"""`plot`: charts of the source labels and of every class system, as PNG, SVG, PDF and CSV."""
+"""`plot`: charts of the source labels, of every class system, and of the dataset, as PNG, SVG, PDF and CSV."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from histods.errors import HistodsError
+from histods.errors import HistodsError, StaleFileError
 from histods.printing import printed
 from histods.storage.atomic import replacing, write_text
+from histods.storage.manifest import Manifest
 from histods.storage.workspace import Workspace
+from reports.balance import balance_csv, balance_figure, count_balance, read_sides
 from reports.bars import images_figure, percent_figure
 from reports.canvas import COLUMN, PAGE, chart_style
 from reports.matrix import cooccurrence_figure
+from reports.overview import overviews
 from reports.tables import ClassSystem, images_csv, percent_csv, read_counts_system, read_systems, together_csv
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
 SIZES = {"page": PAGE, "column": COLUMN}
 SUFFIXES = ("png", "svg", "pdf", "csv")
-KINDS = ("percent", "percent-log", "images", "cooccurrence")
+KINDS = ("percent", "percent-log", "images", "cooccurrence", "split")
+OVERVIEWS = ("findings", "sizes", "groups")
 LOG_BELOW = 1.0
 """Percent: with a class smaller than this, most bars of a linear chart are too short to compare."""
 
@@ -33,10 +37,17 @@ LOG_BELOW = 1.0
 @printed()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlotResult:
-    """The files that `plot` wrote, in the order written, and the class systems they show."""
+    """The files that `plot` wrote, in the order written.
+
+    Attributes:
+        files: their paths.
+        systems: the class systems that they show; `labels` are the source labels.
+        skipped: what was not drawn, and the command that helps, one line each.
+    """
 
     files: tuple[Path, ...]
     systems: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ def plot(
     width: Literal["page", "column"] = "page",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PlotResult:
-    """Draw class percentages, images per class and co-occurrence into `charts/` of the workspace.
+    """Draw what an audit, its label maps and its split found into `charts/` of the workspace.
 
     Args:
         workspace: folder of an audit and of the class systems remapped from it.
@@ -67,8 +78,8 @@ def plot(
 
     Returns:
         The files written: `NAME-percent`, `NAME-percent-log` (where a class has under 1 % of the pixels),
-        `NAME-images` and `NAME-cooccurrence` for `labels` and every class system, as `.png`, `.svg`, `.pdf` and
-        `.csv`.
+        `NAME-images`, `NAME-cooccurrence` and `NAME-split` for `labels` and every class system; `findings`,
+        `sizes` and `groups` of the dataset; as `.png`, `.svg`, `.pdf` and `.csv`.
 
     Raises:
         HistodsError: there is no audit, no mask in use, or the table of counts is not one.
@@ -78,7 +89,15 @@ def plot(
     systems = read_systems(place) if counts is None else [read_counts_system(Path(counts))]
     if width not in SIZES:
         raise HistodsError(f"Expected --width page or column, found {width!r}; choose one of them.")
-    charts = [chart for system in systems for chart in _charts(system, SIZES[width])]
+    size = SIZES[width]
+    charts = [chart for system in systems for chart in _charts(system, size)]
+    skipped: list[str] = []
+    if counts is None:
+        charts += _dataset_charts(place, size)
+        try:
+            charts += _split_charts(systems, place, size)
+        except StaleFileError as error:
+            skipped.append(f"No charts of the split: {error}")
     files: list[Path] = []
     with chart_style():
         for done, chart in enumerate(charts):
@@ -86,7 +105,7 @@ def plot(
                 progress("drawing charts", done, len(charts))
             files += _write(chart, place.charts)
     _remove_others(systems, {chart.name for chart in charts}, place.charts)
-    return PlotResult(files=tuple(files), systems=tuple(system.name for system in systems))
+    return PlotResult(files=tuple(files), systems=tuple(system.name for system in systems), skipped=tuple(skipped))
 
 
 def _charts(system: ClassSystem, size: Size) -> Iterator[_Chart]:
@@ -100,6 +119,29 @@ def _charts(system: ClassSystem, size: Size) -> Iterator[_Chart]:
         yield _Chart(
             f"{name}-cooccurrence", source, partial(cooccurrence_figure, system, size=size), together_csv(system)
         )
+
+
+def _dataset_charts(workspace: Workspace, size: Size) -> Iterator[_Chart]:
+    """The charts of the dataset as a whole."""
+    audit = workspace.read_audit()
+    source = f"manifest sha256 {audit['manifest_digest']}"
+    for overview in overviews(audit, Manifest.read(workspace.manifest).to_polars()):
+        yield _Chart(overview.name, source, partial(overview.draw, size), overview.to_csv())
+
+
+def _split_charts(systems: list[ClassSystem], workspace: Workspace, size: Size) -> Iterator[_Chart]:
+    """How the classes of each system are divided among the splits; none where there is no split.
+
+    Raises:
+        StaleFileError: the split is of an earlier audit.
+    """
+    sides = read_sides(workspace, str(workspace.read_audit()["manifest_digest"]))
+    if sides is None:
+        return
+    for system in systems:
+        balance = count_balance(system, workspace, sides)
+        draw = partial(balance_figure, system, balance, size=size)
+        yield _Chart(f"{system.name}-split", system.source, draw, balance_csv(system, balance))
 
 
 def _write(chart: _Chart, folder: Path) -> Iterator[Path]:
@@ -124,8 +166,8 @@ def _write(chart: _Chart, folder: Path) -> Iterator[Path]:
 
 def _remove_others(systems: list[ClassSystem], drawn: set[str], folder: Path) -> None:
     """Remove charts that an earlier run drew of these systems and that no longer apply: they would mislead."""
-    for system in systems:
-        for kind in KINDS:
-            if f"{system.name}-{kind}" not in drawn:
-                for suffix in SUFFIXES:
-                    (folder / f"{system.name}-{kind}.{suffix}").unlink(missing_ok=True)
+    names = [f"{system.name}-{kind}" for system in systems for kind in KINDS]
+    for name in (*names, *OVERVIEWS):
+        if name not in drawn:
+            for suffix in SUFFIXES:
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)

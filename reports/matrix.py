@@ -63,9 +63,7 @@ def cooccurrence_figure(system: ClassSystem, *, size: Size = PAGE) -> Figure:
     bottom = 0.48 + AXIS_LABEL * len(key)
     canvas = Canvas.around(side, side, left=left, right=size.width - left - side, bottom=bottom, top=TOP + header)
     kind = "Classes" if system.noun == "class" else "Labels"
-    all_drawn = number == len(system.classes)
-    note = "" if all_drawn else f"The {number} of {len(system.classes):,} with most pixels"
-    canvas.title(f"{kind} in the same images", system.title_name, note)
+    canvas.title(f"{kind} in the same images", system.title_name, system.say_drawn(number))
     _draw_cells(canvas.axes, shares, together == 0, texts)
     labels.draw(canvas, edge=0, centre=0.5, offset=STRIP)
     chip = CHIP / cell

@@ -92,12 +92,16 @@ class ClassSystem:
             images=self.images_with_others,
         )
 
+    def say_drawn(self, number: int) -> str:
+        """Which classes are drawn, where these are not all."""
+        total = len(self.classes)
+        return "" if number == total else f"The {number} of {total:,} with most pixels"
+
     @property
     def note(self) -> str:
-        """Which classes are drawn, where not all are."""
-        if len(self.drawn) == len(self.classes):
-            return ""
-        return f"The {len(self.drawn)} of {len(self.classes):,} with most pixels; the others are one bar"
+        """The same for charts that have one bar for all others."""
+        said = self.say_drawn(len(self.drawn))
+        return f"{said}; the others are one bar" if said else ""
 
 
 def largest(classes: Iterable[ClassCount], number: int) -> tuple[ClassCount, ...]:

@@ -38,16 +38,24 @@ def plot(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Draw charts of the labels and of every class system in the workspace: PNG, SVG, PDF and CSV."""
+    """Draw charts of labels, classes, split, findings, image sizes and groups as PNG, SVG, PDF and CSV."""
     from histods.console import Watch
     from reports.charts import plot as run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
         result = run(workspace, counts=counts, width=width.value, progress=watch)
+    for line in result.skipped:
+        print_line(console, line)
     results = make_results(quiet=quiet, json_output=json_output)
     print_line(results, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
     if counts is None:
         print_next_after(results, "plot", workspace)
     if json_output:
-        print_json({"files": [path.as_posix() for path in result.files], "systems": list(result.systems)})
+        print_json(
+            {
+                "files": [path.as_posix() for path in result.files],
+                "systems": list(result.systems),
+                "skipped": list(result.skipped),
+            }
+        )

@@ -28,13 +28,14 @@ from histods.storage.manifest import SCHEMA, Manifest, write_table
 from histods.storage.workspace import Workspace
 from reports import tables
 from reports.bars import images_figure, percent_figure
-from reports.canvas import COLUMN, PAGE, Size, chart_style
+from reports.canvas import COLUMN, PAGE, STYLE, Size, chart_style
 from reports.charts import PlotResult, plot
 from reports.matrix import DARK_SHARE, SHARES, cooccurrence_figure
 from reports.tables import ClassSystem, count_together
 from reports.text import percent_text, pixels_text, shortened, text_width, tick_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -114,6 +115,14 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def svg_text(path: Path) -> list[str]:
     return [str(element.text) for element in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+
+
+@pytest.fixture(scope="module", autouse=True)
+def outlines() -> Iterator[None]:
+    """Fonts as outlines, which PDF files have much sooner than TrueType."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(STYLE, "pdf.fonttype", 3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +212,17 @@ def test_two_runs_write_the_same_bytes_whatever_the_users_own_settings(tmp_path:
     assert seen[0] == seen[1]
     assert {path.suffix for path in result.files} == {".png", ".svg", ".pdf", ".csv"}
     assert steps[:3] == [("drawing charts", done, 3) for done in range(3)]
+
+
+def test_pdf_files_have_fonts_that_journals_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STYLE, "pdf.fonttype", 42)
+    table = tmp_path / "counts.csv"
+    table.write_text("Label ID,Class Name,Pixel Count\n0,a,990\n1,b,10\n")
+    plot(tmp_path / "out", counts=table)
+    content = (tmp_path / "out" / "charts" / "labels-percent.pdf").read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert b"/Type3" not in content
+    assert b"/CreationDate" not in content
 
 
 def test_hostile_names_are_neither_parsed_nor_lost(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""Charts of the dataset as a whole: findings, sizes of images, and groups, each with its numbers as CSV."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from histods.checks import CHECKS
+from histods.palette import SEVERITIES, class_fill
+from histods.storage.findings_file import to_csv
+from reports.bars import Bar, Scale, draw_bars
+from reports.tables import printable
+from reports.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.figure import Figure
+
+    from reports.canvas import Size
+
+MOST_SIZES = 20
+MOST_GROUPS = 40
+"""With more of them, bars count those of similar size."""
+_BINS = 12
+_PLAIN = class_fill(5)
+
+
+class Overview(NamedTuple):
+    """One chart of the dataset: its file's name, its bars and what is written around them, and its table."""
+
+    name: str
+    title: str
+    note: str
+    axis: str
+    bars: list[Bar]
+    table: pl.DataFrame
+
+    def draw(self, size: Size) -> Figure:
+        """Draw it."""
+        scale = Scale.linear(max(bar.value for bar in self.bars), size, whole=True)
+        return draw_bars(self.title, "", self.note, self.axis, scale, self.bars, size)
+
+    def to_csv(self) -> str:
+        """Its numbers as CSV; a name that begins like a formula is shown as text by spreadsheets."""
+        return to_csv(self.table)
+
+
+def overviews(audit: dict[str, Any], manifest: pl.DataFrame) -> Iterator[Overview]:
+    """The charts that say something of this dataset: without findings there is none of findings, and so on.
+
+    Args:
+        audit: the audit's summary.
+        manifest: all samples.
+    """
+    used = manifest.filter(pl.col("role") != "excluded")
+    found = audit.get("findings")
+    if isinstance(found, dict) and found:
+        yield _findings(found)
+    sizes = used.drop_nulls(["width", "height"]).group_by("width", "height").agg(images=pl.len())
+    if len(sizes):
+        yield _sizes(sizes.sort("images", "width", "height", descending=[True, False, False]))
+    groups = (
+        used.drop_nulls("group")
+        .group_by("group")
+        .agg(
+            samples=pl.len(),
+            conditional=(pl.col("role") == "conditional").sum(),
+            unconditional=(pl.col("role") == "unconditional").sum(),
+        )
+    )
+    if len(groups):
+        yield _groups(groups.sort("samples", "group", descending=[True, False]), used["group"].null_count())
+
+
+def _findings(counts: dict[str, int]) -> Overview:
+    """Findings of each code, errors first."""
+    rows = [(check.severity, check.code, counts[check.code]) for check in CHECKS if counts.get(check.code)]
+    rows.sort(key=lambda row: (list(SEVERITIES).index(row[0]), -row[2], row[1]))
+    table = pl.DataFrame(rows, schema=["severity", "code", "findings"], orient="row")
+    bars = [
+        Bar(code, "", count, f"{count:,} ({severity})", SEVERITIES[severity]) for severity, code, count in rows
+    ]
+    return Overview("findings", "Findings of the audit", "", "Findings", bars, table)
+
+
+def _sizes(sizes: pl.DataFrame) -> Overview:
+    """Images of each size in pixels; of many sizes, how many images have a longer side of how many pixels."""
+    number = len(sizes)
+    if number <= MOST_SIZES:
+        rows = [(f"{width} x {height}", images) for width, height, images in sizes.iter_rows()]
+        axis = "Images in use of this width and height in pixels"
+        return Overview("sizes", "Images of each size", "", axis, _ranked(rows), sizes)
+    sides = sizes.select(side=pl.max_horizontal("width", "height"), images="images")
+    title, note = "Images by their longer side", f"{number:,} different sizes"
+    return Overview("sizes", title, note, "Images in use", list(_binned(sides, "pixel")), sizes)
+
+
+def _groups(groups: pl.DataFrame, ungrouped: int) -> Overview:
+    """Samples of each group; of many groups, how many have how many samples."""
+    number = len(groups)
+    without = f"; {counted(ungrouped, 'sample')} without a group" if ungrouped else ""
+    note = f"{counted(number, 'group')}{without}"
+    if number <= MOST_GROUPS:
+        rows = [(printable(group), samples) for group, samples in groups.select("group", "samples").iter_rows()]
+        return Overview("groups", "Samples of each group", note, "Samples in use", _ranked(rows), groups)
+    bars = list(_binned(groups.select("samples", groups=1), "sample"))
+    return Overview("groups", "Groups by their number of samples", note, "Groups", bars, groups)
+
+
+def _ranked(rows: Sequence[tuple[str, int]]) -> list[Bar]:
+    """One bar per row."""
+    return [Bar(name, "", count, f"{count:,}", _PLAIN) for name, count in rows]
+
+
+def _binned(rows: pl.DataFrame, noun: str) -> Iterator[Bar]:
+    """How often values lie in bins of one round width: of a value and how often it occurs, per row."""
+    values, numbers = rows.to_series(0), rows.to_series(1)
+    least, most = int(values.min()), int(values.max())  # type: ignore[arg-type]
+    powers = (10**power for power in range(20))
+    width = next(step * power for power in powers for step in (1, 2, 5) if _BINS * step * power > most - least)
+    for first in range((least - 1) // width * width + 1, most + 1, width):
+        count = int(numbers.filter(values.is_between(first, first + width - 1)).sum())
+        name = counted(first, noun) if width == 1 else f"{first:,} to {first + width - 1:,} {noun}s"
+        yield Bar(name, "", count, f"{count:,}", _PLAIN)
