@@ -126,7 +126,7 @@ def sample(
     )
     chosen = choose_device(device)
     autoencoder = read.load_autoencoder(chosen)
-    reader = _reader(read, autoencoder, map)
+    reader = _reader(read, autoencoder, map, space)
     named, passed_over = find_masks(Path(masks))
     checked = check_masks(named, reader, progress)
     half = chosen.type == "cuda" and read.config.run.precision == "bf16"
@@ -167,14 +167,14 @@ def _expect(fits: bool, expected: str, found: object) -> None:
         raise HistodsError(f"Expected {expected}, found {found}; give another.")
 
 
-def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None) -> MaskReader:
+def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, space: Workspace) -> MaskReader:
     """Reads masks as the run's network takes them."""
     classes = run.config.model.num_classes
     assert classes is not None  # noqa: S101 - a run's configuration is resolved
     return MaskReader(
         classes,
         autoencoder.factor * run.config.model.size_multiple,
-        None if label_map is None else choose_map(label_map, run.classes, run.state.map_digest),
+        None if label_map is None else choose_map(label_map, run.classes, run.state.map_digest, space),
         reduce=run.config.data.reduce,
     )
 

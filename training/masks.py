@@ -16,6 +16,7 @@ import numpy as np
 
 from histods.errors import HistodsError, MissingExtraError, StaleFileError, UnreadableFileError
 from histods.records import silent
+from histods.storage.class_systems import read_kept_map
 from histods.storage.label_maps import find_label_map, read_label_map
 from training.data import reduce_mask
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from histods.labels import LabelMap
     from histods.records import Progress
+    from histods.storage.workspace import Workspace
 
 MASK_ENDING = "_mask"
 """What a mask's name adds to its image's, here and in datasets."""
@@ -124,18 +126,24 @@ class MaskReader:
         return reduce_mask(classes, self._reduce) if self._reduce > 1 else classes
 
 
-def choose_map(given: str | Path, classes: Sequence[str], map_digest: str) -> LabelMap:
+def choose_map(
+    given: str | Path, classes: Sequence[str], map_digest: str, space: Workspace | None = None
+) -> LabelMap:
     """The label map of masks, which must lead to the classes of a run.
 
     Args:
-        given: a file, or the name of a bundled one.
+        given: a file, the name of a bundled one, or that of a class system of the workspace.
         classes: names of the run's classes.
         map_digest: of the label map that the run was trained with; empty where that is not known.
+        space: the workspace.
 
     Raises:
         HistodsError: there is no such map, or it leads to other classes.
     """
-    label_map = read_label_map(find_label_map(given))
+    if space is not None and str(given) in space.class_systems():
+        label_map = read_kept_map(space, str(given))
+    else:
+        label_map = read_label_map(find_label_map(given))
     # Another system of labels may well lead to the same classes; of an imported model their names are not known.
     same = label_map.classes == tuple(classes) if map_digest else len(label_map.classes) == len(classes)
     if label_map.digest != map_digest and not same:

@@ -53,6 +53,7 @@ class TrainResult:
         data: the shards or latents that it is trained on; None for a dry run without.
         splits: which of their splits.
         samples: how many samples of these are trained on.
+        map: name of the label map behind the classes; None for a dry run without data.
         validation_split: the split that is validated on; None where there is none.
         held_out: samples of `splits` that are validated on instead, and not trained on.
         device: in words.
@@ -78,6 +79,7 @@ class TrainResult:
     processes: int
     config: TrainConfig
     latent_space: dict[str, Any]
+    map: str | None = None
     plan: Plan | None = None
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     step: int = 0
@@ -180,6 +182,7 @@ def train(
             processes=process.ranks,
             config=resolved,
             latent_space=trainer.space.to_json(),
+            map=source.map,
             shapes=_shapes(resolved) if debug else (),
             step=trainer.step,
             began=began,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.commands.next_step import print_next
+from histods.commands.next_step import in_workspace, print_next
 from histods.commands.options import DEFAULT_WORKSPACE, JsonOption, MapOption, QuietOption, WorkspaceOption
 from histods.console import make_console, make_results, print_json, print_line, print_table
 
@@ -108,7 +108,11 @@ def show_train(console: Console, result: TrainResult) -> None:
         print_line(console, f"{result.skipped:,} steps were skipped, since their gradients were not finite.")
     again = " already" if result.began == result.step else ""
     print_line(console, f"Step {result.step:,} of {result.config.run.steps:,} is done{again}: {result.folder}")
-    print_next(console, f"histods sample --run {shlex.quote(str(result.folder))} --masks MASKS")
+    from histods.labels import IDENTITY
+
+    label_map = "" if result.map in (None, IDENTITY) else f" --map {shlex.quote(str(result.map))}"
+    command = f"histods sample --run {shlex.quote(result.folder.name)} --masks MASKS{label_map}"
+    print_next(console, in_workspace(command, result.folder.parent.parent))
 
 
 def show_settings(console: Console, config: TrainConfig) -> None:
@@ -170,6 +174,7 @@ def train_document(result: TrainResult) -> dict[str, Any]:
         "data": None if result.data is None else result.data.as_posix(),
         "splits": list(result.splits),
         "samples": result.samples,
+        "map": result.map,
         "validation_split": result.validation_split,
         "held_out": result.held_out,
         "device": result.device,

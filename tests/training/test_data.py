@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from histods import audit, shard
-from histods.sampling import dihedral
+from histods.sampling import InOrder, dihedral
 from histods.storage.shard_reader import ShardReader
 from training.data import ShardDataset, Turner, balanced
 
@@ -81,3 +81,17 @@ def test_without_a_label_map_or_unconditional_samples_what_there_is_is_drawn(tmp
     drawn = balanced(reader, seed=0, unconditional=None).draw(np.arange(400)).classes
     assert set(drawn.tolist()) == {2, 5}
     assert abs(int((drawn == 2).sum()) - 200) < 60
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_reduced_images_are_means_and_reduced_masks_the_classes_in_the_middle(folder: Path, factor: int) -> None:
+    reader = ShardReader(folder)
+    draws = InOrder(size=len(reader))
+    whole = ShardDataset(reader, draws, augment=False).batch(range(4))
+    small = ShardDataset(reader, draws, augment=False, reduce=factor).batch(range(4))
+    side = 48 // factor
+    assert small.images_BCHW.shape == (4, 3, side, side)
+    blocks = whole.images_BCHW.float().unfold(2, factor, factor).unfold(3, factor, factor).mean((-1, -2))
+    assert (small.images_BCHW.float() - blocks).abs().max() <= 0.5 + 1e-3
+    middle = factor // 2
+    assert torch.equal(small.masks_BCHW, whole.masks_BCHW[:, :, middle::factor, middle::factor])

@@ -5,15 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from histods import remap
 from histods.errors import HistodsError, StaleFileError
 from histods.storage.label_maps import read_label_map
+from histods.storage.workspace import Workspace
 from training.masks import MaskReader, check_masks, choose_map, find_masks
+
+if TYPE_CHECKING:
+    from tests.conftest import Site
 
 THREE = "name: three\nclasses: [Unknown, Tumour, Stroma]\nmap: {Unknown: [0], Tumour: ['2-9'], Stroma: [600]}\n"
 
@@ -176,3 +181,22 @@ def test_a_machine_without_readers_of_masks_is_told_what_to_install(tmp_path: Pa
         "histods.errors.MissingExtraError: Expected the libraries that"
     )
     assert result.stderr.rstrip().endswith('run "pip install histods".')
+
+
+def test_a_class_system_of_the_workspace_is_a_label_map(site: Site) -> None:
+    remapped = remap(workspace=site.workspace, map=site.map)
+    classes = tuple(row.name for row in remapped.classes)
+    found = choose_map("three", classes, remapped.map_digest, Workspace(site.workspace))
+    assert found.digest == remapped.map_digest
+
+
+@pytest.mark.parametrize("side", [48, 49, 50])
+def test_masks_are_reduced_as_in_training(tmp_path: Path, side: int) -> None:
+    reader = MaskReader(3, 8, reduce=2)
+    labels = np.arange(48 * 48, dtype=np.uint8).reshape(48, 48) % 3
+    if side != 48:
+        with pytest.raises(HistodsError, match="multiples of 16 px"):
+            reader.read(write(tmp_path / "a_mask.png", np.zeros((side, side), np.uint8)))
+        return
+    classes, _ = reader.read(write(tmp_path / "a_mask.png", labels))
+    assert np.array_equal(classes, labels[1::2, 1::2])

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from histods import audit, remap, shard, split
+from histods import audit, remap, sample, shard, split
 from histods.errors import HistodsError
 from histods.storage.shard_set import ShardSet
 from tests.training.runs import TINY
@@ -171,3 +171,46 @@ def test_images_that_training_cannot_take_are_refused_before_shards_are_made(
         train(workspace=tmp_path / "out", device="cpu")
     assert not (tmp_path / "out" / "shards").exists()
     assert not (tmp_path / "out" / "split.parquet").exists()
+
+
+def test_images_are_reduced_on_a_cpu_and_samples_have_the_size_of_training(tmp_path: Path, new_site: Any) -> None:
+    site = new_site(tmp_path, pairs=20, size=192)
+    remap(workspace=site.workspace, map=site.map)
+    said: list[str] = []
+    settings = [
+        "run.steps=1",
+        "diffusion.batch_size=4",
+        "model.dim=8",
+        "run.validate_every=0",
+        "run.preview_every=0",
+    ]
+    result = train(workspace=site.workspace, settings=settings, device="cpu", say=said.append)
+    assert (result.config.data.reduce, result.config.model.image_size) == (2, 96)
+    assert "Images are reduced from 192 px by data.reduce=2" in said[-1]
+    whole = train(workspace=site.workspace, settings=[*settings, "data.reduce=1"], name="whole", device="cpu")
+    assert whole.config.model.image_size == 192
+    masks = remap(workspace=site.workspace, map="three", write_masks=tmp_path / "masks")
+    assert masks.masks_written
+    one = next(path for path in sorted((tmp_path / "masks").rglob("*_mask.png")))
+    made = sample(run=result.folder, masks=one, out=tmp_path / "made", steps=2, device="cpu")
+    pictures = [path for path in made.folder.rglob("*.png") if "overview" not in path.parts]
+    assert {np.asarray(Image.open(path)).shape[:2] for path in pictures} == {(96, 96)}
+
+
+def test_classes_without_samples_have_probability_0_and_that_is_said(site: Site) -> None:
+    path = site.map.with_name("wide.yml")
+    path.write_text(
+        "name: wide\nclasses: [Unknown, Tissue, Nowhere]\nmap: {Unknown: [0], Tissue: ['1-700'], Nowhere: [900]}\n"
+    )
+    remap(workspace=site.workspace, map=path)
+    result, said = train_tiny(site.workspace)
+    assert result.finished
+    assert "No sample has Nowhere: probability 0." in said[-1]
+
+
+def test_class_weights_choose_what_is_drawn(site: Site) -> None:
+    remap(workspace=site.workspace, map=site.map)
+    result, _ = train_tiny(site.workspace, "data.class_weights.Tumour=3")
+    assert result.config.data.class_weights == {"Tumour": 3.0}
+    with pytest.raises(HistodsError, match="did you mean 'Tumour'"):
+        train_tiny(site.workspace, "data.class_weights.Tumor=3", name="other")
