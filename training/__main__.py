@@ -72,7 +72,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, HistodsError):
         return text
     if isinstance(error, OSError):
-        return f"Expected to read and write files, found: {text}; mend that and run the same command again."
+        return f"Expected to read and write files, found: {text}; fix that and run the same command again."
     return f"Expected no such thing, found {type(error).__name__}: {text[:300]}; run with --debug and report it."
 
 

@@ -226,7 +226,7 @@ def _load(path: Path) -> dict[str, Any]:
     origin = Origin(str(path))
     document = _values(load_yaml(origin, path))
     if not isinstance(document, dict):
-        raise origin.error("sections such as 'model:'", f"{document!r:.60}", "mend it")
+        raise origin.error("sections such as 'model:'", f"{document!r:.60}", "correct it")
     return document
 
 
@@ -250,7 +250,7 @@ def _apply(document: dict[str, Any], setting: str) -> None:
         inner = place.setdefault(key, {})
         if not isinstance(inner, dict):
             raise HistodsError(
-                f"Expected a section {key!r} for --set {setting}, found {inner!r}; mend one of them."
+                f"Expected a section {key!r} for --set {setting}, found {inner!r}; correct one of them."
             )
         place = inner
     try:
@@ -273,7 +273,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 def _make(kind: Any, document: Any, where: str) -> Any:
     """A dataclass from a mapping, every value checked against its field's type."""
     if not isinstance(document, dict):
-        raise HistodsError(f"Expected a section with keys under {where!r}, found {document!r:.60}; mend it.")
+        raise HistodsError(f"Expected a section with keys under {where!r}, found {document!r:.60}; correct it.")
     hints = typing.get_type_hints(kind)
     known = {entry.name for entry in fields(kind)}
     values = {}
@@ -299,7 +299,7 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
             return tuple(_parse(get_args(option)[0], inner, name) for inner in value)
         if _fits(option, value):
             return _number(value, name) if option is float else value
-    raise HistodsError(f"Expected {_describe(options)} for {name}, found {value!r}; mend it.")
+    raise HistodsError(f"Expected {_describe(options)} for {name}, found {value!r}; correct it.")
 
 
 def _fits(option: Any, value: Any) -> bool:
@@ -317,7 +317,7 @@ def _number(value: Any, name: str) -> float:
         return float(value)
     except OverflowError as error:
         raise HistodsError(
-            f"Expected a number below 1e308 for {name}, found one of more digits; mend it."
+            f"Expected a number below 1e308 for {name}, found one of more digits; correct it."
         ) from error
 
 
@@ -349,7 +349,7 @@ def _plain(value: Any) -> Any:
 
 def _expect(fits: bool, expected: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected {expected}, found {found}; mend the configuration.")
+        raise HistodsError(f"Expected {expected}, found {found}; correct the configuration.")
 
 
 def with_classes(config: TrainConfig, classes: Sequence[str], source: str) -> TrainConfig:

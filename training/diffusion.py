@@ -81,7 +81,7 @@ class DiffusionConfig:
 
 def _expect(fits: bool, expected: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected diffusion.{expected}, found {found}; mend the configuration.")
+        raise HistodsError(f"Expected diffusion.{expected}, found {found}; correct the configuration.")
 
 
 def cosine_betas(timesteps: int, s: float = 0.008, most: float = 0.999) -> Tensor:

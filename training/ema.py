@@ -46,7 +46,7 @@ class EmaConfig:
 
 def _expect(fits: bool, expected: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected ema.{expected}, found {found}; mend the configuration.")
+        raise HistodsError(f"Expected ema.{expected}, found {found}; correct the configuration.")
 
 
 def power_exponent(sigma_rel: float) -> float:

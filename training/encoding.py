@@ -60,7 +60,7 @@ def encode_shards(
         except OSError as error:
             raise HistodsError(
                 f"Expected to write {plan.name}.safetensors, found: {error}; "
-                "mend that and run the same command again."
+                "fix that and run the same command again."
             ) from error
 
 

@@ -53,7 +53,7 @@ class LatentSpace:
         if (self.clip is not None and not self.clip > 0) or self.image_low not in (-1, 0):
             raise HistodsError(
                 "Expected of a latent space a clip above 0 or none, and images from -1 or 0, found clip "
-                f"{self.clip} and images from {self.image_low}; mend them."
+                f"{self.clip} and images from {self.image_low}; correct them."
             )
 
     @classmethod

@@ -57,7 +57,7 @@ class OptimizerConfig:
 
 def _expect(fits: bool, expected: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected optimizer.{expected}, found {found}; mend the configuration.")
+        raise HistodsError(f"Expected optimizer.{expected}, found {found}; correct the configuration.")
 
 
 def rate_at(step: int, total_steps: int, lr: float, config: OptimizerConfig) -> float:

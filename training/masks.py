@@ -87,7 +87,7 @@ class MaskReader:
             labels = decode_mask(content).labels
         except UnreadableFileError as error:
             raise HistodsError(
-                f"Expected a mask of class indices in {path}, found: {error}; mend it or leave it out."
+                f"Expected a mask of class indices in {path}, found: {error}; correct it or leave it out."
             ) from error
         return self._classes(path, labels), hashlib.sha256(content).hexdigest()
 

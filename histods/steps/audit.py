@@ -200,10 +200,16 @@ def audit(
         seconds=time.perf_counter() - started,
     )
     report("writing", 0, 0)
-    replaced = _say_replaced(space, folder)
-    write_result(result, findings)
+    result = _write(result, findings, space)
     _write_labels(draft, result, names)
-    return replace(result, notes=(*result.notes, *replaced))  # not written: the files tell of this dataset alone
+    return result
+
+
+def _write(result: AuditResult, findings: pl.DataFrame, space: Workspace) -> AuditResult:
+    """Write the result; a note on what it replaces is said, but not written: the files tell of this dataset alone."""
+    replaced = _say_replaced(space, result.root)
+    write_result(result, findings)
+    return replace(result, notes=(*result.notes, *replaced))
 
 
 def _say_replaced(space: Workspace, root: Path) -> tuple[str, ...]:

@@ -61,18 +61,18 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path, text: str)
     [
         ("modle: {dim: 4}", "Expected a known setting, found 'modle'; did you mean 'model'?"),
         ("model: {dims: 4}", "Expected a known setting, found 'model.dims'; did you mean 'dim'?"),
-        ("model: {dim: wide}", "Expected a whole number for model.dim, found 'wide'; mend it."),
-        ("model: {dim: 4.5}", "Expected a whole number for model.dim, found 4.5; mend it."),
-        ("model: {dim: true}", "Expected a whole number for model.dim, found True; mend it."),
-        ("model: 4", "Expected a section with keys under 'model', found 4; mend it."),
-        ("run: {precision: fp8}", "Expected bf16 or fp32 for run.precision, found 'fp8'; mend it."),
-        ("model: {dim_mults: 4}", "Expected a list for model.dim_mults, found 4; mend it."),
-        ("run: {steps: 0}", "Expected run.steps of at least 1, found 0; mend the configuration."),
+        ("model: {dim: wide}", "Expected a whole number for model.dim, found 'wide'; correct it."),
+        ("model: {dim: 4.5}", "Expected a whole number for model.dim, found 4.5; correct it."),
+        ("model: {dim: true}", "Expected a whole number for model.dim, found True; correct it."),
+        ("model: 4", "Expected a section with keys under 'model', found 4; correct it."),
+        ("run: {precision: fp8}", "Expected bf16 or fp32 for run.precision, found 'fp8'; correct it."),
+        ("model: {dim_mults: 4}", "Expected a list for model.dim_mults, found 4; correct it."),
+        ("run: {steps: 0}", "Expected run.steps of at least 1, found 0; correct the configuration."),
         ("preset: frok", "Expected one of the presets default, fork, paper, found 'frok'; did you mean 'fork'?"),
-        ("- 1", "Expected sections such as 'model:' in {path}, found [1]; mend it."),
+        ("- 1", "Expected sections such as 'model:' in {path}, found [1]; correct it."),
         ("", "Expected text in {path}, found an empty file; give the path of another."),
         ("run: {accumulate: 3}", "Expected a diffusion.batch_size that run.accumulate = 3 divides, found 4; "
-         "mend the configuration."),
+         "correct the configuration."),
     ],
 )  # fmt: skip
 def test_a_slip_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:

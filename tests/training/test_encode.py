@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_line(own: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(latent_shards, "write_tensors", full)
     assert refusal(lambda: encode(workspace=own)) == (
         "Expected to write test-00000.safetensors, found: [Errno 28] No space left on device: "
-        f"{str(own / 'latents' / 'test-00000.safetensors')!r}; mend that and run the same command again."
+        f"{str(own / 'latents' / 'test-00000.safetensors')!r}; fix that and run the same command again."
     )
 
 

@@ -119,7 +119,7 @@ def test_an_unreadable_mask_is_named(tmp_path: Path, content: bytes | None) -> N
     path = write(tmp_path / "torn.png", filled(1, (64, 64)))
     path.write_bytes(path.read_bytes()[:-20] if content is None else content)
     with pytest.raises(
-        HistodsError, match=r"^Expected a mask of class indices in .*torn\.png, found: .*; mend it"
+        HistodsError, match=r"^Expected a mask of class indices in .*torn\.png, found: .*; correct it"
     ):
         MaskReader(3, 16).read(path)
 

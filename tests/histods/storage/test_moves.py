@@ -94,8 +94,8 @@ def planted(
 
 
 def bring(moves: list[Move]) -> int:
-    left = check_moves(moves, token="t", advice="mend that", progress=None)  # noqa: S106 - a name
-    return carry_out(left, token="t", stage="moving", advice="mend that", progress=None)  # noqa: S106
+    left = check_moves(moves, token="t", advice="fix that", progress=None)  # noqa: S106 - a name
+    return carry_out(left, token="t", stage="moving", advice="fix that", progress=None)  # noqa: S106
 
 
 def back(moves: list[Move]) -> list[Move]:
@@ -213,17 +213,17 @@ def test_nothing_moves_when_one_file_is_not_as_planned(tmp_path: Path) -> None:
         return str(caught.value)
 
     os.utime(data / "1", ns=(5, 5))
-    assert refused() == (f"Expected the file that was planned in {data}/1, found another size or time; mend that.")
+    assert refused() == (f"Expected the file that was planned in {data}/1, found another size or time; fix that.")
     os.utime(data / "1", ns=(5, moves[1].mtime_ns))
     (data / "2").rename(tmp_path / "away")
     (goal / "0").write_bytes(b"mine")
-    assert refused() == (f"Expected a file in {data}/2, found none there and none in {goal}/2; mend that.")
+    assert refused() == (f"Expected a file in {data}/2, found none there and none in {goal}/2; fix that.")
     (tmp_path / "away").rename(data / "2")
     (goal / "0").unlink()
     (goal / "0").symlink_to("../data/0")
     (data / "2").unlink()
     (goal / "2").write_bytes(b"already there")
-    assert refused() == f"Expected no file in {goal}/0, found one; mend that."
+    assert refused() == f"Expected no file in {goal}/0, found one; fix that."
 
 
 def test_equal_size_and_time_are_not_taken_for_a_copy_when_the_content_differs(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_equal_size_and_time_are_not_taken_for_a_copy_when_the_content_differs(t
     Path(moves[0].target).write_bytes(b"?")
     os.utime(moves[0].target, ns=(0, moves[0].mtime_ns))
     assert survey(moves)[Found.BOTH] == moves
-    with pytest.raises(HistodsError, match="Expected no file in .*/goal/0, found one; mend that"):
+    with pytest.raises(HistodsError, match="Expected no file in .*/goal/0, found one; fix that"):
         bring(moves)
     assert Path(moves[0].source).read_bytes() == b"\0"
 
@@ -243,7 +243,7 @@ def test_a_new_file_at_a_source_that_has_moved_is_left_alone(tmp_path: Path) -> 
     Path(moves[0].source).write_bytes(b"newer")
     assert bring(moves) == 0
     assert Path(moves[0].source).read_bytes() == b"newer"
-    with pytest.raises(HistodsError, match="Expected no file in .*/data/0, found one; mend that"):
+    with pytest.raises(HistodsError, match="Expected no file in .*/data/0, found one; fix that"):
         bring(back(moves))
 
 
