@@ -206,7 +206,7 @@ def audit(
 
 
 def _write(result: AuditResult, findings: pl.DataFrame, space: Workspace) -> AuditResult:
-    """Write the result; a note on what it replaces is said, but not written: the files tell of this dataset alone."""
+    """Write the result; what it replaces is said and not written: the files tell of this dataset alone."""
     replaced = _say_replaced(space, result.root)
     write_result(result, findings)
     return replace(result, notes=(*result.notes, *replaced))
