@@ -159,8 +159,7 @@ def audit(
                 _write_labels(draft, known, names)
                 return known
         dataset = pair_files(folder, layouts, files)
-        _refuse_nothing(folder, dataset)
-        samples = with_groups(dataset.samples, group_regex)
+        samples = _with_groups(folder, dataset, group_regex)
         measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
     rows = join_measurements(samples, measured)
@@ -235,10 +234,14 @@ def _write_labels(draft: Path | None, result: AuditResult, names: LabelTable | N
     write_draft(draft, draft_labels(result.palette, result.labels, names, command), result.root)
 
 
-def _refuse_nothing(root: Path, dataset: Dataset) -> None:
-    """Refuse a folder without any picture: most often it is not the folder that was meant."""
+def _with_groups(root: Path, dataset: Dataset, group_regex: str | None) -> pl.DataFrame:
+    """The samples with their groups; a folder without any picture is most often not the one that was meant.
+
+    Raises:
+        HistodsError: there is no picture, or no key matches the expression.
+    """
     if not dataset.samples.is_empty() or dataset.unlisted:
-        return
+        return with_groups(dataset.samples, group_regex)
     others = ", ".join(f"{number:,} {name}" for name, number in sorted(dataset.other.items()))
     raise HistodsError(
         f"There are no images in {root}, only {others}; give the folder that holds the dataset."
