@@ -162,8 +162,7 @@ def audit(
         samples = _with_groups(folder, dataset, group_regex)
         measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
-    rows = join_measurements(samples, measured)
-    rows = rows.with_columns(nearest=pl.lit(nearest_colour))
+    rows = join_measurements(samples, measured).with_columns(nearest=pl.lit(nearest_colour))
     rows, witness, notes = hear_dataset_csv(rows, folder, pairs)
     context = Context(hashed=hash, has_pairs=pairs is not None, witness=witness)
     if names is not None:

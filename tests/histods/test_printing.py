@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from histods import remap, show, split, status
@@ -51,10 +51,11 @@ class Tags(HTMLParser):
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text() | st.just(Path("a/b.png")),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+    max_leaves=8,
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(VALUES, st.lists(st.builds(Row, st.text(), st.none() | st.integers()), max_size=30))
 def test_whatever_a_result_holds_is_short_and_harmless(value: object, rows: list[Row]) -> None:
     result = Result(value, tuple(rows))

@@ -14,8 +14,10 @@ from histods import audit, plot, remap, split
 from histods.checks import CHECKS
 from histods.palette import SEVERITIES, split_fill
 from histods.storage.manifest import read_table, to_polars
+from histods.storage.own_files import _PATTERNS
 from reports.balance import Balance, balance_figure
 from reports.canvas import COLUMN, PAGE, Size, chart_style
+from reports.charts import KINDS, OVERVIEWS, SUFFIXES
 from reports.overview import Overview, overviews
 from tests.reports.test_charts import LONG, check_texts, make_system
 
@@ -77,6 +79,14 @@ def test_numbers_are_those_of_the_audit_and_the_split(site: Site, widths: list[f
     per_class = read_csv(charts / "three-split.csv")
     assert sum(int(row["pixels"]) for row in per_class) == sum(expected.values())
     assert sum(float(row["percent_of_class"]) for row in per_class) == pytest.approx(300)
+
+
+@pytest.mark.parametrize("name", [*(f"skin.v1-{kind}" for kind in KINDS), *OVERVIEWS])
+def test_a_chart_in_a_dataset_is_no_image_of_it(name: str) -> None:
+    """An audit passes over the charts of a workspace that lies in the dataset, and over nothing else there."""
+    pattern = _PATTERNS["audit.json", "manifest.parquet"]
+    assert all(pattern.fullmatch(f"charts/{name}.{suffix}") for suffix in SUFFIXES)
+    assert not any(pattern.fullmatch(f"charts/{name}{end}") for end in ("", ".jpg", "_mask.png", "/a.png"))
 
 
 def test_charts_that_no_longer_apply_go_and_a_stale_split_is_named(site: Site, widths: list[float]) -> None:
