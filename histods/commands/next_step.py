@@ -47,12 +47,22 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
     """Print what comes after an audit: tiles where sizes differ, a label map where one is at hand, else charts."""
     if result.counts.conditional + result.counts.unconditional == 0:
         return
+    _offer_labels(console, result)
     found = find_map(result)
     command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
     if (side := find_side(result)) is not None:
         to = result.root.with_name(f"{result.root.name}-tiles")
         command = f"histods tile --size {side} --to {shlex.quote(str(to))}"
     print_next(console, in_workspace(command, result.workspace))
+
+
+def _offer_labels(console: Console, result: AuditResult) -> None:
+    """Say that a bundled labels file names all labels, where none was given and they are evidence of it."""
+    from histods.storage.bundled_labels import find_bundled_labels
+
+    if result.options.get("labels") is None and (name := find_bundled_labels(row.label for row in result.labels)):
+        print_line(console, f"The labels fit {name}:")
+        print_command(console, in_workspace(f"{result.command} --labels {name}", result.workspace))
 
 
 def find_side(result: AuditResult) -> int | None:
