@@ -6,6 +6,7 @@ the masks show. Where most of the list is at odds with the dataset, one finding 
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,7 +20,6 @@ LISTED = 8  # names in one message
 UNLISTED_SHARE = (
     0.5  # of the samples with a mask: where fewer are listed, the list is of a part, or of another set
 )
-_ADVICE = "correct the list, or write it again with 'histods remap --dataset-csv FILE'"
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
@@ -28,27 +28,29 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     if witness is None:
         return found(samples.clear(), "mask_path", "")
     what = "labels" if witness.system is None else "classes"
+    map_option = "" if witness.system is None else f" --map {shlex.quote(witness.system)}"
+    advice = f"correct the list, or write it again with 'histods remap{map_option} --dataset-csv FILE'"
     of = "" if witness.system is None else f" of {witness.system}"
     said, seen = (
         pl.col(name).list.eval(pl.element().cast(pl.String)).list.join(", ") for name in ("listed", "held")
     )
     differ = samples.filter(pl.col("listed").is_not_null() & pl.col("held").is_not_null())
     differ = differ.filter(pl.col("listed").cast(pl.List(pl.UInt32)) != pl.col("held"))
-    message = pl.format(f"dataset.csv lists {what} {{}}, the mask holds {{}}{of}; {_ADVICE}", said, seen)
+    message = pl.format(f"dataset.csv lists {what} {{}}, the mask holds {{}}{of}; {advice}", said, seen)
     parts = [found(differ if witness.is_understood else differ.clear(), "mask_path", message)]
     alone = samples.filter(pl.col("mask_path").is_null() & (pl.col("listed").list.max() > 0))
-    text = pl.format(f"dataset.csv lists {what} {{}}, but the image has no mask; add the mask, or {_ADVICE}", said)
+    text = pl.format(f"dataset.csv lists {what} {{}}, but the image has no mask; add the mask, or {advice}", said)
     parts.append(found(alone, "image_path", text))
     named = pl.col("in_list").fill_null(value=False)
     unread = samples.filter(named & pl.col("listed").is_null() & pl.col("image_path").is_not_null())
-    parts.append(found(unread, "image_path", f"dataset.csv does not list numbers from 0 to 65535; {_ADVICE}"))
+    parts.append(found(unread, "image_path", f"dataset.csv does not list numbers from 0 to 65535; {advice}"))
     if not _is_of_another_set(witness):
         pairs = pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()
         parts.append(
-            found(samples.filter(pairs & ~named), "image_path", f"dataset.csv has no row for it; {_ADVICE}")
+            found(samples.filter(pairs & ~named), "image_path", f"dataset.csv has no row for it; {advice}")
         )
     if whole := _of_whole_list(witness):
-        row = {"key": "dataset.csv", "path": "dataset.csv", "message": f"{' and '.join(whole)}; {_ADVICE}"}
+        row = {"key": "dataset.csv", "path": "dataset.csv", "message": f"{' and '.join(whole)}; {advice}"}
         parts.append(pl.DataFrame([row]))
     return pl.concat(parts)
 

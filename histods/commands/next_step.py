@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from histods.console import print_command, print_line
+from histods.errors import HistodsError
 from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,15 +83,28 @@ def find_side(result: AuditResult) -> int | None:
 
 
 def find_map(result: AuditResult) -> str | None:
-    """Name of a label map that the dataset's folder holds, or of a bundled one that fits its labels file."""
+    """Name of a label map: in the labels file, else in the dataset's folder, else a bundled one that fits."""
+    labels = result.options.get("labels")
+    if isinstance(labels, str) and _has_map(Path(labels)):
+        return labels
     try:
         maps = sorted(path.name for path in result.root.glob("label_map*.yml"))
     except OSError:
         maps = []
     if maps:
         return _BUNDLED_MAP if _BUNDLED_MAP in maps else maps[0]
-    labels = result.options.get("labels")
     return _BUNDLED_MAP if isinstance(labels, str) and Path(labels).name == _BUNDLED_LABELS else None
+
+
+def _has_map(labels: Path) -> bool:
+    """Whether a labels file holds a label map, too."""
+    from histods.storage.label_maps import read_label_map
+
+    try:
+        read_label_map(labels)
+    except HistodsError:
+        return False
+    return True
 
 
 def in_workspace(command: str, workspace: Path) -> str:

@@ -53,4 +53,8 @@ def test_an_audit_says_that_a_bundled_file_fits_its_labels(tmp_path: Path) -> No
 
     offer = f"The labels fit drsk_labels.yml: histods audit {root} --labels drsk_labels.yml -w {out}"
     assert offer.replace(" ", "") in printed().replace("\\", "").replace(" ", "")
-    assert "The labels fit" not in printed("--labels", "drsk_labels.yml")
+    both = tmp_path / "both.yml"
+    both.write_text("labels: {0: none}\nmap: {all: [1-54]}\n")
+    text = printed("--labels", str(both)).replace("\\", "").replace(" ", "")
+    assert "Thelabelsfit" not in text
+    assert f"Next:histodsremap--map{both}-w{out}" in text  # the file holds a map as well
