@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from tests.training.runs import TINY
 
@@ -41,11 +42,19 @@ def test_the_notebook_runs_from_start_to_end(tmp_path: Path, monkeypatch: pytest
     """Its cells run in this process, in one namespace, with a smaller network than it shows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HISTODS_WORKSPACE", raising=False)
+    draw = Figure.savefig
+
+    def save(figure: Figure, path: Path, **options: Any) -> None:
+        """Charts as coarse PNG files, and nothing of the other formats, which saves most of the time."""
+        draw(figure, path, format="png", dpi=30) if options["format"] == "png" else path.touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
     names: dict[str, Any] = {}
     shown = []
     for _, source in CELLS:
         smaller = source.replace(
-            "\nrun = train", f"\nSETTINGS = {[*TINY, 'run.steps=2', 'run.preview_every=2']}\nrun = train"
+            "\nrun = train",
+            f"\nSETTINGS = {[*TINY, 'run.steps=2', 'run.preview_every=2', 'run.preview_steps=2']}\nrun = train",
         )
         shown.append(run_cell(smaller, names))
     tables = [value for value in shown if hasattr(value, "_repr_html_")]
