@@ -54,7 +54,7 @@ def test_an_audit_says_that_a_bundled_file_fits_its_labels(tmp_path: Path) -> No
     offer = f"The labels fit drsk_labels.yml: histods audit {root} --labels drsk_labels.yml -w {out}"
     assert offer.replace(" ", "") in printed().replace("\\", "").replace(" ", "")
     both = tmp_path / "both.yml"
-    both.write_text("labels: {0: none}\nmap: {all: [1-54]}\n")
+    both.write_text("".join(f"{label}: tissue\n" for label in range(55)) + "map: {all: [1-54]}\n")
     text = printed("--labels", str(both)).replace("\\", "").replace(" ", "")
     assert "Thelabelsfit" not in text
     assert f"Next:histodsremap--map{both}-w{out}" in text  # the file holds a map as well
