@@ -1,4 +1,4 @@
-"""`plot`: charts of the source labels, of every class system, and of the dataset, as PNG, SVG, PDF and CSV."""
+"""`plot`: charts of the source labels, of every class system, and of the dataset, as PNG, SVG and CSV."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def plot(
     *,
     counts: str | Path | None = None,
     width: Literal["page", "column"] = "page",
+    pdf: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PlotResult:
     """Draw what an audit, its label maps and its split found into `charts/` of the workspace.
@@ -73,13 +74,14 @@ def plot(
         workspace: folder of an audit and of the class systems remapped from it.
         counts: a CSV table of `Label ID,Class Name,Pixel Count` to draw instead; percentages only, since
             it does not know images.
+        pdf: also write each chart as PDF, with its fonts embedded as TrueType, as journals want them.
         width: `page` for the width of a page (183 mm), `column` for one column of a journal (85 mm).
         progress: called with a stage, the charts done and the charts in all.
 
     Returns:
         The files written: `NAME-percent`, `NAME-percent-log` (where a class has under 1 % of the pixels),
         `NAME-images`, `NAME-cooccurrence` and `NAME-split` for `labels` and every class system; `findings`,
-        `sizes` and `groups` of the dataset; as `.png`, `.svg`, `.pdf` and `.csv`.
+        `sizes` and `groups` of the dataset; as `.png`, `.svg` and `.csv`, and `.pdf` where asked for.
 
     Raises:
         HistodsError: there is no audit, no mask in use, or the table of counts is not one.
@@ -103,7 +105,7 @@ def plot(
         for done, chart in enumerate(charts):
             if progress is not None:
                 progress("drawing charts", done, len(charts))
-            files += _write(chart, place.charts)
+            files += _write(chart, place.charts, pdf=pdf)
     _remove_others(systems, {chart.name for chart in charts}, place.charts)
     return PlotResult(files=tuple(files), systems=tuple(system.name for system in systems), skipped=tuple(skipped))
 
@@ -144,16 +146,19 @@ def _split_charts(systems: list[ClassSystem], workspace: Workspace, size: Size) 
         yield _Chart(f"{system.name}-split", system.source, draw, balance_csv(system, balance))
 
 
-def _write(chart: _Chart, folder: Path) -> Iterator[Path]:
-    """Write a chart as PNG, SVG and PDF, and its numbers as CSV; the same chart gives the same bytes."""
+def _write(chart: _Chart, folder: Path, *, pdf: bool) -> Iterator[Path]:
+    """Write a chart as PNG and SVG, perhaps PDF, and its numbers as CSV; the same chart gives the same bytes."""
     figure = chart.draw()
     # Sharp in print; a matrix of hundreds of classes gets fewer dots, so that it still fits in memory.
     dots = min(300.0, 6000 / max(figure.get_size_inches()))
     # What would differ from one machine to the next is left out. Level 3 is faster than 6 here, and smaller.
     png = {"metadata": {"Software": None, "Source": chart.source}, "pil_kwargs": {"compress_level": 3}}
     svg = {"metadata": {"Date": None, "Creator": None, "Source": chart.source}}
-    pdf = {"metadata": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": chart.source}}
-    for suffix, options in (("png", png), ("svg", svg), ("pdf", pdf)):
+    printed = {"metadata": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": chart.source}}
+    kinds = {"png": png, "svg": svg, **({"pdf": printed} if pdf else {})}
+    if not pdf:
+        (folder / f"{chart.name}.pdf").unlink(missing_ok=True)  # of an earlier run: it might show something else
+    for suffix, options in kinds.items():
         path = folder / f"{chart.name}.{suffix}"
         with replacing(path) as temporary:
             figure.savefig(temporary, format=suffix, dpi=dots, **options)

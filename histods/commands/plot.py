@@ -34,17 +34,20 @@ def plot(
     width: Annotated[
         WidthName, typer.Option(help="page: 183 mm; column: one column of a journal, 85 mm.")
     ] = WidthName.page,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also write PDF files with embedded fonts, as journals want them.")
+    ] = False,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Draw charts of labels, classes, split, findings, image sizes and groups as PNG, SVG, PDF and CSV."""
+    """Draw charts of labels, classes, split, findings, image sizes and groups as PNG, SVG and CSV."""
     from histods.console import Watch
     from reports.charts import plot as run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
-        result = run(workspace, counts=counts, width=width.value, progress=watch)
+        result = run(workspace, counts=counts, width=width.value, pdf=pdf, progress=watch)
     for line in result.skipped:
         print_line(console, line)
     results = make_results(quiet=quiet, json_output=json_output)

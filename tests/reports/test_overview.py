@@ -60,7 +60,7 @@ def test_numbers_are_those_of_the_audit_and_the_split(site: Site, widths: list[f
     drawn = plot(space, width="column")
     charts = space / "charts"
     assert {"findings", "sizes", "groups", "labels-split", "three-split"} <= names(charts)
-    assert {path.suffix for path in drawn.files if path.stem == "groups"} == {".png", ".svg", ".pdf", ".csv"}
+    assert {path.suffix for path in drawn.files if path.stem == "groups"} == {".png", ".svg", ".csv"}
     assert widths == pytest.approx([85 / 25.4] * len(widths), abs=0.01)
     assert {row["code"]: int(row["findings"]) for row in read_csv(charts / "findings.csv")} == result.findings
     assert read_csv(charts / "sizes.csv") == [{"width": "48", "height": "48", "images": "40"}]
