@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from histods.errors import HistodsError, StaleFileError
 from histods.printing import printed
@@ -155,7 +155,7 @@ def _write(chart: _Chart, folder: Path, *, pdf: bool) -> Iterator[Path]:
     png = {"metadata": {"Software": None, "Source": chart.source}, "pil_kwargs": {"compress_level": 3}}
     svg = {"metadata": {"Date": None, "Creator": None, "Source": chart.source}}
     printed = {"metadata": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": chart.source}}
-    kinds = {"png": png, "svg": svg, **({"pdf": printed} if pdf else {})}
+    kinds: dict[str, dict[str, Any]] = {"png": png, "svg": svg} | ({"pdf": printed} if pdf else {})
     if not pdf:
         (folder / f"{chart.name}.pdf").unlink(missing_ok=True)  # of an earlier run: it might show something else
     for suffix, options in kinds.items():
