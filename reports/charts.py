@@ -155,10 +155,10 @@ def _write(chart: _Chart, folder: Path, *, pdf: bool) -> Iterator[Path]:
     png = {"metadata": {"Software": None, "Source": chart.source}, "pil_kwargs": {"compress_level": 3}}
     svg = {"metadata": {"Date": None, "Creator": None, "Source": chart.source}}
     printed = {"metadata": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": chart.source}}
-    kinds: dict[str, dict[str, Any]] = {"png": png, "svg": svg} | ({"pdf": printed} if pdf else {})
+    kinds: list[tuple[str, dict[str, Any]]] = [("png", png), ("svg", svg), *([("pdf", printed)] if pdf else [])]
     if not pdf:
         (folder / f"{chart.name}.pdf").unlink(missing_ok=True)  # of an earlier run: it might show something else
-    for suffix, options in kinds.items():
+    for suffix, options in kinds:
         path = folder / f"{chart.name}.{suffix}"
         with replacing(path) as temporary:
             figure.savefig(temporary, format=suffix, dpi=dots, **options)
