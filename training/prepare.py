@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,8 +155,7 @@ def _split(asked: Preparation) -> None:
     options: dict[str, Any] = {}
     if asked.space.split.is_file():
         before = read_any_split(asked.space)[1]
-        options = {"test": before.test, "val": before.val, "folds": before.folds, "seed": before.seed}
-        options["group_regex"] = before.group_regex
+        options = asdict(before)
     try:
         result = split(workspace=asked.space.folder, progress=asked.progress, **options)
     except TooFewSamplesError as error:
@@ -167,7 +166,7 @@ def _split(asked: Preparation) -> None:
     how = (
         f"no group of {groups:,} is in two of them"
         if groups
-        else ("no groups are known, so patches of one slide may be in several: see 'histods audit --group-regex'")
+        else "no groups are known, so patches of one slide may be in several: see 'histods split --group-regex'"
     )
     asked.say(f"{', '.join(f'{one.samples:,} {one.name}' for one in result.splits)}; {how}.")
 

@@ -63,8 +63,9 @@ class ShardSet(Series):
             split_digest: of the split of today; None without one.
         """
         if map is not None and self.map_digest != map.digest:
-            other = f"'{map.name}'" if self.map != map.name else f"the '{map.name}' of today"
-            return f"they have the classes of '{self.map}', not of {other}"
+            if self.map == map.name:
+                return f"the label map '{map.name}' changed since"
+            return f"they have the classes of '{self.map}', not of '{map.name}'"
         if self.manifest_digest != manifest_digest:
             return "the dataset was audited again since"
         if self.split_digest == split_digest:

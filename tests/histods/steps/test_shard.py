@@ -345,12 +345,16 @@ def test_another_map_or_changed_samples_do_not_mix_with_what_is_there(site: Site
     folder = site.workspace / "shards"
     before = tree(folder)
     expected = (
-        f"Expected the map, split and samples with which {folder} was written, found others for all-00000.tar; "
-        "write to a new folder with --out, or remove this one."
+        f"{folder} holds other shards: the label map 'three' changed since. "
+        "Add --overwrite to replace them, or write to a new folder with --out."
     )
     site.map.write_text(site.map.read_text().replace("Tumour: [", "Tumour: [1, ").replace("[0, 1]", "[0]"))
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1)) == expected
     assert tree(folder) == before
+    shard(workspace=site.workspace, map=site.map, workers=1, overwrite=True)
+    fresh = site.workspace / "fresh"
+    shard(workspace=site.workspace, map=site.map, workers=1, out=fresh)
+    assert tree(folder) == tree(fresh)
 
 
 def test_a_file_that_changed_since_the_audit_is_named_and_nothing_torn_is_left(site: Site) -> None:
