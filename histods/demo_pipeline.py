@@ -134,11 +134,11 @@ def demo(
         plot=charts,
         split=sides,
         shards=shards,
-        training=_train(folder, workspace, steps, progress) if find_spec("torch") else None,
+        training=_train(folder, workspace, shards.map, steps, progress) if find_spec("torch") else None,
     )
 
 
-def _train(folder: Path, workspace: Path, steps: int, progress: Progress | None) -> Training:
+def _train(folder: Path, workspace: Path, label_map: str, steps: int, progress: Progress | None) -> Training:
     """Encode the shards, train a small network on them, and make images for masks that it has not seen."""
     from training.checkpoint import newest
     from training.encode import encode
@@ -150,6 +150,7 @@ def _train(folder: Path, workspace: Path, steps: int, progress: Progress | None)
         workspace=workspace,
         settings=[*SETTINGS, f"run.steps={steps}"],
         name="demo",
+        map=label_map,
         resume=newest(Workspace(workspace).runs / "demo") is not None,
         device="cpu",
         progress=progress,

@@ -9,6 +9,7 @@ import typer
 
 from histods.commands.audit_report import show_audit
 from histods.commands.encode import show_encode
+from histods.commands.next_step import in_workspace, print_next
 from histods.commands.options import DebugOption, JsonOption, QuietOption, WorkersOption
 from histods.commands.remap import show_remap
 from histods.commands.sample import show_sample
@@ -93,6 +94,7 @@ def show_demo(console: Console, result: DemoResult) -> None:
             *_places(result.training),
         ],
     )
+    print_next(console, in_workspace("histods status", result.workspace))
 
 
 def _places(training: Training | None) -> list[list[str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histods.commands.next_step import print_next
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -128,6 +130,7 @@ def show_sample(console: Console, result: SampleResult) -> None:
     if result.passed_over:
         print_line(console, f"{result.passed_over:,} files beside the masks are no masks and were passed over.")
     print_line(console, f"Written: {result.folder} (look at {result.contact_sheet})")
+    print_next(console, f"histods export --run {shlex.quote(str(result.run))}")
 
 
 def to_document(result: SampleResult) -> dict[str, Any]:
