@@ -212,7 +212,7 @@ def identity_map(labels: Iterable[int], names: LabelTable) -> LabelMap:
     if highest >= MOST_CLASSES:
         raise HistodsError(
             f"Expected labels 0..{MOST_CLASSES - 1} to keep them as they are, found label {highest}; "
-            "give a label map with --map."
+            "give a label map with --map ('histods remap --draft my_map.yml' writes one to edit)."
         )
     classes = [names.name(label) for label in range(highest + 1)]
     shared = {name for name, times in Counter(classes).items() if times > 1}

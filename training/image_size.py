@@ -8,12 +8,15 @@ import pyarrow.compute as pc
 
 from histods.errors import HistodsError
 from histods.tiling import tile_advice
+from training.model_config import LATENT_FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
+
+    from training.model_config import ModelConfig
 
 
 def one_shape(index: pa.Table, doing: str) -> tuple[int, int]:
@@ -56,6 +59,26 @@ def check_multiple(height: int, width: int, multiple: int, dim_mults: Sequence[i
             f"found {width}x{height} in {place}; {tile_advice((height, width), multiple=multiple)}, or give fewer "
             "model.dim_mults."
         )
+
+
+def reduction(shape: tuple[int, int], model: ModelConfig, side: int) -> int:
+    """The smallest factor that brings images to `side` pixels or less, and that the network has a shape for.
+
+    Args:
+        shape: height and width of the images, pixels.
+        model: the network.
+        side: pixels.
+
+    Returns:
+        1 where there is none.
+    """
+    multiple = LATENT_FACTOR * model.size_multiple
+    fitting = (
+        factor
+        for factor in range(1, max(shape) // multiple + 1)
+        if all(length % (factor * multiple) == 0 for length in shape) and max(shape) <= side * factor
+    )
+    return next(fitting, 1)
 
 
 def _common_shape(index: pa.Table) -> tuple[int, int]:

@@ -16,7 +16,14 @@ from histods.storage.class_systems import read_kept_map
 from histods.storage.latent_set import LINEAR
 from histods.storage.manifest import Manifest
 from histods.storage.shard_set import ShardSet
-from histods.storage.stages import class_system_stages, latent_stage, shard_stage, split_stage, training_map
+from histods.storage.stages import (
+    class_system_stages,
+    edited_file,
+    latent_stage,
+    shard_stage,
+    split_stage,
+    training_map,
+)
 from training.checkpoint import newest, read_state
 from training.image_size import check_multiple, one_shape
 from training.model_config import LATENT_FACTOR
@@ -77,12 +84,14 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
     checkpoint = newest(asked.run)
     state = None if checkpoint is None else read_state(checkpoint)
     name = asked.map or (None if state is None else _map_of_run(space, state))
+    known = class_system_stages(space, audit)
+    for stage in known:
+        if stage.name == str(name) or (name is None and len(known) == 1):
+            file = edited_file(space, audit, stage.name)
+            _bring(stage, asked, state, f"class system '{stage.name}'", partial(_remap, asked, file or stage.name))
     label_map = training_map(space, audit, name)
     if not (space.shards / ShardSet.FILE).is_file():  # nothing is written that training could not use
         _check_sizes(space, Path(audit["root"]), config)
-    for stage in class_system_stages(space, audit):
-        if label_map is not None and stage.name == label_map.name:
-            _bring(stage, asked, state, f"class system '{stage.name}'", partial(_remap, asked, stage.name))
     split = split_stage(space, audit)
     # Finished shards that were never split are meant to be so.
     if split.state != "missing" or shard_stage(space, audit, label_map, named=False).state != "done":
@@ -104,13 +113,31 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
         _bring(stage, asked, state, "latents", partial(_encode, asked, config, process))
 
 
-def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> None:
-    """Refuse images of several sizes, or of one that the network cannot halve, before shards are made of them."""
+def foresee(space: Workspace, label_map: str | Path | None, config: TrainConfig) -> tuple[tuple[str, ...], int]:
+    """Classes, and height of the images in pixels, of the shards that `prepare` would make.
+
+    Raises:
+        HistodsError: it would refuse.
+    """
+    audit = space.read_audit()
+    chosen = training_map(space, audit, label_map)
+    assert chosen is not None  # noqa: S101 - there are no shards whose map it could be
+    return chosen.classes, _check_sizes(space, Path(audit["root"]), config)
+
+
+def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> int:
+    """Refuse images of several sizes, or of one that the network cannot halve, before shards are made of them.
+
+    Returns:
+        Their height, pixels.
+    """
     manifest = Manifest.read(space.manifest).table
     used = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
-    if len(used):
-        height, width = one_shape(used, "run 'histods train' in their workspace")
-        check_multiple(height, width, LATENT_FACTOR * config.model.size_multiple, config.model.dim_mults, root)
+    if not len(used):
+        raise HistodsError(f"No sample of {root} can be used: 'histods show{space.option}' lists why.")
+    height, width = one_shape(used, "run 'histods train' in their workspace")
+    check_multiple(height, width, LATENT_FACTOR * config.model.size_multiple, config.model.dim_mults, root)
+    return height
 
 
 def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, make: Callable[[], None]) -> None:
@@ -123,8 +150,9 @@ def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, mak
         return
     if state is not None and state.index_digest and stage.state == "stale":
         raise HistodsError(
-            f"{asked.run} began with other data: {stage.detail}. Begin a new run with --name, or keep the data of "
-            "the old one apart and name its folder with --data."
+            f"{asked.run} began with other data: {stage.detail}. 'histods train --name NEW{asked.space.option}' "
+            f"makes them again for a new run; to go on with the old one too, copy {asked.space.shards} before "
+            "and name the copy with --data."
         )
     if not asked.make:
         raise HistodsError(f"The {what} cannot be used: {stage.detail}. Run '{stage.command}'.")
@@ -141,7 +169,7 @@ def _map_of_run(space: Workspace, state: State) -> str | None:
     return None
 
 
-def _remap(asked: Preparation, name: str) -> None:
+def _remap(asked: Preparation, name: str | Path) -> None:
     from histods.steps.remap import remap
 
     remap(workspace=asked.space.folder, map=name, progress=asked.progress)
@@ -168,7 +196,12 @@ def _split(asked: Preparation) -> None:
         if groups
         else "no groups are known, so patches of one slide may be in several: see 'histods split --group-regex'"
     )
-    asked.say(f"{', '.join(f'{one.samples:,} {one.name}' for one in result.splits)}; {how}.")
+    doubt = (
+        ""
+        if result.check.duplicates is not None
+        else " Duplicates were not looked for: 'histods audit --hash' does."
+    )
+    asked.say(f"{', '.join(f'{one.samples:,} {one.name}' for one in result.splits)}; {how}.{doubt}")
 
 
 def _shard(asked: Preparation, name: str | Path | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from histods.errors import HistodsError
+from histods.labels import IDENTITY
 from histods.printing import printed
 from histods.records import silent
 from histods.storage.atomic import only_one
@@ -16,11 +17,12 @@ from histods.storage.workspace import Workspace
 from training.checkpoint import newest, read_tensors, write_run
 from training.config import TrainConfig, read_config, with_classes
 from training.device import can_compile, describe, processes
+from training.image_size import reduction
 from training.latent_space import LatentSpace
 from training.loop import Trainer
 from training.metrics import Metrics, read_metrics
 from training.plan import Plan, plan_run
-from training.prepare import Preparation
+from training.prepare import Preparation, foresee
 from training.prepare import prepare as prepare_workspace
 from training.preview import Preview, can_draw
 from training.source import Encoder, Source, find_data, holds_data
@@ -135,19 +137,20 @@ def train(
     space = Workspace.find(workspace)
     folder = space.runs / _parse_name(name)
     with processes(device) as process:
-        begun = resume and config is None and (folder / "config.yaml").is_file()
+        # Without settings of its own, a call goes on with those of the run.
+        begun = config is None and (resume or not settings) and (folder / "config.yaml").is_file()
         defaults = settings_of(folder, process) if begun else defaults_for(process, complete=config is None)
         asked = read_config(config, settings, defaults=defaults)
-        if dry_run and data is None and asked.model.num_classes is not None and not holds_data(space):
-            return _dry_run(folder, asked, None, process, debug=debug)
-        if data is None:
-            tell = say if say is not None and process.first else _ignore
-            make = prepare and process.ranks == 1 and not dry_run
-            wanted = Preparation(space=space, run=folder, map=map, make=make, say=tell, progress=report)
-            prepare_workspace(wanted, asked, process)
-        elif map is not None:
-            raise HistodsError("--map chooses the classes of the workspace's shards: leave it out with --data.")
-        source = Source(find_data(space, data), asked.data, validates=asked.run.validate_every > 0)
+        if dry_run and data is None and not holds_data(space):
+            whole = _without_data(space, map, asked, process, reduces=config is None)
+            if whole is not None:
+                defaults["model"] = {**defaults.get("model", {}), **whole}
+                asked = read_config(config, settings, defaults=defaults)
+                return _dry_run(folder, asked, None, process, debug=debug)
+        make = prepare and process.ranks == 1 and not dry_run
+        tell = say if say is not None and process.first else _ignore
+        wanted = Preparation(space=space, run=folder, map=map, make=make, say=tell, progress=report)
+        source = Source(_find(wanted, data, asked, process), asked.data, validates=asked.run.validate_every > 0)
         if config is None and not begun and process.device.type == "cpu":
             defaults["data"] = {"reduce": source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce}
             asked = read_config(config, settings, defaults=defaults)
@@ -192,6 +195,37 @@ def train(
                 (line["step"], line["ema"]) for line in read_metrics(folder) if line["kind"] == "validation"
             ),
         )
+
+
+def _find(wanted: Preparation, data: str | Path | None, asked: TrainConfig, process: Process) -> Path:
+    """The folder to train from: the one that is named as it is, else the workspace's, made or made again."""
+    if data is None:
+        prepare_workspace(wanted, asked, process)
+    elif wanted.map is not None:
+        raise HistodsError("--map chooses the classes of the workspace's shards: leave it out with --data.")
+    return find_data(wanted.space, data)
+
+
+def _without_data(
+    space: Workspace, label_map: str | Path | None, asked: TrainConfig, process: Process, *, reduces: bool
+) -> dict[str, Any] | None:
+    """What a dry run takes for the network before there are shards; None where nothing tells.
+
+    Args:
+        space: the workspace, whose audit tells if it has one.
+        label_map: the label map that is named.
+        asked: the settings; with the number of classes they tell enough.
+        process: a CPU would reduce the images.
+        reduces: whether that is left to it.
+    """
+    if asked.model.num_classes is not None:
+        return {}
+    if not space.audit.is_file():
+        return None
+    classes, side = foresee(space, label_map, asked)
+    if reduces and process.device.type == "cpu":
+        side //= reduction((side, side), asked.model, _SIDE_ON_CPU)
+    return {"num_classes": len(classes), "image_size": side}
 
 
 def _ignore(text: str) -> None:
@@ -271,7 +305,12 @@ def _in_words(config: TrainConfig, source: Source, process: Process, state: Stat
 def _say_absent(source: Source) -> str:
     """Which classes are never drawn, since no sample has them; nothing where there are none."""
     names = source.without_samples
-    if not names:
+    if source.map == IDENTITY and len(names) > _MOST_NAMED:
+        return (
+            f" {len(names)} of {len(source.classes)} classes have no sample, since labels are the classes: a label"
+            " map makes fewer ('histods remap --draft my_map.yml')."
+        )
+    if not names or source.map == IDENTITY:  # numbers between labels
         return ""
     shown = ", ".join(names[:_MOST_NAMED]) + (
         f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""

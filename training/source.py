@@ -16,7 +16,6 @@ import torch
 
 from histods.counting import below, random_words
 from histods.errors import HistodsError
-from histods.labels import IDENTITY
 from histods.sampling import Draws
 from histods.storage.latent_reader import LatentReader
 from histods.storage.latent_set import LatentSet
@@ -25,7 +24,7 @@ from histods.storage.shard_reader import ShardReader
 from histods.storage.shard_set import ShardSet
 from training.data import Batch, ShardDataset, balanced
 from training.holdout import choose_held_out, without
-from training.image_size import check_multiple, one_shape
+from training.image_size import check_multiple, one_shape, reduction
 from training.latent_data import LatentBatch, LatentLoader
 from training.loader import Loader
 from training.model_config import LATENT_FACTOR
@@ -143,23 +142,11 @@ class Source:
         """Names of classes, but the first, that no sample has that is trained on."""
         sizes = without(self.reader.lists, self.held_out).sizes
         known = zip(self.classes[1:], sizes[1:].tolist(), strict=True)
-        return () if self.map == IDENTITY else tuple(name for name, size in known if not size)
+        return tuple(name for name, size in known if not size)
 
     def reduction(self, model: ModelConfig, side: int) -> int:
-        """The smallest factor that brings images to `side` pixels or less, and that the network has a shape for.
-
-        It is 1 where there is none, and for latents.
-        """
-        multiple = LATENT_FACTOR * model.size_multiple
-        height, width = self.image_size, self._width
-        fitting = (
-            factor
-            for factor in range(1, max(height, width) // multiple + 1)
-            if not height % (factor * multiple)
-            and not width % (factor * multiple)
-            and max(height, width) <= side * factor
-        )
-        return 1 if self.encoded else next(fitting, 1)
+        """The factor by which images are reduced to `side` pixels or less; see `training.image_size.reduction`."""
+        return 1 if self.encoded else reduction((self.image_size, self._width), model, side)
 
     def _check_reduce(self, factor: int, height: int, width: int) -> None:
         if factor > 1 and self.encoded:

@@ -93,8 +93,8 @@ def describe_validation(source: Source) -> str:
         return f"Validation: {source.validation_split}."
     if source.held_out.any():
         return (
-            f"Validation: {source.held_out.sum():,} of the {len(source.reader):,} samples, held out in whole "
-            "groups, since there is no split named val."
+            f"Validation: {source.held_out.sum():,} of the {len(source.reader):,} samples, held out (groups stay "
+            "whole), since there is no split named val."
         )
     return (
         "Validation uses samples that are trained on, since there is no split named val and no group is small "

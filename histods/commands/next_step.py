@@ -51,6 +51,8 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
     _offer_labels(console, result)
     found = find_map(result)
     command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
+    if found is None and _has_gaps(result):
+        command = "histods remap --draft my_map.yml"
     if (side := find_side(result)) is not None:
         to = result.root.with_name(f"{result.root.name}-tiles")
         command = f"histods tile --size {side} --to {shlex.quote(str(to))}"
@@ -64,6 +66,12 @@ def _offer_labels(console: Console, result: AuditResult) -> None:
     if result.options.get("labels") is None and (name := find_bundled_labels(row.label for row in result.labels)):
         print_line(console, f"The labels fit {name}:")
         print_command(console, in_workspace(f"{result.command} --labels {name}", result.workspace))
+
+
+def _has_gaps(result: AuditResult) -> bool:
+    """Whether labels make poor classes as they are: most numbers up to the largest do not occur."""
+    labels = [row.label for row in result.labels]
+    return bool(labels) and max(labels) + 1 > 2 * len(labels)
 
 
 def find_side(result: AuditResult) -> int | None:

@@ -92,7 +92,8 @@ def show_shard(console: Console, result: ShardResult) -> None:
         print_line(console, f"Every byte of {result.folder} was read and is as it was written.")
         return
     if result.left_out:
-        print_line(console, f"{result.left_out:,} samples are excluded or in no such split, and left out.")
+        noun = "sample is" if result.left_out == 1 else "samples are"
+        print_line(console, f"{result.left_out:,} {noun} excluded or in no such split, and left out.")
     there = f", {result.present:,} were there already" if result.present else ""
     print_line(console, f"{result.written:,} shards written{there}: {result.folder}")
 

@@ -188,7 +188,7 @@ def _absence(row: AbsentClass, result: SplitResult) -> str:
     what += f" {row.name}" if row.name != what else ""
     what += "" if row.system == _SOURCE_LABELS else f" of {row.system}"
     if not row.samples:
-        return f"{what} has no pixel in any split; leave it out of the label map, or training will refuse it"
+        return f"{what} has no pixel in any split; training never draws it"
     *others, last = row.splits
     lacking = f"{', '.join(others)} and {last}" if others else last
     number, grouped = len(result.splits), result.check.groups > 0

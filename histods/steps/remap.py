@@ -25,6 +25,7 @@ from histods.storage.class_systems import (
     list_column,
 )
 from histods.storage.dataset_csv import write_dataset_csv
+from histods.storage.label_maps import BUNDLED, find_label_map
 from histods.storage.label_names import read_counts
 from histods.storage.labels_draft import write_map_draft
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
@@ -51,6 +52,7 @@ class RemapResult:
     Attributes:
         name: name of the class system.
         map: the label map as it was asked for; None where labels stayed as they are.
+        map_file: path of the label map's file; None for bundled maps, and where labels stay as they are.
         classes: totals of each class over the masks in use: those of samples that are not excluded.
         labels: the source labels that the map lists for each class.
         unmapped_class: class of labels that the map does not list; None where they are an error.
@@ -74,6 +76,7 @@ class RemapResult:
 
     name: str
     map: str | None = None
+    map_file: str | None = None
     classes: tuple[ClassCount, ...]
     labels: tuple[tuple[int, ...], ...]
     unmapped_class: int | None
@@ -149,6 +152,7 @@ def remap(
     result = replace(
         _summarise(label_map, labels, pixels, *histograms.totals(len(label_map.classes))),
         map=None if map is None else str(map),
+        map_file=_find_file(map, label_map.name, space, root),
         conditional=int(conditional.sum()),
         unconditional=int((~conditional).sum()),
         masks=len(samples) - samples["labels"].null_count,
@@ -222,6 +226,7 @@ def to_document(result: RemapResult) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "name": result.name,
         "map": result.map,
+        "map_file": result.map_file,
         "classes": classes,
         "unmapped": {
             "class": result.unmapped_class,
@@ -233,6 +238,17 @@ def to_document(result: RemapResult) -> dict[str, Any]:
         "map_digest": result.map_digest,
         "manifest_digest": result.manifest_digest,
     }
+
+
+def _find_file(map: str | Path | None, name: str, space: Workspace, root: Path) -> str | None:  # noqa: A002 - named like the command's option
+    """The file of a label map, so that an edit is seen; None for labels as they are, and for bundled maps."""
+    if map is None or str(map) == IDENTITY:
+        return None
+    if str(map) in space.class_systems():  # as it was remapped before
+        before = read_json(space.remap_summary(name)).get("map_file")
+        return before if isinstance(before, str) else None
+    path = find_label_map(map, root).resolve()
+    return None if path.is_relative_to(BUNDLED) else str(path)
 
 
 def _remap_counts(path: Path, name: str | Path | None, draft: str | Path | None) -> RemapResult:

@@ -148,7 +148,7 @@ def split(
         found = f"all {len(manifest):,} excluded" if len(manifest) else "no image at all"
         raise HistodsError(
             f"Expected samples in use to split in {space.folder}, found {found}; "
-            f"fix what {space.findings} lists, and run '{audit['command']}' again."
+            f"'histods show{space.option}' lists why; fix that, and run '{audit['command']}' again."
         )
     frame = to_polars(samples.select(["key", "image_path", "role", "group", "image_digest"]))
     options = SplitOptions(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from histods.errors import HistodsError
+from histods.labels import IDENTITY
 from histods.printing import printed
 from histods.storage.latent_set import LatentSet
 from histods.storage.shard_set import ShardSet
@@ -22,7 +23,7 @@ from histods.storage.stages import (
     split_stage,
     training_map,
 )
-from histods.storage.workspace import Workspace
+from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,18 +72,20 @@ def _parts(space: Workspace) -> Iterator[Stage]:
     there = root.is_dir()
     detail = str(root) if there else f"{root} is gone"
     yield Stage("dataset", "done" if there else "missing", detail, audit["command"])
-    yield _audit_stage(audit)
+    yield _audit_stage(space, audit)
     systems = class_system_stages(space, audit)
     for stage in systems:
         yield Stage(f"label map {stage.name}", stage.state, stage.detail, stage.command)
     if not systems:
         command = f"histods remap --map FILE{space.option}"
         yield Stage("label map", "missing", "none: the labels are the classes", command)
-    yield _or_damaged("split", f"histods split{space.option}", lambda: split_stage(space, audit))
-    yield _or_damaged("shards", f"histods shard{space.option}", lambda: _shards(space, audit))
+    split = _or_damaged("split", f"histods split{space.option}", lambda: split_stage(space, audit))
+    shards = _or_damaged("shards", f"histods shard{space.option}", lambda: _shards(space, audit))
+    yield from (split, shards)
     if (space.latents / LatentSet.FILE).is_file():
         yield latent_stage(space)
-    yield from _runs(space)
+    outdated = any(stage.state == "stale" for stage in (*systems, split, shards))
+    yield from _runs(space, outdated=outdated)
 
 
 def _parts_without_audit(space: Workspace) -> Iterator[Stage]:
@@ -103,18 +106,21 @@ def _or_damaged(name: str, command: str, find: Callable[[], Stage]) -> Stage:
         return Stage(name, "stale", str(error), command)
 
 
-def _audit_stage(audit: dict[str, Any]) -> Stage:
+def _audit_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
     counts, findings = audit.get("counts") or {}, audit.get("findings") or {}
     usable = counts.get("conditional", 0) + counts.get("unconditional", 0)
     found = sum(number for number in findings.values() if isinstance(number, int))
     detail = f"{usable:,} samples in use, {counts.get('excluded', 0):,} set aside, {found:,} findings"
+    written = space.audit.stat().st_mtime_ns
+    if any(journal.stat().st_mtime_ns > written for journal in space.fixes.glob("*.jsonl")):
+        return Stage("audit", "stale", "'histods fix' moved files since", audit["command"])
     return Stage("audit", "done", detail, audit["command"])
 
 
 def _shards(space: Workspace, audit: dict[str, Any]) -> Stage:
     if not (space.shards / ShardSet.FILE).is_file():
         return Stage("shards", "missing", "no shards yet", f"histods shard{space.option}")
-    known = space.class_systems()
+    known = [one for one in space.class_systems() if one != IDENTITY]
     if len(known) > 1:  # which of them, `histods train` is told
         name = ShardSet.describe(space.shards).map
         return shard_stage(
@@ -129,7 +135,7 @@ def _describe_shards(space: Workspace, command: str) -> Stage:
     return Stage("shards", "done", f"{samples:,} samples of '{shards.map}'", command)
 
 
-def _runs(space: Workspace) -> Iterator[Stage]:
+def _runs(space: Workspace, *, outdated: bool = False) -> Iterator[Stage]:
     """Training runs: how far each is, and whether its data are those of the workspace."""
     here = {
         kind.describe(folder).index_digest
@@ -148,8 +154,8 @@ def _runs(space: Workspace) -> Iterator[Stage]:
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             yield Stage(f"run {run.name}", "missing", "no checkpoint yet", command)
             continue
-        if here and digest and digest not in here:
-            yield Stage(f"run {run.name}", "stale", f"step {step:,}, of data that were made again since", command)
+        if outdated or (here and digest and digest not in here):
+            yield Stage(f"run {run.name}", "stale", f"step {step:,}, of data that are out of date", command)
         elif step < steps:
             yield Stage(f"run {run.name}", "missing", f"step {step:,} of {steps:,}", command)
         else:
@@ -167,23 +173,35 @@ def _is_sound(kind: type[ShardSet] | type[LatentSet], folder: Path) -> bool:
 def _choose_next(space: Workspace, parts: tuple[Stage, ...]) -> str:
     """The command for the first part that keeps a network from being trained; else making images with one."""
     shards = next((one for one in parts if one.name == "shards"), None)
-    if shards is None or shards.state != "done":  # what is made from the dataset needs it
-        lost = next((one for one in parts if one.name in ("audit", "dataset") and one.state != "done"), None)
-        if lost is not None:
-            return lost.command
+    lost = next((one for one in parts if one.name in ("audit", "dataset") and one.state != "done"), None)
+    # What is made from the dataset needs it; finished shards that came without it do not.
+    if lost is not None and (lost.state == "stale" or shards is None or shards.state != "done"):
+        return lost.command
     runs = [one for one in parts if one.name.startswith("run ")]
     maps = [one for one in parts if one.name.startswith("label map")]
-    unmapped = [
-        one for one in maps if one.state == "missing" and not runs and shards and shards.state == "missing"
-    ]
-    todo = [
-        *(one for one in maps if one.state == "stale"),
-        *unmapped,
-        *(one for one in runs if one.state == "missing"),
-    ]
+    begun = runs or shards is None or shards.state != "missing"
+    todo = [one for one in maps if one.state == "stale" or (one.state == "missing" and not begun)]
     if todo:
         return todo[0].command
+    known = [one.name.removeprefix("label map ") for one in maps if one.state == "done"]
+    option = f" --map {shlex.quote(known[-1])}" if len(known) > 1 else ""
+    unfinished = next((one for one in runs if one.state == "missing"), None)
+    if unfinished is not None:
+        return unfinished.command
     finished = [one.name.removeprefix("run ") for one in runs if one.state == "done"]
     if finished:
-        return f"histods sample --run {shlex.quote(finished[-1])} --masks MASKS{space.option}"
-    return f"histods train{space.option}"
+        name = _map_of_run(space, finished[-1])
+        given = "" if name is None else f" --map {shlex.quote(name)}"
+        return f"histods sample --run {shlex.quote(finished[-1])} --masks MASKS{given}{space.option}"
+    return f"histods train{' --name NEW' if runs else ''}{option}{space.option}"
+
+
+def _map_of_run(space: Workspace, run: str) -> str | None:
+    """The class system of the workspace that a run was trained on; None for the labels, or an unknown one."""
+    try:
+        newest = (space.runs / run / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
+        digest = read_json(space.runs / run / "checkpoints" / newest / "state.json").get("map_digest")
+        known = [name for name in space.class_systems() if name != IDENTITY]
+        return {read_json(space.remap_summary(name)).get("map_digest"): name for name in known}.get(digest)
+    except (OSError, ValueError, HistodsError):
+        return None

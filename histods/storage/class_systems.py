@@ -83,14 +83,14 @@ def choose_workspace_map(
     Raises:
         HistodsError: the workspace has several class systems, and none is named; or as `choose_map` raises.
     """
-    known = space.class_systems()
+    known = [one for one in space.class_systems() if one != IDENTITY]  # the labels are always there
     if name is None and len(known) > 1:
         raise HistodsError(
             f"{space.folder} has {len(known)} label maps: {', '.join(known)}. Choose one with --map {known[0]}, "
             f"or keep the labels with --map {IDENTITY}."
         )
     chosen = known[0] if name is None and known else name
-    if str(chosen) in known and str(chosen) != IDENTITY:
+    if str(chosen) in known:
         return read_kept_map(space, str(chosen))
     return choose_map(chosen, root, labels, names)
 

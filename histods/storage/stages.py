@@ -6,6 +6,7 @@ reads the dataset.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from histods.errors import HistodsError, StaleFileError
 from histods.labels import IDENTITY, LabelTable
 from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit
+from histods.storage.label_maps import read_label_map
 from histods.storage.latent_set import LatentSet
 from histods.storage.manifest import Manifest, metadata_of, read_table
 from histods.storage.shard_set import ShardSet
@@ -46,22 +48,37 @@ class Stage:
 
 
 def class_system_stages(space: Workspace, audit: dict[str, Any]) -> list[Stage]:
-    """The class systems of a workspace, each one done or stale."""
-    stages = []
-    for name in space.class_systems():
-        command = f"histods remap --map {name}{space.option}"
-        try:
-            summary = read_json(space.remap_summary(name))
-            made_from = {
-                summary.get("manifest_digest"),
-                metadata_of(read_table(space.remap_table(name), []))["manifest_digest"],
-            }
-            sound = made_from == {audit["manifest_digest"]}
-            detail = f"{len(summary['classes'])} classes" if sound else "the dataset was audited again since"
-        except (HistodsError, KeyError, TypeError) as error:
-            sound, detail = False, f"damaged ({error})"
-        stages.append(Stage(name, "done" if sound else "stale", detail, command))
-    return stages
+    """The class systems of a workspace, each one done or stale; labels as they are, are none."""
+    return [_class_system_stage(space, audit, name) for name in space.class_systems() if name != IDENTITY]
+
+
+def _class_system_stage(space: Workspace, audit: dict[str, Any], name: str) -> Stage:
+    command = f"histods remap --map {name}{space.option}"
+    try:
+        summary = read_json(space.remap_summary(name))
+        file = edited_file(space, audit, name)
+        if file is not None:
+            command = f"histods remap --map {shlex.quote(str(file))}{space.option}"
+            return Stage(name, "stale", f"{file} was edited since", command)
+        stored = metadata_of(read_table(space.remap_table(name), []))["manifest_digest"]
+        sound = {summary.get("manifest_digest"), stored} == {audit["manifest_digest"]}
+        detail = f"{len(summary['classes'])} classes" if sound else "the dataset was audited again since"
+    except (HistodsError, KeyError, TypeError) as error:
+        sound, detail = False, f"damaged ({error})"
+    return Stage(name, "done" if sound else "stale", detail, command)
+
+
+def edited_file(space: Workspace, audit: dict[str, Any], name: str) -> Path | None:
+    """The file of a class system's label map, where it was edited since; None where it was not, or is gone.
+
+    Raises:
+        HistodsError: the file is no label map any more.
+    """
+    summary = read_json(space.remap_summary(name))
+    file = summary.get("map_file")
+    if not isinstance(file, str) or not Path(file).is_file():
+        return None
+    return None if read_label_map(Path(file), _names(audit)).digest == summary.get("map_digest") else Path(file)
 
 
 def split_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
@@ -90,7 +107,7 @@ def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | Non
     Raises:
         HistodsError: there are several, and none is named; there is none of that name; or labels have no class.
     """
-    known = space.class_systems()
+    known = [one for one in space.class_systems() if one != IDENTITY]
     of_shards = _map_of_shards(space)
     if of_shards is not None and of_shards not in known and of_shards != IDENTITY:
         if name is None and known:
@@ -100,15 +117,20 @@ def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | Non
             )
         if name is None or str(name) == of_shards:
             return None
-    try:
-        names = labels_of_audit(audit)
-    except StaleFileError:
-        names = LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+    names = _names(audit)
     manifest = Manifest.read(space.manifest).table
     histograms = flatten_labels(manifest.filter(pc.not_equal(manifest["role"], "excluded")))
     label_map = choose_workspace_map(name, space, Path(audit["root"]), histograms.labels, names)
     label_map.check_mapped(histograms.labels, histograms.pixels)
     return label_map
+
+
+def _names(audit: dict[str, Any]) -> LabelTable:
+    """Names of the labels; where their file is gone, those that the audit kept."""
+    try:
+        return labels_of_audit(audit)
+    except StaleFileError:
+        return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
 
 
 def _map_of_shards(space: Workspace) -> str | None:

@@ -185,7 +185,8 @@ def test_labels_that_need_more_than_8_bits_cannot_stay_as_they_are() -> None:
     with pytest.raises(HistodsError) as refusal:
         identity_map([3, 256], LabelTable(names={}))
     assert str(refusal.value) == (
-        "Expected labels 0..255 to keep them as they are, found label 256; give a label map with --map."
+        "Expected labels 0..255 to keep them as they are, found label 256; give a label map with --map "
+        "('histods remap --draft my_map.yml' writes one to edit)."
     )
 
 

@@ -214,3 +214,30 @@ def test_class_weights_choose_what_is_drawn(site: Site) -> None:
     assert result.config.data.class_weights == {"Tumour": 3.0}
     with pytest.raises(HistodsError, match="did you mean 'Tumour'"):
         train_tiny(site.workspace, "data.class_weights.Tumor=3", name="other")
+
+
+def test_a_label_map_that_was_edited_is_applied_again_or_ends_the_run(site: Site) -> None:
+    remap(workspace=site.workspace, map=site.map)
+    train_tiny(site.workspace)
+    site.map.write_text(site.map.read_text().replace("Stroma", "Necrosis"))
+    assert "three.yml was edited since" in refusal(site.workspace)
+    result, said = train_tiny(site.workspace, name="other")
+    assert said[0].startswith("Making the class system 'three' again (")
+    assert result.finished
+    assert "Necrosis" in ShardSet.read(site.workspace / "shards").classes
+
+
+def test_a_dry_run_needs_no_shards(site: Site) -> None:
+    remap(workspace=site.workspace, map=site.map)
+    plan = train(workspace=site.workspace, settings=["model.dim_mults=[1]"], device="cpu", dry_run=True)
+    assert (plan.config.model.num_classes, plan.config.model.image_size) == (3, 48)
+    assert plan.plan is not None
+    assert not (site.workspace / "shards").exists()
+    assert not (site.workspace / "split.parquet").exists()
+
+
+def test_a_run_goes_on_with_its_own_settings_where_none_are_given(site: Site) -> None:
+    remap(workspace=site.workspace, map=site.map)
+    train_tiny(site.workspace)
+    again = train(workspace=site.workspace, device="cpu")
+    assert (again.began, again.step) == (2, 2)

@@ -191,7 +191,7 @@ def test_without_a_split_named_val_samples_are_held_out_of_train(folder: Path, k
     assert held_out.isdisjoint(drawn.tolist())
     assert set(drawn.tolist()) == set(source.samples.tolist())
     assert describe_validation(source) == (
-        "Validation: 8 of the 40 samples, held out in whole groups, since there is no split named val."
+        "Validation: 8 of the 40 samples, held out (groups stay whole), since there is no split named val."
     )
 
 

@@ -178,7 +178,8 @@ def test_where_nothing_is_in_use_one_line_says_so(number: int, tmp_path: Path) -
     found = f"all {number} excluded" if number else "no image at all"
     assert str(refused.value) == (
         f"Expected samples in use to split in {space.folder}, found {found}; "
-        f"fix what {space.findings} lists, and run 'histods audit data -w {space.folder}' again."
+        f"'histods show -w {space.folder}' lists why; fix that, and run 'histods audit data "
+        f"-w {space.folder}' again."
     )
 
 

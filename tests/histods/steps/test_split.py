@@ -619,14 +619,14 @@ def test_kept_and_given_sides_count_together(tmp_path: Path) -> None:
         (
             [],
             {},
-            "Expected samples in use to split in FOLDER/out, found no image at all; fix what FOLDER/out/"
-            "findings.parquet lists, and run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again.",
+            "Expected samples in use to split in FOLDER/out, found no image at all; 'histods show -w FOLDER/out' "
+            "lists why; fix that, and run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again.",
         ),
         (
             numbered(3, role="excluded"),
             {},
-            "Expected samples in use to split in FOLDER/out, found all 3 excluded; fix what FOLDER/out/"
-            "findings.parquet lists, and run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again.",
+            "Expected samples in use to split in FOLDER/out, found all 3 excluded; 'histods show -w FOLDER/out' "
+            "lists why; fix that, and run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again.",
         ),
         (
             numbered(4),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from histods import audit, remap, shard, split, status
+from histods import audit, fix, remap, shard, split, status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +92,28 @@ def test_histods_alone_shows_the_workspace_and_the_command_prints_json(site: Sit
     document = json.loads(run("status", "--json"))
     assert document["next"] == "histods remap --map FILE"
     assert document["parts"][0]["name"] == "dataset"
+
+
+def test_files_that_a_fix_moved_make_the_audit_out_of_date(site: Site, tmp_path: Path) -> None:
+    fix("zero_mask", to=tmp_path / "moved", workspace=site.workspace, apply=True)
+    assert states(site.workspace)["audit"] == "stale"
+    assert status(site.workspace).next.startswith("histods audit")
+
+
+def test_a_run_is_out_of_date_when_what_it_was_made_from_is(site: Site) -> None:
+    remap(workspace=site.workspace, map=site.map)
+    split(workspace=site.workspace)
+    shard(workspace=site.workspace, workers=1)
+    run = site.workspace / "runs" / "default"
+    state = {"step": 3, "index_digest": "", "map_digest": remap(workspace=site.workspace, map="three").map_digest}
+    (run / "checkpoints" / "step-3").mkdir(parents=True)
+    (run / "config.yaml").write_text("run: {steps: 3}\n")
+    (run / "checkpoints" / "latest").write_text("step-3")
+    (run / "checkpoints" / "step-3" / "state.json").write_text(json.dumps(state))
+    option = f" -w {site.workspace}"
+    assert status(site.workspace).next == f"histods sample --run default --masks MASKS --map three{option}"
+    split(workspace=site.workspace, seed=1)
+    assert states(site.workspace)["run default"] == "stale"
+    assert status(site.workspace).next == f"histods train --name NEW{option}"
+    site.map.write_text(site.map.read_text().replace("Stroma", "Necrosis"))
+    assert status(site.workspace).next == f"histods remap --map {site.map}{option}"
