@@ -28,7 +28,7 @@ from histods.storage.dataset_csv import write_dataset_csv
 from histods.storage.label_maps import BUNDLED, find_label_map
 from histods.storage.label_names import read_counts
 from histods.storage.labels_draft import write_map_draft
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
+from histods.storage.manifest import SCHEMA_VERSION, Manifest, metadata_of, read_table, write_table
 from histods.storage.mask_files import claim_folder, plan_masks, write_mask_files
 from histods.storage.workspace import Workspace, read_json
 
@@ -226,7 +226,6 @@ def to_document(result: RemapResult) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "name": result.name,
         "map": result.map,
-        "map_file": result.map_file,
         "classes": classes,
         "unmapped": {
             "class": result.unmapped_class,
@@ -245,8 +244,7 @@ def _find_file(map: str | Path | None, name: str, space: Workspace, root: Path) 
     if map is None or str(map) == IDENTITY:
         return None
     if str(map) in space.class_systems():  # as it was remapped before
-        before = read_json(space.remap_summary(name)).get("map_file")
-        return before if isinstance(before, str) else None
+        return metadata_of(read_table(space.remap_table(name), [])).get("map_file")
     path = find_label_map(map, root).resolve()
     return None if path.is_relative_to(BUNDLED) else str(path)
 
@@ -324,6 +322,7 @@ def _write_tables(
         "name": result.name,
         "map_digest": result.map_digest,
         "manifest_digest": str(result.manifest_digest),
+        **({} if result.map_file is None else {"map_file": result.map_file}),
     }
     write_table(table, space.remap_table(result.name), metadata)
     write_json(space.remap_summary(result.name), to_document(result))

@@ -74,11 +74,11 @@ def edited_file(space: Workspace, audit: dict[str, Any], name: str) -> Path | No
     Raises:
         HistodsError: the file is no label map any more.
     """
-    summary = read_json(space.remap_summary(name))
-    file = summary.get("map_file")
-    if not isinstance(file, str) or not Path(file).is_file():
+    stored = metadata_of(read_table(space.remap_table(name), []))
+    file = stored.get("map_file")
+    if file is None or not Path(file).is_file():
         return None
-    return None if read_label_map(Path(file), _names(audit)).digest == summary.get("map_digest") else Path(file)
+    return None if read_label_map(Path(file), _names(audit)).digest == stored.get("map_digest") else Path(file)
 
 
 def split_stage(space: Workspace, audit: dict[str, Any]) -> Stage:

@@ -150,7 +150,7 @@ def test_a_class_that_no_mask_holds_is_named(tmp_path: Path) -> None:
     (tmp_path / "three.yml").write_text(MAP)
     remap(workspace=space.folder, map=tmp_path / "three.yml")
     words = printed(split(workspace=space.folder, test=0.25))
-    assert "class 2 Rare of three has no pixel in any split; leave it out of the label map" in words
+    assert "class 2 Rare of three has no pixel in any split; training never draws it" in words
     assert "label 5" not in words
 
 
