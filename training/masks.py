@@ -16,7 +16,6 @@ import numpy as np
 
 from histods.errors import HistodsError, MissingExtraError, StaleFileError, UnreadableFileError
 from histods.records import silent
-from histods.storage.class_systems import read_kept_map
 from histods.storage.label_maps import find_label_map, read_label_map
 from training.data import reduce_mask
 
@@ -141,6 +140,8 @@ def choose_map(
         HistodsError: there is no such map, or it leads to other classes.
     """
     if space is not None and str(given) in space.class_systems():
+        from histods.storage.class_systems import read_kept_map  # needs polars
+
         label_map = read_kept_map(space, str(given))
     else:
         label_map = read_label_map(find_label_map(given))

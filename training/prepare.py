@@ -93,8 +93,7 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
     if not (space.shards / ShardSet.FILE).is_file():  # nothing is written that training could not use
         _check_sizes(space, Path(audit["root"]), config)
     split = split_stage(space, audit)
-    # Finished shards that were never split are meant to be so.
-    if split.state != "missing" or shard_stage(space, audit, label_map, named=False).state != "done":
+    if split.state != "missing" or not _is_unsplit(space):
         _bring(split, asked, state, "split", partial(_split, asked))
     stage = shard_stage(space, audit, label_map, named=name is not None)
     if label_map is None and stage.state != "done":
@@ -159,6 +158,11 @@ def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, mak
     again = "" if stage.state == "missing" else f" again ({stage.detail})"
     asked.say(f"Making the {what}{again}: {stage.command}")
     make()
+
+
+def _is_unsplit(space: Workspace) -> bool:
+    """Whether the workspace has shards that were never split, which is meant to be so."""
+    return (space.shards / ShardSet.FILE).is_file() and ShardSet.describe(space.shards).split_digest is None
 
 
 def _map_of_run(space: Workspace, state: State) -> str | None:

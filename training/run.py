@@ -22,8 +22,6 @@ from training.latent_space import LatentSpace
 from training.loop import Trainer
 from training.metrics import Metrics, read_metrics
 from training.plan import Plan, plan_run
-from training.prepare import Preparation, foresee
-from training.prepare import prepare as prepare_workspace
 from training.preview import Preview, can_draw
 from training.source import Encoder, Source, find_data, holds_data
 from training.standing import find_state, owed_at, settings_of
@@ -149,8 +147,10 @@ def train(
                 return _dry_run(folder, asked, None, process, debug=debug)
         make = prepare and process.ranks == 1 and not dry_run
         tell = say if say is not None and process.first else _ignore
-        wanted = Preparation(space=space, run=folder, map=map, make=make, say=tell, progress=report)
-        source = Source(_find(wanted, data, asked, process), asked.data, validates=asked.run.validate_every > 0)
+        where = _find(
+            space, data, map, lambda: _prepare_data(space, folder, map, make, tell, report, asked, process)
+        )
+        source = Source(where, asked.data, validates=asked.run.validate_every > 0)
         if config is None and not begun and process.device.type == "cpu":
             defaults["data"] = {"reduce": source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce}
             asked = read_config(config, settings, defaults=defaults)
@@ -197,13 +197,38 @@ def train(
         )
 
 
-def _find(wanted: Preparation, data: str | Path | None, asked: TrainConfig, process: Process) -> Path:
-    """The folder to train from: the one that is named as it is, else the workspace's, made or made again."""
+def _find(
+    space: Workspace, data: str | Path | None, label_map: str | Path | None, prepare: Callable[[], None]
+) -> Path:
+    """The folder to train from: the one that is named, as it is; else the workspace's, once it is prepared."""
     if data is None:
-        prepare_workspace(wanted, asked, process)
-    elif wanted.map is not None:
+        prepare()
+    elif label_map is not None:
         raise HistodsError("--map chooses the classes of the workspace's shards: leave it out with --data.")
-    return find_data(wanted.space, data)
+    return find_data(space, data)
+
+
+def _prepare_data(
+    space: Workspace,
+    folder: Path,
+    label_map: str | Path | None,
+    make: bool,
+    say: Callable[[str], None],
+    report: Progress,
+    asked: TrainConfig,
+    process: Process,
+) -> None:
+    """Make what training needs, where there is an audit to make it from; see `training.prepare`."""
+    if not space.audit.is_file():
+        return
+    try:
+        from training.prepare import Preparation, prepare
+    except ModuleNotFoundError as error:  # GPU machines often carry little but PyTorch
+        say(f"What {space.folder} holds is used as it is, unchecked: {error.name} is not installed.")
+        return
+    prepare(
+        Preparation(space=space, run=folder, map=label_map, make=make, say=say, progress=report), asked, process
+    )
 
 
 def _without_data(
@@ -222,6 +247,8 @@ def _without_data(
         return {}
     if not space.audit.is_file():
         return None
+    from training.prepare import foresee
+
     classes, side = foresee(space, label_map, asked)
     if reduces and process.device.type == "cpu":
         side //= reduction((side, side), asked.model, _SIDE_ON_CPU)

@@ -182,7 +182,7 @@ def test_a_file_that_may_not_grow_is_named_in_one_line(
     result = histods(*words, "--workers", 1, preexec_fn=limit)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith("histods: Expected ")
+    assert line.startswith(("histods: Expected ", "histods: File too large: "))
     assert str(tmp_path) in line or "all-00000.tar" in line
     assert "File too large" in line
     assert not list(tmp_path.rglob("*.part"))

@@ -272,7 +272,7 @@ def test_nothing_is_begun_before_all_masks_are_sound(workspace: Path, tmp_path: 
         ({"count": 0}, "--count of at least 1, found 0"),
         ({"batch": 0}, "--batch of at least 1, found 0"),
         ({"seed": -1}, "--seed from 0 to"),
-        ({"run": "missing"}, "found none; there are: default"),
+        ({"run": "missing"}, "; there are default: choose one"),
     ],
     ids=str,
 )

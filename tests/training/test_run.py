@@ -217,12 +217,13 @@ def test_too_many_skipped_steps_end_the_run_and_name_samples(
     assert all(bool(weight.isfinite().all()) for weight in load_model(run).parameters())
 
 
-def test_a_class_without_samples_is_named(site: Site, tmp_path: Path) -> None:
+def test_a_class_without_samples_is_never_drawn(site: Site, tmp_path: Path) -> None:
     text = site.map.read_text().replace("Tumour, Stroma]", "Tumour, Stroma, Bone]")
     site.map.write_text(text.replace('Stroma: ["10-700"]', 'Stroma: ["10-700"], Bone: [900]'))
     shard(workspace=site.workspace, map=site.map, out=tmp_path / "shards", workers=1)
-    with pytest.raises(HistodsError, match="found none of class 3 Bone"):
-        run_tiny(tmp_path, tmp_path / "shards", "run.steps=1")
+    assert run_tiny(tmp_path, tmp_path / "shards", "run.steps=1").config.model.num_classes == 4
+    with pytest.raises(HistodsError, match="Expected at least 2 classes"):
+        run_tiny(tmp_path, tmp_path / "shards", "data.class_weights={Tumour: 0, Stroma: 0}", name="none")
 
 
 def test_classes_that_do_not_fit_the_label_map_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -317,8 +318,9 @@ def test_a_dry_run_says_what_would_stop_the_run(site: Site) -> None:
     site.map.write_text(text.replace('Stroma: ["10-700"]', 'Stroma: ["10-700"], Bone: [900]'))
     shard(workspace=site.workspace, map=site.map, workers=1)
     settings = [*TINY, "model.num_classes=4"]
-    with pytest.raises(HistodsError, match="found none of class 3 Bone"):
-        train(workspace=site.workspace, settings=settings, dry_run=True, device="cpu")
+    with pytest.raises(HistodsError, match="did you mean 'Bone'"):
+        train(workspace=site.workspace, settings=[*settings, "data.class_weights.Bones=1"], dry_run=True)
+    assert train(workspace=site.workspace, settings=settings, dry_run=True, device="cpu").plan is not None
     (site.workspace / "shards" / "index.parquet").write_bytes(b"torn")
     with pytest.raises(HistodsError, match=r"index\.parquet"):
         train(workspace=site.workspace, settings=settings, dry_run=True, device="cpu")
@@ -332,7 +334,7 @@ def test_an_image_size_that_is_not_the_images_is_said(folder: Path, tmp_path: Pa
 
 
 def test_a_dry_run_without_data_needs_the_number_of_classes(tmp_path: Path) -> None:
-    with pytest.raises(HistodsError, match="Expected shards or latents in .* run 'histods shard' first"):
+    with pytest.raises(HistodsError, match="and there are no shards; run 'histods audit DATASET"):
         train(workspace=tmp_path, dry_run=True, device="cpu")
 
 

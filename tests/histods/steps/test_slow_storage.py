@@ -55,8 +55,8 @@ class Here:
 @pytest.fixture
 def in_flight(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many calls are in flight everywhere, with all work in this process."""
-    for step in ("audit", "remap", "shard"):
-        monkeypatch.setattr(f"histods.steps.{step}.engine_for", lambda *_: Engine(Here()))  # type: ignore[arg-type]
+    for module in ("steps.audit", "jobs.mask_writing", "steps.shard"):
+        monkeypatch.setattr(f"histods.{module}.engine_for", lambda *_: Engine(Here()))  # type: ignore[arg-type]
 
     def use(threads: int) -> None:
         monkeypatch.setattr(Pace, "begin", lambda pace: setattr(pace, "threads", threads))
