@@ -38,6 +38,12 @@ from histods.start import hurry
 
 _TRAINER = ("torch", "safetensors")
 """Packages of the extra `train`, without which some commands cannot begin."""
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "choose a workspace that you may write to with -w",
+    errno.EACCES: "choose a workspace that you may write to with -w",
+}
 _ENDED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 
 app = typer.Typer(
@@ -124,7 +130,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
         places = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         found = f"{error.strerror or error}{': ' if places else ''}{places}"
-        again = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
+        again = _ADVICE.get(error.errno or 0, "fix that")
         return f"{found}; {again} and run the same command again, which goes on."
     if isinstance(error, MemoryError):
         return "There is not enough memory; close other programs, or take fewer --workers."
