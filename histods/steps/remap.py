@@ -25,10 +25,9 @@ from histods.storage.class_systems import (
     list_column,
 )
 from histods.storage.dataset_csv import write_dataset_csv
-from histods.storage.label_maps import BUNDLED, find_label_map
 from histods.storage.label_names import read_counts
 from histods.storage.labels_draft import write_map_draft
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, metadata_of, read_table, write_table
+from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.storage.mask_files import claim_folder, plan_masks, write_mask_files
 from histods.storage.workspace import Workspace, read_json
 
@@ -52,7 +51,6 @@ class RemapResult:
     Attributes:
         name: name of the class system.
         map: the label map as it was asked for; None where labels stayed as they are.
-        map_file: path of the label map's file; None for bundled maps, and where labels stay as they are.
         classes: totals of each class over the masks in use: those of samples that are not excluded.
         labels: the source labels that the map lists for each class.
         unmapped_class: class of labels that the map does not list; None where they are an error.
@@ -76,7 +74,6 @@ class RemapResult:
 
     name: str
     map: str | None = None
-    map_file: str | None = None
     classes: tuple[ClassCount, ...]
     labels: tuple[tuple[int, ...], ...]
     unmapped_class: int | None
@@ -151,8 +148,7 @@ def remap(
     before = pc.equal(samples["role"], "conditional").to_numpy()
     result = replace(
         _summarise(label_map, labels, pixels, *histograms.totals(len(label_map.classes))),
-        map=None if map is None else str(map),
-        map_file=_find_file(map, label_map.name, space, root),
+        map=_as_asked(map, space),
         conditional=int(conditional.sum()),
         unconditional=int((~conditional).sum()),
         masks=len(samples) - samples["labels"].null_count,
@@ -239,14 +235,12 @@ def to_document(result: RemapResult) -> dict[str, Any]:
     }
 
 
-def _find_file(map: str | Path | None, name: str, space: Workspace, root: Path) -> str | None:  # noqa: A002 - named like the command's option
-    """The file of a label map, so that an edit is seen; None for labels as they are, and for bundled maps."""
-    if map is None or str(map) == IDENTITY:
-        return None
-    if str(map) in space.class_systems():  # as it was remapped before
-        return metadata_of(read_table(space.remap_table(name), [])).get("map_file")
-    path = find_label_map(map, root).resolve()
-    return None if path.is_relative_to(BUNDLED) else str(path)
+def _as_asked(map: str | Path | None, space: Workspace) -> str | None:  # noqa: A002 - named like the command's option
+    """The label map as it was asked for; of a class system that is there, as it was asked for before."""
+    if map is not None and str(map) in space.class_systems():
+        before = read_json(space.remap_summary(str(map))).get("map")
+        return before if isinstance(before, str) else str(map)
+    return None if map is None else str(map)
 
 
 def _remap_counts(path: Path, name: str | Path | None, draft: str | Path | None) -> RemapResult:
@@ -322,7 +316,6 @@ def _write_tables(
         "name": result.name,
         "map_digest": result.map_digest,
         "manifest_digest": str(result.manifest_digest),
-        **({} if result.map_file is None else {"map_file": result.map_file}),
     }
     write_table(table, space.remap_table(result.name), metadata)
     write_json(space.remap_summary(result.name), to_document(result))

@@ -74,11 +74,14 @@ def edited_file(space: Workspace, audit: dict[str, Any], name: str) -> Path | No
     Raises:
         HistodsError: the file is no label map any more.
     """
-    stored = metadata_of(read_table(space.remap_table(name), []))
-    file = stored.get("map_file")
-    if file is None or not Path(file).is_file():
+    summary = read_json(space.remap_summary(name))
+    asked = summary.get("map")
+    if not isinstance(asked, str) or asked in (name, IDENTITY):
         return None
-    return None if read_label_map(Path(file), _names(audit)).digest == stored.get("map_digest") else Path(file)
+    file = next((path for path in (Path(asked), Path(audit["root"], asked)) if path.is_file()), None)
+    if file is None or read_label_map(file, _names(audit)).digest == summary.get("map_digest"):
+        return None
+    return file
 
 
 def split_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
