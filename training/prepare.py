@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from histods.errors import HistodsError, TooFewSamplesError
 from histods.labels import IDENTITY
-from histods.storage.class_systems import read_kept_map
+from histods.storage.class_systems import find_by_digest
 from histods.storage.latent_set import LINEAR
 from histods.storage.manifest import Manifest
 from histods.storage.shard_set import ShardSet
@@ -83,7 +83,7 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
     audit = space.read_audit()
     checkpoint = newest(asked.run)
     state = None if checkpoint is None else read_state(checkpoint)
-    name = asked.map or (None if state is None else _map_of_run(space, state))
+    name = asked.map or (None if state is None else find_by_digest(space, state.map_digest))
     known = class_system_stages(space, audit)
     for stage in known:
         if stage.name == str(name) or (name is None and len(known) == 1):
@@ -163,14 +163,6 @@ def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, mak
 def _is_unsplit(space: Workspace) -> bool:
     """Whether the workspace has shards that were never split, which is meant to be so."""
     return (space.shards / ShardSet.FILE).is_file() and ShardSet.describe(space.shards).split_digest is None
-
-
-def _map_of_run(space: Workspace, state: State) -> str | None:
-    """The class system of the workspace that a run was trained on; None where there is none."""
-    for name in space.class_systems():
-        if read_kept_map(space, name).digest == state.map_digest:
-            return name
-    return None
 
 
 def _remap(asked: Preparation, name: str | Path) -> None:

@@ -235,12 +235,12 @@ def to_document(result: RemapResult) -> dict[str, Any]:
     }
 
 
-def _as_asked(map: str | Path | None, space: Workspace) -> str | None:  # noqa: A002 - named like the command's option
+def _as_asked(asked: str | Path | None, space: Workspace) -> str | None:
     """The label map as it was asked for; of a class system that is there, as it was asked for before."""
-    if map is not None and str(map) in space.class_systems():
-        before = read_json(space.remap_summary(str(map))).get("map")
-        return before if isinstance(before, str) else str(map)
-    return None if map is None else str(map)
+    if asked is not None and str(asked) in space.class_systems():
+        before = read_json(space.remap_summary(str(asked))).get("map")
+        return before if isinstance(before, str) else str(asked)
+    return None if asked is None else str(asked)
 
 
 def _remap_counts(path: Path, name: str | Path | None, draft: str | Path | None) -> RemapResult:

@@ -265,7 +265,7 @@ def _plan(
             return [], rows, list(_new_tasks(samples, options, most, ()))
         if changed:
             reason = known.differs_from(
-                map=chosen.label_map, manifest_digest=manifest_digest, split_digest=chosen.split_digest
+                label_map=chosen.label_map, manifest_digest=manifest_digest, split_digest=chosen.split_digest
             )
             raise HistodsError(
                 f"{folder} holds other shards: {reason or f'the samples of {changed[0]}.tar changed'}. "

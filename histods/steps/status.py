@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from histods.errors import HistodsError
-from histods.labels import IDENTITY
 from histods.printing import printed
+from histods.storage.class_systems import find_by_digest, list_label_maps
 from histods.storage.latent_set import LatentSet
 from histods.storage.shard_set import ShardSet
 from histods.storage.stages import (
@@ -120,7 +120,7 @@ def _audit_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
 def _shards(space: Workspace, audit: dict[str, Any]) -> Stage:
     if not (space.shards / ShardSet.FILE).is_file():
         return Stage("shards", "missing", "no shards yet", f"histods shard{space.option}")
-    known = [one for one in space.class_systems() if one != IDENTITY]
+    known = list_label_maps(space)
     if len(known) > 1:  # which of them, `histods train` is told
         name = ShardSet.describe(space.shards).map
         return shard_stage(
@@ -201,7 +201,6 @@ def _map_of_run(space: Workspace, run: str) -> str | None:
     try:
         newest = (space.runs / run / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
         digest = read_json(space.runs / run / "checkpoints" / newest / "state.json").get("map_digest")
-        known = [name for name in space.class_systems() if name != IDENTITY]
-        return {read_json(space.remap_summary(name)).get("map_digest"): name for name in known}.get(digest)
     except (OSError, ValueError, HistodsError):
         return None
+    return find_by_digest(space, str(digest))

@@ -83,7 +83,7 @@ def choose_workspace_map(
     Raises:
         HistodsError: the workspace has several class systems, and none is named; or as `choose_map` raises.
     """
-    known = [one for one in space.class_systems() if one != IDENTITY]  # the labels are always there
+    known = list_label_maps(space)
     if name is None and len(known) > 1:
         raise HistodsError(
             f"{space.folder} has {len(known)} label maps: {', '.join(known)}. Choose one with --map {known[0]}, "
@@ -93,6 +93,22 @@ def choose_workspace_map(
     if str(chosen) in known:
         return read_kept_map(space, str(chosen))
     return choose_map(chosen, root, labels, names)
+
+
+def list_label_maps(space: Workspace) -> list[str]:
+    """Names of the workspace's class systems, sorted, but for labels as they are, which are always there."""
+    return [name for name in space.class_systems() if name != IDENTITY]
+
+
+def find_by_digest(space: Workspace, map_digest: str) -> str | None:
+    """Name of the class system of that label map, which a run was trained on; None where there is none."""
+    for name in list_label_maps(space):
+        try:
+            if read_json(space.remap_summary(name)).get("map_digest") == map_digest:
+                return name
+        except HistodsError:  # damaged, which others say
+            continue
+    return None
 
 
 def read_kept_map(space: Workspace, name: str) -> LabelMap:

@@ -54,18 +54,20 @@ class ShardSet(Series):
     manifest_digest: str
     split_digest: str | None
 
-    def differs_from(self, *, map: LabelMap | None, manifest_digest: str, split_digest: str | None) -> str | None:  # noqa: A002 - as everywhere
+    def differs_from(
+        self, *, label_map: LabelMap | None, manifest_digest: str, split_digest: str | None
+    ) -> str | None:
         """Say in words how these shards differ from those that would be written now; None where they do not.
 
         Args:
-            map: the label map of today; None for that of the shards.
+            label_map: that of today; None for that of the shards.
             manifest_digest: of the last audit.
             split_digest: of the split of today; None without one.
         """
-        if map is not None and self.map_digest != map.digest:
-            if self.map == map.name:
-                return f"the label map '{map.name}' changed since"
-            return f"they have the classes of '{self.map}', not of '{map.name}'"
+        if label_map is not None and self.map_digest != label_map.digest:
+            if self.map == label_map.name:
+                return f"the label map '{label_map.name}' changed since"
+            return f"they have the classes of '{self.map}', not of '{label_map.name}'"
         if self.manifest_digest != manifest_digest:
             return "the dataset was audited again since"
         if self.split_digest == split_digest:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from histods.errors import HistodsError, StaleFileError
 from histods.labels import IDENTITY, LabelTable
-from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit
+from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit, list_label_maps
 from histods.storage.label_maps import read_label_map
 from histods.storage.latent_set import LatentSet
 from histods.storage.manifest import Manifest, metadata_of, read_table
@@ -49,7 +49,7 @@ class Stage:
 
 def class_system_stages(space: Workspace, audit: dict[str, Any]) -> list[Stage]:
     """The class systems of a workspace, each one done or stale; labels as they are, are none."""
-    return [_class_system_stage(space, audit, name) for name in space.class_systems() if name != IDENTITY]
+    return [_class_system_stage(space, audit, name) for name in list_label_maps(space)]
 
 
 def _class_system_stage(space: Workspace, audit: dict[str, Any], name: str) -> Stage:
@@ -110,7 +110,7 @@ def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | Non
     Raises:
         HistodsError: there are several, and none is named; there is none of that name; or labels have no class.
     """
-    known = [one for one in space.class_systems() if one != IDENTITY]
+    known = list_label_maps(space)
     of_shards = _map_of_shards(space)
     if of_shards is not None and of_shards not in known and of_shards != IDENTITY:
         if name is None and known:
@@ -163,7 +163,7 @@ def shard_stage(space: Workspace, audit: dict[str, Any], label_map: LabelMap | N
         return Stage("shards", "stale", str(error), f"{command} --overwrite")
     found = read_split(space, audit["manifest_digest"])
     reason = shards.differs_from(
-        map=label_map,
+        label_map=label_map,
         manifest_digest=audit["manifest_digest"],
         split_digest=None if found is None else found[1],
     )
