@@ -138,7 +138,7 @@ def _absolute(folder: str | Path) -> str:
 
 
 def write_result(result: AuditResult, findings: pl.DataFrame) -> None:
-    """Write the manifest, the findings (Parquet and CSV) and last `audit.json`, which vouches for the others."""
+    """Write the manifest, the findings (Parquet and CSV), and last `audit.json`, which marks them as complete."""
     space = Workspace(result.workspace)
     result.manifest.write(space.manifest)
     write_findings(findings, space)

@@ -119,7 +119,7 @@ def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
 
 
 def write_tables(folder: Path, tiles: pl.DataFrame, mark: TileMark) -> None:
-    """Write the two tables, and last the mark that vouches for them.
+    """Write the two tables, and last the mark that they are complete.
 
     Args:
         folder: where the tiles are.

@@ -136,7 +136,7 @@ def _writes(size: int) -> Pace:
 def cut_tiles(tasks: Sequence[TileTask], *, options: TileOptions) -> TileReport:
     """Cut images and their masks, in a worker, one image at a time; what is there already is written again.
 
-    Where storage waits, the next images are read and the last tiles written meanwhile.
+    Where storage is slow, images are read ahead and tiles are written in the background.
     """
     rows: list[dict[str, Any]] = []
 

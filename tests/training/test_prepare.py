@@ -25,7 +25,7 @@ OTHER_MAP = "name: two\nclasses: {0: Unknown, 1: Tissue}\nmap: {Unknown: [0], Ti
 
 
 def train_tiny(workspace: Path, *settings: str, **options: Any) -> tuple[TrainResult, list[str]]:
-    """Train for two steps; what was said meanwhile."""
+    """Train for two steps; return the result and the lines that were printed."""
     said: list[str] = []
     steps = [*TINY, "run.steps=2", *settings]
     result = train(workspace=workspace, settings=steps, device="cpu", say=said.append, **options)
