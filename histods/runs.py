@@ -28,7 +28,7 @@ class Runs(NamedTuple):
 def find_runs(mask: NDArray[np.unsignedinteger[Any]]) -> Runs:
     """Split a mask of any shape with at least one pixel into runs, in row-major order."""
     flat = mask.reshape(-1)
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    changes = (flat[1:] != flat[:-1]).nonzero()[0]
     bounds = np.empty(changes.size + 2, dtype=np.int64)  # by hand: np.append and np.diff cost more than the work
     bounds[0], bounds[1:-1], bounds[-1] = -1, changes, flat.size - 1
     return Runs(flat[bounds[1:]], bounds[1:] - bounds[:-1])
@@ -37,7 +37,7 @@ def find_runs(mask: NDArray[np.unsignedinteger[Any]]) -> Runs:
 def histogram(runs: Runs) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
     """Labels that occur, ascending, and the pixels of each: two arrays of the same length."""
     counts = np.bincount(runs.labels, weights=runs.lengths)
-    labels = np.flatnonzero(counts)
+    labels = counts.nonzero()[0]
     return labels.astype(np.uint16), counts[labels].astype(np.uint32)
 
 

@@ -23,6 +23,7 @@ _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _DECODABLE = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA}  # the rest are hierarchical, which nobody decodes
 _PROGRESSIVE = {0xC2, 0xCA}
 _APP1, _SCAN, _END = 0xE1, 0xDA, 0xD9
+_SCAN_MARKER = bytes((0xFF, _SCAN))
 _GREY, _COLOUR, _INKS = 1, 3, 4
 
 
@@ -32,6 +33,11 @@ class Jpeg(NamedTuple):
     header: Header
     scan: int
     single: bool
+
+
+_known: dict[bytes, Jpeg] = {}
+"""What was read of the bytes up to the first scan: one encoder begins all files of a size with the same ones."""
+_MOST_KNOWN = 256
 
 
 def parse_jpeg(start: bytes) -> Jpeg | None:
@@ -46,6 +52,20 @@ def parse_jpeg(start: bytes) -> Jpeg | None:
     Raises:
         UnreadableFileError: the bytes are not a sequence of JPEG segments, or of a kind that is not decoded.
     """
+    scan = start.find(_SCAN_MARKER)
+    header = start[: scan + 5]
+    found = _known.get(header)
+    if found is None:
+        found = _parse_segments(start)
+        if found is not None and found.scan == scan:  # not that of a thumbnail, which other segments may follow
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[header] = found
+    return found
+
+
+def _parse_segments(start: bytes) -> Jpeg | None:
+    """As `parse_jpeg`, whatever was read before."""
     orientation, position, size = 1, 2, len(start)
     for _ in range(MAX_SEGMENTS):  # not in a generator, which would take as long again as all else here
         if position + 4 > size:
@@ -74,7 +94,7 @@ def _find_scan(start: bytes, position: int, orientation: int) -> Jpeg | None:
     kind = start[position + 1]
     bits, height, width, channels = struct.unpack_from(">BHHB", start, position + 4)
     _check_frame(kind, bits, width, height, channels)
-    scan = start.find(b"\xff\xda", position)
+    scan = start.find(_SCAN_MARKER, position)
     if scan < 0 or scan + 5 > len(start):
         return None
     single = kind not in _PROGRESSIVE and start[scan + 4] >= channels
@@ -108,7 +128,7 @@ def check_scans(content: bytes, jpeg: Jpeg) -> None:
     """
     if jpeg.single:
         return
-    scans = content.count(b"\xff\xda", jpeg.scan)
+    scans = content.count(_SCAN_MARKER, jpeg.scan)
     if scans > MAX_SCANS:
         raise UnreadableFileError(
             f"{scans:,} scans, more than {MAX_SCANS}: not decoded (made to keep a reader busy?)"

@@ -213,9 +213,12 @@ def _with_other_last_rows(labels: NDArray[np.uint8]) -> Iterator[bytes]:
 
 
 def _with_comment(jpeg: bytes, comment: str) -> bytes:
-    """The JPEG with a comment segment (COM) after its start marker: other bytes, the same picture."""
+    """The JPEG with a comment segment (COM) before its end marker: other bytes, the same picture.
+
+    Not at the start: the headers of one encoder's files are equal, and so they are here.
+    """
     text = comment.encode()
-    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + jpeg[2:]
+    return jpeg[:-2] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + jpeg[-2:]
 
 
 def _write(path: str, content: bytes) -> None:
