@@ -5,6 +5,8 @@ Rust's regex engine runs it, whose time is linear: no expression can hang on a h
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import polars as pl
 
 from histods.errors import HistodsError
@@ -12,6 +14,39 @@ from histods.errors import HistodsError
 SHOWN = 5
 """Keys that are shown with their groups, so that a wrong expression is seen at once."""
 _NAME = "group"
+_USUAL = (
+    r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})",  # the patient in a barcode of The Cancer Genome Atlas
+    r"^(.+?)[-_. ]+(?i:xy?)[-_=]?\d+",  # what stands before the place in the slide
+    r"^(.+)[-_. ]\d+[-_ ]\d+$",
+    r"^(.+)[-_. ]\d+$",
+)
+"""How names of patches begin with their slide or patient, the surest first."""
+_MATCHED, _LEAST_KEYS = 0.95, 2
+"""Share of the keys that a usual expression has to match, and how many of them a group has to hold on average."""
+
+
+class Proposal(NamedTuple):
+    """An expression that may give groups: how many, and the group of the first key, as an example."""
+
+    expression: str
+    groups: int
+    key: str
+    group: str
+
+
+def propose_groups(keys: pl.Series) -> Proposal | None:
+    """Find the usual expression that makes groups of these keys; None where none makes several of several keys.
+
+    Whether a group is a slide, nobody can tell from a name: it is a proposal.
+    """
+    for expression in _USUAL:
+        groups = keys.str.extract(expression, 1)
+        matched = len(keys) - groups.null_count()
+        number = groups.drop_nulls().n_unique()
+        if matched >= _MATCHED * len(keys) and 2 <= number <= matched / _LEAST_KEYS:
+            first = groups.is_not_null().arg_max() or 0
+            return Proposal(expression, number, keys[first], groups[first])
+    return None
 
 
 def check_group_regex(expression: str | None) -> None:

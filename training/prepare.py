@@ -192,6 +192,11 @@ def _split(asked: Preparation) -> None:
         if groups
         else "no groups are known, so patches of one slide may be in several: see 'histods split --group-regex'"
     )
+    if result.proposed is not None:
+        how += (
+            f", {result.proposed.expression!r} would give {result.proposed.groups:,} groups such as "
+            f"{result.proposed.group!r}"
+        )
     doubt = (
         ""
         if result.check.duplicates is not None

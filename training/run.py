@@ -30,7 +30,7 @@ from training.unet import UNet, shapes
 from training.validation import Validation, describe_validation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from histods.records import Progress
@@ -167,7 +167,8 @@ def train(
         with only_one(folder, "trains") if process.first else nullcontext():
             state = find_state(folder, resolved, process, resume=resume)
             if say is not None and process.first:
-                say(_in_words(resolved, source, process, state, asked.model.image_size))
+                for line in _in_words(resolved, source, process, state, asked.model.image_size):
+                    say(line)
             trainer = _prepare(folder, resolved, source, process, state, report)
             if process.first:  # only now: of a call that fails nothing stays
                 write_run(folder, resolved)
@@ -311,50 +312,52 @@ def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any
     return chosen
 
 
-def _in_words(config: TrainConfig, source: Source, process: Process, state: State | None, size: int) -> str:
-    """What will be done, in one sentence."""
+def _in_words(
+    config: TrainConfig, source: Source, process: Process, state: State | None, size: int
+) -> Iterator[str]:
+    """What will be done, and what to know of it, a line each."""
     model, run = config.model, config.run
     what = "latents" if source.encoded else "images"
     where = describe(process.device) + (f", {process.ranks} processes" if process.ranks > 1 else "")
     begin = f"going on at step {state.step:,}" if state else "from the beginning"
     other = "" if size == model.image_size else f" (the images', not model.image_size={size})"
-    blind = "" if can_draw() or not run.preview_every else " No previews are drawn, since Pillow is not installed."
-    check = f" {describe_validation(source)}" if run.validate_every else ""
-    return (
+    yield (
         f"Training on {len(source.samples):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
         f"{begin}: {model.image_size} px{other}, dim {model.dim}, {model.num_classes} classes"
         f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.diffusion.batch_size}, "
-        f"{run.precision}{', compiled' if run.compile else ''}.{check}{blind}{_say_absent(source)}"
-        f"{_say_reduced(config, source)} Other settings: --set section.key=value, --dry-run shows all."
+        f"{run.precision}{', compiled' if run.compile else ''}. Other settings: --set section.key=value, "
+        "--dry-run shows all."
     )
+    if run.validate_every:
+        yield describe_validation(source)
+    yield from _say_absent(source)
+    yield from _say_reduced(config, source)
+    if run.preview_every and not can_draw():
+        yield "No previews are drawn, since Pillow is not installed."
 
 
-def _say_absent(source: Source) -> str:
+def _say_absent(source: Source) -> Iterator[str]:
     """Which classes are never drawn, since no sample has them; nothing where there are none."""
     names = source.without_samples
-    if source.map == IDENTITY and len(names) > _MOST_NAMED:
-        return (
-            f" {len(names)} of {len(source.classes)} classes have no sample, since labels are the classes: a label"
-            " map makes fewer ('histods remap --draft my_map.yml')."
-        )
-    if not names or source.map == IDENTITY:  # numbers between labels
-        return ""
-    shown = ", ".join(names[:_MOST_NAMED]) + (
-        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    )
-    return f" No sample has {shown}: probability 0."
+    if source.map == IDENTITY:
+        if len(names) > _MOST_NAMED:  # fewer are numbers between labels
+            yield (
+                f"{len(names)} of {len(source.classes)} classes have no sample, since labels are the classes: a "
+                "label map makes fewer ('histods remap --draft my_map.yml')."
+            )
+    elif names:
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        yield f"No sample has {', '.join(names[:_MOST_NAMED])}{more}: probability 0."
 
 
-def _say_reduced(config: TrainConfig, source: Source) -> str:
+def _say_reduced(config: TrainConfig, source: Source) -> Iterator[str]:
     """How to train on whole images, where they are reduced for a first look."""
-    factor = source.reduce
-    if factor == 1:
-        return ""
-    size = config.model.image_size * factor
-    return (
-        f" Images are reduced from {size} px by data.reduce={factor}, for a first look in minutes; in earnest, "
-        "on a GPU: --set data.reduce=1 --set model.dim=256 --set run.steps=50000."
-    )
+    if source.reduce > 1:
+        yield (
+            f"Images are reduced from {config.model.image_size * source.reduce} px by "
+            f"data.reduce={source.reduce}, for a first look in minutes; in earnest, on a GPU: "
+            "--set data.reduce=1 --set model.dim=256 --set run.steps=50000."
+        )
 
 
 def _parse_name(name: str) -> str:

@@ -14,7 +14,7 @@ from histods.checks.base import Check, Context, found
 LEAST_RUNS = 16  # a shape that crosses fewer rows can be drawn twice
 
 
-def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Flag every mask of a group of equal digests under different images, and name the first other one."""
     pair = pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()
     drawn = samples.lazy().filter(pair & pl.col("mask_digest").is_not_null() & _has_shape())
@@ -37,9 +37,10 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     other = pl.when(pl.col("position") == 0).then("second").otherwise("first")
     rest = pl.when(pl.col("more") > 0).then(pl.format(" and {} more", "more")).otherwise(pl.lit(""))
     message = pl.format(
-        "same bytes as {}{}, under another image; find out whose mask it is, and export the others again",
+        "same bytes as {}{}, under another image{}; find out whose mask it is, and export the others again",
         other,
         rest,
+        pl.lit("" if context.hashed else " file (--hash tells whether the images are equal, too)"),
     )
     return found(group, "mask_path", message)
 

@@ -13,8 +13,17 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
     missing = samples.filter(maskless & ~pl.col("by_design") & ~compete)
     pairs = samples.select((pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()).any()).item()
-    message = pl.coalesce(_unread(), pl.lit(_AMONG_PAIRS if pairs else _WITHOUT_PAIRS))
-    return found(missing, "image_path", message)
+    if not pairs:
+        return found(missing, "image_path", pl.coalesce(_unread(), pl.lit(_WITHOUT_PAIRS)))
+    with_masks = samples.filter(pl.col("mask_path").is_not_null()).select(_folder().alias("folder")).unique()
+    alone = (_folder() != "") & ~_folder().is_in(with_masks["folder"].implode())
+    all_without = pl.when(alone).then(pl.format(_FOLDER_WITHOUT, _folder()))
+    return found(missing, "image_path", pl.coalesce(_unread(), all_without, pl.lit(_AMONG_PAIRS)))
+
+
+def _folder() -> pl.Expr:
+    """Folder of a sample's image; empty for the dataset's own."""
+    return pl.col("image_path").fill_null("").str.extract(r"^(.*)/").fill_null("")
 
 
 def _unread() -> pl.Expr:
@@ -42,6 +51,10 @@ _CONVERSIONS = {
 _AMONG_PAIRS = (
     "image has no mask; add the mask, or say that images without masks are meant: --allow-unpaired for all "
     "of them, --unconditional DIR for those of a folder"
+)
+_FOLDER_WITHOUT = (
+    "image has no mask, and neither has any other of its folder; if that is meant, audit again with "
+    "--unconditional '{}', else add the masks"
 )
 _WITHOUT_PAIRS = (
     "image has no mask, and neither has any other; say which files are the masks: --mask-suffix, "

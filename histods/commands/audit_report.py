@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from histods.commands.group_table import show_groups
-from histods.commands.next_step import in_workspace
+from histods.commands.next_step import drafts_labels, in_workspace
 from histods.console import print_command, print_grid, print_line, print_table
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def _show_colours(console: Console, result: AuditResult) -> None:
     )
     if len(result.palette) > len(shown):
         print_line(console, f"and {len(result.palette) - len(shown)} more colours, in audit.json")
+    if drafts_labels(result):  # the last line says how
+        return
     if {"not_an_index_mask", "off_palette", "palettes_differ", "inverted_mask"} & set(result.findings):
         print_line(console, "To draft a labels file from them:")
         space = shlex.quote(str(result.workspace))

@@ -76,6 +76,8 @@ def show_fix(console: Console, result: FixResult, workspace: Path) -> None:
         print_line(console, "Every file of the interrupted run is in its place.")
     else:
         print_line(console, f"{result.code}: nothing to move.")
+    if result.moves and result.code == "duplicate_mask":
+        print_line(console, "The sample whose mask it is moves as well: the files do not tell which one that is.")
     for stay in result.stays:
         print_line(console, f"{stay.samples:,} samples stay, for example {stay.first}:")
         print_line(console, stay.reason, indent=4)

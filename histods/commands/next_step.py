@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from histods.storage.workspace import Workspace
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from histods.groups import Proposal
     from histods.storage.audit_file import AuditResult
 
 _AFTER = {
@@ -44,11 +46,23 @@ def print_next_after(console: Console, verb: str, workspace: Path) -> None:
     print_next(console, in_workspace(_AFTER[verb], workspace))
 
 
+def offer_groups(console: Console, proposed: Proposal, workspace: Path) -> None:
+    """Say how names may tell slides or patients, and the command that splits by them."""
+    names = f"{proposed.groups:,} slides or patients, such as {proposed.group!r} in {proposed.key!r}"
+    print_line(console, f"If names tell {names}, split by them:")
+    command = f"histods split --group-regex {shlex.quote(proposed.expression)}"
+    print_command(console, in_workspace(command, workspace))
+
+
 def print_next_after_audit(console: Console, result: AuditResult) -> None:
     """Print what comes after an audit: tiles where sizes differ, a label map where one is at hand, else charts."""
+    if drafts_labels(result):
+        print_next(console, f"{in_workspace(result.command, result.workspace)} --write-labels labels.yml")
+        return
     if result.counts.conditional + result.counts.unconditional == 0:
         return
     _offer_labels(console, result)
+    _offer_groups_of_names(console, result)
     found = find_map(result)
     command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
     if found is None and _has_gaps(result):
@@ -57,6 +71,23 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
         to = result.root.with_name(f"{result.root.name}-tiles")
         command = f"histods tile --size {side} --to {shlex.quote(str(to))}"
     print_next(console, in_workspace(command, result.workspace))
+
+
+def drafts_labels(result: AuditResult) -> bool:
+    """Whether nothing can be used before colours are labels: then a labels file is what comes next."""
+    return result.counts.conditional == 0 and bool(result.palette) and "not_an_index_mask" in result.findings
+
+
+def _offer_groups_of_names(console: Console, result: AuditResult) -> None:
+    """Offer groups that names may tell, where none are known."""
+    from histods.groups import propose_groups
+
+    if result.groups:
+        return
+    samples = result.manifest.to_polars()
+    proposed = propose_groups(samples.filter(samples["role"] != "excluded").get_column("key"))
+    if proposed is not None:
+        offer_groups(console, proposed, result.workspace)
 
 
 def _offer_labels(console: Console, result: AuditResult) -> None:
@@ -95,10 +126,10 @@ def find_map(result: AuditResult) -> str | None:
     labels = result.options.get("labels")
     if isinstance(labels, str) and _has_map(Path(labels)):
         return labels
-    try:
-        maps = sorted(path.name for path in result.root.glob("label_map*.yml"))
-    except OSError:
-        maps = []
+    maps = []
+    if ".yml" in result.other_files:  # else the folder is not listed again: it may hold half a million files
+        with suppress(OSError):
+            maps = sorted(path.name for path in result.root.glob("label_map*.yml"))
     if maps:
         return _BUNDLED_MAP if _BUNDLED_MAP in maps else maps[0]
     return _BUNDLED_MAP if isinstance(labels, str) and Path(labels).name == _BUNDLED_LABELS else None

@@ -84,12 +84,13 @@ def show_result(console: Console, result: ShowResult, workspace: Path) -> None:
     if result.kind == "finding":
         _show_finding(console, result, workspace)
         return
+    if result.kind == "findings" and not result.total:
+        print_line(console, "No problems found.")
+        return
     for table in result.tables:
         _show_table(console, table)
-    if result.kind == "findings" and result.total:
+    if result.kind == "findings":
         print_next(console, in_workspace("histods show CODE", workspace))
-    elif result.kind == "findings":
-        print_line(console, "No problems found.")
 
 
 def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from histods.commands.group_table import show_groups
-from histods.commands.next_step import print_next_after
+from histods.commands.next_step import offer_groups, print_next_after
 from histods.commands.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -162,6 +162,8 @@ def _show_gaps(console: Console, result: SplitResult) -> None:
             "warning: no groups are known, so patches of one slide may be in several splits; give groups with "
             "'histods split --group-regex', or in the pairs file of the audit.",
         )
+        if result.proposed is not None:
+            offer_groups(console, result.proposed, result.path.parent)
     elif result.ungrouped and result.options.group_regex is None:
         print_line(
             console, f"warning: {result.ungrouped:,} samples have no group; each was taken for a slide of its own."

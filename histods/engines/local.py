@@ -17,7 +17,7 @@ from loky.process_executor import BrokenProcessPool
 
 from histods.engines.base import WorkerDiedError
 from histods.interrupts import break_waits, hidden_signals, kill_workers, leave_signals_to_parent
-from histods.start import spare_pandas
+from histods.start import hurry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,7 +138,7 @@ process_executor.kill_process_tree = _kill
 def _prepare(parent: int) -> None:
     """Let the parent alone answer Ctrl-C (one line on a terminal, not one traceback per worker); end with it."""
     leave_signals_to_parent()
-    spare_pandas()
+    hurry()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -23,7 +23,15 @@ from histods.jobs.measuring import measure_dataset
 from histods.records import silent
 from histods.samples import count, join_measurements, total_labels, with_roles
 from histods.storage.atomic import file_digest
-from histods.storage.audit_file import AuditResult, command_of, read_unchanged, write_result, write_summary
+from histods.storage.audit_file import (
+    AuditResult,
+    command_of,
+    options_left_out,
+    read_unchanged,
+    write_result,
+    write_summary,
+)
+from histods.storage.checked import fit
 from histods.storage.colours import OFF_PALETTE_LABEL
 from histods.storage.dataset import LayoutOptions, list_files, pair_files, unconditional_folders
 from histods.storage.label_maps import find_label_map
@@ -205,21 +213,25 @@ def audit(
 
 def _write(result: AuditResult, findings: pl.DataFrame, space: Workspace) -> AuditResult:
     """Write the result; what it replaces is said and not written: the files tell of this dataset alone."""
-    replaced = _say_replaced(space, result.root)
+    replaced = _say_replaced(space, result)
     write_result(result, findings)
     return replace(result, notes=(*result.notes, *replaced))
 
 
-def _say_replaced(space: Workspace, root: Path) -> tuple[str, ...]:
-    """A note where the workspace has the audit of another dataset, which this one replaces."""
+def _say_replaced(space: Workspace, result: AuditResult) -> tuple[str, ...]:
+    """A note where this audit replaces one of another dataset, or one with options that this one lacks."""
     try:
-        before = read_json(space.audit).get("root")
-    except HistodsError:  # there is none, or it is damaged
+        before = read_json(space.audit)
+        root, command = fit(before["root"], str, "root"), fit(before["command"], str, "command")
+    except (HistodsError, KeyError):  # there is none, or it is damaged
         return ()
-    if not isinstance(before, str) or before == root.as_posix():
+    if root != result.root.as_posix():
+        note = f"This replaces the audit of another dataset, {root}: what was made from that is out of date."
+        return (f"{note} Give each dataset a workspace of its own with -w.",)
+    lost = options_left_out(command, result.command)
+    if not lost:
         return ()
-    note = f"This replaces the audit of another dataset, {before}: what was made from that is out of date."
-    return (f"{note} Give each dataset a workspace of its own with -w.",)
+    return (f"The audit before had {', '.join(lost)}, this one has not. To repeat it: {command}{space.option}",)
 
 
 def _write_labels(draft: Path | None, result: AuditResult, names: LabelTable | None) -> None:

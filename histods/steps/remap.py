@@ -17,6 +17,7 @@ from histods.labels import IDENTITY, LabelMap, LabelTable
 from histods.printing import printed
 from histods.records import ClassCount
 from histods.storage.atomic import locked, write_json
+from histods.storage.bundled_labels import doubt_bundled_map
 from histods.storage.class_systems import (
     choose_map,
     choose_workspace_map,
@@ -25,6 +26,7 @@ from histods.storage.class_systems import (
     list_column,
 )
 from histods.storage.dataset_csv import write_dataset_csv
+from histods.storage.label_maps import find_label_map
 from histods.storage.label_names import read_counts
 from histods.storage.labels_draft import write_map_draft
 from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
@@ -159,10 +161,10 @@ def remap(
         became_conditional=int((~before & conditional).sum()),
         manifest_digest=audit["manifest_digest"],
     )
-    replaced = _replaces_another(result, space)
+    doubts = (*_replaces_another(result, space), *_doubt_map(map, space, root, names, labels))
     _write_tables(result, samples, histograms, conditional, space)
-    # Said, but not written: the files are the same whatever was there before.
-    result = replace(result, warnings=(*result.warnings, *replaced))
+    # Said, but not written: the files are the same whatever was there before, and whoever asks.
+    result = replace(result, warnings=(*result.warnings, *doubts))
     if dataset_csv is not None:
         classes = (classes for classes, _ in histograms.lists())
         write_dataset_csv(Path(dataset_csv), samples["key"].to_pylist(), classes)
@@ -330,3 +332,17 @@ def _replaces_another(result: RemapResult, space: Workspace) -> tuple[str, ...]:
     if before.get("map_digest") == result.map_digest:
         return ()
     return (f"replaces the class system {result.name}, which was made from another map",)
+
+
+def _doubt_map(
+    asked: str | Path | None, space: Workspace, root: Path, names: LabelTable, labels: NDArray[np.uint16]
+) -> tuple[str, ...]:
+    """A warning where the label map may not be the one that is meant."""
+    if asked is None or str(asked) in (IDENTITY, *space.class_systems()):
+        return ()
+    file = find_label_map(asked, root)
+    doubts = [doubt_bundled_map(file, names, np.unique(labels).tolist())]
+    hidden = root / asked
+    if file == Path(asked) and hidden.is_file() and hidden.read_bytes() != file.read_bytes():
+        doubts.append(f"read {file.absolute()}; the dataset has another file of this name, {hidden}")
+    return tuple(doubt for doubt in doubts if doubt is not None)

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError, TooFewSamplesError
-from histods.groups import SHOWN, check_group_regex
+from histods.groups import SHOWN, Proposal, check_group_regex, propose_groups
 from histods.printing import printed
 from histods.records import silent
 from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
@@ -63,7 +63,7 @@ class LabelBalance:
     deviation: float
 
 
-@printed(table="splits", hide=("labels", "options", "manifest_digest"))
+@printed(table="splits", hide=("labels", "proposed", "options", "manifest_digest"))
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitResult:
     """How a dataset was split.
@@ -76,6 +76,7 @@ class SplitResult:
             split lacks come first.
         groups: the first keys with their groups, so that a wrong expression is seen.
         ungrouped: samples without a group.
+        proposed: where no groups are known, how names may tell them; else None.
         given: samples whose side the pairs file gives.
         kept: samples that stay on the side on which an earlier split put them.
         followed: samples that follow such ones, for their group or as duplicates.
@@ -94,6 +95,7 @@ class SplitResult:
     absent: tuple[AbsentClass, ...]
     groups: tuple[tuple[str, str | None], ...]
     ungrouped: int
+    proposed: Proposal | None
     given: int
     kept: int
     followed: int
@@ -188,6 +190,7 @@ def split(
         ),
         groups=tuple(frame.select("key", "group").head(SHOWN).iter_rows()),
         ungrouped=rows["group"].null_count(),
+        proposed=None if check.groups else propose_groups(frame["key"]),
         given=given,
         kept=rows["given"].count() - given,
         followed=fixed - rows["given"].count(),

@@ -77,7 +77,7 @@ def _parts(space: Workspace) -> Iterator[Stage]:
     for stage in systems:
         yield Stage(f"label map {stage.name}", stage.state, stage.detail, stage.command)
     if not systems:
-        command = f"histods remap --map FILE{space.option}"
+        command = f"histods remap --draft my_map.yml{space.option}"
         yield Stage("label map", "missing", "none: the labels are the classes", command)
     split = _or_damaged("split", f"histods split{space.option}", lambda: split_stage(space, audit))
     shards = _or_damaged("shards", f"histods shard{space.option}", lambda: _shards(space, audit))

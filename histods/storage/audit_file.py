@@ -132,6 +132,20 @@ def command_of(
     return shlex.join(words)
 
 
+def options_left_out(before: str, command: str) -> list[str]:
+    """Options of one audit's command that another lacks, whatever their values are.
+
+    Raises:
+        HistodsError: the first is no shell command.
+    """
+    try:
+        words = shlex.split(before)
+    except ValueError as error:
+        raise HistodsError(f"Not a shell command: {before}") from error
+    given = {word for word in shlex.split(command) if word.startswith("--")}
+    return [word for word in dict.fromkeys(words) if word.startswith("--") and word not in given]
+
+
 def _absolute(folder: str | Path) -> str:
     """An unconditional folder for a command that is run elsewhere; one below the root is named from there."""
     return str(Path(folder).absolute() if Path(folder).is_dir() else folder)

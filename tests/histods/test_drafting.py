@@ -234,7 +234,8 @@ def test_the_command_shows_the_colours_and_what_to_do(
     assert abs(sum(row["percent"] for row in palette) - 100) < 1e-9
     assert "Colours (colour and palette masks)" in output.err
     assert "#dc0000" in output.err
-    assert "--write-labels labels.yml" in " ".join(output.err.replace("\\\n", " ").split())
+    last = " ".join(output.err.replace("\\\n", " ").split()).split("Next:")[1]
+    assert last.lstrip().startswith(f"histods audit {tmp_path}/data -w {tmp_path}/out --write-labels labels.yml")
     assert "3 RGB colours and no labels file" in output.err
 
 

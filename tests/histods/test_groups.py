@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from histods.errors import HistodsError
-from histods.groups import check_group_regex, take_groups, with_groups
+from histods.groups import check_group_regex, propose_groups, take_groups, with_groups
 
 KEYS = ["s1_x0", "s1_x1", "s2_x0", "a/s3_x0", "other"]
 
@@ -62,3 +64,41 @@ def test_known_groups_stay() -> None:
     samples = pl.DataFrame({"key": ["s1_a", "s2_b", "c"], "group": ["x", None, None]})
     assert with_groups(samples, "^(s.)")["group"].to_list() == ["x", "s2", None]
     assert with_groups(samples, None) is samples
+
+
+@pytest.mark.parametrize(
+    ("keys", "groups"),
+    [
+        (["s1_x12_y4", "s1_x13_y4", "s2_x1_y1", "s2_x2_y1"], {"s1", "s2"}),
+        (["a/s.tiff-xy_79", "a/s.tiff-xy_80", "a/t.tiff-xy_1", "a/t.tiff-xy_9"], {"a/s.tiff", "a/t.tiff"}),
+        (["TCGA-A1-A0SK_1", "TCGA-A1-A0SK_2", "x/TCGA-B2-0001-01A_1", "x/TCGA-B2-0001-02B_7"], None),
+        (["slide 1_0_512", "slide 1_512_0", "slide 2_0_0", "slide 2_0_512"], {"slide 1", "slide 2"}),
+        (["größe-7_1", "größe-7_2", "größe-8_1", "größe-8_3"], {"größe-7", "größe-8"}),
+        (["patch_000001", "patch_000002", "patch_000003"], set()),
+        (["a", "b", "c"], set()),
+        (["a_1", "b_1", "c_1"], set()),
+        ([], set()),
+    ],
+)
+def test_names_that_begin_with_their_slide_give_a_proposal(keys: list[str], groups: set[str] | None) -> None:
+    series = pl.Series("key", keys, dtype=pl.String)
+    proposed = propose_groups(series)
+    if groups is None:
+        groups = {"TCGA-A1-A0SK", "TCGA-B2-0001"}
+    if not groups:
+        assert proposed is None
+        return
+    assert proposed is not None
+    taken = take_groups(series, proposed.expression)
+    assert set(taken) == groups
+    assert proposed.groups == len(groups)
+    assert taken[keys.index(proposed.key)] == proposed.group
+
+
+@given(st.lists(st.text(max_size=12), max_size=30))
+def test_a_proposal_makes_several_groups_of_several_keys(keys: list[str]) -> None:
+    series = pl.Series("key", keys, dtype=pl.String)
+    proposed = propose_groups(series)
+    if proposed is not None:
+        taken = take_groups(series, proposed.expression)
+        assert 2 <= taken.drop_nulls().n_unique() == proposed.groups <= len(keys) / 2

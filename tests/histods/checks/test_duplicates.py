@@ -23,10 +23,14 @@ def messages(samples: pl.DataFrame, code: str, *, hashed: bool = False) -> dict[
     return dict(findings.filter(code=code).select("path", "message").iter_rows())
 
 
-def test_one_mask_under_several_images_is_found(table: Table) -> None:
-    advice = ", under another image; find out whose mask it is, and export the others again"
+@pytest.mark.parametrize(
+    ("hashed", "images"),
+    [(True, "image"), (False, "image file (--hash tells whether the images are equal, too)")],
+)
+def test_one_mask_under_several_images_is_found(table: Table, hashed: bool, images: str) -> None:
+    advice = f", under another {images}; find out whose mask it is, and export the others again"
     samples = table(*({**DRAWN, "mask_digest": digest} for digest in "1213323"))
-    assert messages(samples, "duplicate_mask") == {
+    assert messages(samples, "duplicate_mask", hashed=hashed) == {
         "a_mask.png": "same bytes as c_mask.png" + advice,
         "c_mask.png": "same bytes as a_mask.png" + advice,
         "b_mask.png": "same bytes as f_mask.png" + advice,

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from histods import HistodsError, Manifest, audit
+from histods.storage.workspace import Workspace
 from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, make_convention, make_demo
 
 if TYPE_CHECKING:
@@ -463,3 +464,13 @@ def test_another_dataset_in_the_same_workspace_is_said(site: Site, tmp_path: Pat
     assert any(f"another dataset, {site.root}" in note for note in result.notes)
     again = audit(other, workspace=site.workspace, allow_unpaired=True, workers=1, fresh=True)
     assert not any("another dataset" in note for note in again.notes)
+
+
+def test_options_that_the_audit_before_had_and_this_one_lacks_are_said(site: Site) -> None:
+    before = audit(site.root, workspace=site.workspace, hash=True, group_regex="^(slide)", workers=1)
+    result = audit(site.root, workspace=site.workspace, allow_unpaired=True, workers=1)
+    (note,) = [note for note in result.notes if "The audit before" in note]
+    assert "had --group-regex, --hash, this one has not" in note
+    assert note.endswith(f"To repeat it: {before.command}{Workspace(site.workspace).option}")
+    again = audit(site.root, workspace=site.workspace, hash=True, group_regex="^(.)", workers=1)
+    assert not any("--hash" in note or "--group-regex" in note for note in again.notes)

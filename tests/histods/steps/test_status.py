@@ -27,7 +27,7 @@ def test_each_step_makes_its_part_done_and_names_the_next(site: Site) -> None:
     assert states(site.workspace) == {
         "dataset": "done", "audit": "done", "label map": "missing", "split": "missing", "shards": "missing",
     }  # fmt: skip
-    assert status(site.workspace).next == f"histods remap --map FILE{option}"
+    assert status(site.workspace).next == f"histods remap --draft my_map.yml{option}"
     remap(workspace=site.workspace, map=site.map)
     assert states(site.workspace)["label map three"] == "done"
     assert status(site.workspace).next == f"histods train{option}"
@@ -88,9 +88,9 @@ def test_histods_alone_shows_the_workspace_and_the_command_prints_json(site: Sit
 
     shown = run()
     assert shown == run("status")
-    assert shown.splitlines()[-1] == "Next: histods remap --map FILE"
+    assert shown.splitlines()[-1] == "Next: histods remap --draft my_map.yml"
     document = json.loads(run("status", "--json"))
-    assert document["next"] == "histods remap --map FILE"
+    assert document["next"] == "histods remap --draft my_map.yml"
     assert document["parts"][0]["name"] == "dataset"
 
 

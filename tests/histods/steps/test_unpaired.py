@@ -132,6 +132,9 @@ def test_an_image_without_a_mask_is_trained_on_only_by_design(tmp_path: Path, na
     result, alone = run(tmp_path / "data")
     assert alone[f"free/{name}"] == ("excluded", "missing_mask")
     assert (result.counts.images, result.counts.images_without_mask, result.counts.unconditional) == (4, 1, 0)
+    (missing,) = [finding for finding in result.iter_findings() if finding.code == "missing_mask"]
+    folder = f"free/{name}".rpartition("/")[0]
+    assert f"if that is meant, audit again with --unconditional '{folder}'" in missing.message
     for options in (
         {"allow_unpaired": True},
         {"unconditional": "free"},

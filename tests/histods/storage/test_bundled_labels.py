@@ -1,4 +1,4 @@
-"""A bundled labels file is offered where the labels are evidence of it, and nowhere else."""
+"""Bundled labels and label maps are offered where labels are evidence of them, and doubted elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histods.storage.bundled_labels import find_bundled_labels
+from histods.labels import LabelTable
+from histods.storage.bundled_labels import doubt_bundled_map, find_bundled_labels
+from histods.storage.label_maps import find_label_map
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +60,30 @@ def test_an_audit_says_that_a_bundled_file_fits_its_labels(tmp_path: Path) -> No
     text = printed("--labels", str(both)).replace("\\", "").replace(" ", "")
     assert "Thelabelsfit" not in text
     assert f"Next:histodsremap--map{both}-w{out}" in text  # the file holds a map as well
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "said"),
+    [
+        ({}, range(55), None),
+        ({0: "tissue_unknown", 1: "background"}, [0, 1], None),
+        ({}, [0, 1, 2], "nothing tells that these are the same; if they are, audit with --labels drsk_labels.yml"),
+        ({0: "void", 1: "background"}, [0, 1], "where 0 is tissue_unknown; here it is void"),
+        ({1: "tumour", 2: "stroma"}, [1, 2], "where 1 is background; here it is tumour"),
+    ],
+)
+def test_a_bundled_map_is_doubted_where_labels_may_mean_other_things(
+    names: dict[int, str], labels: list[int], said: str | None
+) -> None:
+    doubt = doubt_bundled_map(find_label_map("label_map_10.yml"), LabelTable(names=names), labels)
+    if said is None:
+        assert doubt is None
+    else:
+        assert doubt is not None
+        assert said in doubt
+
+
+def test_a_map_of_ones_own_is_not_doubted(tmp_path: Path) -> None:
+    path = tmp_path / "label_map_10.yml"
+    path.write_bytes(find_label_map("label_map_10.yml").read_bytes())
+    assert doubt_bundled_map(path, LabelTable(names={}), [0, 1]) is None
