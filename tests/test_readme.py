@@ -17,6 +17,7 @@ from histods.checks import CHECKS
 from histods.cli import app
 from histods.storage.manifest import SCHEMA
 from histods.storage.pairs_csv import read_pairs
+from tests.commands import histods
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -118,20 +119,25 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
     # The same with fewer steps of training.
     tour = tour.replace("demo histods-demo ", "demo histods-demo --steps 4 ")
     tour = tour.replace("histods train ", "histods train --set run.steps=4 --set run.preview_every=0 ")
-    script = tour.replace("histods ", f"{shlex.quote(sys.executable)} -m histods ").replace(
-        f"{shlex.quote(sys.executable)} -m histods -demo", "histods-demo"
-    )
-    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode in (0, 1), result.stderr
-    printed = [" ".join(line.split()) for line in (result.stdout + result.stderr).splitlines()]
+    environment, folder = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}, tmp_path
+    printed = []
+    for line in tour.splitlines():
+        word, *words = shlex.split(line, comments=True)
+        if word == "cd":
+            folder /= words[0]
+        elif word == "export":
+            environment |= dict([words[0].split("=")])
+        else:
+            result = histods(*words, cwd=folder, env=environment)
+            assert result.returncode == (1 if words[0] == "audit" else 0), (
+                result.stderr
+            )  # it finds what was planted
+            printed += [" ".join(text.split()) for text in (result.stdout + result.stderr).splitlines()]
     shown = next(block for block in blocks("text") if "Samples" in block)
     for line in shown.splitlines():
         if line.strip() not in ("", "..."):
             assert " ".join(line.split()) in printed
-    for code in blocks("python"):
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "histods-demo", env=environment, check=True)
+    code = "\n".join(blocks("python"))
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
     manifest = Manifest.read(tmp_path / "histods-demo" / "tour" / "manifest.parquet")
     assert len(manifest) == 215

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from histods.commands.group_table import show_groups
-from histods.commands.next_step import drafts_labels, in_workspace
+from histods.commands.next_step import drafts_labels, in_workspace, offer_groups
 from histods.console import print_command, print_grid, print_line, print_table
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def show_audit(
     _show_labels(console, result, labels_shown)
     _show_colours(console, result)
     _show_examples(console, result)
-    if group_regex is not None:
-        _show_groups(console, result)
+    _show_groups(console, result, group_regex)
     _show_passed_over(console, result)
     _show_findings(console, result)
     _show_counts(console, result)
@@ -143,13 +142,19 @@ def _show_colours(console: Console, result: AuditResult) -> None:
         print_line(console, "")
 
 
-def _show_groups(console: Console, result: AuditResult) -> None:
-    """What --group-regex makes of the keys of the samples in use."""
-    from histods.groups import SHOWN
+def _show_groups(console: Console, result: AuditResult, group_regex: str | None) -> None:
+    """What --group-regex makes of the keys of the samples in use, or, without groups, which one may make some."""
+    from histods.groups import SHOWN, propose_groups
 
+    if group_regex is None and result.groups:
+        return
     samples = result.manifest.to_polars()
     samples = samples.filter(samples["role"] != "excluded").select("key", "group")
-    show_groups(console, samples.head(SHOWN).iter_rows(), samples["group"].null_count(), len(samples))
+    if group_regex is not None:
+        show_groups(console, samples.head(SHOWN).iter_rows(), samples["group"].null_count(), len(samples))
+    elif (proposed := propose_groups(samples["key"])) is not None:
+        offer_groups(console, proposed, result.workspace)
+        print_line(console, "")
 
 
 def _ordered(result: AuditResult) -> list[tuple[str, str, int]]:

@@ -62,7 +62,6 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
     if result.counts.conditional + result.counts.unconditional == 0:
         return
     _offer_labels(console, result)
-    _offer_groups_of_names(console, result)
     found = find_map(result)
     command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
     if found is None and _has_gaps(result):
@@ -76,18 +75,6 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
 def drafts_labels(result: AuditResult) -> bool:
     """Whether nothing can be used before colours are labels: then a labels file is what comes next."""
     return result.counts.conditional == 0 and bool(result.palette) and "not_an_index_mask" in result.findings
-
-
-def _offer_groups_of_names(console: Console, result: AuditResult) -> None:
-    """Offer groups that names may tell, where none are known."""
-    from histods.groups import propose_groups
-
-    if result.groups:
-        return
-    samples = result.manifest.to_polars()
-    proposed = propose_groups(samples.filter(samples["role"] != "excluded").get_column("key"))
-    if proposed is not None:
-        offer_groups(console, proposed, result.workspace)
 
 
 def _offer_labels(console: Console, result: AuditResult) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from PIL import Image
 
 from histods import HistodsError
 from histods.commands.audit_config import read_audit_config
+from tests.commands import histods
 
 
 @pytest.mark.parametrize(
@@ -78,8 +77,7 @@ def test_the_command_line_wins_and_the_audit_records_what_was_used(tmp_path: Pat
         Image.effect_noise((16, 16), 90).convert("RGB").save(root / f"{name}.png")
         Image.new("L", (16, 16), 1).save(root / f"{name}_seg.png")
     (out / "histods.toml").write_text("[audit]\nmask_suffix = '_seg'\ngroup_regex = '^(.)'\nhash = true\n")
-    command = [sys.executable, "-m", "histods", "audit", str(root), "-w", str(out), "--group-regex", "(a)"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = histods("audit", root, "-w", out, "--group-regex", "(a)")
     assert result.returncode == 0, result.stderr
     audit = json.loads((out / "audit.json").read_text())
     assert audit["command"] == f"histods audit {root} --mask-suffix _seg --group-regex '(a)' --hash"

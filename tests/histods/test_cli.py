@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from histods.cli import app
 from histods.synthetic import make_benchmark, make_demo
+from tests.commands import histods, in_own_process
 
 COMMANDS = [
     "audit",
@@ -37,16 +38,6 @@ COMMANDS = [
     "tile",
     "demo",
 ]
-
-
-def histods(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "histods", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +95,7 @@ def test_the_installed_command_is_the_module() -> None:
     if command is None:
         pytest.skip("histods is not installed beside this Python")
     version = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
-    assert version == histods("--version").stdout
+    assert version == in_own_process("--version").stdout
     assert re.fullmatch(r"histods \d+\.\d+\.\d+\n", version)
 
 
@@ -140,7 +131,7 @@ def test_shell_completion_offers_the_commands() -> None:
     ],
 )
 def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], line: str) -> None:
-    result = histods(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    result = histods(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith(line)
@@ -157,7 +148,7 @@ def test_without_pytorch_the_trainer_s_commands_name_the_pip_command(words: str)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    result = histods("audit", tmp_path / "nowhere", "--debug")
+    result = in_own_process("audit", tmp_path / "nowhere", "--debug")
     assert result.returncode != 0
     assert "Traceback" in result.stderr
 
@@ -196,11 +187,11 @@ def test_names_that_a_stream_cannot_show_end_nothing(tmp_path: Path, encoding: s
     Image.new("RGB", (16, 16), (9, 80, 3)).save(root / "日本" / "ä.png")
     (root / "日本" / "ä_mask.png").write_bytes(b"")
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
-    result = histods("audit", root, "-w", tmp_path / "o", env=environment, encoding=encoding)
+    result = in_own_process("audit", root, "-w", tmp_path / "o", env=environment, encoding=encoding)
     assert result.returncode == 1
     shown = "日本/ä_mask.png".encode(encoding, "backslashreplace").decode(encoding)
     assert f"for example {shown}" in result.stdout
-    document = histods("audit", root, "-w", tmp_path / "o", "--json", env=environment, encoding=encoding)
+    document = in_own_process("audit", root, "-w", tmp_path / "o", "--json", env=environment, encoding=encoding)
     assert json.loads(document.stdout)["root"] == str(root)
 
 
@@ -216,10 +207,9 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly(dataset: Path, w
 def test_the_summary_comes_last_and_fits_a_screen(tmp_path: Path) -> None:
     """A dataset with more labels and more kinds of findings than fit: what matters is on the last 24 lines."""
     root = tmp_path / "data"
-    make_demo(root)
+    make_demo(root, size=128)
     arguments = ["audit", "data", "-w", "o", "--hash"]
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    environment["PYTHONPATH"] = str(Path.cwd())
     result = histods(*arguments, env=environment, cwd=tmp_path)
     lines = result.stdout.splitlines() + result.stderr.splitlines()
     screen = lines[-23:]

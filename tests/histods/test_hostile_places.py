@@ -25,6 +25,7 @@ from histods.storage.atomic import locked, replacing, write_bytes
 from histods.storage.measurements import open_journal
 from histods.storage.scan import scan
 from reports.tables import RAW, ClassSystem, percent_csv
+from tests.commands import histods, in_own_process
 
 
 def write_pair(folder: Path, name: str, seed: int = 0) -> None:
@@ -51,16 +52,6 @@ def dead() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
-
-
-def histods(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "histods", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,  # type: ignore[call-overload]
-    )
 
 
 # --- temporary files -------------------------------------------------------------------------------------------
@@ -95,8 +86,9 @@ def test_every_step_removes_what_a_killed_run_of_it_left(
     torn = tmp_path / "o" / place / f".x1_mask.png.{dead()}.part"
     torn.write_bytes(b"half")
     (tmp_path / "o" / "masks" / "x1_mask.png").unlink()
-    again = histods("audit", site[0], "-w", tmp_path / "o", "--fresh", "--workers", 1) if not place else None
-    again = again or histods(*arguments)
+    if not place:
+        arguments = ["audit", site[0], "-w", tmp_path / "o", "--fresh", "--workers", 1]
+    again = in_own_process(*arguments)  # a process looks for what others left once
     assert again.returncode == 0, again.stderr
     assert not torn.exists()
 
@@ -179,7 +171,7 @@ def test_a_file_that_may_not_grow_is_named_in_one_line(
     known = {"{data}": site[0], "{o}": tmp_path / "o", "{new}": tmp_path / "new"}
     words = [known.get(word, word) for word in arguments]
     limit: Callable[[], None] = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))  # noqa: E731
-    result = histods(*words, "--workers", 1, preexec_fn=limit)
+    result = in_own_process(*words, "--workers", 1, preexec_fn=limit)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith(("histods: Expected ", "histods: File too large: "))

@@ -28,6 +28,7 @@ from histods.storage.images import decode_rgb
 from histods.storage.latent_reader import LatentReader
 from histods.storage.latent_set import LatentSet
 from histods.storage.shard_reader import ShardReader
+from tests.commands import histods
 from tests.conftest import make_site
 from tests.training.test_autoencoder import kl, tiny
 from training import encoding
@@ -555,8 +556,7 @@ def test_images_of_two_sizes_or_that_are_not_square_or_fit_no_blocks_are_named(t
 def test_the_command_shows_what_it_made(own: Path, arguments: list[str]) -> None:
     if "--verify" in arguments:
         encode(workspace=own)
-    command = [sys.executable, "-m", "histods", "encode", "-w", str(own), "--json", *arguments]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True)
+    printed = histods("encode", "-w", own, "--json", *arguments)
     document = json.loads(printed.stdout)
     latents = LatentSet.read(own / "latents")
     assert document["splits"] == {

@@ -158,7 +158,7 @@ def test_a_machine_without_pillow_trains_without_previews_and_says_so(
     settings = ["model.dim=8", "model.dim_mults=[1]", "run.steps=1", "run.preview_every=1", "run.validate_every=0"]
     settings += ["diffusion.batch_size=2", "data.workers=0"]
     assert train(workspace=tmp_path, data=folder, settings=settings, device="cpu", say=said.append).finished
-    assert "No previews are drawn, since Pillow is not installed." in said[0]
+    assert "No previews are drawn, since Pillow is not installed." in said
 
 
 def test_an_error_that_one_process_alone_finds_is_said_in_one_line(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.commands import histods
 from tests.training.published import published, write
 from training.linear_autoencoder import LinearAutoencoder
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def histods(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "histods", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("command", ["import", "export"])

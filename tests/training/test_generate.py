@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from histods import audit
 from histods.errors import HistodsError
 from histods.storage.atomic import file_digest
 from histods.storage.manifest import Manifest
+from tests.commands import histods
 from training import load_model, sample_folder
 from training.checkpoint import State, read_run, save_checkpoint, write_run
 from training.config import TrainConfig
@@ -333,8 +332,7 @@ def test_one_checkpoint_of_a_run_may_be_named(masks: Path, tmp_path: Path) -> No
 
 def test_the_command_speaks_json_and_says_where_to_look(workspace: Path, masks: Path, tmp_path: Path) -> None:
     options = ["--masks", masks, "-w", workspace, "--out", tmp_path / "images", "--steps", "1", "--json"]
-    command = [sys.executable, "-m", "histods", "sample", *map(str, options)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = histods("sample", *options)
     document = json.loads(result.stdout)
     assert document["written"] == 5
     assert Path(document["contact_sheet"]).is_file()

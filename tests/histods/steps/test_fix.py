@@ -24,6 +24,7 @@ from histods.checks import CHECKS
 from histods.steps.fix import CODES, to_document
 from histods.storage.move_plan import EXCLUDED, KEPT, LINKED, OUTSIDE, SHARED, UNOPENED
 from histods.synthetic import make_benchmark, make_demo
+from tests.commands import histods, in_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,11 +91,6 @@ def line(call: Callable[[], object]) -> str:
         call()
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def histods(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "histods", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 # What moves, and that it comes back.
@@ -564,7 +560,8 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(root: Path) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         apply = ["fix", "constant_mask", "--to", f"{folder}/away", "--apply", "-w", root.parent / "out"]
         journal = root.parent / "out" / "fixes" / "constant_mask-1.jsonl"
-        result = histods(*apply, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)))
+        limit = (8000, 8000)
+        result = in_own_process(*apply, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
         assert result.stderr.startswith("histods: Expected to move all files, found: File too large: ")
         assert result.stderr.endswith(

@@ -21,6 +21,7 @@ from histods import HistodsError, audit, remap, show, split
 from histods.commands.complete import complete_codes, complete_maps, complete_shown
 from histods.palette import class_fill
 from histods.storage.findings_file import to_csv
+from tests.commands import histods
 
 MAP = """
 name: two
@@ -55,12 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "histods", "show", *words, "-w", str(place / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return histods("show", *words, "-w", place / "out")
 
 
 @pytest.mark.parametrize(

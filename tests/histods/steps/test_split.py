@@ -32,6 +32,7 @@ from histods.storage.atomic import file_digest, write_json
 from histods.storage.manifest import SCHEMA, Manifest, read_table
 from histods.storage.split_file import SplitOptions, read_any_split, read_split
 from histods.storage.workspace import Workspace
+from tests.commands import histods, in_own_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -685,7 +686,7 @@ def test_a_new_audit_makes_the_split_stale_and_a_new_split_mends_it(tmp_path: Pa
         read_split(site.space, site.space.read_audit()["manifest_digest"])
     command = str(refused.value).split("'")[1]
     assert command == f"histods split --test 0.25 --seed 3 -w {site.space.folder}"
-    assert command_line(*command.split()[1:]).returncode == 0
+    assert histods(*command.split()[1:]).returncode == 0
     found = read_split(site.space, site.space.read_audit()["manifest_digest"])
     assert found is not None
     assert found[1] == file_digest(site.space.split)
@@ -721,21 +722,14 @@ def test_every_machine_makes_the_same_split(tmp_path: Path, groups: int, kernels
     split(workspace=space.folder, test=0.2, val=0.1)
     here = space.split.read_bytes()
     space.split.unlink()
-    command_line("split", "--test", "0.2", "--val", "0.1", "-w", space.folder, **kernels)
+    made = in_own_process(
+        "split", "--test", "0.2", "--val", "0.1", "-w", space.folder, env={**os.environ, **kernels}
+    )
+    assert made.returncode == 0
     assert space.split.read_bytes() == here
 
 
 # The command
-
-
-def command_line(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "histods", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "80", **environment},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -757,7 +751,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_prints_what_it_did_in_80_columns(dataset: Path, tmp_path: Path) -> None:
     space = Workspace(tmp_path / "out")
     audit(dataset, workspace=space.folder, group_regex=r"^(s\d)", hash=True, workers=1)
-    result = command_line("split", "--test", "0.2", "-w", space.folder)
+    result = histods("split", "--test", "0.2", "-w", space.folder)
     assert result.returncode == 0
     assert result.stderr == ""
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -787,7 +781,7 @@ def test_the_command_prints_what_it_did_in_80_columns(dataset: Path, tmp_path: P
 
 def test_the_command_says_what_it_could_not_look_for(dataset: Path, tmp_path: Path) -> None:
     audit(dataset, workspace=tmp_path, workers=1)
-    result = command_line("split", "--folds", "6", "--seed", "2", "-w", tmp_path)
+    result = histods("split", "--folds", "6", "--seed", "2", "-w", tmp_path)
     text = " ".join(result.stdout.split())
     assert (
         "warning: no groups are known, so patches of one slide may be in several splits; give groups with" in text
@@ -806,7 +800,7 @@ def test_sides_of_a_real_pairs_file_are_honoured_and_noted(dataset: Path, tmp_pa
     assert result.options["pairs"] == str(pairs.resolve())
     assert result.options["pairs_digest"] == file_digest(pairs)
     assert audit(dataset, workspace=space.folder, pairs=pairs, group_regex=r"^(s\d)").options == result.options
-    command = command_line("split", "--json", "-q", "-w", space.folder)
+    command = histods("split", "--json", "-q", "-w", space.folder)
     document = json.loads(command.stdout)
     assert command.stderr == ""
     assert document["samples"] == {
@@ -824,7 +818,7 @@ def test_sides_of_a_real_pairs_file_are_honoured_and_noted(dataset: Path, tmp_pa
     assert {k for k, side in zip(sides["key"], sides["split"], strict=True) if side == "test"} == {
         f"s4_{number:02d}" for number in range(4, 40, 5)
     }
-    kept = command_line("split", "-w", space.folder, "--keep").stdout
+    kept = histods("split", "-w", space.folder, "--keep").stdout
     assert "39 samples stay where they were." in kept
     assert "Every sample had its side already, so that --test and --val were not used." in " ".join(kept.split())
 
@@ -833,7 +827,7 @@ def test_the_command_and_the_function_write_the_same(dataset: Path, tmp_path: Pa
     space = Workspace(tmp_path)
     audit(dataset, workspace=space.folder, workers=1)
     arguments = ("--test", "0.3", "--val", "0.2", "--seed", "11")
-    document = json.loads(command_line("split", *arguments, "--json", "-w", space.folder).stdout)
+    document = json.loads(histods("split", *arguments, "--json", "-w", space.folder).stdout)
     written = space.split.read_bytes()
     result = split(workspace=space.folder, test=0.3, val=0.2, seed=11)
     assert space.split.read_bytes() == written
@@ -854,7 +848,7 @@ def test_a_wrong_call_is_one_line_and_status_2(dataset: Path, tmp_path: Path) ->
             f"Expected {tmp_path}/split.parquet for --keep, found none; leave --keep out the first time.",
         ),
     ):
-        result = command_line("split", *arguments, "-w", tmp_path)
+        result = histods("split", *arguments, "-w", tmp_path)
         assert result.returncode == 2
         assert result.stderr.startswith(f"histods: {line}")
         assert result.stderr.count("\n") == 1
@@ -873,7 +867,7 @@ def test_a_hundred_labels_with_long_names_fit_and_the_rest_is_counted(tmp_path: 
     document["options"]["labels"] = str(names)
     write_json(site.space.audit, document)
     for options in (("--val", "0.1"), ("--folds", "4"), ("--folds", "12")):
-        result = command_line("split", *options, "-w", site.space.folder)
+        result = histods("split", *options, "-w", site.space.folder)
         assert max(len(line) for line in result.stdout.splitlines() if not line.startswith("      /")) <= 80
         table = result.stdout.partition("warning:")[0]
         assert len([line for line in table.splitlines() if "tissue" in line]) == 20
@@ -883,7 +877,7 @@ def test_a_hundred_labels_with_long_names_fit_and_the_rest_is_counted(tmp_path: 
 def test_groups_come_from_the_keys_without_a_new_audit(dataset: Path, tmp_path: Path) -> None:
     space = Workspace(tmp_path / "out")
     audit(dataset, workspace=space.folder, workers=1)
-    result = command_line("split", "--test", "0.2", "--group-regex", r"^(s[1-4])", "-w", space.folder)
+    result = histods("split", "--test", "0.2", "--group-regex", r"^(s[1-4])", "-w", space.folder)
     assert result.returncode == 0
     text = " ".join(result.stdout.split())
     assert "Groups of the first keys group key (none) s0_00 (none) s0_05" in text

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from histods import audit, fix, remap, shard, split, status
+from tests.commands import histods
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,9 +81,9 @@ def test_damaged_files_are_out_of_date(site: Site, name: str) -> None:
 
 def test_histods_alone_shows_the_workspace_and_the_command_prints_json(site: Site) -> None:
     def run(*words: str) -> str:
-        environment = {**os.environ, "HISTODS_WORKSPACE": str(site.workspace)}
-        command = [sys.executable, "-m", "histods", *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        result = histods(*words, env={**os.environ, "HISTODS_WORKSPACE": str(site.workspace)})
+        assert result.returncode == 0
+        return result.stdout
 
     shown = run()
     assert shown == run("status")

@@ -33,6 +33,7 @@ from histods.engines.base import Engine
 from histods.errors import StaleFileError
 from histods.storage import tiles as worker
 from histods.storage.workspace import Workspace
+from tests.commands import histods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -579,10 +580,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(mixed: Set
 
 def test_the_command_says_what_it_did_and_what_comes_next(cut: Cut) -> None:
     words = ["tile", "--size", "32", "--edge", cut.result.edge, "--to", "my tiles", "-w", "out"]
-    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-m", "histods", *words]
-    folder = cut.dataset.root.parent
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder)
+    run = histods(*words, env={**os.environ, "COLUMNS": "200"}, cwd=cut.dataset.root.parent)
     assert run.returncode == 0
     said = run.stdout + run.stderr
     padding = "white in the image, label 0 in the mask"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +11,7 @@ from PIL import Image
 from histods.labels import LabelTable
 from histods.storage.bundled_labels import doubt_bundled_map, find_bundled_labels
 from histods.storage.label_maps import find_label_map
+from tests.commands import histods
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,8 +49,7 @@ def test_an_audit_says_that_a_bundled_file_fits_its_labels(tmp_path: Path) -> No
         Image.fromarray(mask.astype(np.uint8)).save(root / f"{number}_mask.png")
 
     def printed(*more: str) -> str:
-        command = [sys.executable, "-m", "histods", "audit", str(root), "-w", str(out), *more]
-        return " ".join(subprocess.run(command, capture_output=True, text=True, check=False).stdout.split())
+        return " ".join(histods("audit", root, "-w", out, *more).stdout.split())
 
     offer = f"The labels fit drsk_labels.yml: histods audit {root} --labels drsk_labels.yml -w {out}"
     assert offer.replace(" ", "") in printed().replace("\\", "").replace(" ", "")
