@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+_COPIED = 100
+"""Steps of `exponential` in which the average is the weights: what a network learns first is no part of it."""
+
 AverageKind = Literal["exponential", "power"]
 
 
@@ -24,7 +27,7 @@ class EmaConfig:
 
     Attributes:
         kind: `exponential`, or `power`, whose window grows with the run (Karras et al. 2024).
-        decay: of `exponential`, what remains of the average at an update.
+        decay: of `exponential`, what remains of the average at an update once the run is long.
         every: steps between updates.
         sigma_rel: of `power`, the standard deviation of the window as a share of the run.
 
@@ -62,13 +65,15 @@ def power_exponent(sigma_rel: float) -> float:
 def decay_at(config: EmaConfig, step: int) -> float:
     """What remains of the average at the update after `step` steps, a multiple of `every`.
 
-    Exponential: `decay`, from the first update on; in a run of few updates much of the first weights stays.
+    Exponential: 0 up to step 100, so that the average is the weights themselves; then 1 - (1 + n)^(-2/3) with n
+    steps since, up to `decay`, as in the library that the reference averages with (ema-pytorch, by default).
     Power: (1 - every / step)^(gamma + 1), the decay 1 - 1 / t to the gamma + 1 over `every` steps (Karras et al.
     2024, eq. 2); the first weights have no part in it.
     """
     if config.kind == "power":
         return float((1 - config.every / step) ** (power_exponent(config.sigma_rel) + 1))
-    return config.decay
+    since = step - _COPIED
+    return 0.0 if since <= 0 else min(1 - (1 + since) ** (-2 / 3), config.decay)
 
 
 class Ema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ema_pytorch
 import numpy as np
 import pytest
 import torch
@@ -41,22 +42,30 @@ def network(seed: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 3, 3), nn.GroupNorm(1, 3), nn.Linear(4, 5, bias=False))
 
 
-def test_exponential_is_a_plain_loop_over_every_weight() -> None:
+@pytest.mark.parametrize(("decay", "every"), [(0.995, 10), (0.9, 3), (0.5, 1)])
+def test_exponential_is_the_average_of_the_library_that_the_reference_uses(decay: float, every: int) -> None:
     module = network(0)
-    config = EmaConfig(kind="exponential", decay=0.9, every=3)
-    ema = Ema(config, module)
-    expected = {name: weight.detach().clone() for name, weight in module.named_parameters()}
-    for step in range(1, 200):
+    ours = Ema(EmaConfig(kind="exponential", decay=decay, every=every), module)
+    theirs = ema_pytorch.EMA(module, beta=decay, update_every=every)
+    theirs.update()  # it counts from 0
+    for step in range(1, 1500):
         with torch.no_grad():
             for weight in module.parameters():
-                weight.add_(torch.randn_like(weight))
-        ema.update(module, step)
-        if step % 3 == 0:
-            for name, weight in module.named_parameters():
-                expected[name] = 0.9 * expected[name] + 0.1 * weight.detach()
-    assert list(ema.tensors) == [name for name, _ in module.named_parameters()]
-    for name, average in ema.tensors.items():
+                weight.mul_(0.99).add_(0.1 * torch.randn_like(weight))
+        ours.update(module, step)
+        theirs.update()
+    expected = dict(theirs.ema_model.named_parameters())
+    assert list(ours.tensors) == list(expected)
+    for name, average in ours.tensors.items():
         torch.testing.assert_close(average, expected[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [90, 130, 1000])
+@pytest.mark.parametrize("every", [1, 10])
+def test_what_an_exponential_average_began_with_is_no_part_of_it(steps: int, every: int) -> None:
+    shares = profile(EmaConfig(kind="exponential", decay=0.995, every=every), steps)
+    assert shares[:90].sum() < 1e-6
+    assert shares.sum() == pytest.approx(1, abs=1e-6)
 
 
 def test_the_first_weights_soon_have_no_part_in_the_average() -> None:
