@@ -5,7 +5,7 @@ runs/NAME/
   config.yaml                     the resolved configuration
   autoencoder/                    the linear autoencoder, where that is the one
   checkpoints/latest              the name of the newest checkpoint
-  checkpoints/step-00001000/      model, ema, optimizer (.safetensors), state.json
+  checkpoints/step-00001000/      model, ema, optimizer (.safetensors), state.json, config.yaml
   metrics.jsonl  tensorboard/  samples/
 ```
 """
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from training.autoencoder import Autoencoder
 
 SCHEMA_VERSION = 1
+_CONFIG = "config.yaml"
 Weights = Literal["ema", "model"]
 
 
@@ -129,7 +130,12 @@ def write_run(folder: Path, config: TrainConfig) -> None:
 
 
 def save_checkpoint(
-    run: Path, state: State, parts: Mapping[str, Mapping[str, Tensor]], *, keep: int | None = None
+    run: Path,
+    state: State,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    *,
+    config: TrainConfig | None = None,
+    keep: int | None = None,
 ) -> Path:
     """Write a checkpoint beside its final name, rename it, and only then point `latest` to it.
 
@@ -137,6 +143,8 @@ def save_checkpoint(
         run: the run's folder.
         state: where the run stands.
         parts: `model`, `ema` and `optimizer` (or some of them), each tensors by name.
+        config: settings that the weights were trained with; those of the run's folder, which may become others
+            when training goes on, if None.
         keep: remove all but so many of the newest checkpoints; None keeps all.
 
     Raises:
@@ -151,6 +159,8 @@ def save_checkpoint(
         making.mkdir(parents=True)
         for part, tensors in parts.items():
             _write_tensors(making / f"{part}.safetensors", tensors)
+        if config is not None:
+            write_text(making / _CONFIG, config.to_yaml())
         files = {path.name: file_digest(path) for path in sorted(making.iterdir())}
         write_json(making / "state.json", {"schema_version": SCHEMA_VERSION, **asdict(state), "files": files})
         _sync(making)
@@ -197,6 +207,18 @@ def newest(run: Path) -> Path | None:
         pass
     whole = [path for path in sorted(home.glob("step-*")) if (path / "state.json").is_file()]
     return whole[-1] if whole else None
+
+
+def read_settings(checkpoint: Path) -> TrainConfig:
+    """The settings that a checkpoint's weights were trained with.
+
+    Checkpoints of histods 0.1 do not have them, but their run's folder does.
+
+    Raises:
+        HistodsError: the file is not a configuration.
+    """
+    own = checkpoint / _CONFIG
+    return read_config(own if own.is_file() else checkpoint.parent.parent / _CONFIG)
 
 
 def read_state(checkpoint: Path) -> State:
@@ -281,7 +303,7 @@ def read_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> Run:
     return Run(
         folder=folder,
         checkpoint=checkpoint,
-        config=read_config(folder / "config.yaml"),
+        config=read_settings(checkpoint),
         state=read_state(checkpoint),
     )
 
@@ -309,7 +331,7 @@ def load_model(
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise HistodsError(
-            f"Expected weights of the network that {read.folder / 'config.yaml'} describes, found: {reason}; "
-            "put the configuration back with which the run was made."
+            f"{read.checkpoint} has weights of another network than its settings say: {reason}; put the "
+            "config.yaml back with which it was made."
         ) from error
     return model.to(choose_device(device)).eval()

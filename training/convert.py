@@ -97,8 +97,9 @@ def import_checkpoint(
             autoencoder=described,
             latent_space=LatentSpace.preset(latents.space).to_json(),
         )
-        write_run(folder, replace(resolved, latents=latents))
-        save_checkpoint(folder, state, parts)
+        settings = replace(resolved, latents=latents)
+        write_run(folder, settings)
+        save_checkpoint(folder, state, parts, config=settings)
     return folder
 
 

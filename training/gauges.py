@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from training.device import Process
 
+SPENT = ("waiting", "saving", "validating", "previewing")
+"""What a run spends time on beside training: waiting is for data."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Readings:
@@ -30,8 +33,9 @@ class Readings:
         in_a_row: the longest series of such steps, which may have begun before.
         mean: of each channel of the latents that the network saw on this process.
         std: standard deviation of each channel.
-        seconds: that they took.
-        waited: seconds of these in which data were waited for.
+        seconds: that they took, and what was done between them.
+        spent: seconds of these by what they were spent on beside training, see `SPENT`.
+        totals: seconds of the call so far, in all as `seconds` and by the same names.
     """
 
     losses: list[float]
@@ -41,7 +45,8 @@ class Readings:
     mean: list[float]
     std: list[float]
     seconds: float
-    waited: float
+    spent: dict[str, float]
+    totals: dict[str, float]
 
     def lines(self, first: int, rates: list[float], skipped: int, batch_size: int) -> list[dict[str, Any]]:
         """The same for metrics.jsonl, a line a step.
@@ -69,7 +74,8 @@ class Readings:
             "latent_std": [finite_or_none(value) for value in self.std],
             "timing": {
                 "images_per_second": round(len(lines) * batch_size / self.seconds, 3),
-                "waiting": round(self.waited / self.seconds, 4),
+                **{name: round(seconds / self.seconds, 4) for name, seconds in self.spent.items()},
+                "totals": {name: round(seconds, 3) for name, seconds in self.totals.items()},
             },
         }
         return lines
@@ -82,26 +88,34 @@ class Gauges:
         self._process = process
         self._in_a_row = torch.zeros((), device=process.device)
         self._channels = channels
-        self.restart()
+        self._since = time.perf_counter()
+        self._totals = dict.fromkeys(("seconds", *SPENT), 0.0)
+        self._restart(self._since)
 
-    def restart(self) -> None:
-        """Forget all but the series of skipped steps, and start the clock."""
+    def start(self) -> None:
+        """Start the clock: steps are about to begin."""
+        self._since = time.perf_counter()
+
+    def _restart(self, now: float) -> None:
+        """Forget all but totals and the series of skipped steps; the clock goes on."""
         self._steps: list[Tensor] = []
         self._longest = self._in_a_row
         self._moments = torch.zeros(3, self._channels, device=self._process.device, dtype=torch.float64)
-        self._waited, self._since = 0.0, time.perf_counter()
+        self._spent, self._since = dict.fromkeys(SPENT, 0.0), now
 
     @property
     def steps(self) -> int:
-        """Steps that were taken in since the last start."""
+        """Steps that were taken in since the last reading."""
         return len(self._steps)
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Take note of the time spent inside as waiting for data."""
+    def spending(self, name: str) -> Iterator[None]:
+        """Take note of the time inside as spent on one of `SPENT`."""
         started = time.perf_counter()
         yield
-        self._waited += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self._spent[name] += seconds
+        self._totals[name] += seconds
 
     def see(self, latents_BCHW: Tensor) -> None:
         """Take in latents as the network sees them."""
@@ -116,7 +130,7 @@ class Gauges:
         self._steps.append(torch.stack([loss.float(), norm.float(), finite.logical_not().float()]))
 
     def read(self) -> Readings:
-        """Wait for the device, and give all numbers since the last start; at least one step was taken."""
+        """Wait for the device, and give all numbers since the last time; at least one step was taken."""
         table = torch.stack(self._steps, dim=1)
         if self._process.ranks > 1:
             distributed.all_reduce(table[0], op=distributed.ReduceOp.SUM)
@@ -125,16 +139,21 @@ class Gauges:
         count, total, squares = self._moments
         mean = total / count
         std = (squares / count - mean.square()).clamp_min(0).sqrt()
-        return Readings(
+        now = time.perf_counter()
+        self._totals["seconds"] += now - self._since
+        read = Readings(
             losses=losses,
             norms=norms,
             skipped=[bool(skip) for skip in skipped],
             in_a_row=int(self._longest.item()),
             mean=mean.tolist(),
             std=std.tolist(),
-            seconds=time.perf_counter() - self._since,
-            waited=self._waited,
+            seconds=now - self._since,
+            spent=self._spent,
+            totals=dict(self._totals),
         )
+        self._restart(now)
+        return read
 
 
 def finite_or_none(value: float) -> float | None:

@@ -143,9 +143,10 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint; process 0 alone does."""
-        if self.process.first:
-            self._write()
-        self.process.wait()
+        with self._gauges.spending("saving"):
+            if self.process.first:
+                self._write()
+            self.process.wait()
 
     def _write(self) -> None:
         self._tried = self.step
@@ -154,7 +155,9 @@ class Trainer:
             "ema": self.ema.tensors,
             "optimizer": optimizer_tensors(self._optimizer, self.model),
         }
-        save_checkpoint(self.folder, self.state(), parts, keep=self.config.run.keep_checkpoints)
+        save_checkpoint(
+            self.folder, self.state(), parts, config=self.config, keep=self.config.run.keep_checkpoints
+        )
 
     def run(
         self,
@@ -177,11 +180,11 @@ class Trainer:
         """
         run = self.config.run
         progress("training", self.step, run.steps)
+        self._gauges.start()
         with signals() as asked, Quiet() as quiet, closing(self._batches) as batches:
             try:
                 if self.step:  # what a kill right after the checkpoint kept from being made
                     self._look(metrics, validation, preview)
-                self._gauges.restart()
                 stop = False
                 while self.step < run.steps and not stop:
                     self.train_step(batches)
@@ -216,8 +219,6 @@ class Trainer:
             self.save()
         if not stop:
             self._look(metrics, validation, preview)
-        if logged:
-            self._gauges.restart()
         return stop
 
     def _look(
@@ -230,9 +231,11 @@ class Trainer:
         run, last = self.config.run, self.step == self.config.run.steps
         owed = owed_at(self.folder, run, self.step, last=last)
         if "validation" in owed and validation and metrics:
-            self._validate(validation, metrics)
+            with self._gauges.spending("validating"):
+                self._validate(validation, metrics)
         if "preview" in owed and preview:
-            preview(self.step, self.averaged())
+            with self._gauges.spending("previewing"):
+                preview(self.step, self.averaged())
 
     def _rescue(self, metrics: Metrics | None) -> None:
         """After an error, save the steps since the last checkpoint; other processes are not waited for."""
@@ -253,7 +256,7 @@ class Trainer:
             group["betas"] = (beta1, self.config.optimizer.betas[1])
         losses = []
         for turn in range(run.accumulate):
-            with self._gauges.waiting():
+            with self._gauges.spending("waiting"):
                 batch = next(batches)
             last = turn == run.accumulate - 1
             joined = isinstance(self._net, DistributedDataParallel) and not last
@@ -315,17 +318,22 @@ class Trainer:
             metrics.write(lines)
         if read.in_a_row >= run.most_skipped:
             self.save()
-            bad = max(place for place, skip in enumerate(read.skipped) if skip) + first + 1
+            behind = min(place for place, skip in enumerate(reversed(read.skipped)) if skip)
+            bad = self.step - behind
             raise HistodsError(
                 f"Expected finite gradients, found none in {read.in_a_row} steps in a row, the last of them {bad} "
-                f"({self._culprits(bad)}); the weights from before are in "
+                f"({self._culprits(behind)}); the weights from before are in "
                 f"{self.folder}/checkpoints/step-{self.step:08d}: lower diffusion.lr, or look at these samples."
             )
 
-    def _culprits(self, step: int) -> str:
-        """Some samples of a step, by key."""
+    def _culprits(self, behind: int) -> str:
+        """Some samples, by key, of the step that lies so many steps behind the last one.
+
+        They are told by position: with batches of another size before, steps do not tell it.
+        """
         size = self.config.diffusion.batch_size
-        keys = self.source.keys_at(range((step - 1) * size, (step - 1) * size + min(size, 3)))
+        start = self._position - (behind + 1) * size
+        keys = self.source.keys_at(range(start, start + min(size, 3)))
         return f"samples {', '.join(keys)}" + (", ..." if size > len(keys) else "")
 
     def _validate(self, validation: Validation, metrics: Metrics) -> None:

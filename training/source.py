@@ -200,9 +200,9 @@ class Source:
             "workers": self._data.workers,
             "pin_memory": process.device.type == "cuda",
         }
-        if isinstance(self.reader, LatentReader):
-            return LatentLoader(self.reader, draws, binarise=self._data.binarise, **shares)
         data = self._data
+        if isinstance(self.reader, LatentReader):
+            return LatentLoader(self.reader, draws, binarise=data.binarise, augment=data.augment, **shares)
         dataset = ShardDataset(
             self.reader, draws, binarise=data.binarise, augment=data.augment, reduce=data.reduce
         )

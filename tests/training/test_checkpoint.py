@@ -26,6 +26,7 @@ from training.checkpoint import (
     write_run,
 )
 from training.config import TrainConfig
+from training.diffusion import DiffusionConfig, Schedule
 from training.latent_space import LatentSpace
 from training.linear_autoencoder import LinearAutoencoder
 from training.model_config import ModelConfig
@@ -258,7 +259,18 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, change: dict[str
     run = make_run(tmp_path, 1)
     write_run(run, TrainConfig(model=replace(TINY, **change)))  # type: ignore[arg-type]
     message = refusal(lambda: load_model(run, device="cpu"))
-    assert message.startswith(f"Expected weights of the network that {run / 'config.yaml'} describes, found: ")
+    assert message.startswith(f"{run}/checkpoints/step-00000001 has weights of another network than its settings")
+
+
+def test_a_checkpoint_means_what_it_was_trained_with_whatever_the_run_became(tmp_path: Path) -> None:
+    weights = UNet(TINY).state_dict()
+    trained = TrainConfig(model=TINY, diffusion=DiffusionConfig(prediction="x0", schedule="linear"))
+    save_checkpoint(tmp_path, STATE, {"model": weights}, config=trained)
+    write_run(tmp_path, TrainConfig(model=replace(TINY, dim=16)))
+    read = read_run(tmp_path)
+    assert read.config == trained
+    assert torch.equal(read.schedule.signal_T, Schedule.of(trained.diffusion).signal_T)
+    load_model(tmp_path, weights="model", device="cpu")
 
 
 def test_the_autoencoder_of_a_run_is_its_own_or_refused(tmp_path: Path) -> None:

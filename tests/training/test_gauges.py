@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.device import Process
-from training.gauges import Gauges, Readings, finite_or_none
+from training.gauges import SPENT, Gauges, Readings, finite_or_none
 
 PROCESS = Process(device=torch.device("cpu"))
 
 
 def take(gauges: Gauges, finite: list[bool]) -> Readings:
-    gauges.restart()
     for number, good in enumerate(finite):
         loss = torch.tensor(number + 0.5 if good else math.nan)
         gauges.step(loss, torch.tensor(2.0 * number), torch.tensor(good))
@@ -56,7 +55,8 @@ def test_mean_and_deviation_are_those_of_all_latents_together(batches: list[int]
     latents = [torch.randn(count, 3, 4, 2, generator=random) * 3 + 5 for count in batches]
     gauges = Gauges(3, PROCESS)
     gauges.see(torch.full((1, 3, 4, 2), 1e6))
-    gauges.restart()  # forgets
+    gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
+    gauges.read()  # and forget
     for part in latents:
         gauges.see(part)
     gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
@@ -72,19 +72,27 @@ def test_equal_latents_have_no_deviation_however_large() -> None:
     assert gauges.read().std == pytest.approx([0, 0], abs=0.1)
 
 
-def test_time_spent_waiting_is_part_of_all_time_and_begins_anew() -> None:
+@pytest.mark.parametrize("name", SPENT)
+def test_the_time_of_a_reading_has_all_that_was_done_since_the_last(name: str) -> None:
     gauges = Gauges(4, PROCESS)
-    with gauges.waiting():
+    with gauges.spending(name):
         time.sleep(0.03)
-    first = take_without_restart(gauges)
-    assert 0.03 <= first.waited <= first.seconds
-    gauges.restart()
-    second = take_without_restart(gauges)
-    assert second.waited == 0
-    assert second.seconds < first.seconds
+    first = take_one(gauges)
+    assert 0.03 <= first.spent[name] <= first.seconds
+    assert [other for other in SPENT if first.spent[other]] == [name]
+    time.sleep(0.02)
+    second = take_one(gauges)
+    assert not any(second.spent.values())
+    assert second.seconds >= 0.02
+    assert second.totals["seconds"] == pytest.approx(first.seconds + second.seconds)
+    assert second.totals[name] == first.spent[name]
+    (line,) = second.lines(0, [0.1], 0, 8)
+    timing = line["timing"]
+    assert timing["images_per_second"] == pytest.approx(8 / second.seconds, rel=1e-3)
+    assert timing["totals"][name] == pytest.approx(first.spent[name], abs=1e-3)
 
 
-def take_without_restart(gauges: Gauges) -> Readings:
+def take_one(gauges: Gauges) -> Readings:
     gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
     gauges.see(torch.zeros(1, 4, 2, 2))
     return gauges.read()
