@@ -125,7 +125,7 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return make_site(tmp_path_factory.mktemp("site"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_site() -> Callable[..., Site]:
     """Makes datasets of other sizes."""
     return make_site

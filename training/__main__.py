@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -30,16 +31,17 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of shards or latents")
     parser.add_argument("--no-prepare", dest="prepare", action="store_false", help="make no split and no shards")
     parser.add_argument("--resume", action="store_true", help="go on also where settings differ")
+    parser.add_argument("--init", help="weights that a new run starts from: a run, a checkpoint or an export")
+    parser.add_argument("--init-weights", default="ema", choices=("ema", "model"), help="which of them")
+    parser.add_argument("--remake-ends", action="store_true", help="begin the first and the last layer anew")
     parser.add_argument("--device", help="cpu or cuda")
     parser.add_argument("--dry-run", action="store_true", help="train nothing; print the settings and the cost")
     parser.add_argument("--debug", action="store_true", help="print shapes, and the traceback of an error")
     options = parser.parse_args()
     told = time.monotonic()
-    training = False
 
     def progress(stage: str, done: int, total: int) -> None:
-        nonlocal told, training
-        training = training or stage.startswith("training")
+        nonlocal told
         if total and time.monotonic() - told >= _LINE_SECONDS:
             told = time.monotonic()
             _say(f"{stage}: {done:,} of {total:,}")
@@ -53,8 +55,7 @@ def main() -> int:
     except Exception as error:
         if options.debug:
             raise
-        # What is wrong before training all processes find; later it may be known to one alone.
-        _say(_explain(error), alone=training)
+        _say(_explain(error), alone=True)
         return 2
     for name, shape in result.shapes:
         _say(f"{name}: {'x'.join(map(str, shape))}")
@@ -77,10 +78,12 @@ def _explain(error: Exception) -> str:
 
 
 def _say(text: str, *, alone: bool = False) -> None:
-    """Write to stderr: process 0, and the others, by their numbers, what they may `alone` know."""
-    rank = os.environ.get("RANK", "0")
-    if rank == "0" or alone:
-        print(text if rank == "0" else f"process {rank}: {text}", file=sys.stderr, flush=True)
+    """Write to stderr: process 0, and all by number and machine what one may `alone` know."""
+    rank, together = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1") != "1"
+    if alone and together:
+        print(f"process {rank} on {platform.node()}: {text}", file=sys.stderr, flush=True)
+    elif alone or rank == "0":
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

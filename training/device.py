@@ -52,6 +52,37 @@ class Process:
         distributed.all_reduce(wish, op=distributed.ReduceOp.MAX, group=self.words)
         return bool(wish.item())
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do something that may fail in one process alone; all wait here, and none goes on without the others.
+
+        Nothing inside may wait for other processes.
+
+        Raises:
+            HistodsError: another process failed; the message says which, where and why.
+        """
+        if self.ranks == 1:
+            yield
+            return
+        failed: Exception | None = None
+        try:
+            yield
+        except Exception as error:  # raised again when the others know of it
+            failed = error
+        told: list[str | None] = [None] * self.ranks
+        mine = None if failed is None else f"{self.place}: {' '.join(str(failed).split())[:500]}"
+        distributed.all_gather_object(told, mine, group=self.words)
+        if failed is not None:
+            raise failed
+        others = [text for text in told if text is not None]
+        if others:
+            raise HistodsError(f"Stopped, since {others[0]}")
+
+    @property
+    def place(self) -> str:
+        """Which process this is, and on which machine."""
+        return f"process {self.rank} of {self.ranks} on {platform.node()}"
+
     def alike(self, number: int) -> bool:
         """Whether all processes have the same number."""
         if self.ranks == 1:
@@ -93,20 +124,59 @@ def can_compile(device: torch.device) -> bool:
     return device.type == "cuda" and any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether a GPU has bfloat16 arithmetic: those before Ampere (T4, V100) emulate it, slower than float32."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _number(name: str, default: int) -> int:
+    """A whole number of the environment.
+
+    Raises:
+        HistodsError: it is something else.
+    """
+    text = os.environ.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError as error:
+        raise HistodsError(
+            f"{name}={text} in the environment is no whole number: start processes with torchrun, which sets it, "
+            f"or unset {name} to train with one."
+        ) from error
+
+
 @contextmanager
 def processes(device: torch.device | str | None = None) -> Iterator[Process]:
     """This process, joined with the others that `torchrun` started, if it did."""
-    ranks, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    ranks, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
+    if not 0 <= rank < ranks:
+        raise HistodsError(
+            f"RANK={rank} is no number of one of WORLD_SIZE={ranks} processes: start them with torchrun, which "
+            "sets both, or unset them to train with one."
+        )
     if ranks == 1:
         yield Process(device=choose_device(device))
         return
     chosen = choose_device(device)
     options: dict[str, Any] = {}
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(chosen)
+        chosen = torch.device("cuda", _number("LOCAL_RANK", 0))
+        try:
+            torch.cuda.set_device(chosen)
+        except RuntimeError as error:
+            raise HistodsError(
+                f"There is no GPU {chosen.index} on {platform.node()}, which has {torch.cuda.device_count()}: "
+                "start as many processes on a machine as it has GPUs (--nproc-per-node)."
+            ) from error
         options["device_id"] = chosen
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", **options)
+    try:
+        distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", **options)
+    except (ValueError, RuntimeError) as error:  # a variable that torchrun sets is missing; nobody answers
+        reason = " ".join(str(error).split())[:200]
+        raise HistodsError(
+            f"Process {rank} of {ranks} on {platform.node()} found no others ({reason}): start all with "
+            "torchrun, or unset WORLD_SIZE to train with one."
+        ) from error
     try:
         words = distributed.new_group(backend="gloo")
         yield Process(rank=rank, ranks=ranks, device=chosen, words=words)

@@ -68,6 +68,12 @@ class Quiet:
             signal.signal(signal.SIGCHLD, self._before)
 
 
+def is_short_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory, of the machine or of a GPU."""
+    said = ("can't allocate memory" in str(error)) or ("not enough memory" in str(error))
+    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
 def explained(error: Exception, folder: Path) -> Exception:
     """What was expected, what was found and what to do, where that is known; else the error itself."""
     text = " ".join(str(error).split())[:200]
@@ -75,8 +81,7 @@ def explained(error: Exception, folder: Path) -> Exception:
         return HistodsError(
             f"Expected to write {folder}, found: {text}; make room and run the same command again."
         )
-    short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
-    if short or "not enough memory" in text:
+    if is_short_of_memory(error):
         return HistodsError(
             f"Expected memory for a step, found too little ({text}); lower diffusion.batch_size, or raise "
             "run.accumulate."

@@ -15,6 +15,7 @@ from histods.storage.atomic import only_one, replacing, write_json, write_text
 from histods.storage.workspace import Workspace, read_json
 from training.autoencoder import DiffusersAutoencoder
 from training.checkpoint import Run, Weights, load_model, read_run
+from training.diffusion import DiffusionConfig
 from training.export_guide import write_guide
 from training.linear_autoencoder import LinearAutoencoder
 
@@ -103,6 +104,32 @@ def scheduler_config(run: Run) -> dict[str, Any]:
         "timestep_spacing": "trailing",  # the first step begins at the last level
         "steps_offset": 0,
     }
+
+
+def read_scheduler(folder: Path) -> DiffusionConfig:
+    """The noise schedule and the prediction of an export.
+
+    Raises:
+        HistodsError: the settings of its scheduler are not as `export` writes them.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    document = read_json(path)
+    try:
+        return DiffusionConfig(
+            timesteps=document["num_train_timesteps"],
+            sampling_timesteps=1,
+            schedule=_reverse(_BETAS)[document["beta_schedule"]],
+            zero_terminal_snr=document["rescale_betas_zero_snr"],
+            prediction=_reverse(_PREDICTIONS)[document["prediction_type"]],
+        )
+    except (KeyError, TypeError) as error:
+        raise HistodsError(
+            f"{path} is not as 'histods export' writes it ({error}): export the run again."
+        ) from error
+
+
+def _reverse(names: dict[str, str]) -> dict[str, Any]:
+    return {theirs: ours for ours, theirs in names.items()}
 
 
 def _about(run: Run, weights: Weights, autoencoder: Autoencoder | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,16 @@ from histods.records import silent
 from histods.storage.atomic import only_one
 from histods.storage.workspace import Workspace
 from training.checkpoint import newest, read_tensors, write_run
-from training.config import TrainConfig, read_config, with_classes
-from training.device import can_compile, describe, processes
-from training.image_size import reduction
+from training.device import describe, processes
+from training.ending import is_short_of_memory
 from training.latent_space import LatentSpace
 from training.loop import Trainer
 from training.metrics import Metrics, read_metrics
 from training.plan import Plan, plan_run
 from training.preview import Preview, can_draw
-from training.source import Encoder, Source, find_data, holds_data
-from training.standing import find_state, owed_at, settings_of
+from training.settings import Call, settle
+from training.source import Encoder, Source
+from training.standing import check_alike, find_state, owed_at, say_leap
 from training.statistics import autoencoder_of, space_of
 from training.unet import UNet, shapes
 from training.validation import Validation, describe_validation
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from histods.records import Progress
-    from training.checkpoint import State
+    from training.checkpoint import State, Weights
+    from training.config import TrainConfig
     from training.device import Process
+    from training.initial import Initial
 
 
 _MOST_NAMED = 5
-_SIDE_ON_CPU = 128
-"""Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
 
 
 @printed(hide=("config", "latent_space", "plan"))
@@ -99,6 +99,9 @@ def train(
     data: str | Path | None = None,
     prepare: bool = True,
     resume: bool = False,
+    init: str | Path | None = None,
+    init_weights: Weights = "ema",
+    remake_ends: bool = False,
     device: str | None = None,
     dry_run: bool = False,
     debug: bool = False,
@@ -121,6 +124,10 @@ def train(
         prepare: make what is missing or out of date; else refuse with the command that makes it.
         resume: go on also where settings differ, for example with more steps; without `config`, with those of the
             run below `settings`.
+        init: weights that a new run starts from: a run's folder, one of its checkpoints, its name among the
+            workspace's runs, or a folder of `histods export`. Optimizer, average and data begin anew.
+        init_weights: of a run, `ema` (averaged), or `model` (as the optimizer left them).
+        remake_ends: begin the first and the last layer anew, for latents of another kind.
         device: `cpu`, `cuda`; a GPU if there is one by default.
         dry_run: train nothing; say what would be done and what it would cost.
         debug: also give the shapes of what flows through the network.
@@ -135,41 +142,40 @@ def train(
     space = Workspace.find(workspace)
     folder = space.runs / _parse_name(name)
     with processes(device) as process:
-        # Without settings of its own, a call goes on with those of the run.
-        begun = config is None and (resume or not settings) and (folder / "config.yaml").is_file()
-        defaults = settings_of(folder, process) if begun else defaults_for(process, complete=config is None)
-        asked = read_config(config, settings, defaults=defaults)
-        if dry_run and data is None and not holds_data(space):
-            whole = _without_data(space, map, asked, process, reduces=config is None)
-            if whole is not None:
-                defaults["model"] = {**defaults.get("model", {}), **whole}
-                asked = read_config(config, settings, defaults=defaults)
-                return _dry_run(folder, asked, None, process, debug=debug)
-        make = prepare and process.ranks == 1 and not dry_run
-        tell = say if say is not None and process.first else _ignore
-        where = _find(
-            space, data, map, lambda: _prepare_data(space, folder, map, make, tell, report, asked, process)
+        call = Call(
+            space=space,
+            folder=folder,
+            config=config,
+            settings=settings,
+            map=map,
+            data=data,
+            prepare=prepare,
+            resume=resume,
+            init=init,
+            init_weights=init_weights,
+            remake_ends=remake_ends,
+            dry_run=dry_run,
+            say=say if say is not None and process.first else _ignore,
+            progress=report,
         )
-        source = Source(where, asked.data, validates=asked.run.validate_every > 0)
-        if config is None and not begun and process.device.type == "cpu":
-            defaults["data"] = {"reduce": source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce}
-            asked = read_config(config, settings, defaults=defaults)
-            if asked.data.reduce != source.reduce:
-                source = Source(source.folder, asked.data, validates=asked.run.validate_every > 0)
-        source.check_fits(asked.model)
-        # The size of the images at hand, unless another one is named: that counts in a dry run alone.
-        defaults.setdefault("model", {})["image_size"] = source.image_size
-        asked = with_classes(read_config(config, settings, defaults=defaults), source.classes, str(source.folder))
-        if dry_run:
-            source.batches(asked.run.seed, asked.diffusion.batch_size, process)  # every class must have samples
+        with process.together():
+            settled = settle(call, process)
+        asked, source = settled.config, settled.source
+        if dry_run or source is None:
             return _dry_run(folder, asked, source, process, debug=debug)
         resolved = replace(asked, model=replace(asked.model, image_size=source.image_size))
-        with only_one(folder, "trains") if process.first else nullcontext():
-            state = find_state(folder, resolved, process, resume=resume)
-            if say is not None and process.first:
-                for line in _in_words(resolved, source, process, state, asked.model.image_size):
-                    say(line)
-            trainer = _prepare(folder, resolved, source, process, state, report)
+        with ExitStack() as held:
+            with process.together():
+                if process.first:
+                    held.enter_context(only_one(folder, "trains"))
+                state = find_state(folder, resolved, resume=resume)
+                start = settled.initial if state is None else None
+                if start is not None:
+                    start.check(resolved)
+            check_alike(folder, state, process)
+            for line in _in_words(folder, resolved, source, process, state, asked.model.image_size):
+                call.say(line)
+            trainer = _prepare(folder, resolved, source, process, state, start, call)
             if process.first:  # only now: of a call that fails nothing stays
                 write_run(folder, resolved)
             began = trainer.step
@@ -198,64 +204,6 @@ def train(
         )
 
 
-def _find(
-    space: Workspace, data: str | Path | None, label_map: str | Path | None, prepare: Callable[[], None]
-) -> Path:
-    """The folder to train from: the one that is named, as it is; else the workspace's, once it is prepared."""
-    if data is None:
-        prepare()
-    elif label_map is not None:
-        raise HistodsError("--map chooses the classes of the workspace's shards: leave it out with --data.")
-    return find_data(space, data)
-
-
-def _prepare_data(
-    space: Workspace,
-    folder: Path,
-    label_map: str | Path | None,
-    make: bool,
-    say: Callable[[str], None],
-    report: Progress,
-    asked: TrainConfig,
-    process: Process,
-) -> None:
-    """Make what training needs, where there is an audit to make it from; see `training.prepare`."""
-    if not space.audit.is_file():
-        return
-    try:
-        from training.prepare import Preparation, prepare
-    except ModuleNotFoundError as error:  # GPU machines often carry little but PyTorch
-        say(f"What {space.folder} holds is used as it is, unchecked: {error.name} is not installed.")
-        return
-    prepare(
-        Preparation(space=space, run=folder, map=label_map, make=make, say=say, progress=report), asked, process
-    )
-
-
-def _without_data(
-    space: Workspace, label_map: str | Path | None, asked: TrainConfig, process: Process, *, reduces: bool
-) -> dict[str, Any] | None:
-    """What a dry run takes for the network before there are shards; None where nothing tells.
-
-    Args:
-        space: the workspace, whose audit tells if it has one.
-        label_map: the label map that is named.
-        asked: the settings; with the number of classes they tell enough.
-        process: a CPU would reduce the images.
-        reduces: whether that is left to it.
-    """
-    if asked.model.num_classes is not None:
-        return {}
-    if not space.audit.is_file():
-        return None
-    from training.prepare import foresee
-
-    classes, side = foresee(space, label_map, asked)
-    if reduces and process.device.type == "cpu":
-        side //= reduction((side, side), asked.model, _SIDE_ON_CPU)
-    return {"num_classes": len(classes), "image_size": side}
-
-
 def _ignore(text: str) -> None:
     """Say nothing."""
 
@@ -280,40 +228,8 @@ def _dry_run(
     )
 
 
-def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any]]:
-    """Settings that suit the device, below all others.
-
-    Args:
-        process: with the device.
-        complete: also choose the network's size, the batch and the steps; else only how it is computed.
-    """
-    gpu = process.device.type == "cuda"
-    half = gpu and torch.cuda.is_bf16_supported()
-    chosen: dict[str, dict[str, Any]] = {
-        "run": {
-            "precision": "bf16" if half else "fp32",
-            "compile": can_compile(process.device),
-            "channels_last": gpu,
-        }
-    }
-    if complete:
-        size = (
-            ({"dim": 256}, {"batch_size": 64 * process.ranks, "lr": 1e-4}, {"steps": 50_000})
-            if gpu
-            else (
-                {"dim": 32},
-                {"batch_size": 8 * process.ranks, "lr": 1e-3, "sampling_timesteps": 50},
-                {"steps": 500, "checkpoint_every": 100, "validate_every": 100, "preview_every": 250},
-            )
-        )
-        chosen["model"] = {**size[0], "spatial": True}
-        chosen["diffusion"] = size[1]
-        chosen["run"] |= size[2]
-    return chosen
-
-
 def _in_words(
-    config: TrainConfig, source: Source, process: Process, state: State | None, size: int
+    folder: Path, config: TrainConfig, source: Source, process: Process, state: State | None, size: int
 ) -> Iterator[str]:
     """What will be done, and what to know of it, a line each."""
     model, run = config.model, config.run
@@ -330,6 +246,8 @@ def _in_words(
     )
     if run.validate_every:
         yield describe_validation(source)
+    if state is not None:
+        yield from say_leap(folder, config)
     yield from _say_absent(source)
     yield from _say_reduced(config, source)
     if run.preview_every and not can_draw():
@@ -372,16 +290,24 @@ def _prepare(
     source: Source,
     process: Process,
     state: State | None,
-    report: Progress,
+    start: Initial | None,
+    call: Call,
 ) -> Trainer:
     """The trainer, where the run stands."""
-    described, autoencoder = autoencoder_of(config, source, folder, process, state, report)
+    given = None if start is None else start.known_autoencoder
+    described, autoencoder = autoencoder_of(config, source, folder, process, state, call.progress, given=given)
+    if start is not None:
+        start.check_autoencoder(described["digest"])
     if state is None:
-        space = space_of(config, source, autoencoder, process, report)
+        seen = None if start is None else start.known_space
+        space = space_of(config, source, autoencoder, process, call.progress, given=seen)
     else:
         space = LatentSpace.from_json(state.latent_space)
     torch.manual_seed(config.run.seed)
-    model = UNet(config.model).to(process.device)
+    with process.together():
+        model = _make_network(config, process)
+        if start is not None:
+            call.say(start.fill(model, source.classes))
     trainer = Trainer(
         config=config,
         process=process,
@@ -397,6 +323,19 @@ def _prepare(
         assert checkpoint is not None  # noqa: S101 - the state was read from it
         trainer.restore(state, lambda part: read_tensors(checkpoint, part))
     return trainer
+
+
+def _make_network(config: TrainConfig, process: Process) -> UNet:
+    """The network with its first weights, on the device."""
+    try:
+        return UNet(config.model).to(process.device)
+    except (MemoryError, RuntimeError) as error:
+        if not is_short_of_memory(error):
+            raise
+        raise HistodsError(
+            f"The network does not fit into the memory of {describe(process.device)} "
+            f"({' '.join(str(error).split())[:200]}): lower model.dim or model.dim_mults."
+        ) from error
 
 
 def _run(trainer: Trainer, report: Progress) -> None:

@@ -2,52 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import shlex
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
-from training.checkpoint import newest, read_state
+from training.checkpoint import newest, read_settings, read_state
 from training.config import read_config
 from training.device import can_compile
+from training.learning_rate import rate_at
 from training.metrics import read_metrics
+from training.model_config import ModelConfig
 from training.preview import Preview
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from training.checkpoint import State
     from training.config import RunConfig, TrainConfig
     from training.device import Process
 
+_LEAP = 1.5
+"""Times the learning rate of the step before that is said: schedules change it less from one step to the next."""
 
-def find_state(folder: Path, config: TrainConfig, process: Process, *, resume: bool) -> State | None:
+
+def find_state(folder: Path, config: TrainConfig, *, resume: bool) -> State | None:
     """Where the run stands, None for a new one. Nothing is written, so that a call that fails changes no run.
 
     Raises:
-        HistodsError: the settings are others, there is nothing to resume, or processes see different folders.
+        HistodsError: the settings are others, or there is nothing to resume.
     """
     checkpoint = newest(folder)
     if checkpoint is None and resume:
         raise HistodsError(f"Expected a checkpoint to go on from in {folder}, found none; leave --resume out.")
+    if checkpoint is not None and (other := _other_meanings(checkpoint, config)):
+        raise HistodsError(
+            f"The weights in {folder} were trained with other settings, which give them another meaning: {other}. "
+            "Leave these out to go on, or choose another --name."
+        )
     if checkpoint is not None and not resume and (other := _differences(folder, config)):
         raise HistodsError(
             f"Expected the settings with which {folder} began, found others ({other}); add --resume to go on with "
             "them, or choose another --name."
         )
-    if checkpoint is not None:
-        before, now = read_config(folder / "config.yaml").latents.space, config.latents.space
-        if before != now:  # the weights have learnt what they were shown
-            raise HistodsError(
-                f"Expected latents.space={before}, with which {folder} began, found {now}; leave that setting "
-                "out, or choose another --name."
-            )
-    state = None if checkpoint is None else read_state(checkpoint)
+    return None if checkpoint is None else read_state(checkpoint)
+
+
+def refuse_imported(folder: Path) -> None:
+    """Refuse to go on with weights of somebody else's trainer.
+
+    Raises:
+        HistodsError: the run was imported.
+    """
+    checkpoint = newest(folder)
+    if checkpoint is not None and not read_state(checkpoint).index_digest:
+        raise HistodsError(
+            f"{folder} was imported, without an optimizer to go on with: start a new run from its weights with "
+            f"'histods train --init {shlex.quote(str(folder))} --name NEW'."
+        )
+
+
+def check_alike(folder: Path, state: State | None, process: Process) -> None:
+    """Refuse to go on where processes see different checkpoints.
+
+    Raises:
+        HistodsError: they do.
+    """
     if not process.alike(-1 if state is None else state.step):
         raise HistodsError(
-            f"Expected the same checkpoint in {folder} for all {process.ranks} processes, found different ones; "
-            "put the workspace where all machines see it."
+            f"The {process.ranks} processes see different checkpoints in {folder} ({process.place}: "
+            f"{'none' if state is None else f'step {state.step:,}'}): put the workspace where all machines see it."
         )
-    return state
+
+
+def say_leap(folder: Path, config: TrainConfig) -> Iterator[str]:
+    """Where the learning rate of a run leaps when it goes on: other steps move OneCycle, other rates move all."""
+    checkpoint = newest(folder)
+    if checkpoint is None or not (step := read_state(checkpoint).step):
+        return
+    before = read_settings(checkpoint)
+    old = rate_at(step - 1, before.run.steps, before.diffusion.lr, before.optimizer)
+    new = rate_at(step, config.run.steps, config.diffusion.lr, config.optimizer)
+    if not old / _LEAP < new < old * _LEAP:
+        why = "see run.steps and diffusion.lr"
+        yield f"The learning rate leaps from {old:.2g} to {new:.2g} at step {step:,}: {why}."
 
 
 def settings_of(folder: Path, process: Process) -> dict[str, dict[str, Any]]:
@@ -76,8 +115,29 @@ def owed_at(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
 def _differences(folder: Path, config: TrainConfig) -> str:
     """In which settings a configuration differs from the one in a run's folder, in words; empty where in none."""
     before, now = _flat(read_config(folder / "config.yaml")), _flat(config)
-    changed = [f"{key}: {before[key]} before, {now[key]} now" for key in before if before[key] != now[key]]
-    return "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
+    return _in_words({key: (before[key], now[key]) for key in before if before[key] != now[key]})
+
+
+def _in_words(changed: dict[str, tuple[Any, Any]]) -> str:
+    """Settings with their values before and now; of many the first three."""
+    words = [f"{key}: {before} before, {now} now" for key, (before, now) in changed.items()]
+    return "; ".join(words[:3]) + (f"; and {len(words) - 3} more" if len(words) > 3 else "")
+
+
+_MEANING = frozenset(
+    {
+        *(f"model.{entry.name}" for entry in fields(ModelConfig) if entry.name not in ("dropout", "attention")),
+        *(f"diffusion.{name}" for name in ("prediction", "schedule", "timesteps", "zero_terminal_snr")),
+        *("data.binarise", "data.reduce", "latents.space"),
+    }
+)
+"""Settings by which weights mean what they do: with others, a network answers another question than it learnt."""
+
+
+def _other_meanings(checkpoint: Path, config: TrainConfig) -> str:
+    """Which settings give a checkpoint's weights another meaning, in words; empty where none does."""
+    before, now = _flat(read_settings(checkpoint)), _flat(config)
+    return _in_words({key: (before[key], now[key]) for key in sorted(_MEANING) if before[key] != now[key]})
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:

@@ -33,7 +33,14 @@ _BATCH = 16
 
 
 def autoencoder_of(
-    config: TrainConfig, source: Source, run: Path, process: Process, state: State | None, report: Progress
+    config: TrainConfig,
+    source: Source,
+    run: Path,
+    process: Process,
+    state: State | None,
+    report: Progress,
+    *,
+    given: Autoencoder | None = None,
 ) -> tuple[dict[str, str], Autoencoder | None]:
     """The autoencoder's name and digest, and itself; None where latents are there and it cannot be loaded here.
 
@@ -47,6 +54,7 @@ def autoencoder_of(
         process: of which the first writes.
         state: where the run stands; None for a new one.
         report: called with what is under way.
+        given: a linear one for a new run, in place of one that is fitted to its images.
 
     Raises:
         HistodsError: the autoencoder is another than before, or images are to be encoded and it cannot be loaded.
@@ -67,13 +75,16 @@ def autoencoder_of(
         return described, loaded if loaded.digest == described["digest"] else None
     if latents is not None:
         _same({"name": "autoencoder", "digest": latents.autoencoder.digest}, state, run)
-    if process.first and not (state is not None and is_linear(own)):
-        if latents is not None:
-            LinearAutoencoder.load(source.folder / "autoencoder").save(own)
-        else:
-            _fit(source, own, report)
-    process.wait()
-    linear = load_autoencoder(str(own), process.device)
+    with process.together():
+        if process.first and not (state is not None and is_linear(own)):
+            if latents is not None:
+                LinearAutoencoder.load(source.folder / "autoencoder").save(own)
+            elif isinstance(given, LinearAutoencoder):
+                given.save(own)
+            else:
+                _fit(source, own, report)
+    with process.together():
+        linear = load_autoencoder(str(own), process.device)
     return _same({"name": "autoencoder", "digest": linear.digest}, state, run), linear
 
 
@@ -101,11 +112,17 @@ def _fit(source: Source, own: Path, report: Progress) -> None:
 
 
 def space_of(
-    config: TrainConfig, source: Source, autoencoder: Autoencoder | None, process: Process, report: Progress
+    config: TrainConfig,
+    source: Source,
+    autoencoder: Autoencoder | None,
+    process: Process,
+    report: Progress,
+    *,
+    given: LatentSpace | None = None,
 ) -> LatentSpace:
-    """What the network sees of latents: the preset, whitened by the latents' own mean and deviation."""
+    """What the network sees of latents: what is given, or the preset, whitened by their own mean and deviation."""
     kind = config.latents.space
-    plain = LatentSpace.preset(kind, mean=None, std=None) if kind != "default" else None
+    plain = given or (LatentSpace.preset(kind, mean=None, std=None) if kind != "default" else None)
     if plain is not None:
         if source.encoded and plain.image_low != -1:
             raise HistodsError(
@@ -116,9 +133,10 @@ def space_of(
     if source.latents is not None:
         return LatentSpace.preset("default", mean=source.latents.mean, std=source.latents.std)
     numbers: list[Any] = [None]
-    if process.first:
-        report("measuring latents", 0, 0)
-        numbers = [_measure(source, Encoder(autoencoder, -1.0, process.device))]
+    with process.together():
+        if process.first:
+            report("measuring latents", 0, 0)
+            numbers = [_measure(source, Encoder(autoencoder, -1.0, process.device))]
     if process.ranks > 1:
         distributed.broadcast_object_list(numbers, src=0, device=process.device)
     mean, std = numbers[0]

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from histods.commands.next_step import in_workspace, print_next
-from histods.commands.options import DEFAULT_WORKSPACE, JsonOption, MapOption, QuietOption, WorkspaceOption
+from histods.commands.options import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    MapOption,
+    QuietOption,
+    WeightsName,
+    WorkspaceOption,
+)
 from histods.console import make_console, make_results, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -48,6 +55,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on also where settings differ, for example with more steps.")
     ] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|CHECKPOINT|EXPORT",
+            help="Weights that a new run starts from; classes are matched by name, all else begins anew.",
+        ),
+    ] = None,
+    init_weights: Annotated[
+        WeightsName, typer.Option("--init-weights", help="ema: averaged; model: as the optimizer left them.")
+    ] = WeightsName.ema,
+    remake_ends: Annotated[
+        bool,
+        typer.Option(
+            "--remake-ends", help="Begin the first and the last layer anew, for latents of another kind."
+        ),
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Train nothing; show the settings and what they cost.")
@@ -76,6 +99,9 @@ def train(
             data=data,
             prepare=prepare,
             resume=resume,
+            init=init,
+            init_weights=init_weights.value,
+            remake_ends=remake_ends,
             device=device,
             dry_run=dry_run,
             debug=debug,

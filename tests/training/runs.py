@@ -21,6 +21,8 @@ from training.statistics import autoencoder_of, space_of
 from training.unet import UNet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from training.run import TrainResult
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,12 +39,16 @@ TINY = (
 
 
 def run_tiny(
-    workspace: Path, data: Path, *settings: str, name: str = "default", resume: bool = False
+    workspace: Path,
+    data: Path,
+    *settings: str,
+    name: str = "default",
+    resume: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train a tiny network in this process."""
-    return train(
-        workspace=workspace, data=data, settings=[*TINY, *settings], name=name, resume=resume, device="cpu"
-    )
+    options = [*TINY, *settings]
+    return train(workspace=workspace, data=data, settings=options, name=name, resume=resume, device="cpu", say=say)
 
 
 def command(workspace: Path, data: Path, *settings: str, processes: int = 1) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -171,9 +172,10 @@ def test_an_error_that_one_process_alone_finds_is_said_in_one_line(
     monkeypatch.setattr(training.__main__, "train", broken)
     monkeypatch.setattr(sys, "argv", ["training"])
     monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
     assert training.__main__.main() == 2
     said = capsys.readouterr().err
-    assert said.startswith("process 3: Expected no such thing, found RuntimeError: two lines; ")
+    assert said.startswith(f"process 3 on {platform.node()}: Expected no such thing, found RuntimeError: two lines; ")
     assert said.count("\n") == 1
 
 
