@@ -175,7 +175,8 @@ def test_an_error_that_one_process_alone_finds_is_said_in_one_line(
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert training.__main__.main() == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"process 3 on {platform.node()}: Expected no such thing, found RuntimeError: two lines; ")
+    place = f"process 3 on {platform.node()}"
+    assert said.startswith(f"{place}: Expected no such thing, found RuntimeError: two lines; ")
     assert said.count("\n") == 1
 
 

@@ -82,7 +82,7 @@ def test_machines_that_see_other_checkpoints_say_which(folder: Path, tmp_path: P
         ({"WORLD_SIZE": "2", "RANK": "x"}, "RANK=x in the environment is no whole number"),
         ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is no number of one of WORLD_SIZE=2 processes"),
         ({"WORLD_SIZE": "0"}, "RANK=0 is no number of one of WORLD_SIZE=0 processes"),
-        ({"WORLD_SIZE": "2", "RANK": "0"}, "Process 0 of 2 on .* found no others .*MASTER_.*start all with torchrun"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "Process 0 of 2 on .* found no others .*MASTER_"),
     ],
 )
 def test_a_wrong_environment_is_one_line(
