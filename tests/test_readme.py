@@ -23,8 +23,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     return [content for name, content in fenced if name == language]
 
 
@@ -77,9 +77,10 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
 
 
 def commands() -> list[str]:
-    """Every histods command line of the README, in blocks and in running text."""
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    lines += re.findall(r"`(histods [^`]+)`", README)
+    """Every histods command line of the README and of docs, in blocks and in running text."""
+    text = "\n".join([README, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md")))])
+    lines = [line for block in blocks("sh", text) for line in block.splitlines()]
+    lines += re.findall(r"`(histods [^`]+)`", text)
     return [line.split("  #")[0].strip() for line in lines if line.startswith("histods ")]
 
 

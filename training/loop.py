@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from training.latent_data import LatentBatch
     from training.latent_space import LatentSpace
     from training.metrics import Metrics
+    from training.preview import Preview
     from training.source import Encoder, Source
     from training.unet import UNet
     from training.validation import Validation
@@ -163,7 +164,7 @@ class Trainer:
         self,
         metrics: Metrics | None,
         validation: Validation | None,
-        preview: Callable[[int, UNet], None] | None,
+        preview: Preview | None,
         progress: Progress,
     ) -> None:
         """Train to the last step.
@@ -204,7 +205,7 @@ class Trainer:
         asked: list[int],
         metrics: Metrics | None,
         validation: Validation | None,
-        preview: Callable[[int, UNet], None] | None,
+        preview: Preview | None,
     ) -> bool:
         """Write what is due after a step, and say whether to stop."""
         run = self.config.run
@@ -225,7 +226,7 @@ class Trainer:
         self,
         metrics: Metrics | None,
         validation: Validation | None,
-        preview: Callable[[int, UNet], None] | None,
+        preview: Preview | None,
     ) -> None:
         """Validate and draw a preview where that is due and not done."""
         run, last = self.config.run, self.step == self.config.run.steps
@@ -235,7 +236,9 @@ class Trainer:
                 self._validate(validation, metrics)
         if "preview" in owed and preview:
             with self._gauges.spending("previewing"):
-                preview(self.step, self.averaged())
+                picture = preview(self.step, self.averaged())
+                if metrics is not None:
+                    metrics.show(picture, self.step)
 
     def _rescue(self, metrics: Metrics | None) -> None:
         """After an error, save the steps since the last checkpoint; other processes are not waited for."""

@@ -9,9 +9,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from histods.storage.atomic import write_text
+from training.validation import BUCKETS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _TAGS = {
     "loss": "loss/train",
@@ -54,9 +58,25 @@ class Metrics:
             for name, tag in _TAGS.items():
                 if line.get(name) is not None:
                     self._board.add_scalar(tag, line[name], line["step"])
+            if "timing" in line:
+                self._board.add_scalar("images per second", line["timing"]["images_per_second"], line["step"])
             for weights in ("model", "ema"):
                 if line.get(weights) is not None:
                     self._board.add_scalar(f"loss/validation, {weights}", line[weights], line["step"])
+            for place, loss in enumerate(line.get("ema_buckets", ())):
+                if loss is not None:
+                    self._board.add_scalar(f"loss at noise levels/{_share(place)}", loss, line["step"])
+
+    def show(self, preview: NDArray[np.uint8], step: int) -> None:
+        """Show a preview, uint8 [H, W, 3] with masks above their images, in TensorBoard, too."""
+        if self._board is not None:
+            self._board.add_image("preview", preview, step, dataformats="HWC")
+
+
+def _share(bucket: int) -> str:
+    """A stretch of noise levels as percent of all of them, so that names are in order."""
+    width = 100 // BUCKETS
+    return f"{bucket * width:02d}-{(bucket + 1) * width:02d} percent"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from training.pictures import coloured, sheet, write_png
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from training.loop import Trainer
@@ -43,8 +44,8 @@ class Preview:
         words = random_words(run.seed, np.arange(len(chosen)), _STREAM)
         self._seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64).tolist()
 
-    def __call__(self, step: int, module: UNet) -> None:
-        """Make images with a network and write the sheet."""
+    def __call__(self, step: int, module: UNet) -> NDArray[np.uint8]:
+        """Make images with a network and write the sheet, uint8 [H, W, 3]."""
         trainer = self._trainer
         autoencoder = trainer.encoder.autoencoder
         assert autoencoder is not None  # noqa: S101 - there is no preview without
@@ -61,7 +62,9 @@ class Preview:
         )
         images = paint(self._masks_BCHW, self._seeds)
         masks = [coloured(mask) for mask in self._masks_BCHW[:, 0].numpy()]
-        write_png(self.path(trainer.folder, step), sheet([masks, list(images)]))
+        picture = sheet([masks, list(images)])
+        write_png(self.path(trainer.folder, step), picture)
+        return picture
 
     @staticmethod
     def path(folder: Path, step: int) -> Path:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from histods import audit, shard
 
+pytestmark = pytest.mark.own_workers
 LONG = 60.0  # seconds: what ends at once ends in this time on any machine; what waits for a file never does
 
 # Python runs this module when it starts, in workers too. A file whose name holds SLOW_NAME never answers; with

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from histods.records import silent
+from tests.watchdog import WATCHED
 from training.config import read_config, with_classes
 from training.device import Process
 from training.loop import Trainer
@@ -63,8 +65,15 @@ def command(workspace: Path, data: Path, *settings: str, processes: int = 1) -> 
 
 def start(words: list[str]) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **WATCHED, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def weights(run: Path, step: int) -> dict[str, bytes]:

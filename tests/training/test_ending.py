@@ -27,6 +27,7 @@ from histods.console import make_console
 from histods.errors import HistodsError
 from histods.sampling import BalancedDraws
 from tests.training.runs import ROOT, command, run_tiny, weights
+from tests.watchdog import WATCHED, finish
 from training.checkpoint import read_run, save_checkpoint
 from training.metrics import read_metrics
 from training.run import train
@@ -47,14 +48,14 @@ def lines(run: Path) -> list[Any]:
 
 def test_a_signal_to_all_processes_of_a_run_loses_nothing(folder: Path, tmp_path: Path) -> None:
     words = command(tmp_path, folder, "run.steps=100000", "run.checkpoint_every=100000", "data.workers=2")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **WATCHED, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     run = tmp_path / "runs" / "default"
     until = time.monotonic() + 100
     while not read_metrics(run) and time.monotonic() < until:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGTERM)
-    errors = process.communicate(timeout=100)[1]
+    errors = finish(process)
     assert (process.returncode, errors.splitlines()[-1]) == (
         143,
         "terminated; run the same command again to go on",

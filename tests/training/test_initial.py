@@ -60,9 +60,9 @@ def network(classes: int, seed: int, *, spatial: bool = False) -> UNet:
 
 @pytest.fixture(scope="module")
 def base(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 200 steps."""
+    """A run of 100 steps."""
     place = tmp_path_factory.mktemp("base")
-    return run_tiny(place, folder, "run.steps=200", "run.checkpoint_every=200", "diffusion.lr=3e-3").folder
+    return run_tiny(place, folder, "run.steps=100", "run.checkpoint_every=100", "diffusion.lr=4e-3").folder
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_twelve_patches_are_learnt_faster_than_from_nothing(base: Path, twelve: 
         return [line["loss"] for line in read_metrics(result.folder) if line["kind"] == "train"]
 
     fresh, tuned = run("fresh"), run("tuned", init=base)
-    assert said[-1] == f"Starting from the weights of {base} at step 200: 3 of 4 classes by name, Bone anew."
+    assert said[-1] == f"Starting from the weights of {base} at step 100: 3 of 4 classes by name, Bone anew."
     assert sum(tuned) < 0.9 * sum(fresh)
     made = read_run(tmp_path / "tuned" / "runs" / "default")
     assert made.space == read_run(base).space

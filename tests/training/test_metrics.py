@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -91,11 +92,15 @@ class Board:
     def __init__(self, folder: str, purge_step: int | None) -> None:
         self.folder, self.purge_step = folder, purge_step
         self.scalars: list[tuple[str, float, int]] = []
+        self.pictures: list[tuple[str, tuple[int, ...], int, str]] = []
         self.closed = False
         Board.made.append(self)
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         self.scalars.append((tag, value, step))
+
+    def add_image(self, tag: str, picture: np.ndarray[Any, Any], step: int, dataformats: str) -> None:
+        self.pictures.append((tag, picture.shape, step, dataformats))
 
     def close(self) -> None:
         self.closed = True
@@ -122,6 +127,28 @@ def test_tensorboard_gets_the_same_numbers_and_forgets_later_steps(
     assert (first.purge_step, second.purge_step) == (None, 2)
     assert (first.closed, second.closed) == (True, True)
     assert first.folder == str(tmp_path / "tensorboard")
+
+
+def test_tensorboard_shows_previews_speed_and_losses_by_noise_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = type(sys)("torch.utils.tensorboard")
+    module.SummaryWriter = Board  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    Board.made = []
+    buckets = {"ema_buckets": [0.5, None, *[0.25] * 8]}
+    with Metrics(tmp_path, 0) as metrics:
+        metrics.write([train_line(1) | {"timing": {"images_per_second": 9.5}}, validation_line(1) | buckets])
+        metrics.show(np.zeros((40, 80, 3), np.uint8), 1)
+    (board,) = Board.made
+    assert ("images per second", 9.5, 1) in board.scalars
+    levels = [(tag, value) for tag, value, _ in board.scalars if tag.startswith("loss at noise levels/")]
+    assert levels[:2] == [
+        ("loss at noise levels/00-10 percent", 0.5),
+        ("loss at noise levels/20-30 percent", 0.25),
+    ]
+    assert [tag for tag, _ in levels] == sorted(tag for tag, _ in levels)
+    assert board.pictures == [("preview", (40, 80, 3), 1, "HWC")]
 
 
 def test_the_real_tensorboard_writes_files(tmp_path: Path) -> None:

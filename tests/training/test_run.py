@@ -16,7 +16,8 @@ import torch
 import training.source
 from histods import shard
 from histods.errors import HistodsError
-from tests.training.runs import ROOT, TINY, command, run_tiny, start, weights
+from tests.training.runs import ROOT, TINY, command, free_port, run_tiny, start, weights
+from tests.watchdog import finish
 from training.checkpoint import load_model, newest, read_run, read_state
 from training.metrics import read_metrics
 from training.run import train
@@ -35,7 +36,7 @@ def losses(run: Path) -> list[float]:
 def wait_until(there: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not there():
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, finish(process)
         assert time.monotonic() < until, "what was waited for does not come"
         time.sleep(0.02)
 
@@ -57,7 +58,7 @@ def test_one_cycle_after_a_kill_ends_in_the_same_bits(folder: Path, tmp_path: Pa
     run = tmp_path / "b" / "runs" / "default"
     wait_until((run / "checkpoints" / "step-00000004").exists, process)
     process.kill()
-    process.communicate()
+    finish(process)
     left = newest(run)
     assert left is not None
     again = run_tiny(tmp_path / "b", folder, *settings)
@@ -72,7 +73,7 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder:
     run = tmp_path / "b" / "runs" / "default"
     wait_until(lambda: losses(run), process)
     process.send_signal(signal.SIGTERM)
-    message = process.communicate()[1].splitlines()[-1]
+    message = finish(process).splitlines()[-1]
     assert process.returncode == 143
     assert message == "terminated; run the same command again to go on"
     step = read_run(run).step
@@ -84,12 +85,17 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one(folder: Path, tmp_path: Path) -> None:
+def test_two_machines_give_the_losses_of_one(folder: Path, tmp_path: Path) -> None:
+    """Two launchers, each with a process of its own, find each other as those of two machines do."""
     settings = ("run.steps=6", "model.dropout=0.0")
     one = run_tiny(tmp_path / "one", folder, *settings)
-    process = start(command(tmp_path / "two", folder, *settings, processes=2))
-    errors = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, errors
+    python, *words = command(tmp_path / "two", folder, *settings)
+    port = free_port()
+    meeting = ("--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}")
+    launcher = [python, "-m", "torch.distributed.run", *meeting]
+    started = [start([*launcher, f"--node-rank={rank}", *words]) for rank in range(2)]
+    errors = [finish(process) for process in started]
+    assert [process.returncode for process in started] == [0, 0], errors
     two = tmp_path / "two" / "runs" / "default"
     assert losses(two) == pytest.approx(losses(one.folder), abs=1e-5)
     assert read_state(newest(two) or two).position == 24
@@ -103,7 +109,7 @@ def test_two_processes_stop_soon_after_sigterm_and_go_on(folder: Path, tmp_path:
     wait_until((run / "metrics.jsonl").exists, process)
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    finish(process)
     assert process.returncode != 0
     assert 0 < read_run(run).step < 2000
 
@@ -256,7 +262,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_the_last_checkpoint(
     script = f'mount -t tmpfs -o size=2500k tmpfs {disk} && "$@"; echo status $?; cp -r {disk} {tmp_path}/after'
     words = command(disk, folder, "run.steps=40", "run.checkpoint_every=1", "run.keep_checkpoints=40")
     process = start(["unshare", "--mount", "sh", "-c", script, "sh", *words])
-    message = process.communicate(timeout=120)[1]
+    message = finish(process)
     if "unshare failed" in message or "mount:" in message:
         pytest.skip("mounting a small tmpfs needs root")
     line = message.splitlines()[-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ import pytest
 import torch
 
 from histods.errors import HistodsError
-from tests.training.runs import ROOT, command, run_tiny
+from tests.training.runs import ROOT, command, free_port, run_tiny
+from tests.watchdog import WATCHED, finish
 from training.device import Process, computes_in_bf16, processes
 
 if TYPE_CHECKING:
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 def run_both(*calls: list[str]) -> list[tuple[int, str]]:
     """Exit status and errors of processes that are started as those of several machines are."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = []
     for rank, words in enumerate(calls):
         environment = {
             **os.environ,
+            **WATCHED,
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "MASTER_ADDR": "127.0.0.1",
@@ -37,11 +36,7 @@ def run_both(*calls: list[str]) -> list[tuple[int, str]]:
             "RANK": str(rank),
         }
         started.append(subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True))
-    try:
-        errors = [process.communicate(timeout=200)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
+    errors = [finish(process) for process in started]
     return [(process.returncode, text) for process, text in zip(started, errors, strict=True)]
 
 

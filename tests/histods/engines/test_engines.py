@@ -19,6 +19,7 @@ from histods.errors import HistodsError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+pytestmark = pytest.mark.own_workers
 ENGINES = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 KILLER, RAISER = 13, 17
 

@@ -1,0 +1,52 @@
+"""Waiting for processes that tests start: one that hangs shows where, and nothing of it outlives the test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+WATCHED = {"PYTHONFAULTHANDLER": "1"}
+"""Environment with which Python shows the stacks of all its threads on SIGABRT."""
+_SECONDS_TO_SHOW = 20
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:
+    """Wait for the end of a process that was started with `WATCHED`; its errors.
+
+    Raises:
+        AssertionError: it hangs; the message has the stacks of all threads of it and of those that it started.
+    """
+    try:
+        return process.communicate(timeout=seconds)[1] or ""
+    except subprocess.TimeoutExpired:
+        family = [process.pid, *started_by(process.pid)]
+        for number in reversed(family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGABRT)
+        until = time.monotonic() + _SECONDS_TO_SHOW
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        for number in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        errors = process.communicate()[1] or ""
+        raise AssertionError(f"{process.args} did not end in {seconds} s:\n{errors}") from None
+
+
+def started_by(process: int) -> list[int]:
+    """Ids of the processes that one has started, and those that they have."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(path.parent.name))
+    found, left = [], [process]
+    while left:
+        children = parents.get(left.pop(), [])
+        found += children
+        left += children
+    return found
