@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.watchdog import WATCHED, finish, started_by
+from tests.watchdog import WATCHED, _lives, finish, started_by
 
 _HANGS = """
 import subprocess, sys, threading
@@ -33,10 +33,8 @@ def test_a_process_that_hangs_is_shown_with_what_it_started_and_ended() -> None:
     with pytest.raises(AssertionError, match="did not end in 1 s") as caught:
         finish(process, 1)
     assert "in wait_for_ever" in str(caught.value)
-    assert "child.wait()" in _HANGS
-    for number in children:
-        with pytest.raises(ProcessLookupError):
-            os.kill(number, 0)
+    assert "subprocess.py" in str(caught.value)  # the parent waits for its child
+    assert not any(map(_lives, children))
 
 
 def test_a_process_that_ends_gives_its_errors() -> None:

@@ -28,13 +28,21 @@ def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGABRT)
         until = time.monotonic() + _SECONDS_TO_SHOW
-        while process.poll() is None and time.monotonic() < until:
+        while any(map(_lives, family)) and time.monotonic() < until:
             time.sleep(0.05)
         for number in family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
         errors = process.communicate()[1] or ""
         raise AssertionError(f"{process.args} did not end in {seconds} s:\n{errors}") from None
+
+
+def _lives(process: int) -> bool:
+    """Whether a process runs; one that has ended may keep its number until it is asked for its status."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def started_by(process: int) -> list[int]:
