@@ -11,7 +11,7 @@ from typing import Any
 import typer  # noqa: TC002 - Typer reads annotations
 
 _MOST = 200
-_TABLES = ("labels", "classes", "split")
+_TABLES = ("labels", "classes", "split", "runs")
 
 
 def complete_codes(context: typer.Context, incomplete: str) -> list[str]:

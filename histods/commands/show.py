@@ -35,7 +35,8 @@ def show(
         str | None,
         typer.Argument(
             metavar="CODE|KEY|TABLE",
-            help="A finding's code, a sample's key or path, or labels, classes or split; all findings by default.",
+            help="A finding's code, a sample's key or path, or labels, classes, split or runs; all findings "
+            "by default.",
             autocompletion=complete_shown,
         ),
     ] = None,

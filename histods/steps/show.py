@@ -1,10 +1,10 @@
-"""show: every file of a finding, everything known of one sample, or a full table of labels, classes or splits."""
+"""show: the files of a finding, all that is known of one sample, or a table: labels, classes, split or runs."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from histods.storage.findings_file import read_findings
 from histods.storage.manifest import Manifest, read_table, to_polars
 from histods.storage.open_file import OpenRoot
 from histods.storage.overlays import draw_overlay, write_overlay
+from histods.storage.run_files import list_runs
 from histods.storage.sample import near_keys
 from histods.storage.split_file import read_any_split, with_split_groups
 from histods.storage.workspace import Workspace, read_json
@@ -25,7 +26,7 @@ from histods.storage.workspace import Workspace, read_json
 if TYPE_CHECKING:
     from histods.records import Progress
 
-TABLES = ("labels", "classes", "split")
+TABLES = ("labels", "classes", "split", "runs")
 """What else can be shown than the code of a finding or the key of a sample."""
 OVERLAYS = 20
 """Overlays that are drawn by default."""
@@ -55,7 +56,7 @@ class ShowResult:
     """What is known of the thing that was asked for.
 
     Attributes:
-        kind: `findings` (all codes with their numbers), `finding`, `sample`, `labels`, `classes` or `split`.
+        kind: `findings` (all codes with their numbers), `finding`, `sample`, or the table's name.
         name: the code or the key; else as `kind`.
         tables: one table, of a sample several.
         total: rows of the first table before `limit`.
@@ -87,8 +88,8 @@ def show(
     """Look up what the last audit, remaps and split know: nothing is changed, and no file is judged again.
 
     Args:
-        what: code of a finding, key of a sample (or the path of its image or mask), `labels`, `classes` or
-            `split`; all codes that occur if None.
+        what: code of a finding, key of a sample (or the path of its image or mask), `labels`, `classes`, `split`
+            or `runs`; all codes that occur if None.
         open: folder for a PNG file of image and mask of each sample shown.
         limit: rows of a finding, and overlays, at most; all rows and 20 overlays if None.
         workspace: folder of the audit.
@@ -99,6 +100,9 @@ def show(
         StaleFileError: the audit's files are not those that it wrote.
     """
     space = Workspace.find(workspace)
+    if what == "runs":  # shards, and with them runs, may have come without an audit
+        tables = _runs(space)
+        return ShowResult(kind=what, name=what, tables=tables, total=len(tables[0].rows))
     audit = space.read_audit()
     root = Path(audit["root"])
     if open is not None:
@@ -203,6 +207,21 @@ def _split(space: Workspace, _: dict[str, Any]) -> tuple[ShownTable, ...]:
         ShownTable(title="Splits", rows=sizes.sort("split")),
         ShownTable(title="Labels of each split", rows=pixels),
     )
+
+
+def _runs(space: Workspace) -> tuple[ShownTable, ...]:
+    """How far the runs are and how well they do, and the settings in which they differ."""
+    runs = list_runs(space)
+    if not runs:
+        raise HistodsError(f"There are no runs in {space.folder} yet; run 'histods train{space.option}'.")
+    rows = [{name: value for name, value in asdict(run).items() if name != "settings"} for run in runs]
+    tables = [ShownTable(title="Runs", rows=pl.DataFrame(rows, infer_schema_length=None))]
+    keys = sorted({key for run in runs for key in run.settings})
+    differ = [key for key in keys if len({repr(run.settings.get(key)) for run in runs}) > 1]
+    if differ:
+        columns = {run.run: [str(run.settings.get(key, "-")) for key in differ] for run in runs}
+        tables.append(ShownTable(title="Settings that differ", rows=pl.DataFrame({"setting": differ, **columns})))
+    return tuple(tables)
 
 
 def _find_sample(what: str, manifest: pl.DataFrame, findings: pl.DataFrame, root: Path) -> pl.DataFrame:

@@ -59,6 +59,37 @@ def command(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return histods("show", *words, "-w", place / "out")
 
 
+def test_runs_are_compared_by_losses_and_by_settings_that_differ(tmp_path: Path) -> None:
+    with pytest.raises(HistodsError, match="There are no runs in .* yet; run 'histods train"):
+        show("runs", workspace=tmp_path)
+    for name, rate, losses in (("first", 0.1, [0.5, 0.3]), ("second", 0.2, [0.9, float("nan")])):
+        run = tmp_path / "runs" / name
+        (run / "checkpoints" / "step-2").mkdir(parents=True)
+        (run / "checkpoints" / "latest").write_text("step-2\n")
+        (run / "checkpoints" / "step-2" / "state.json").write_text('{"step": 2}')
+        (run / "config.yaml").write_text(f"run: {{steps: 4}}\ndiffusion: {{lr: {rate}}}\n")
+        lines: list[dict[str, object]] = [
+            {"kind": "train", "step": step, "loss": loss, "timing": {"images_per_second": 7.5}}
+            for step, loss in enumerate(losses, start=1)
+        ]
+        lines += [{"kind": "validation", "step": step, "ema": ema} for step, ema in ((1, 0.25), (2, 0.5))]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tr')
+    (tmp_path / "runs" / "torn").mkdir()
+    (tmp_path / "runs" / "torn" / "config.yaml").write_text("run: [")
+    runs, settings = show("runs", workspace=tmp_path).tables
+    columns = runs.rows.columns
+    known = [dict(zip(columns, row, strict=True)) for row in runs.rows.iter_rows()]
+    assert [row["run"] for row in known] == ["first", "second", "torn"]
+    assert known[0] == {
+        "run": "first", "step": 2, "steps": 4, "loss": 0.4, "best": 0.25, "best_step": 1, "images_per_second": 7.5,
+    }  # fmt: skip
+    assert (known[1]["loss"], known[2]["step"]) == (0.9, None)
+    assert ("diffusion.lr", "0.1", "0.2", "-") in settings.rows.rows()
+    shown = histods("show", "runs", "-w", tmp_path)
+    assert shown.returncode == 0
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(
     ("code", "path"),
     [
