@@ -191,10 +191,7 @@ def _plant(folder: Path, dataset: Path) -> tuple[Fault, ...]:
         return read_faults(listed)
     mark = folder / MARK
     if folder.exists() and not mark.is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise HistodsError(
-            f"Expected {folder} to be new, empty or made by a demo, found other files in it; "
-            "choose another folder."
-        )
+        raise HistodsError(f"{folder} is not new, empty or from an earlier demo; choose another folder.")
     if mark.is_file():  # a demo was killed while it made its dataset: only what it had made is made again
         for part in (folder / "unlabelled", dataset, folder / "dataset_outside", *folder.glob(".*.part")):
             shutil.rmtree(part, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Errors that a user can act on.
 
-Every message is one line and says three things: what was expected, what was found, what to do.
+Every message is one line that says what is wrong, with which file, and what to do.
 The command line catches `HistodsError` in one place; nothing else of histods prints errors.
 """
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HistodsError(Exception):
-    """The input or the call is wrong; the message says what was expected, found and what to do."""
+    """The input or the call is wrong; the message says what is wrong and what to do."""
 
 
 class UnreadableFileError(HistodsError):

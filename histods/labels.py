@@ -104,15 +104,12 @@ class LabelMap:
         found = len(self.classes)
         if not 1 <= found <= MOST_CLASSES:
             raise HistodsError(
-                f"Expected 1 to {MOST_CLASSES} classes in label map {self.name}, found {found}; "
+                f"Label map {self.name} has {found} classes, not 1 to {MOST_CLASSES}; "
                 "remapped masks have 8 bits: merge classes."
             )
         for name, times in Counter(self.classes).items():
             if times > 1:
-                raise HistodsError(
-                    f"Expected different class names in label map {self.name}, "
-                    f"found {name!r} for {times} classes; rename all but one."
-                )
+                raise HistodsError(f"Label map {self.name} calls {times} classes {name!r}; rename all but one.")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -211,7 +208,7 @@ def identity_map(labels: Iterable[int], names: LabelTable) -> LabelMap:
     highest = max(labels, default=0)
     if highest >= MOST_CLASSES:
         raise HistodsError(
-            f"Expected labels 0..{MOST_CLASSES - 1} to keep them as they are, found label {highest}; "
+            f"Label {highest} is above {MOST_CLASSES - 1}, so the labels cannot stay as they are; "
             "give a label map with --map ('histods remap --draft my_map.yml' writes one to edit)."
         )
     classes = [names.name(label) for label in range(highest + 1)]
@@ -235,8 +232,8 @@ def _check_conserved(before: NDArray[np.int64], after: NDArray[np.int64]) -> Non
     if wrong.size:
         first = int(wrong[0])
         raise HistodsError(
-            f"Expected as many pixels after the label map as before, found {after[first]:,} instead of "
-            f"{before[first]:,} in sample {first} ({wrong.size} in all); run 'histods audit' again."
+            f"The label map changes the number of pixels from {before[first]:,} to {after[first]:,} in sample "
+            f"{first} ({wrong.size} in all); run 'histods audit' again."
         )
 
 
@@ -262,8 +259,8 @@ class Origin:
     path: str
 
     def error(self, expected: str, found: str, advice: str) -> HistodsError:
-        """The refusal: what was expected here, what was found instead, what to do."""
-        return HistodsError(f"Expected {expected} in {self.path}, found {found}; {advice}.")
+        """The refusal: what is needed here, what is there instead, what to do."""
+        return HistodsError(f"{self.path} needs {expected}, but has {found}; {advice}.")
 
 
 def show(value: Value) -> str:

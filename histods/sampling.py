@@ -95,8 +95,8 @@ def class_cutoffs(
     shares[:1] = 0.0
     if not shares.any() or not 0 <= unconditional <= 1:
         raise HistodsError(
-            f"Expected at least 2 classes and a probability from 0 to 1 of an unconditional draw, found "
-            f"{1 + np.count_nonzero(shares)} and {unconditional}; change the label map or the setting."
+            "Drawing by class needs at least 2 classes and a probability of an unconditional draw from 0 to 1, "
+            f"not {1 + np.count_nonzero(shares)} and {unconditional}; change the label map or the setting."
         )
     cutoffs = np.cumsum(shares * ((1 - unconditional) / shares.sum())) + unconditional
     cutoffs[np.flatnonzero(shares)[-1] :] = 1.0  # not 0.9999999
@@ -128,13 +128,13 @@ class BalancedDraws:
         cutoffs, sizes = self.cutoffs, self.lists.sizes
         if len(cutoffs) != len(sizes) or cutoffs[-1] != 1 or (np.diff(cutoffs, prepend=0.0) < 0).any():
             raise HistodsError(
-                f"Expected {len(sizes)} cutoffs that rise to 1, found {cutoffs.tolist()}; correct them."
+                f"The cutoffs {cutoffs.tolist()} are not {len(sizes)} numbers that rise to 1; correct them."
             )
         missing = np.flatnonzero((np.diff(cutoffs, prepend=0.0) > 0) & (sizes == 0))
         if missing.size:
             named = ", ".join(f"{c} {self.names[c]}" if self.names else str(c) for c in missing.tolist())
             raise HistodsError(
-                f"Expected samples of every class that is to be drawn, found none of class {named}; "
+                f"There are no samples of class {named}, which is to be drawn; "
                 "give it probability 0, or a label map without it."
             )
         object.__setattr__(self, "_thresholds", np.round(cutoffs * BLOCK * _PHASES).astype(np.int64))
@@ -217,8 +217,8 @@ def rank_positions(step: int, *, global_batch: int, rank: int = 0, ranks: int = 
     """
     if global_batch % ranks or not 0 <= rank < ranks:
         raise HistodsError(
-            f"Expected a global batch that {ranks} processes can share evenly, found {global_batch} "
-            f"(process {rank}); choose a multiple of {ranks}."
+            f"{ranks} processes cannot share a global batch of {global_batch} evenly (process {rank}); "
+            f"choose a multiple of {ranks}."
         )
     share = global_batch // ranks
     first = step * global_batch + rank * share

@@ -65,11 +65,11 @@ def parse_plan(test: float | None, val: float, folds: int | None) -> Plan:
     if folds is not None:
         if test is not None or val:
             raise HistodsError(
-                "Expected --folds alone, found --test or --val with it; every fold is a test in its turn: "
+                "--folds does not go together with --test or --val, because every fold is a test in its turn; "
                 "leave them out."
             )
         if folds < 2:
-            raise HistodsError(f"Expected 2 or more for --folds, found {folds}; give more, or --test instead.")
+            raise HistodsError(f"--folds {folds} is below 2; give more, or --test instead.")
         return Plan(names=tuple(f"fold_{i}" for i in range(folds)), fractions=(1 / folds,) * folds, folds=folds)
     test = DEFAULT_TEST if test is None else test
     if not 0 < test < 1:
@@ -78,7 +78,7 @@ def parse_plan(test: float | None, val: float, folds: int | None) -> Plan:
         raise HistodsError(f"--val {val:g} is not between 0 and 1; 0.1 is a tenth, 0 is none.")
     if test + val >= 1:
         raise HistodsError(
-            f"Expected --test and --val below 1 together, found {test + val:g}; leave samples for train."
+            f"--test and --val make {test + val:g} together, which is not below 1; leave samples for train."
         )
     if val:
         return Plan(names=("train", "val", "test"), fractions=(1 - test - val, val, test), folds=None)
@@ -115,7 +115,7 @@ def keyed_hashes(keys: Iterable[str], seed: int) -> NDArray[np.uint64]:
         HistodsError: the seed is not a number of 64 bits.
     """
     if not 0 <= seed <= _MOST_SEED:
-        raise HistodsError(f"Expected 0 to 2**64-1 for --seed, found {seed}; give such a number.")
+        raise HistodsError(f"--seed {seed} is not between 0 and 2**64-1; give such a number.")
     return np.fromiter((xxhash.xxh3_64_intdigest(key.encode(), seed=seed) for key in keys), np.uint64)
 
 

@@ -144,11 +144,9 @@ def engine_for(name: str = "local", workers: int | None = None) -> Engine:
         MissingExtraError: the engine's package is not installed.
     """
     if workers is not None and not isinstance(workers, int):
-        raise HistodsError(
-            f"Expected a whole number of workers, found {workers!r}; leave --workers out to use all cores."
-        )
+        raise HistodsError(f"--workers {workers!r} is not a whole number; leave --workers out to use all cores.")
     if workers is not None and workers < 1:
-        raise HistodsError(f"Expected at least 1 worker, found {workers}; leave --workers out to use all cores.")
+        raise HistodsError(f"--workers {workers} is below 1; leave --workers out to use all cores.")
     if name == "local":
         from histods.engines.local import LocalPool
 
@@ -158,5 +156,5 @@ def engine_for(name: str = "local", workers: int | None = None) -> Engine:
 
         return Engine(RayPool(workers))
     raise HistodsError(
-        f"Expected the engine local or ray, found {name!r}; leave --engine out to use this machine."
+        f"There is no engine {name!r}; give --engine local or ray, or leave --engine out to use this machine."
     )

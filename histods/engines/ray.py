@@ -23,7 +23,7 @@ class RayPool:
             import ray
         except ImportError as error:
             raise MissingExtraError(
-                "Expected Ray for --engine ray, found that it is not installed; run: pip install 'histods[ray]'."
+                "--engine ray needs Ray, which is not installed; run: pip install 'histods[ray]'."
             ) from error
         self._ray = ray
         self._started_here = not ray.is_initialized()

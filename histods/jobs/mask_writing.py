@@ -39,7 +39,7 @@ def run_mask_tasks(
                 report = outcome.value
                 if report.disk is not None:
                     raise HistodsError(
-                        f"Expected to write into {folder}, found {report.disk}; "
+                        f"Writing into {folder} failed ({report.disk}); "
                         "fix that and run the same command again to go on."
                     )
                 written, present = written + report.written, present + report.present
@@ -49,7 +49,7 @@ def run_mask_tasks(
                 progress("writing masks", done, len(tasks))
     if failures:
         found = first_of(failures)
-        raise HistodsError(f"Expected to remap every mask, found {found}; run the same command again to go on.")
+        raise HistodsError(f"Masks could not be remapped: {found}; run the same command again to go on.")
     return MaskReport(written, present, problems, None)
 
 

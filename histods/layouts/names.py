@@ -99,8 +99,8 @@ def _check_mask_suffix(mask_suffix: str) -> None:
     """Refuse a suffix that no mask can have."""
     if not mask_suffix or "/" in mask_suffix or mask_suffix.lower().endswith(PICTURE_SUFFIXES):
         raise HistodsError(
-            f"Expected what a mask's name adds to its image's, such as _mask, found {mask_suffix!r}; "
-            "give --mask-suffix without folder and without file suffix."
+            f"--mask-suffix {mask_suffix!r} is not what a mask's name adds to its image's, such as _mask; "
+            "give it without folder and without file suffix."
         )
 
 
@@ -109,8 +109,8 @@ def _check_folders(images_dir: str, masks_dir: str) -> None:
     images, masks = images_dir.strip("/"), masks_dir.strip("/")
     if not images or not masks or images == masks:
         raise HistodsError(
-            "Expected two different folder names for images and masks, "
-            f"found {images_dir!r} and {masks_dir!r}; give --images-dir and --masks-dir."
+            f"--images-dir {images_dir!r} and --masks-dir {masks_dir!r} cannot tell images from masks; "
+            "give two different folder names."
         )
 
 
@@ -119,7 +119,7 @@ def list_files(paths: Sequence[str] | pl.Series) -> pl.DataFrame:
     try:
         files = pl.Series("path", paths, dtype=pl.String).to_frame()
     except UnicodeEncodeError as error:
-        raise HistodsError(f"Expected file names in UTF-8, found {error.object!r}; rename the file.") from error
+        raise HistodsError(f"The file name {error.object!r} is not UTF-8; rename the file.") from error
     files = files.with_columns(suffix=suffix_of(pl.col("path")))
     key, suffix = pl.col("path").str.strip_suffix(pl.col("suffix")), pl.col("suffix").str.to_lowercase()
     return files.select("path", key=key, suffix=suffix)

@@ -61,7 +61,7 @@ def pair(paths: Sequence[str] | pl.Series, layout: Layout, unconditional: Sequen
         HistodsError: the layout is `csv`, or a name is not text.
     """
     if layout.kind == "csv":
-        raise HistodsError("Expected a layout that pairs by name, found csv; name its file with --pairs.")
+        raise HistodsError("The layout csv does not pair by name; name its file with --pairs.")
     files, designed = list_files(paths), list_files(unconditional).unique("path")
     if unconditional:
         files = files.join(designed, on="path", how="anti")

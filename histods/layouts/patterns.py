@@ -32,8 +32,8 @@ def pattern_pairs(image_pattern: str, mask_pattern: str) -> list[tuple[str, str]
     images, masks = image_pattern.split(OR), mask_pattern.split(OR)
     if len(images) != len(masks) and 1 not in (len(images), len(masks)):
         raise HistodsError(
-            f"Expected as many patterns for masks as for images, found {len(images)} in {image_pattern!r} and "
-            f"{len(masks)} in {mask_pattern!r}; give one for each, with | between them."
+            f"{image_pattern!r} has {len(images)} patterns for images, but {mask_pattern!r} has {len(masks)} for "
+            "masks; give as many for masks as for images, with | between them."
         )
     number = max(len(images), len(masks))
     images, masks = (side * number if len(side) == 1 else side for side in (images, masks))
@@ -81,7 +81,7 @@ def check_patterns(image_pattern: str | None, mask_pattern: str | None) -> None:
         HistodsError: one of them names no pieces, or both name the same files.
     """
     if mask_pattern is None:
-        raise HistodsError(f"Expected a pattern for masks, found none; give --mask-pattern '{KEY}_mask.png'.")
+        raise HistodsError(f"There is no pattern for masks; give one, such as --mask-pattern '{KEY}_mask.png'.")
     for images, masks in pattern_pairs(KEY if image_pattern is None else image_pattern, mask_pattern):
         _check_pair(images, masks)
 
@@ -90,23 +90,22 @@ def _check_pair(images: str, masks: str) -> None:
     for option, pattern in (("--image-pattern", images), ("--mask-pattern", masks)):
         _require(
             KEY in pattern and KEY + KEY not in pattern and not pattern.startswith("/"),
-            f"Expected a path below the dataset with {KEY} where names vary, found {pattern!r}; "
-            f"give {option} such as 'masks/{KEY}.png'.",
+            f"{option} {pattern!r} is not a path below the dataset with {KEY} where names vary; "
+            f"give one such as 'masks/{KEY}.png'.",
         )
     _require(
         images.count(KEY) == masks.count(KEY),
-        f"Expected as many {KEY} for images as for masks, found {images!r} and {masks!r}; "
+        f"The patterns {images!r} and {masks!r} do not have equally many {KEY}; "
         "give --image-pattern and --mask-pattern that name the same pieces.",
     )
     _require(
         split_pattern(images) != split_pattern(masks),
-        f"Expected different patterns for images and masks, found {masks!r} for both; "
-        "give --mask-pattern what only masks have.",
+        f"{masks!r} is the pattern of both images and masks; give --mask-pattern what only masks have.",
     )
     _require(
         split_pattern(images)[1] in ("", *IMAGE_SUFFIXES),
-        f"Expected images that are {', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}, "
-        f"found {images!r}; convert the images to PNG.",
+        f"--image-pattern {images!r} ends in none of {', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}; "
+        "convert the images to PNG.",
     )
 
 

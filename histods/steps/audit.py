@@ -118,9 +118,7 @@ def audit(
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
     if nearest_colour and not (names and names.colours):
-        raise HistodsError(
-            "Expected --nearest-colour together with a --labels file that gives colours, found none; give one."
-        )
+        raise HistodsError("--nearest-colour needs a --labels file that gives colours; give one.")
     if not (layout or pairs or image_pattern or mask_pattern):
         pairs = find_tile_pairs(folder, group_regex)  # tiles know the images, and so the groups, that they are of
     layouts = LayoutOptions(
@@ -302,7 +300,7 @@ def _parse_folders(folders: str | Path | Sequence[str | Path]) -> tuple[str, ...
 
 def _parse_verify(verify: str) -> str:
     if verify not in ("structure", "decode"):
-        raise HistodsError(f"Expected --verify structure or decode, found {verify!r}; choose one of them.")
+        raise HistodsError(f"--verify cannot be {verify!r}; choose structure or decode.")
     return verify
 
 

@@ -131,19 +131,19 @@ def fix(
     """
     if undo is not None:
         if code is not None or to is not None or apply:
-            raise HistodsError("Expected --undo JOURNAL alone, found other options with it; leave them out.")
+            raise HistodsError("--undo JOURNAL takes no other options; leave them out.")
         return _undo(Path(undo), progress)
     if code is None or to is None:
         raise HistodsError(
-            "Expected a code and --to DIR, or --undo JOURNAL, found neither; "
-            "such as 'histods fix unreadable_mask --to DIR'."
+            "There is nothing to fix or undo here; give a code and --to DIR, "
+            "such as 'histods fix unreadable_mask --to DIR', or --undo JOURNAL."
         )
     _check_code(code)
     space = Workspace.find(workspace)
     audit = space.read_audit()
     root = _parse_root(audit["root"])
     goal = _parse_place(Path(to), code, root, space)
-    with only_one(space.fixes, "moving files") if apply else nullcontext():
+    with only_one(space.fixes, "moves files") if apply else nullcontext():
         known = find_unfinished(space.fixes)
         if known is not None:
             path, plan, state = known
@@ -221,11 +221,11 @@ def _finish(journal: Journal, *, apply: bool, interrupted: bool, progress: Progr
 
 def _undo(path: Path, progress: Progress | None) -> FixResult:
     """Move everything back, in reverse, and give the folders their times."""
-    with only_one(path.parent, "moving files") if path.is_file() else nullcontext():
+    with only_one(path.parent, "moves files") if path.is_file() else nullcontext():
         journal = read_journal(path)
         plan = journal.plan
         if journal.state == "undone":
-            raise HistodsError(f"Expected a fix that stands in {path}, found one that is undone; leave it.")
+            raise HistodsError(f"The fix in {path} is already undone; leave it.")
         _parse_root(plan.root)
         back = [Move(move.target, move.source, move.bytes, move.mtime_ns) for move in reversed(journal.moves)]
         again = "fix that and run the same command again"
@@ -250,14 +250,11 @@ def apply_command(code: str, to: Path | str, workspace: Path) -> str:
 
 def _say_unfinished(path: Path, plan: Plan, state: str, space: Workspace, root: Path) -> str:
     if state == "undoing":
-        return (
-            f"Expected no interrupted fix in {space.fixes}, found that undoing {path.name} was interrupted; "
-            f"finish that with '{undo_command(path)}'."
-        )
+        return f"Undoing {path.name} in {space.fixes} was interrupted; finish that with '{undo_command(path)}'."
     ways = [f"undo it with '{undo_command(path)}'"]
     if plan.root == str(root):  # else this workspace has another dataset by now
         ways.insert(0, f"finish it with '{apply_command(plan.code, plan.to, space.folder)}'")
-    return f"Expected no other interrupted fix in {space.fixes}, found {path.name}; {' or '.join(ways)}."
+    return f"The fix {path.name} in {space.fixes} was interrupted; {' or '.join(ways)}."
 
 
 def _check_code(code: str) -> None:
@@ -292,8 +289,8 @@ def _parse_place(to: Path, code: str, root: Path, space: Workspace) -> Path:
         apart = apart and not root.is_relative_to(place)
     if not apart:
         raise HistodsError(
-            f"Expected a folder apart from the dataset {root} and the workspace {space.folder} for --to, "
-            f"found {to}; choose another, such as {root}-{code}."
+            f"{to} is not apart from the dataset {root} and the workspace {space.folder}; "
+            f"choose another folder for --to, such as {root}-{code}."
         )
     return goal
 
@@ -313,16 +310,14 @@ def _check_disk(moves: Sequence[Move], root: Path, audit: dict[str, Any], progre
     found = survey(moves, progress)
     changed, gone = found[Found.CHANGED], [*found[Found.GONE], *found[Found.DONE]]
     if changed or gone:
-        first, what = (changed[0], "another size or time") if changed else (gone[0], "nothing there")
+        first, what = (changed[0], "has another size or time") if changed else (gone[0], "is gone")
         others = len(changed) + len(gone) - 1
         raise StaleFileError(
-            f"Expected {Path(first.source).relative_to(root)} as the last audit read it, found {what}"
+            f"{Path(first.source).relative_to(root)} is not as the last audit read it: it {what}"
             f"{f' (and {others:,} more changed)' if others else ''}; "
             f"run '{audit['command']}' again."
         )
     taken = [*found[Found.TAKEN], *found[Found.BOTH]]
     if taken:
-        more = f" and {len(taken) - 1:,} more like it" if len(taken) > 1 else ""
-        raise HistodsError(
-            f"Expected no file in {taken[0].target}, found one{more}; choose another folder for --to."
-        )
+        more = f" (and {len(taken) - 1:,} more like it)" if len(taken) > 1 else ""
+        raise HistodsError(f"{taken[0].target} exists already{more}; choose another folder for --to.")

@@ -181,13 +181,13 @@ def remap(
     tasks = list(plan_masks(samples, histograms.lists()))
     folder = Path(write_masks)
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"Expected a folder for masks in {folder}, found a file; choose another name.")
-    with locked(folder, "writing masks"):
+        raise HistodsError(f"{folder} is a file, not a folder for masks: choose another name for --write-masks.")
+    with locked(folder, "writes masks"):
         claim_folder(folder, result.map_digest, audit["manifest_digest"])
         report = run_mask_tasks(work, tasks, folder, workers, progress)
     if report.problems:
         raise StaleFileError(
-            f"Expected masks as the last audit read them, found {first_of(report.problems)}; "
+            f"Masks are not as the last audit read them: {first_of(report.problems)}; "
             f"run '{audit['command']}' again, then remap into a new folder."
         )
     return replace(result, masks_written=report.written, masks_present=report.present)
@@ -204,12 +204,12 @@ def _refuse_mixed(
     is_written = write_masks is not None or dataset_csv is not None
     if counts is not None and is_written:
         raise HistodsError(
-            "Expected --counts alone, found --write-masks or --dataset-csv with it; "
-            "a table of counts has no samples: leave --counts out."
+            "--counts does not go together with --write-masks or --dataset-csv: "
+            "a table of counts has no samples; leave --counts out."
         )
     if draft is not None and (is_written or label_map is not None):
         raise HistodsError(
-            "Expected --draft alone, found --map, --write-masks or --dataset-csv with it; "
+            "--draft does not go together with --map, --write-masks or --dataset-csv; "
             "edit the draft first, then give it with --map."
         )
 

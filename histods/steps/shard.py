@@ -104,11 +104,11 @@ def shard(
     if verify:
         return _verify(ShardSet.describe(folder), workers, progress)
     if shard_mb < 1:
-        raise HistodsError(f"Expected --shard-mb of at least 1, found {shard_mb}; 512 is usual.")
+        raise HistodsError(f"--shard-mb {shard_mb} is below 1; 512 is usual.")
     audit = space.read_audit()
     space.check_place(folder, "--out", Path(audit["root"]))
     if folder.is_file():
-        raise HistodsError(f"Expected a folder for the shards, found a file: {folder}; choose another with --out.")
+        raise HistodsError(f"{folder} is a file, not a folder for the shards; choose another with --out.")
     with engine_for("local", workers) as engine:
         if not (folder / ShardSet.FILE).is_file():  # else there may be nothing to write
             engine.warm_up(get_ready)
@@ -220,7 +220,7 @@ def _select(
         split = table["split"].combine_chunks().take(places.combine_chunks())
         if unknown := sorted(set(wanted) - set(table["split"].unique().to_pylist())):
             known = ", ".join(sorted(table["split"].unique().to_pylist()))
-            raise HistodsError(f"Expected --split to name one of {known}, found {unknown[0]!r}; correct it.")
+            raise HistodsError(f"There is no split {unknown[0]!r}; give --split one of {known}.")
     samples = samples.append_column("split", split)
     if wanted:
         samples = samples.filter(pc.is_in(samples["split"], pa.array(list(wanted), pa.string())))
@@ -228,7 +228,7 @@ def _select(
     samples = samples.append_column("member", pa.array([safe_key(key) for key in keys], pa.string()))
     if not keys:
         raise HistodsError(
-            f"Expected samples to write in {space.folder}, found none that can be used; see its findings."
+            f"No sample in {space.folder} can be used, so there is none to write; see its findings."
         )
     return samples.take(pa.array(shuffled(keys))), digest
 

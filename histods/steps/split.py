@@ -149,7 +149,7 @@ def split(
     if not len(samples):
         found = f"all {len(manifest):,} excluded" if len(manifest) else "no image at all"
         raise HistodsError(
-            f"Expected samples in use to split in {space.folder}, found {found}; "
+            f"There are no samples in use to split in {space.folder} ({found}); "
             f"'histods show{space.option}' lists why; fix that, and run '{audit['command']}' again."
         )
     frame = to_polars(samples.select(["key", "image_path", "role", "group", "image_digest"]))
@@ -233,8 +233,8 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     empty = [name for number, name in enumerate(plan.names) if not (samples.fixed == number).any()]
     if units < len(empty):
         raise TooFewSamplesError(
-            f"Expected a group or a single image for each of {len(empty)} splits, found {units} to share out; "
-            "ask for fewer splits."
+            f"Each of {len(empty)} splits needs a group or a single image, but there are only {units} to share "
+            "out; ask for fewer splits."
         )
     elsewhere, conditional = samples.fixed >= len(plan.names), samples.conditional
     targets = plan.sizes(int(conditional.sum()), int((~conditional).sum()))
@@ -243,8 +243,8 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     for name in empty:
         if not (sides == plan.names.index(name)).any():
             raise TooFewSamplesError(
-                f"Expected samples for {name}, found {free.sum():,} in {units:,} groups or single images to share "
-                "out, too few to give it one; give it a larger fraction."
+                f"{name} would get no samples: the {free.sum():,} to share out are in {units:,} groups or single "
+                "images, too few to give it one; give it a larger fraction."
             )
     return sides
 
@@ -265,9 +265,10 @@ def _prove(space: Workspace) -> SplitCheck:
     if not check.sound:
         space.split.unlink()
         raise HistodsError(
-            f"Expected a split without leaks, found {check.straddling_groups} groups and "
-            f"{check.straddling_duplicates} sets of duplicates in several splits, {check.missing} samples without "
-            f"one, {check.doubled} keys doubled, {check.unknown} unknown; report this, nothing was written."
+            f"The split is not sound: {check.straddling_groups} groups and "
+            f"{check.straddling_duplicates} sets of duplicates are in several splits, {check.missing} samples "
+            f"have none, {check.doubled} keys are doubled, {check.unknown} are unknown; report this, nothing was "
+            "written."
         )
     return check
 

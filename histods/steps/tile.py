@@ -138,7 +138,7 @@ def tile(
     root = Path(audit["root"])
     space.check_place(folder, "--to", root)
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"Expected a folder for tiles in --to {folder}, found a file; choose another name.")
+        raise HistodsError(f"{folder} is a file, not a folder for tiles; choose another name for --to.")
     names = labels_of_audit(audit)
     options = TileOptions(
         root=audit["root"],
@@ -168,7 +168,7 @@ def tile(
         command=_command(options, space),
         tiles_digest=None,
     )
-    with engine_for("local", workers) as engine, locked(folder, "cutting tiles"):
+    with engine_for("local", workers) as engine, locked(folder, "cuts tiles"):
         known = claim(folder, mark)
         with open_journal(folder) as journal:
             done = read_done(folder, known, journal)
@@ -189,25 +189,23 @@ def tile(
 
 def _check_numbers(size: int, stride: int, edge: str, pad_label: int) -> None:
     if not 1 <= size <= _MOST_SIDE:
-        raise HistodsError(f"Expected --size from 1 to {_MOST_SIDE:,} pixels, found {size:,}; 512 is usual.")
+        raise HistodsError(f"--size {size:,} is not between 1 and {_MOST_SIDE:,} pixels; 512 is usual.")
     if not 1 <= stride <= size:
-        why = "; with a larger one pixels would be in no tile" if stride > size else ""
+        why = ", so some pixels would be in no tile" if stride > size else ""
         raise HistodsError(
-            f"Expected --stride from 1 to the {size:,} pixels of --size, found {stride:,}{why}; leave it out for "
+            f"--stride {stride:,} is not between 1 and the {size:,} pixels of --size{why}; leave it out for "
             "tiles side by side."
         )
     if edge not in EDGES:
-        raise HistodsError(f"Expected --edge shift or pad, found {edge!r}; choose one of them.")
+        raise HistodsError(f"--edge cannot be {edge!r}; choose shift or pad.")
     if not 0 <= pad_label <= _MOST_LABEL:
-        raise HistodsError(f"Expected --pad-label from 0 to {_MOST_LABEL:,}, found {pad_label:,}; 0 is usual.")
+        raise HistodsError(f"--pad-label {pad_label:,} is not between 0 and {_MOST_LABEL:,}; 0 is usual.")
 
 
 def _with_sources(samples: pl.DataFrame, space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
     """Add the group that tiles get, the split that the pairs file gives, and the paths under their new names."""
     if samples.is_empty():
-        raise HistodsError(
-            f"Expected images to cut in {space.folder}, found none that can be used; see its findings."
-        )
+        raise HistodsError(f"No image in {space.folder} can be used, so there is none to cut; see its findings.")
     split = read_split_column(space, audit).select("image_path", "split")
     samples = samples.join(split, on="image_path", how="left", maintain_order="left")
     return samples.with_columns(
@@ -240,14 +238,14 @@ def _run(
     for outcome in engine.run(partial(cut_tiles, options=options), chunk_tasks(tasks, engine.workers)):
         if isinstance(outcome, Failed):
             raise HistodsError(
-                f"Expected to cut {outcome.chunk[0].image_path}, found: {outcome.error}; with fewer --workers "
-                "there is more memory for each."
+                f"{outcome.chunk[0].image_path} could not be cut ({outcome.error}); use fewer --workers, "
+                "so that there is more memory for each."
             )
         report = outcome.value
         journal.append(report.rows)
         if report.disk is not None:
             raise HistodsError(
-                f"Expected to write into {options.folder}, found {report.disk}; "
+                f"Writing into {options.folder} failed ({report.disk}); "
                 "fix that and run the same command again to go on."
             )
         if report.stale is not None:

@@ -70,12 +70,12 @@ def open_own(path: Path) -> IO[bytes]:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
-        raise HistodsError(_not_own(path, "a file with a second name, or no file"))
+        raise HistodsError(_not_own(path, "a file with a second name, a pipe or a device"))
     return os.fdopen(descriptor, "ab")
 
 
 def _not_own(path: Path, found: str) -> str:
-    return f"Expected a file that only histods writes in {path}, found {found}; remove it."
+    return f"{path} is {found}, not a file that only histods writes; remove it."
 
 
 def refuse_pipe(path: Path) -> None:
@@ -87,14 +87,11 @@ def refuse_pipe(path: Path) -> None:
     with suppress(OSError, ValueError):
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise HistodsError(f"Expected a file in {path}, found a pipe or a device; remove it.")
+            raise HistodsError(f"{path} is a pipe or a device, not a file; remove it.")
 
 
 def _taken(folder: Path, doing: str) -> str:
-    return (
-        f"Expected {folder} for this command alone, found another process {doing} there; "
-        "wait for it or choose another folder."
-    )
+    return f"Another process already {doing} in {folder}; wait for it or choose another folder."
 
 
 def lock(file: IO[bytes], taken: str) -> None:

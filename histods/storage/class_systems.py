@@ -59,9 +59,8 @@ def choose_map(
     if name is None or str(name) == IDENTITY:
         if names.colours and OFF_PALETTE_LABEL in labels:
             raise HistodsError(
-                "Expected every colour of the masks in the labels file to keep labels as they are, found pixels "
-                "of unknown colours; add their colours, or give a --map that has a class for label "
-                f"{OFF_PALETTE_LABEL}."
+                "Some pixels have colours that are not in the labels file, so labels cannot stay as they are; "
+                f"add their colours, or give a --map that has a class for label {OFF_PALETTE_LABEL}."
             )
         return identity_map(np.unique(labels).tolist(), names)
     return read_label_map(find_label_map(name, root), names)

@@ -198,19 +198,15 @@ def _choose_layout(
             look=look,
         )
     if kind not in ("suffix", "folders", "pattern", "csv"):
-        raise HistodsError(
-            f"Expected the layout suffix, folders, pattern or csv, found {kind!r}; choose one of them."
-        )
+        raise HistodsError(f"There is no layout {kind!r}; choose suffix, folders, pattern or csv.")
     if (kind == "csv") != (options.pairs is not None):
-        found = "no --pairs" if kind == "csv" else f"--pairs and --layout {kind}"
+        found = "no --pairs" if kind == "csv" else f"--pairs with --layout {kind}"
         raise HistodsError(
-            f"Expected --pairs FILE together with --layout csv, found {found}; give both or neither."
+            f"--pairs FILE and --layout csv go together, but there is {found}; give both or neither."
         )
     if kind != "pattern" and (options.image_pattern or options.mask_pattern):
         found = "--pairs" if kind == "csv" else f"--layout {kind}"
-        raise HistodsError(
-            f"Expected --image-pattern and --mask-pattern by themselves, found {found} with them; leave one out."
-        )
+        raise HistodsError(f"--image-pattern and --mask-pattern do not go together with {found}; leave one out.")
     layout = Layout(
         kind=kind,  # type: ignore[arg-type]  # one of the four, checked above
         mask_suffix=options.mask_suffix,

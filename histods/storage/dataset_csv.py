@@ -86,7 +86,7 @@ def write_dataset_csv(path: Path, keys: Iterable[str], classes: Iterable[Sequenc
         HistodsError: the path is a folder.
     """
     if path.is_dir():
-        raise HistodsError(f"Expected a file for --dataset-csv, found the folder {path}; name a file in it.")
+        raise HistodsError(f"{path} is a folder; name a file in it for --dataset-csv.")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for key, found in zip(keys, classes, strict=True):

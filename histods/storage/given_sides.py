@@ -44,8 +44,8 @@ def with_given_sides(
     sides = read_split_column(space, audit)
     if plan.folds is not None and len(sides):
         raise HistodsError(
-            f"Expected no split column together with --folds, found {len(sides):,} values in "
-            f"{audit['options']['pairs']}; leave --folds out, or empty the column and audit again."
+            f"{audit['options']['pairs']} has a split column ({len(sides):,} values), which does not go together "
+            "with --folds; leave --folds out, or empty the column and audit again."
         )
     rows = frame.join(sides, on="image_path", how="left", maintain_order="left").rename({"split": "given"})
     if not keep:
@@ -56,7 +56,7 @@ def with_given_sides(
     if len(apart):
         image, given, line, before = apart.select("image_path", "given", "line", "earlier").row(0)
         raise HistodsError(
-            f"Expected {image} to keep its side, found {before} in {space.split} and {given} in line {line} of "
+            f"{image} cannot keep its side: it is on {before} in {space.split}, but on {given} in line {line} of "
             f"{audit['options']['pairs']}; correct the column and audit again, or leave --keep out."
         )
     return rows.with_columns(given=pl.coalesce("given", "earlier")).drop("earlier")
@@ -65,14 +65,14 @@ def with_given_sides(
 def _read_earlier(space: Workspace, plan: Plan, others: set[str]) -> pl.DataFrame:
     """Rows of the split that is in the workspace, whatever its manifest, if it has the sides of this one."""
     if not space.split.is_file():
-        raise HistodsError(f"Expected {space.split} for --keep, found none; leave --keep out the first time.")
+        raise HistodsError(f"There is no {space.split} yet for --keep; leave --keep out the first time.")
     table, options = read_any_split(space)
     rows = to_polars(table)
     unknown = sorted(set(rows["split"]) - {*plan.names, *others})
     if options.folds != plan.folds or unknown:
         found = f"{options.folds} folds" if options.folds else f"the split {unknown[0]}" if unknown else "no folds"
         raise HistodsError(
-            f"Expected the splits {', '.join(plan.names)} in {space.split} for --keep, found {found}; "
+            f"{space.split} has {found}, but you ask for the splits {', '.join(plan.names)} with --keep; "
             "ask for the same splits, or leave --keep out."
         )
     return rows
@@ -93,12 +93,12 @@ def read_split_column(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
         return pl.DataFrame(schema={"image_path": pl.String, "split": pl.String, "line": pl.Int64})
     if path is None:
         raise StaleFileError(
-            f"Expected an audit that says which pairs file it read, found an older one in {space.folder}; "
+            f"The audit in {space.folder} is too old to say which pairs file it read; "
             f"run 'histods audit {audit['root']} --pairs FILE -w {space.folder}' again."
         )
     if not Path(path).is_file() or file_digest(Path(path)) != digest:
         raise StaleFileError(
-            f"Expected {path} as the last audit read it, found it changed or gone; run '{audit['command']}' again."
+            f"{path} has changed since the last audit, or is gone; run '{audit['command']}' again."
         )
     rows = read_pairs(Path(path), Path(audit["root"])).drop_nulls("split")
     _check_names(path, rows.unique("split", keep="first", maintain_order=True))
@@ -111,14 +111,14 @@ def _check_names(path: str, rows: pl.DataFrame) -> None:
     for name, line in rows.select("split", "line").iter_rows():
         if not _NAME.fullmatch(name):
             raise HistodsError(
-                f"Expected a split named by letters, digits, _ and - in line {line} of {path}, found {name!r}; "
-                "rename it and audit again."
+                f"{path}, line {line}: a split cannot be named {name!r}; "
+                "rename it with letters, digits, _ and - alone, and audit again."
             )
         same = known.setdefault(name.casefold(), name)
         if same != name:
             raise HistodsError(
-                f"Expected one spelling of the split {same} in {path}, found {name!r} in line {line}; "
-                "write it alike and audit again."
+                f"{path}, line {line} spells the split {same} as {name!r}; "
+                "spell it the same everywhere and audit again."
             )
 
 
@@ -157,4 +157,4 @@ def refuse_conflicts(
             if all(rows["line"][row] is None for row in found)
             else "correct the column and audit again, or leave the fields of one side empty so that they follow"
         )
-        raise HistodsError(f"Expected {named[what]} on one side, found {' and '.join(places)}; {advice}.")
+        raise HistodsError(f"The given splits separate {named[what]}: {' and '.join(places)}; {advice}.")

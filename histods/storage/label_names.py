@@ -65,7 +65,7 @@ def labels_part(origin: Origin, document: Value) -> Value | None:
     for key in others:
         if "labels" in document or not is_range(key):
             advice = "put it under 'labels'" if is_range(key) else nearest(key, MAP_KEYS)
-            raise origin.error(f"the keys {', '.join(MAP_KEYS)}, labels", show(key), advice)
+            raise origin.error(f"keys out of {', '.join(MAP_KEYS)}, labels", show(key), advice)
     return document.get("labels", others or None)
 
 

@@ -36,13 +36,13 @@ def check_draft_path(file: str | Path, root: Path | None, option: str = "--write
     path = Path(file)
     problem = None
     if path.suffix.lower() not in _SUFFIXES:
-        problem = f"{path.name!r}; it is written as YAML: choose a name that ends in .yml"
+        problem = f"{option} writes YAML, so its path cannot be {path.name!r}: choose a name that ends in .yml"
     elif path.exists() or path.is_symlink():
-        problem = f"something there already ({path}); move it away or choose another name"
+        problem = f"{path} exists already; move it away or choose another name for {option}"
     elif root is not None and path.resolve().is_relative_to(root):
-        problem = f"a place inside the dataset ({path}), which is never written to; choose a path outside it"
+        problem = f"{path} is inside the dataset, which is never written to; choose a path outside it for {option}"
     if problem:
-        raise HistodsError(f"Expected the path of a new YAML file for {option}, found {problem}.")
+        raise HistodsError(f"{problem}.")
     return path
 
 
@@ -54,7 +54,7 @@ def write_draft(path: Path, text: str | None, root: Path) -> None:
     """
     if text is None:
         raise HistodsError(
-            "Expected masks with colours or labels to draft a labels file from, found none; "
+            "No mask has colours or labels to draft a labels file from; "
             "see the audit's findings for what is wrong with them."
         )
     write_text(check_draft_path(path, root), text)

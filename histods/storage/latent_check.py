@@ -118,7 +118,7 @@ def _note(header: Header) -> tuple[str, Sums]:
         note = json.loads(header.note)
         return str(note["plan"]), Sums.from_json(note["sums"])
     except (ValueError, KeyError, TypeError) as error:
-        raise HistodsError(f"Expected a plan and sums in a shard, found {error}; remove the shard.") from error
+        raise HistodsError(f"A shard has no plan and sums in its header ({error}); remove the shard.") from error
 
 
 def _check_shapes(arrays: Mapping[str, NDArray[Any]], shape: Shape, samples: int) -> str | None:

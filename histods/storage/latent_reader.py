@@ -129,11 +129,14 @@ class LatentReader:
         """
         if views.max(initial=0) >= self._shape.views:
             raise HistodsError(
-                f"Expected latents of 8 views in {self.shards.folder}, found {self._shape.views} "
-                f"where view {views.max()} is wanted; run 'histods encode --views 8'."
+                f"The latents in {self.shards.folder} have {self._shape.views} of 8 views, not view "
+                f"{views.max()}; run 'histods encode --views 8'."
             )
         if samples.min(initial=0) < 0 or samples.max(initial=0) >= len(self):
-            raise HistodsError(f"Expected samples below {len(self):,}, found {samples.max():,}; choose others.")
+            raise HistodsError(
+                f"There are only {len(self):,} samples, numbered from 0, but numbers up to {samples.max():,} are "
+                "asked for; choose others."
+            )
         rows = zip(samples.tolist(), views.tolist(), self._records[samples].tolist(), strict=True)
         for (sample, view, row), mean, logvar, mask in zip(rows, means, logvars, masks, strict=True):
             record = _Record(*row)
@@ -190,7 +193,7 @@ class LatentReader:
     def _damaged(self, sample: int, shard: int, what: str) -> HistodsError:
         name = self.shards.path(self.shards.shards[shard].name).name
         return HistodsError(
-            f"Expected the {what} of {self.key(sample)} in {name} as written, found other bytes; "
+            f"{name} has other bytes than were written for the {what} of {self.key(sample)}; "
             "run 'histods encode --verify', remove the damaged shard and run 'histods encode' again."
         )
 

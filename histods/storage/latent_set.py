@@ -108,8 +108,8 @@ class LatentSet(Series):
         """
         if shards.index_digest != self.source_digest:
             raise StaleFileError(
-                f"Expected latents of the shards in {shards.folder} in {self.folder}, found those of others or of "
-                f"an earlier state; run '{self.command}' again."
+                f"The latents in {self.folder} were made from other shards than those in {shards.folder}, or from "
+                f"an earlier state of them; run '{self.command}' again."
             )
 
     def check_numbers(self) -> None:

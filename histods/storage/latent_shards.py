@@ -190,7 +190,7 @@ class ShardUnderWay:
             bad = ~np.isfinite(moments.reshape(len(moments), -1)).all(axis=1)
             key = self._plan.samples["key"][self._filled + int(bad.argmax())].as_py()
             raise HistodsError(
-                f"Expected finite latents within the range of float16, found others for {key}; "
+                f"The latents of {key} are not finite numbers within the range of float16; "
                 "choose another autoencoder."
             )
         self._sums = sums if self._sums is None else self._sums + sums

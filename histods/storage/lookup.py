@@ -70,7 +70,7 @@ class Index:
                 if row < rows:
                     return str(file.read_row_group(group, columns=["key"])["key"][row].as_py())
                 row -= rows
-        raise HistodsError(f"Expected a row of {self.path}, found one {row:,} past its end; choose another.")
+        raise HistodsError(f"{self.path} has no such row: it is {row:,} past the end; choose another.")
 
 
 def open_lookup(index: Index) -> Lookup:
@@ -85,12 +85,12 @@ def open_lookup(index: Index) -> Lookup:
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("records", "samples", "bounds")
         )
     except (OSError, ValueError, EOFError) as error:
-        raise HistodsError(f"Expected arrays in {folder}, found: {error}; remove that folder.") from error
+        raise HistodsError(f"The arrays in {folder} cannot be read ({error}); remove that folder.") from error
     sound = (records.dtype, records.shape) == (index.record, (index.samples,))
     sound = sound and (bounds.dtype, bounds.shape) == (np.dtype(np.int64), (index.classes + 1,))
     sound = sound and (samples.dtype, samples.ndim) == (np.dtype(np.uint32), 1)
     if not sound or bounds[0] != 0 or bounds[-1] != len(samples) or (np.diff(bounds) < 0).any():
-        raise HistodsError(f"Expected the arrays of {index.path} in {folder}, found others; remove that folder.")
+        raise HistodsError(f"The arrays in {folder} are not those of {index.path}; remove that folder.")
     return Lookup(records, ClassLists(samples, bounds))
 
 
@@ -131,7 +131,7 @@ def _new_folder(homes: Sequence[Path]) -> Path:
         except OSError as error:
             reason = error
     raise HistodsError(
-        f"Expected a place for the arrays of the index in {homes[0]} or {homes[1]}, found: {reason}; "
+        f"The arrays of the index cannot be written to {homes[0]} or {homes[1]} ({reason}); "
         "make one of them writable."
     )
 
@@ -151,7 +151,7 @@ def _make_checked(index: Index, folder: Path) -> None:
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HistodsError(
-            f"Expected in {index.path} where the samples of its shards are, found something else ({reason}); "
+            f"{index.path} does not say where the samples of its shards are ({reason}); "
             "make the shards again in a new folder."
         ) from error
 

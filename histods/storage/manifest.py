@@ -125,7 +125,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except (OSError, ValueError, KeyError, OverflowError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HistodsError(f"Expected a Parquet file in {path}, found: {reason}; make it again.") from error
+        raise HistodsError(f"{path} cannot be read as Parquet ({reason}); make it again.") from error
 
 
 def _refuse_bomb(path: Path, metadata: pq.FileMetaData) -> None:
@@ -136,7 +136,7 @@ def _refuse_bomb(path: Path, metadata: pq.FileMetaData) -> None:
     if metadata.num_rows > size or max(values, default=0) > _MOST_VALUES * size:
         rows = f"{metadata.num_rows:,} rows, {max(values, default=0):,} values"
         raise HistodsError(
-            f"Expected a table of samples in {path}, found {rows} in {size:,} bytes; remove it and make it again."
+            f"{path} is not a table of samples: it claims {rows} in {size:,} bytes; remove it and make it again."
         )
 
 
@@ -201,8 +201,8 @@ class Manifest:
         stored = metadata_of(table)
         if stored.get("schema_version") != str(SCHEMA_VERSION) or table.schema.names != SCHEMA.names:
             raise HistodsError(
-                f"Expected a manifest of schema version {SCHEMA_VERSION} in {path}, "
-                f"found version {stored.get('schema_version')} with {table.num_columns} columns; "
+                f"{path} is not a manifest of schema version {SCHEMA_VERSION}, but has "
+                f"version {stored.get('schema_version')} with {table.num_columns} columns; "
                 "run 'histods audit DATASET' again."
             )
         try:
@@ -211,8 +211,7 @@ class Manifest:
         except (ValueError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise HistodsError(
-                f"Expected paths and numbers of a dataset in {path}, found {reason}; "
-                "run 'histods audit DATASET' again."
+                f"{path} has paths or numbers that no dataset has ({reason}); run 'histods audit DATASET' again."
             ) from error
         return found
 

@@ -82,15 +82,13 @@ def plan_masks(samples: pa.Table, histograms: Iterable[tuple[list[int], list[int
             continue
         target = PurePosixPath(path).with_suffix(".png")
         if target.is_absolute() or ".." in target.parts:
-            raise HistodsError(
-                f"Expected masks inside the dataset, found {path}; masks outside it are not written."
-            )
+            raise HistodsError(f"The mask {path} is outside the dataset, and masks outside it are not written.")
         other = sources.get(str(target))
         if other == path:
             continue
         if other is not None:
             raise HistodsError(
-                f"Expected one mask for {target}, found {other} and {path}; rename one of them and audit again."
+                f"{other} and {path} would both be written as {target}; rename one of them and audit again."
             )
         sources[str(target)] = path
         yield MaskTask(path, str(target), size, time, height, width, classes, pixels)
@@ -106,12 +104,9 @@ def claim_folder(folder: Path, map_digest: str, manifest_digest: str) -> None:
     wanted = {"map_digest": map_digest, "manifest_digest": manifest_digest}
     if mark.exists():
         if read_json(mark) != wanted:
-            raise HistodsError(
-                f"Expected masks of this label map and manifest in {folder}, found those of others; "
-                "choose a new folder."
-            )
+            raise HistodsError(f"{folder} holds masks of another label map or manifest; choose a new folder.")
     elif other := next(folder.rglob("*.png"), None):
-        raise HistodsError(f"Expected no PNG files in {folder}, found {other}; choose a new folder.")
+        raise HistodsError(f"{folder} holds PNG files already, such as {other}; choose a new folder.")
     write_json(mark, wanted)
 
 

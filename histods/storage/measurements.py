@@ -24,10 +24,7 @@ _HEAD = f"histods measurements, version {_VERSION}\n".encode()
 
 def open_journal(path: Path, *, fresh: bool = False) -> Journal:
     """The journal of an audit at work; `fresh` forgets what an interrupted audit left in it."""
-    taken = (
-        f"Expected {path.parent} for this audit alone, found another audit at work there; "
-        "wait for it or choose another --workspace."
-    )
+    taken = f"Another audit is at work in {path.parent}; wait for it or choose another --workspace."
     return Journal(path, SCHEMA, head=_HEAD, taken=taken, fresh=fresh)
 
 

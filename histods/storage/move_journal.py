@@ -101,14 +101,14 @@ def read_journal(path: Path) -> Journal:
     content = b"".join(lines[:end])
     if len(lines) <= end or lines[end] != _line({"digest": _digest(content)}):  # its newline too: marks follow it
         raise HistodsError(
-            f"Expected the whole plan that was written to {path}, found other bytes; restore that file."
+            f"{path} is damaged: it does not hold the whole plan that was written to it; restore that file."
         )
     try:
         moves = [_parse_move(_load(line)) for line in lines[1:end]]
         _check_places(header, moves)
     except (KeyError, ValueError) as error:
         raise HistodsError(
-            f"Expected moves between {header.root} and {header.to} in {path}, found {error}; "
+            f"{path} does not hold moves between {header.root} and {header.to} ({error}); "
             "histods wrote no such journal: remove that file."
         ) from error
     return Journal(
@@ -210,8 +210,8 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise HistodsError(
-            f"Expected the journal of a fix in {path}, found: {error.strerror}; "
-            "look for it in the folder fixes of the workspace."
+            f"{path} cannot be read ({error.strerror}); "
+            "look for the journal of the fix in the folder fixes of the workspace."
         ) from error
 
 
@@ -238,8 +238,7 @@ def _parse(path: Path, line: bytes) -> _Header:
             raise ValueError(f"{header.moves} moves")  # noqa: TRY301 - all that is wrong with it is one error
     except ValueError as error:
         raise HistodsError(
-            f"Expected the journal of a fix in {path}, found another file; "
-            "look for it in the folder fixes of the workspace."
+            f"{path} is not the journal of a fix; look for it in the folder fixes of the workspace."
         ) from error
     return header
 

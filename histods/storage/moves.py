@@ -108,16 +108,12 @@ def plan_folders(moves: Iterable[Move]) -> Folders:
             created.add(str(place))
             place = place.parent
         if not place.is_dir() or place.resolve() != place:
-            raise HistodsError(
-                f"Expected a folder in {place}, found a file or a link; choose another folder for --to."
-            )
+            raise HistodsError(f"{place} is a file or a link, not a folder; choose another folder for --to.")
         touched.add(str(place))
     times = {}
     for folder in sorted(touched - created):
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise HistodsError(
-                f"Expected leave to write in the folder {folder}, found none; change its permissions."
-            )
+            raise HistodsError(f"You may not write in the folder {folder}; change its permissions.")
         times[folder] = os.stat(folder).st_mtime_ns  # noqa: PTH116
     return Folders(sorted(created), times)
 
@@ -152,9 +148,9 @@ def check_moves(moves: Sequence[Move], *, token: str, advice: str, progress: Pro
     found = survey(moves, progress)
     copied = found[Found.BOTH]
     other = [move for move in copied if file_digest(Path(move.source)) != file_digest(Path(move.target))]
-    _refuse(found[Found.CHANGED], "the file that was planned in {0.source}, found another size or time", advice)
-    _refuse(found[Found.GONE], "a file in {0.source}, found none there and none in {0.target}", advice)
-    _refuse([*found[Found.TAKEN], *other], "no file in {0.target}, found one", advice)
+    _refuse(found[Found.CHANGED], "{0.source} has another size or time than was planned", advice)
+    _refuse(found[Found.GONE], "{0.source} is gone, and there is no {0.target} either", advice)
+    _refuse([*found[Found.TAKEN], *other], "{0.target} exists already", advice)
     return Unfinished(found[Found.READY], copied)
 
 
@@ -180,7 +176,7 @@ def carry_out(left: Unfinished, *, token: str, stage: str, advice: str, progress
     except OSError as error:
         places = " to ".join(filter(None, (error.filename, error.filename2)))
         raise HistodsError(
-            f"Expected to move all files, found: {error.strerror or error}: {places}; {advice}."
+            f"Not all files could be moved ({error.strerror or error}: {places}); {advice}."
         ) from error
     return len(left.ready) + len(left.copied)
 
@@ -190,16 +186,16 @@ def _part(token: str) -> str:
     return f".{token}.part"
 
 
-def _refuse(moves: Sequence[Move], expected: str, advice: str) -> None:
+def _refuse(moves: Sequence[Move], problem: str, advice: str) -> None:
     if moves:
-        more = f" and {len(moves) - 1:,} more like it" if len(moves) > 1 else ""
-        raise HistodsError(f"Expected {expected.format(moves[0])}{more}; {advice}.")
+        more = f" (and {len(moves) - 1:,} more like it)" if len(moves) > 1 else ""
+        raise HistodsError(f"{problem.format(moves[0])}{more}; {advice}.")
 
 
 def _rename(move: Move, *, advice: str) -> bool:
     """Rename a file to its target; False where that is on another file system."""
     if os.path.lexists(move.target):
-        _refuse([move], "no file in {0.target}, found one", advice)
+        _refuse([move], "{0.target} exists already", advice)
     try:
         os.rename(move.source, move.target)  # noqa: PTH104 - twice as fast as Path, 300,000 times
     except OSError as error:

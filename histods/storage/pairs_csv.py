@@ -51,20 +51,17 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
     for line, fields in lines:
         if len(fields) != len(header):
             raise HistodsError(
-                f"Expected {len(header)} fields in line {line} of {path}, found {len(fields)}; "
-                "give each line as many as the first, with quotes around a name that has a comma."
+                f"{path}, line {line} needs {len(header)} fields like the first line, but has {len(fields)}; "
+                "put quotes around a name that has a comma."
             )
         image, mask, group, split = (fields[place].rstrip(_BLANK) if place is not None else "" for place in places)
         if not image:
-            raise HistodsError(
-                f"Expected an image in line {line} of {path}, found none; name it or remove the line."
-            )
+            raise HistodsError(f"{path}, line {line} names no image; name it or remove the line.")
         inside = [_inside(name, roots) if name else None for name in (image, mask)]
         for name, found in zip((image, mask), inside, strict=True):
             if name and found is None:
                 raise HistodsError(
-                    f"Expected a file inside {root} in line {line} of {path}, found {name!r}; "
-                    "name it relative to that folder."
+                    f"{path}, line {line}: {name!r} is not a file inside {root}; name it relative to that folder."
                 )
         rows.append((*inside, group or None, split or None, line))
     table = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
@@ -80,18 +77,18 @@ def _text(path: Path) -> str:
     except InaccessibleFileError as error:
         reason = str(error).removeprefix("cannot be opened: ")
         raise HistodsError(
-            f"Expected a CSV file in {path}, found: {reason}; give --pairs a file that can be read."
+            f"{path} cannot be read ({reason}); give --pairs a CSV file that can be read."
         ) from error
     except UnreadableFileError as error:
-        found = "a folder" if path.is_dir() else "no regular file"
-        raise HistodsError(f"Expected a CSV file in {path}, found {found}; give --pairs a file.") from error
+        found = "a folder" if path.is_dir() else "not a regular file"
+        raise HistodsError(f"{path} is {found}; give --pairs a CSV file.") from error
     except OSError as error:
         raise HistodsError(
-            f"Expected a CSV file in {path}, found: {error.strerror}; give --pairs a file that can be read."
+            f"{path} cannot be read ({error.strerror}); give --pairs a CSV file that can be read."
         ) from error
     except UnicodeDecodeError as error:
         raise HistodsError(
-            f"Expected UTF-8 in {path}, found byte 0x{error.object[error.start]:02x} at position {error.start}; "
+            f"{path} is not UTF-8: it has byte 0x{error.object[error.start]:02x} at position {error.start}; "
             "save it as UTF-8."
         ) from error
 
@@ -107,7 +104,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise HistodsError(
-            f"Expected fields with commas between them in line {line} of {path}, found: {error}; correct it."
+            f"{path}, line {line} does not parse as fields with commas between them ({error}); correct it."
         ) from error
 
 
@@ -116,10 +113,10 @@ def _places(path: Path, header: Sequence[str]) -> list[int | None]:
     names = [name.strip().lower() for name in header]
     wanted = [name for name in names if name in _COLUMNS]
     if "image" not in names or len(set(wanted)) < len(wanted):
-        found = ",".join(names) if any(names) else "an empty line or file"
+        found = ",".join(names) if any(names) else "empty"
         raise HistodsError(
-            f"Expected the columns {','.join(_COLUMNS)} in the first line of {path} (image is needed, each once), "
-            f"found {found}; name them there."
+            f"{path}: the first line is {found}; name the columns {','.join(_COLUMNS)} there "
+            "(image is needed, none may come twice)."
         )
     return [names.index(column) if column in names else None for column in _COLUMNS]
 
@@ -154,20 +151,15 @@ def _inside(name: str, roots: Sequence[str]) -> str | None:
 def _refuse_contradictions(path: Path, table: pl.DataFrame) -> None:
     """Refuse a table without images, with one image twice, or with one file as image and as mask."""
     if table.is_empty():
-        raise HistodsError(
-            f"Expected a line for each image in {path}, found only the first; name the images there."
-        )
+        raise HistodsError(f"{path} has only its first line; add a line for each image.")
     again = table.filter(~pl.col("image").is_first_distinct())
     if not again.is_empty():
         image, line = again.select("image", "line").row(0)
         first = table.filter(pl.col("image") == image)["line"][0]
-        raise HistodsError(
-            f"Expected each image once in {path}, found {image} in lines {first} and {line}; remove one of them."
-        )
+        raise HistodsError(f"{path} names the image {image} in lines {first} and {line}; remove one of them.")
     both = table.join(table.select("image", other="line"), left_on="mask", right_on="image").sort("line")
     if not both.is_empty():
         mask, line, other = both.select("mask", "line", "other").row(0)
         raise HistodsError(
-            f"Expected no image as a mask in {path}, found {mask} as mask in line {line} and as image "
-            f"in line {other}; correct one of them."
+            f"{path} names {mask} as a mask in line {line} and as an image in line {other}; correct one of them."
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from histods.errors import HistodsError
 from histods.labels import OddScalar, Origin, show
 
 if TYPE_CHECKING:
@@ -69,16 +70,17 @@ def read_text(origin: Origin, path: Path, most_bytes: int) -> str:
             if text.strip():
                 return text
     except OSError as error:
-        raise origin.error("a readable file", f"{error.strerror}", "give the path of one") from error
+        message = f"{origin.path} cannot be read ({error.strerror}); give the path of a file that can be read."
+        raise HistodsError(message) from error
     except UnicodeDecodeError as error:
         found = f"byte {error.object[error.start]:#04x} at position {error.start}"
         raise origin.error("UTF-8 text", found, "save it as UTF-8") from error
     if not stat.S_ISREG(status.st_mode):
-        found = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise origin.error("a file", found, "give the path of one")
+        found = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise HistodsError(f"{origin.path} is {found}; give the path of a file.")
     if status.st_size > most_bytes:
         raise origin.error(f"at most {most_bytes >> 20} MiB", f"{status.st_size:,} bytes", "give the map itself")
-    raise origin.error("text", "an empty file", "give the path of another")
+    raise HistodsError(f"{origin.path} is empty; give the path of another file.")
 
 
 def load_yaml(origin: Origin, path: Path) -> Value:

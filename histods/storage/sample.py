@@ -134,8 +134,8 @@ def find_sample(manifest: Manifest, key: str) -> Sample:
         raise HistodsError(f"There is no sample with the key {key!r} among {len(manifest):,}{hint}.")
     if manifest.workspace is None:
         raise HistodsError(
-            "Expected a manifest of a workspace, which says where the dataset is, found one in memory alone; "
-            "read it with Manifest.read('histods-out/manifest.parquet')."
+            "This manifest is in memory alone and does not say where the dataset is; "
+            "read one of a workspace with Manifest.read('histods-out/manifest.parquet')."
         )
     [row] = table.slice(place, 1).to_pylist()
     space = Workspace(manifest.workspace)

@@ -89,9 +89,7 @@ class Series:
         known = sorted(self.splits)
         if unknown := sorted(set(splits) - set(known)):
             names = ", ".join(known)
-            raise HistodsError(
-                f"Expected one of the splits {names} of {self.folder}, found {unknown[0]!r}; choose one."
-            )
+            raise HistodsError(f"{self.folder} has no split {unknown[0]!r}; choose one of {names}.")
         return tuple(sorted(splits)) or tuple(known)
 
     def write(self) -> None:
@@ -123,13 +121,13 @@ class Series:
         path = folder / cls.FILE
         if not path.is_file():
             raise HistodsError(
-                f"Expected finished {cls.WHAT} in {folder}, found no {cls.FILE}; "
+                f"There are no finished {cls.WHAT} in {folder} (no {cls.FILE}); "
                 f"run '{cls.COMMAND} --out {folder}'."
             )
         document = read_json(path)
         if document.pop("schema_version", None) != SCHEMA_VERSION:
             raise HistodsError(
-                f"Expected {cls.WHAT} of version {SCHEMA_VERSION} in {path}, found another; "
+                f"{path} describes {cls.WHAT} of another version than {SCHEMA_VERSION}; "
                 f"run '{cls.COMMAND}' into a new folder."
             )
         document.pop("samples", None)
@@ -139,8 +137,7 @@ class Series:
             described.check_numbers()
         except (ValueError, HistodsError) as error:
             raise HistodsError(
-                f"Expected the description of {cls.WHAT} in {path}, found something else ({error}); "
-                f"run '{cls.COMMAND}' into a new folder."
+                f"{path} is not a description of {cls.WHAT} ({error}); run '{cls.COMMAND}' into a new folder."
             ) from error
         return described
 
@@ -170,7 +167,7 @@ class Series:
         if problems:
             more = f"; and {len(problems) - 5:,} more" if len(problems) > 5 else ""
             raise HistodsError(
-                f"Expected sound {self.WHAT} in {self.folder}, found: {'; '.join(problems[:5])}{more}; "
+                f"The {self.WHAT} in {self.folder} are not sound: {'; '.join(problems[:5])}{more}; "
                 f"remove what is wrong and run '{self.COMMAND}' again."
             )
 

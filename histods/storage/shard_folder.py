@@ -40,9 +40,9 @@ def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iter
     """
     for other in {"shards.json", "latents.json"} - {kind.FILE}:
         if (folder / other).is_file():
-            raise HistodsError(f"Expected no other shards in {folder}, found {other}; choose a folder with --out.")
+            raise HistodsError(f"{folder} holds other shards ({other}); choose another folder with --out.")
     if (folder / "parts").is_symlink():
-        raise HistodsError(f"Expected a folder of this command in {folder / 'parts'}, found a link; remove it.")
+        raise HistodsError(f"{folder / 'parts'} is a link, not a folder of this command; remove it.")
     mark = folder / _MARK
     earlier = _read_mark(mark) if mark.is_file() else set()
     if (folder / kind.FILE).is_file():
@@ -50,7 +50,7 @@ def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iter
     strangers = sorted(path.name for path in folder.glob(f"*{kind.SUFFIX}") if path.stem not in earlier)
     if strangers:
         raise HistodsError(
-            f"Expected no other archives in {folder}, found {strangers[0]}; choose a new folder with --out."
+            f"{folder} holds {strangers[0]}, which is not of this command; choose a new folder with --out."
         )
     done = _clear(kind, folder, plans, earlier - {one.name for one in kept})
     if plans:
@@ -83,7 +83,7 @@ def _read_mark(mark: Path) -> set[str]:
             raise ValueError(f"shards {wrong!r}")  # noqa: TRY301 - all that is wrong with it is one error
     except ValueError as error:
         raise HistodsError(
-            f"Expected names of shards in {mark}, found {error}; remove that file and run the same command again."
+            f"{mark} does not hold names of shards ({error}); remove that file and run the same command again."
         ) from error
     return set(names)
 
@@ -142,8 +142,7 @@ def gather(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
             )
         except (KeyError, ValueError, IndexError, pa.ArrowException) as error:
             raise HistodsError(
-                f"Expected a part of the index in {path}, found something else; "
-                "remove that file and run the same command again."
+                f"{path} is not a part of the index; remove that file and run the same command again."
             ) from error
     return shards, pa.concat_tables(tables).sort_by("key").combine_chunks()
 

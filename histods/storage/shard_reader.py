@@ -91,7 +91,7 @@ class ShardReader:
             HistodsError: the bytes in the shard are not those that were written.
         """
         if not 0 <= sample < len(self):
-            raise HistodsError(f"Expected a sample below {len(self):,}, found {sample:,}; choose another.")
+            raise HistodsError(f"There is no sample {sample:,} among {len(self):,}; choose another.")
         record = self._records[sample]
         image = self._read(sample, record, "image")
         return Files(image, self._read(sample, record, "mask") if record["mask_bytes"] else None)
@@ -111,7 +111,7 @@ class ShardReader:
         if content is None or xxhash.xxh3_64_intdigest(content) != record[f"{kind}_digest"]:
             name = self.shards.shards[shard].name if known else "a shard"
             raise HistodsError(
-                f"Expected the {kind} of {self.key(sample)} in {name}.tar as it was written, found other bytes; "
+                f"{name}.tar has other bytes than were written for the {kind} of {self.key(sample)}; "
                 "run 'histods shard --verify', remove the damaged shard and run 'histods shard' again."
             )
         return content

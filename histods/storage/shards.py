@@ -137,7 +137,7 @@ def write_shards(tasks: Sequence[ShardTask], *, options: ShardOptions) -> str | 
         except HistodsError as error:
             return str(error)
         except OSError as error:
-            return f"Expected to write {task.name}.tar, found: {error}; fix that and run the same command again."
+            return f"{task.name}.tar could not be written ({error}); fix that and run the same command again."
     return None
 
 
@@ -267,10 +267,10 @@ def _read(
                     return content
     except HistodsError as error:
         raise StaleFileError(
-            f"Expected {part.path} as the audit read it, found that it {error}; run '{options.audit}' again."
+            f"{part.path} is not as the audit read it: it {error}; run '{options.audit}' again."
         ) from error
     raise StaleFileError(
-        f"Expected {part.path} as the audit read it, found another size or time; run '{options.audit}' again."
+        f"{part.path} is not as the audit read it: it has another size or time; run '{options.audit}' again."
     )
 
 
@@ -286,7 +286,7 @@ def _mask(sample: dict[str, Any], content: bytes, options: ShardOptions) -> byte
         return remap_mask(mask, options.lookup, classes=sample["classes"], pixels=sample["pixels"])
     except HistodsError as error:
         raise StaleFileError(
-            f"Expected {sample['mask_path']} with the pixels that were audited, found: {error}; "
+            f"{sample['mask_path']} does not have the pixels that were audited ({error}); "
             f"run '{options.audit} --fresh'."
         ) from error
 

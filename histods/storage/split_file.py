@@ -149,7 +149,7 @@ def read_any_split(space: Workspace) -> tuple[pa.Table, SplitOptions]:
         sound = False
     if not sound or stored.get("schema_version") != str(SCHEMA_VERSION):
         raise HistodsError(
-            f"Expected a split of schema version {SCHEMA_VERSION} in {space.split}, found another table; "
+            f"{space.split} is not a split of schema version {SCHEMA_VERSION}; "
             f"run 'histods split -w {space.folder}' again."
         )
     return table.cast(SPLIT_SCHEMA.with_metadata(table.schema.metadata)), options

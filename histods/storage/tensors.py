@@ -100,9 +100,7 @@ def read_header(content: bytes | memoryview) -> Header:
             for name, entry in document.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise HistodsError(
-            "Expected the header of a file of tensors, found something else; remove the file."
-        ) from error
+        raise HistodsError("A file that should hold tensors has no such header; remove the file.") from error
     return Header(note, places)
 
 

@@ -74,8 +74,7 @@ def read_mark(folder: Path) -> TileMark | None:
         mark: TileMark = build(TileMark, read_json(path))
     except ValueError as error:
         raise HistodsError(
-            f"Expected what 'histods tile' wrote in {path}, found {error}; remove that file, or choose "
-            "another folder."
+            f"{path} is not what 'histods tile' wrote ({error}); remove that file, or choose another folder."
         ) from error
     return mark
 
@@ -99,12 +98,10 @@ def find_tile_pairs(root: Path, group_regex: str | None) -> Path | None:
     if mark is None:
         return None
     if mark.tiles_digest is None or not (root / PAIRS).is_file():
-        raise HistodsError(
-            f"Expected all tiles in {root}, found that they are not finished; run '{mark.command}' to go on."
-        )
+        raise HistodsError(f"The tiles in {root} are not finished; run '{mark.command}' to go on.")
     if group_regex is not None:
         raise HistodsError(
-            f"Expected no --group-regex for tiles, whose groups are those of their images, found {group_regex!r}; "
+            f"--group-regex {group_regex!r} does not work on tiles, whose groups are those of their images; "
             f"audit {mark.root} with it and run '{mark.command}' again: no tile is cut twice."
         )
     return root / PAIRS

@@ -37,8 +37,8 @@ def plan_tiles(samples: pl.DataFrame) -> list[TileTask]:
         other = taken.setdefault(target, row["image_path"])
         if other != row["image_path"]:
             raise HistodsError(
-                f"Expected images with names of their own, found {other} and {row['image_path']}, whose tiles "
-                f"would go to {target}; rename one of them and audit again."
+                f"The tiles of {other} and {row['image_path']} would all go to {target}; "
+                "rename one of the images and audit again."
             )
         tasks.append(TileTask(target=target, **row))
     return tasks

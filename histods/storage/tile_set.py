@@ -49,20 +49,17 @@ def claim(folder: Path, wanted: TileMark) -> TileMark | None:
     if known is None:
         other = next((path for path in sorted(folder.iterdir()) if path.name != _JOURNAL), None)
         if other is not None:
-            raise HistodsError(
-                f"Expected a new or empty folder in --to {folder}, found {other.name} there; "
-                "choose another folder."
-            )
+            raise HistodsError(f"{folder} already holds {other.name}; choose a new or empty folder for --to.")
         return None
     if known.asked() != wanted.asked():
         raise HistodsError(
-            f"Expected tiles of the same options in {folder}, found those of '{known.command}'; "
+            f"{folder} holds tiles of other options, those of '{known.command}'; "
             "run that command, or choose another folder with --to."
         )
     if known.plan_digest != wanted.plan_digest:
         found = "the same dataset as it was before" if known.root == wanted.root else known.root
         raise HistodsError(
-            f"Expected tiles of {wanted.root} as it was audited last in {folder}, found those of {found}; "
+            f"{folder} holds tiles of {found}, not of {wanted.root} as it was audited last; "
             "remove that folder, or choose another with --to."
         )
     return known
@@ -70,7 +67,7 @@ def claim(folder: Path, wanted: TileMark) -> TileMark | None:
 
 def open_journal(folder: Path) -> Journal:
     """The journal of a folder of tiles."""
-    taken = f"Expected {folder} for this command alone, found another process cutting tiles there; wait for it."
+    taken = f"Another process is cutting tiles in {folder}; wait for it."
     return Journal(folder / _JOURNAL, CUT, head=_HEAD, taken=taken)
 
 

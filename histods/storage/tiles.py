@@ -287,14 +287,14 @@ def _read(
                 if content is None or len(content) == source.bytes:
                     return content
     except HistodsError as error:
-        raise _stale(source.path, f"that it {error}", options) from error
+        raise _stale(source.path, f"it {error}", options) from error
     except OSError as error:
-        raise _stale(source.path, f"that it cannot be read: {error.strerror}", options) from error
+        raise _stale(source.path, f"it cannot be read: {error.strerror}", options) from error
     raise _stale(source.path, "another size or time", options)
 
 
 def _stale(path: str, found: str, options: TileOptions, *, fresh: bool = False) -> StaleFileError:
     again = " --fresh" if fresh else ""
     return StaleFileError(
-        f"Expected {path} as the audit read it, found {found}; run '{options.audit}{again}', then tile again."
+        f"{path} is not as the audit read it ({found}); run '{options.audit}{again}', then tile again."
     )

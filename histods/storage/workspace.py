@@ -147,9 +147,7 @@ class Workspace:
         if found is None:
             return
         other = shlex.quote(str(dataset.with_name(f"{dataset.name}-histods") if dataset.name else dataset))
-        raise HistodsError(
-            f"Expected a workspace apart from the dataset {dataset}, found {found}; run '{command} -w {other}'."
-        )
+        raise HistodsError(f"{found}, and a workspace must be apart from it; run '{command} -w {other}'.")
 
     def check_place(self, place: Path, option: str, root: Path) -> None:
         """Refuse to write into the dataset.
@@ -160,8 +158,8 @@ class Workspace:
         target = place.resolve()
         if _is_in(target, root) or root.is_relative_to(target):
             raise HistodsError(
-                f"Expected a place outside the dataset {root} for {option}, found {place}; "
-                "the dataset is never written to: choose another."
+                f"{place} is not outside the dataset {root}, which is never written to; "
+                f"choose another place for {option}."
             )
 
     def read_audit(self) -> dict[str, Any]:
@@ -183,7 +181,7 @@ class Workspace:
             _check_summary(summary)
         except (KeyError, ValueError) as error:
             raise HistodsError(
-                f"Expected the summary of an audit in {self.audit}, found something else ({error}); "
+                f"{self.audit} is not the summary of an audit ({error}); "
                 f"run 'histods audit DATASET -w {self.folder}' again."
             ) from error
         command = summary.setdefault("command", shlex.join(["histods", "audit", summary["root"]]))
@@ -213,15 +211,15 @@ def _say_overlap(place: Path, dataset: Path, written: Sequence[str] | None = Non
     """
     here = place.resolve()
     if here == dataset:
-        return f"{place}, which is the dataset"
+        return f"{place} is the dataset {dataset}"
     if _is_in(here, dataset):
-        return f"{place} inside it"
+        return f"{place} is inside the dataset {dataset}"
     if not dataset.is_relative_to(here):
         return None
     inner = dataset.relative_to(here).parts[0]
     if written is None:
-        return f"{place}, which holds the dataset"
-    return f"{place}, in whose {inner}/ it lies" if inner in written else None
+        return f"{place} holds the dataset {dataset}"
+    return f"Commands write into {place / inner}, where the dataset {dataset} lies" if inner in written else None
 
 
 _USED: dict[str, Any] = {"root": str, "manifest_digest": str}
@@ -265,7 +263,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise HistodsError(f"Expected a JSON file in {path}, found {error}; make it again.") from error
+        raise HistodsError(f"{path} cannot be read as JSON ({error}); make it again.") from error
     if not isinstance(document, dict):
-        raise HistodsError(f"Expected a JSON object in {path}, found {type(document).__name__}; make it again.")
+        raise HistodsError(f"{path} holds a {type(document).__name__} instead of a JSON object; make it again.")
     return document

@@ -105,8 +105,8 @@ def make_benchmark(
     """
     if not 0 <= zero_masks <= pairs or orphans < 0 or (per_folder is not None and per_folder < 1):
         raise HistodsError(
-            f"Expected 0 <= zero masks <= pairs and orphans from 0, found {pairs} pairs, {zero_masks} zero masks, "
-            f"{orphans} orphans, {per_folder} a folder; correct the numbers."
+            f"{pairs} pairs, {zero_masks} zero masks, {orphans} orphans and {per_folder} a folder do not fit "
+            "together; correct the numbers so that 0 <= zero masks <= pairs and orphans are from 0."
         )
     with building(Path(folder).absolute()) as root:
         plan = _Plan(

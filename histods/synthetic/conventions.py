@@ -77,7 +77,7 @@ def make_convention(folder: str | Path, name: Convention, *, pairs: int = 30, se
         HistodsError: the name is unknown or the folder holds something.
     """
     if name not in _STYLES:
-        raise HistodsError(f"Expected one of {', '.join(CONVENTIONS)}, found {name!r}; choose one of them.")
+        raise HistodsError(f"There is no convention {name!r}; choose one of {', '.join(CONVENTIONS)}.")
     style, folder = _STYLES[name], Path(folder).absolute()
     others: list[str] = []
     with building(folder) as root:

@@ -76,8 +76,8 @@ def make_demo(
     """
     if pairs < SMALLEST_PAIRS or size < SMALLEST_SIZE or seed < 0:
         raise HistodsError(
-            f"Expected at least {SMALLEST_PAIRS} pairs of {SMALLEST_SIZE} pixels and a seed from 0, "
-            f"found {pairs} pairs, {size} pixels, seed {seed}; raise them."
+            f"A demo needs at least {SMALLEST_PAIRS} pairs of {SMALLEST_SIZE} pixels and a seed from 0, "
+            f"not {pairs} pairs, {size} pixels, seed {seed}; raise them."
         )
     folder = Path(folder).absolute()
     outside = folder.with_name(f"{folder.name}_outside")

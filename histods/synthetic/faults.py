@@ -62,8 +62,8 @@ def read_faults(path: str | Path) -> tuple[Fault, ...]:
         return tuple(Fault(**{column: row[column] for column in _COLUMNS}) for row in rows)
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise HistodsError(
-            f"Expected a list of planted faults with the columns {', '.join(_COLUMNS)} in {path}, "
-            f"found {type(error).__name__}; make the demo again in a new folder."
+            f"{path} is not a list of planted faults with the columns {', '.join(_COLUMNS)} "
+            f"({type(error).__name__}); make the demo again in a new folder."
         ) from error
 
 

@@ -39,7 +39,7 @@ def building(folder: Path) -> Iterator[Path]:
         HistodsError: `folder` exists and holds something.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise HistodsError(f"Expected a new or empty folder, found files in {folder}; choose another name.")
+        raise HistodsError(f"{folder} is not a new or empty folder; choose another name.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)

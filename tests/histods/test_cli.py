@@ -310,7 +310,7 @@ def test_two_audits_do_not_share_a_workspace_at_the_same_time(dataset: Path, tmp
         fcntl.flock(file, fcntl.LOCK_EX)
         result = histods("audit", dataset, "-w", tmp_path / "o")
     assert result.returncode == 2
-    assert "found another audit at work there" in result.stderr
+    assert "Another audit is at work in" in result.stderr
 
 
 def test_progress_is_drawn_on_a_terminal_only(dataset: Path, tmp_path: Path) -> None:

@@ -56,7 +56,5 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(HistodsError) as refused:
         demo(tmp_path)
-    assert str(refused.value) == (
-        f"Expected {tmp_path} to be new, empty or made by a demo, found other files in it; choose another folder."
-    )
+    assert str(refused.value) == (f"{tmp_path} is not new, empty or from an earlier demo; choose another folder.")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

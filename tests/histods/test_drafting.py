@@ -190,11 +190,11 @@ def test_the_draft_is_written_again_after_an_audit_that_read_nothing(tmp_path: P
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        ("there.yml", "found something there already"),
-        ("link.yml", "found something there already"),
-        ("data/labels.yml", "found a place inside the dataset"),
-        ("data/new/labels.yaml", "found a place inside the dataset"),
-        ("into/labels.yml", "found a place inside the dataset"),
+        ("there.yml", "exists already; move it away"),
+        ("link.yml", "exists already; move it away"),
+        ("data/labels.yml", "is inside the dataset"),
+        ("data/new/labels.yaml", "is inside the dataset"),
+        ("into/labels.yml", "is inside the dataset"),
         ("labels.csv", "choose a name that ends in .yml"),
         ("data", "choose a name that ends in .yml"),
     ],
@@ -214,7 +214,7 @@ def test_a_draft_goes_nowhere_else(tmp_path: Path, place: str, reason: str) -> N
 def test_photographs_give_no_colours(tmp_path: Path) -> None:
     masks = [pillow(photograph(9)), pillow(Image.fromarray(photograph(9)).quantize(200))]
     write_pairs(tmp_path / "data", masks)
-    with pytest.raises(HistodsError, match="found none"):
+    with pytest.raises(HistodsError, match="No mask has colours or labels"):
         audit(tmp_path / "data", workspace=tmp_path / "out", workers=1, write_labels=tmp_path / "labels.yml")
     assert json.loads((tmp_path / "out" / "audit.json").read_text())["palette"] == []
 

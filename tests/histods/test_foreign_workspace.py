@@ -270,7 +270,7 @@ def test_a_manifest_names_files_of_its_dataset_alone(
     rewrite(case.out / "manifest.parquet", **{column: lambda _: path})
     vouch(case.out)
     (line, *_) = run(case, ["remap", "shard", "plan a fix"], monkeypatch)
-    assert line.startswith("Expected paths and numbers of a dataset in")
+    assert "has paths or numbers that no dataset has" in line
 
 
 def test_a_link_that_leads_out_of_the_dataset_is_not_followed_later(
@@ -449,8 +449,7 @@ def test_shards_are_not_cleared_through_a_link(
     case = sent.copy(tmp_path / "case")
     (case.out / "shards" / "parts").symlink_to(case.folder / "sentinel")
     (line,) = run(case, ["shard"], monkeypatch)
-    assert line.startswith("Expected a folder of this command in")
-    assert line.endswith("found a link; remove it.")
+    assert line.endswith("/parts is a link, not a folder of this command; remove it.")
 
 
 FRACTION = st.floats(0, 1, exclude_max=True)

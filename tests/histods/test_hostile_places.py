@@ -98,8 +98,7 @@ def test_two_runs_do_not_write_masks_into_one_folder(site: tuple[Path, Path], tm
     with locked(tmp_path / "masks", "writing masks"), pytest.raises(HistodsError) as error:
         remap(workspace=site[1], write_masks=tmp_path / "masks", workers=1)
     assert str(error.value) == (
-        f"Expected {tmp_path / 'masks'} for this command alone, found another process writing masks there; "
-        "wait for it or choose another folder."
+        f"Another process already writes masks in {tmp_path / 'masks'}; wait for it or choose another folder."
     )
     assert list((tmp_path / "masks").iterdir()) == []
     assert remap(workspace=site[1], write_masks=tmp_path / "masks", workers=1).masks_written == 20
@@ -174,7 +173,7 @@ def test_a_file_that_may_not_grow_is_named_in_one_line(
     result = in_own_process(*words, "--workers", 1, preexec_fn=limit)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith(("histods: Expected ", "histods: File too large: "))
+    assert line.startswith("histods: ")
     assert str(tmp_path) in line or "all-00000.tar" in line
     assert "File too large" in line
     assert not list(tmp_path.rglob("*.part"))

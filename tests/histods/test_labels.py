@@ -51,7 +51,7 @@ def test_remapped_histograms_equal_a_loop_over_samples(label_map: LabelMap, samp
             classes[index] = classes.get(index, 0) + count
         expected.append(dict(sorted(classes.items())))
     if any(count > 2**32 - 1 for classes in expected for count in classes.values()):
-        with pytest.raises(HistodsError, match="Expected as many pixels after the label map as before"):
+        with pytest.raises(HistodsError, match="The label map changes the number of pixels"):
             label_map.remap_histograms(*flatten(samples))
         return
     found = label_map.remap_histograms(*flatten(samples))
@@ -121,8 +121,8 @@ def test_a_sum_that_does_not_fit_is_refused_and_names_the_sample() -> None:
     with pytest.raises(HistodsError) as refusal:
         label_map.remap_histograms(labels, pixels, np.array([0, 1, 3]))
     assert str(refusal.value) == (
-        "Expected as many pixels after the label map as before, found 1 instead of 4,294,967,297 "
-        "in sample 1 (1 in all); run 'histods audit' again."
+        "The label map changes the number of pixels from 4,294,967,297 to 1 in sample 1 (1 in "
+        "all); run 'histods audit' again."
     )
 
 
@@ -152,15 +152,15 @@ def test_classes_without_labels_are_a_warning_unless_other_labels_become_them() 
     [
         (
             (),
-            "Expected 1 to 256 classes in label map x, found 0; remapped masks have 8 bits: merge classes.",
+            "Label map x has 0 classes, not 1 to 256; remapped masks have 8 bits: merge classes.",
         ),
         (
             tuple(map(str, range(257))),
-            "Expected 1 to 256 classes in label map x, found 257; remapped masks have 8 bits: merge classes.",
+            "Label map x has 257 classes, not 1 to 256; remapped masks have 8 bits: merge classes.",
         ),
         (
             ("a", "b", "a"),
-            "Expected different class names in label map x, found 'a' for 2 classes; rename all but one.",
+            "Label map x calls 2 classes 'a'; rename all but one.",
         ),
     ],
     ids=["none", "too many", "one name twice"],
@@ -185,8 +185,8 @@ def test_labels_that_need_more_than_8_bits_cannot_stay_as_they_are() -> None:
     with pytest.raises(HistodsError) as refusal:
         identity_map([3, 256], LabelTable(names={}))
     assert str(refusal.value) == (
-        "Expected labels 0..255 to keep them as they are, found label 256; give a label map with --map "
-        "('histods remap --draft my_map.yml' writes one to edit)."
+        "Label 256 is above 255, so the labels cannot stay as they are; give a label map with "
+        "--map ('histods remap --draft my_map.yml' writes one to edit)."
     )
 
 

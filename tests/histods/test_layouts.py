@@ -297,62 +297,61 @@ def test_a_pattern_with_a_suffix_names_only_files_of_that_suffix() -> None:
     [
         (
             {"kind": "suffix", "mask_suffix": ""},
-            "Expected what a mask's name adds to its image's, such as _mask, found ''; "
-            "give --mask-suffix without folder and without file suffix.",
+            "--mask-suffix '' is not what a mask's name adds to its image's, such as _mask; give "
+            "it without folder and without file suffix.",
         ),
         (
             {"kind": "suffix", "mask_suffix": "_mask.PNG"},
-            "Expected what a mask's name adds to its image's, such as _mask, found '_mask.PNG'; "
-            "give --mask-suffix without folder and without file suffix.",
+            "--mask-suffix '_mask.PNG' is not what a mask's name adds to its image's, such as "
+            "_mask; give it without folder and without file suffix.",
         ),
         (
             {"kind": "folders", "images_dir": "data/", "masks_dir": "/data"},
-            "Expected two different folder names for images and masks, found 'data/' and '/data'; "
-            "give --images-dir and --masks-dir.",
+            "--images-dir 'data/' and --masks-dir '/data' cannot tell images from masks; give two "
+            "different folder names.",
         ),
         (
             {"kind": "folders", "masks_dir": "/"},
-            "Expected two different folder names for images and masks, found 'images' and '/'; "
-            "give --images-dir and --masks-dir.",
+            "--images-dir 'images' and --masks-dir '/' cannot tell images from masks; give two "
+            "different folder names.",
         ),
         (
             {"kind": "pattern", "image_pattern": "img_{key}.png"},
-            "Expected a pattern for masks, found none; give --mask-pattern '{key}_mask.png'.",
+            "There is no pattern for masks; give one, such as --mask-pattern '{key}_mask.png'.",
         ),
         (
             {"kind": "pattern", "mask_pattern": "masks/x.png"},
-            "Expected a path below the dataset with {key} where names vary, found 'masks/x.png'; "
-            "give --mask-pattern such as 'masks/{key}.png'.",
+            "--mask-pattern 'masks/x.png' is not a path below the dataset with {key} where names "
+            "vary; give one such as 'masks/{key}.png'.",
         ),
         (
             {"kind": "pattern", "image_pattern": "/data/{key}.png", "mask_pattern": "{key}_m.png"},
-            "Expected a path below the dataset with {key} where names vary, found '/data/{key}.png'; "
-            "give --image-pattern such as 'masks/{key}.png'.",
+            "--image-pattern '/data/{key}.png' is not a path below the dataset with {key} where "
+            "names vary; give one such as 'masks/{key}.png'.",
         ),
         (
             {"kind": "pattern", "mask_pattern": "{key}{key}_m.png"},
-            "Expected a path below the dataset with {key} where names vary, found '{key}{key}_m.png'; "
-            "give --mask-pattern such as 'masks/{key}.png'.",
+            "--mask-pattern '{key}{key}_m.png' is not a path below the dataset with {key} where "
+            "names vary; give one such as 'masks/{key}.png'.",
         ),
         (
             {"kind": "pattern", "mask_pattern": "{key}_label_{key}.png"},
-            "Expected as many {key} for images as for masks, found '{key}' and '{key}_label_{key}.png'; "
-            "give --image-pattern and --mask-pattern that name the same pieces.",
+            "The patterns '{key}' and '{key}_label_{key}.png' do not have equally many {key}; give "
+            "--image-pattern and --mask-pattern that name the same pieces.",
         ),
         (
             {"kind": "pattern", "image_pattern": "{key}.png", "mask_pattern": "./{key}.PNG"},
-            "Expected different patterns for images and masks, found './{key}.PNG' for both; "
-            "give --mask-pattern what only masks have.",
+            "'./{key}.PNG' is the pattern of both images and masks; give --mask-pattern what only masks have.",
         ),
         (
             {"kind": "pattern", "image_pattern": "{key}.gif", "mask_pattern": "{key}_m.gif"},
-            "Expected images that are jpg, jpeg, png, tif, tiff, bmp, webp, found '{key}.gif'; "
+            "--image-pattern '{key}.gif' ends in none of jpg, jpeg, png, tif, tiff, bmp, webp; "
             "convert the images to PNG.",
         ),
         (
             {"kind": "pattern", "image_pattern": "a/{key}|b/{key}|c/{key}", "mask_pattern": "m/{key}|n/{key}"},
-            "Expected as many patterns for masks as for images, found 3 in 'a/{key}|b/{key}|c/{key}' and "
-            "2 in 'm/{key}|n/{key}'; give one for each, with | between them.",
+            "'a/{key}|b/{key}|c/{key}' has 3 patterns for images, but 'm/{key}|n/{key}' has 2 for "
+            "masks; give as many for masks as for images, with | between them.",
         ),
     ],
 )
@@ -363,11 +362,9 @@ def test_a_layout_that_cannot_pair_is_refused_in_one_line(options: dict[str, str
 
 
 def test_what_cannot_be_paired_by_name_is_refused_in_one_line() -> None:
-    with pytest.raises(HistodsError, match=r"^Expected a layout that pairs by name, found csv; .*--pairs\.$"):
+    with pytest.raises(HistodsError, match=r"^The layout csv does not pair by name; .*--pairs\.$"):
         pair([], Layout(kind="csv"))
-    with pytest.raises(
-        HistodsError, match=r"^Expected file names in UTF-8, found 'a\\udcff.jpg'; rename the file\.$"
-    ):
+    with pytest.raises(HistodsError, match=r"^The file name 'a\\udcff.jpg' is not UTF-8; rename the file\.$"):
         pair(["a\udcff.jpg"], SUFFIX)
 
 

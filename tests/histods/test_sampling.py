@@ -191,19 +191,21 @@ def test_a_class_that_is_to_be_drawn_and_has_no_samples_is_named() -> None:
     lists = list_classes(np.array([1], np.uint16), np.array([0, 1, 1]), 3)
     names = ("Unknown", "Background", "Tumour")
     assert refusal(lambda: BalancedDraws(seed=0, lists=lists, cutoffs=class_cutoffs(3, 0.5), names=names)) == (
-        "Expected samples of every class that is to be drawn, found none of class 2 Tumour; "
-        "give it probability 0, or a label map without it."
+        "There are no samples of class 2 Tumour, which is to be drawn; give it probability 0, "
+        "or a label map without it."
     )
     BalancedDraws(seed=0, lists=lists, cutoffs=np.array([0.5, 1.0, 1.0]), names=names).draw([0])
 
 
 def test_wrong_numbers_are_refused() -> None:
     lists = some_lists()[0]
-    assert refusal(lambda: class_cutoffs(1, 0.5)).startswith("Expected at least 2 classes and a probability")
-    assert refusal(lambda: class_cutoffs(3, 1.5)).endswith("found 3 and 1.5; change the label map or the setting.")
+    assert refusal(lambda: class_cutoffs(1, 0.5)).startswith(
+        "Drawing by class needs at least 2 classes and a probability"
+    )
+    assert refusal(lambda: class_cutoffs(3, 1.5)).endswith("not 3 and 1.5; change the label map or the setting.")
     assert refusal(lambda: BalancedDraws(seed=0, lists=lists, cutoffs=np.array([0.5, 0.4, 1]))) == (
-        "Expected 5 cutoffs that rise to 1, found [0.5, 0.4, 1.0]; correct them."
+        "The cutoffs [0.5, 0.4, 1.0] are not 5 numbers that rise to 1; correct them."
     )
     assert refusal(lambda: rank_positions(0, global_batch=10, ranks=4)) == (
-        "Expected a global batch that 4 processes can share evenly, found 10 (process 0); choose a multiple of 4."
+        "4 processes cannot share a global batch of 10 evenly (process 0); choose a multiple of 4."
     )

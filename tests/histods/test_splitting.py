@@ -109,22 +109,22 @@ def test_folds_are_level_within_each_role_and_in_all(folds: int, here: int, ther
         (10.0, 0.0, None, "--test 10 is not between 0 and 1; 0.1 is a tenth."),
         (0.1, 1.0, None, "--val 1 is not between 0 and 1; 0.1 is a tenth, 0 is none."),
         (0.1, -0.1, None, "--val -0.1 is not between 0 and 1; 0.1 is a tenth, 0 is none."),
-        (0.5, 0.5, None, "Expected --test and --val below 1 together, found 1; leave samples for train."),
-        (None, 0.9, None, "Expected --test and --val below 1 together, found 1; leave samples for train."),
-        (None, 0.0, 1, "Expected 2 or more for --folds, found 1; give more, or --test instead."),
+        (0.5, 0.5, None, "--test and --val make 1 together, which is not below 1; leave samples for train."),
+        (None, 0.9, None, "--test and --val make 1 together, which is not below 1; leave samples for train."),
+        (None, 0.0, 1, "--folds 1 is below 2; give more, or --test instead."),
         (
             0.1,
             0.0,
             5,
-            "Expected --folds alone, found --test or --val with it; every fold is a test in its turn: "
-            "leave them out.",
+            "--folds does not go together with --test or --val, because every fold is a test in "
+            "its turn; leave them out.",
         ),
         (
             None,
             0.1,
             5,
-            "Expected --folds alone, found --test or --val with it; every fold is a test in its turn: "
-            "leave them out.",
+            "--folds does not go together with --test or --val, because every fold is a test in "
+            "its turn; leave them out.",
         ),
     ],
 )
@@ -138,7 +138,7 @@ def test_impossible_fractions_are_refused(test: float | None, val: float, folds:
 def test_a_seed_of_more_than_64_bits_is_refused(seed: int) -> None:
     with pytest.raises(HistodsError) as refused:
         keyed_hashes(["a"], seed)
-    assert str(refused.value) == f"Expected 0 to 2**64-1 for --seed, found {seed}; give such a number."
+    assert str(refused.value) == f"--seed {seed} is not between 0 and 2**64-1; give such a number."
 
 
 # Units and conflicts

@@ -124,14 +124,14 @@ def test_images_without_masks_are_sound_and_distinct(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "mine.txt").write_text("keep")
-    with pytest.raises(HistodsError, match="Expected a new or empty folder, found files in"):
+    with pytest.raises(HistodsError, match="/demo is not a new or empty folder"):
         make_demo(tmp_path / "demo", pairs=120, size=96)
     assert [path.name for path in tmp_path.rglob("*")] == ["demo", "mine.txt"]
 
 
 def test_too_few_pairs_for_all_defects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        HistodsError, match="Expected at least 120 pairs of 96 pixels and a seed from 0, found 119 "
+        HistodsError, match="A demo needs at least 120 pairs of 96 pixels and a seed from 0, not 119 "
     ):
         make_demo(tmp_path / "demo", pairs=119)
 
@@ -141,7 +141,7 @@ def test_the_list_of_faults_reads_back_as_it_was_written(planted: Planted, tmp_p
     assert (tmp_path / "planted.csv").read_text(encoding="utf-8").startswith("code,key,path,note\n")
     assert read_faults(tmp_path / "planted.csv") == planted.faults
     (tmp_path / "other.csv").write_text("code,path\nzero_mask,x\n")
-    with pytest.raises(HistodsError, match="Expected a list of planted faults with the columns code, key, path"):
+    with pytest.raises(HistodsError, match="is not a list of planted faults with the columns code, key, path"):
         read_faults(tmp_path / "other.csv")
 
 

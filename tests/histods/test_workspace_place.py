@@ -44,14 +44,14 @@ def tree(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("place", "found"),
     [
-        ("data/part_00001", "data/part_00001 inside it"),
-        ("data/new", "data/new inside it"),
-        ("data/part_00001/new/deep", "data/part_00001/new/deep inside it"),
-        ("link", "link inside it"),
-        ("link/new", "link/new inside it"),
-        ("data", "data, which is the dataset"),
-        ("data/part_00001/..", "data/part_00001/.., which is the dataset"),
-        ("free/out", "free/out inside it"),
+        ("data/part_00001", "data/part_00001 is inside the dataset "),
+        ("data/new", "data/new is inside the dataset "),
+        ("data/part_00001/new/deep", "data/part_00001/new/deep is inside the dataset "),
+        ("link", "link is inside the dataset "),
+        ("link/new", "link/new is inside the dataset "),
+        ("data", "data is the dataset "),
+        ("data/part_00001/..", "data/part_00001/.. is the dataset "),
+        ("free/out", "free/out is inside the dataset "),
     ],
 )
 def test_a_workspace_that_is_not_apart_is_refused_before_anything_is_written(
@@ -72,7 +72,10 @@ def test_a_dataset_may_lie_in_a_workspace_but_not_where_commands_write(tmp_path:
     for place in ("data", "shards"):
         write_pair(tmp_path / place, "a")
     audit(tmp_path / "data", workspace=tmp_path, workers=1)
-    with pytest.raises(HistodsError, match=r", in whose shards/ it lies; run 'histods audit "):
+    with pytest.raises(
+        HistodsError,
+        match=r"/shards, where the dataset .* lies, and a workspace must be apart from it; run 'histods audit ",
+    ):
         audit(tmp_path / "shards", workspace=tmp_path, workers=1)
 
 
@@ -100,7 +103,8 @@ def test_a_workspace_inside_the_dataset_from_before_is_not_written_to(tmp_path: 
     before = tree(root)
     for step in (remap, split, shard, plot):
         with pytest.raises(
-            HistodsError, match=rf"histods-out inside it; run 'histods audit {root} -w {root}-histods'"
+            HistodsError,
+            match=rf"histods-out is inside the dataset {root}, .*; run 'histods audit {root} -w {root}-histods'",
         ):
             step(workspace=root / "histods-out")
     assert tree(root) == before
@@ -145,7 +149,10 @@ def test_a_folder_of_the_workspace_is_no_way_into_the_dataset(
     audit(root, workspace=tmp_path / "o", workers=1)
     (tmp_path / "o" / name).symlink_to(tmp_path / target)
     before = tree(tmp_path)
-    with pytest.raises(HistodsError, match=rf"apart from the dataset {root}, found .*/o/{name}"):
+    with pytest.raises(
+        HistodsError,
+        match=rf"/o/{name} (is|is inside|holds) the dataset {root}, and a workspace must be apart from it",
+    ):
         FOLDERS[name](tmp_path / "o", root)
     assert tree(tmp_path) == before
 
@@ -168,7 +175,9 @@ def test_a_file_that_is_written_in_place_is_no_other_file(
     before = image.read_bytes()
     (tmp_path / "o" / "fixes").mkdir()
     getattr(tmp_path / "o" / name, make)(image)
-    with pytest.raises(HistodsError, match=rf"only histods writes in .*/o/{name}, found a .*; remove it\."):
+    with pytest.raises(
+        HistodsError, match=rf"/o/{name} is a .*, not a file that only histods writes; remove it\."
+    ):
         if name == "audit.journal":
             audit(root, workspace=tmp_path / "o", workers=1, fresh=True)
         else:
@@ -233,7 +242,7 @@ def test_a_second_mount_of_the_dataset_is_the_dataset(tmp_path: Path, root: Path
         pytest.skip("mounting is not allowed here")
     before = tree(root)
     try:
-        with pytest.raises(HistodsError, match="mount/new inside it"):
+        with pytest.raises(HistodsError, match="mount/new is inside the dataset"):
             audit(root, workspace=tmp_path / "mount" / "new", workers=1)
         with pytest.raises(HistodsError, match="outside the dataset"):
             remap(workspace=tmp_path / "o", write_masks=tmp_path / "mount" / "masks")

@@ -107,19 +107,17 @@ def test_a_closed_pool_of_processes_leaves_no_thread_behind() -> None:
 
 def test_an_unknown_engine_and_no_workers_are_refused() -> None:
     with pytest.raises(
-        HistodsError, match="^Expected the engine local or ray, found 'slurm'; leave --engine out to use"
+        HistodsError, match="^There is no engine 'slurm'; give --engine local or ray, or leave --engine out to use"
     ):
         engine_for("slurm")
-    with pytest.raises(
-        HistodsError, match="^Expected at least 1 worker, found 0; leave --workers out to use all cores"
-    ):
+    with pytest.raises(HistodsError, match="^--workers 0 is below 1; leave --workers out to use all cores"):
         engine_for("local", 0)
 
 
 def test_workers_that_are_no_number_are_refused() -> None:
     workers: Any = "2"
     with pytest.raises(
-        HistodsError, match="^Expected a whole number of workers, found '2'; leave --workers out to use all cores"
+        HistodsError, match="^--workers '2' is not a whole number; leave --workers out to use all cores"
     ):
         engine_for("local", workers)
 

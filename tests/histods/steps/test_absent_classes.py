@@ -177,9 +177,8 @@ def test_where_nothing_is_in_use_one_line_says_so(number: int, tmp_path: Path) -
         split(workspace=space.folder)
     found = f"all {number} excluded" if number else "no image at all"
     assert str(refused.value) == (
-        f"Expected samples in use to split in {space.folder}, found {found}; "
-        f"'histods show -w {space.folder}' lists why; fix that, and run 'histods audit data "
-        f"-w {space.folder}' again."
+        f"There are no samples in use to split in {space.folder} ({found}); 'histods show -w {space.folder}' "
+        f"lists why; fix that, and run 'histods audit data -w {space.folder}' again."
     )
 
 

@@ -291,27 +291,26 @@ def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> 
         ),
         (
             {"nearest_colour": True},
-            "Expected --nearest-colour together with a --labels file that gives colours, found none; give one.",
+            "--nearest-colour needs a --labels file that gives colours; give one.",
         ),
         (
             {"layout": "csv"},
-            "Expected --pairs FILE together with --layout csv, found no --pairs; give both or neither.",
+            "--pairs FILE and --layout csv go together, but there is no --pairs; give both or neither.",
         ),
         (
             {"pairs": "pairs.csv", "image_pattern": "{key}.jpg"},
-            "Expected --image-pattern and --mask-pattern by themselves, found --pairs with them; leave one out.",
+            "--image-pattern and --mask-pattern do not go together with --pairs; leave one out.",
         ),
         (
             {"layout": "folders", "mask_pattern": "{key}_m.png"},
-            "Expected --image-pattern and --mask-pattern by themselves, found --layout folders with them; "
-            "leave one out.",
+            "--image-pattern and --mask-pattern do not go together with --layout folders; leave one out.",
         ),
-        ({"verify": "deep"}, "Expected --verify structure or decode, found 'deep'; choose one of them."),
+        ({"verify": "deep"}, "--verify cannot be 'deep'; choose structure or decode."),
         (
             {"layout": "flat"},
-            "Expected the layout suffix, folders, pattern or csv, found 'flat'; choose one of them.",
+            "There is no layout 'flat'; choose suffix, folders, pattern or csv.",
         ),
-        ({"workers": 0}, "Expected at least 1 worker, found 0; leave --workers out to use all cores."),
+        ({"workers": 0}, "--workers 0 is below 1; leave --workers out to use all cores."),
         (
             {"group_regex": "nothing(x)"},
             "--group-regex 'nothing(x)' matches none of the 1 keys, the first is 'a'; correct the expression.",

@@ -287,12 +287,12 @@ def test_wrong_calls_are_refused_in_one_line(root: Path) -> None:
     look(root)
     out, away = root.parent / "out", root.parent / "away"
     codes = ", ".join(check.code for check in CHECKS)
-    apart = f"Expected a folder apart from the dataset {root} and the workspace {out} for --to, found "
-    advice = f"; choose another, such as {root}-zero_mask."
-    alone = "Expected --undo JOURNAL alone, found other options with it; leave them out."
+    apart = f" is not apart from the dataset {root} and the workspace {out}"
+    advice = f"; choose another folder for --to, such as {root}-zero_mask."
+    alone = "--undo JOURNAL takes no other options; leave them out."
     neither = (
-        "Expected a code and --to DIR, or --undo JOURNAL, found neither; "
-        "such as 'histods fix unreadable_mask --to DIR'."
+        "There is nothing to fix or undo here; give a code and --to DIR, such as 'histods fix "
+        "unreadable_mask --to DIR', or --undo JOURNAL."
     )
     near = f"There is no finding 'zero_masks'; did you mean zero_mask? The codes are {codes}."
     assert line(lambda: fix("zero_mask", undo=away)) == alone
@@ -311,7 +311,7 @@ def test_wrong_calls_are_refused_in_one_line(root: Path) -> None:
         out / "new",
         root.parent / "link",
     ):
-        assert line(lambda: fix("zero_mask", to=place, workspace=out)) == f"{apart}{place}{advice}"  # noqa: B023
+        assert line(lambda: fix("zero_mask", to=place, workspace=out)) == f"{place}{apart}{advice}"  # noqa: B023
     assert line(lambda: fix("zero_mask", to=away, workspace=root.parent / "none")) == (
         f"There is no audit in {root.parent / 'none'} yet; run 'histods audit DATASET -w {root.parent / 'none'}'."
     )
@@ -324,7 +324,9 @@ def test_wrong_calls_are_refused_in_one_line(root: Path) -> None:
 def test_the_folder_of_masks_is_kept_apart_too(root: Path) -> None:
     masks = root.rename(root.parent / "free-masks")
     look(masks)
-    assert line(lambda: move(masks, "zero_mask", to="free")).startswith("Expected a folder apart from the dataset")
+    assert line(lambda: move(masks, "zero_mask", to="free")).startswith(
+        f"{root.parent / 'free'} is not apart from the dataset"
+    )
     assert move(masks, "constant_mask", to="free").files_moved == 8
 
 
@@ -336,7 +338,7 @@ def test_a_file_that_changed_or_went_since_the_audit_is_refused(root: Path) -> N
     before = tree(root)
     for apply in (False, True):
         assert line(lambda: move(root, "constant_mask", apply=apply)) == (  # noqa: B023
-            "Expected dots.in.tiff-1.png as the last audit read it, found another size or time "
+            "dots.in.tiff-1.png is not as the last audit read it: it has another size or time "
             f"(and 1 more changed){again}"
         )
     assert tree(root) == before
@@ -344,7 +346,7 @@ def test_a_file_that_changed_or_went_since_the_audit_is_refused(root: Path) -> N
     (root / "dots.in.tiff-1_mask.png").unlink()
     (root.parent / "elsewhere").rename(root / "-dash_mask.png")
     assert line(lambda: move(root, "constant_mask")) == (
-        f"Expected dots.in.tiff-1.png as the last audit read it, found nothing there (and 1 more changed){again}"
+        f"dots.in.tiff-1.png is not as the last audit read it: it is gone (and 1 more changed){again}"
     )
     assert not (root.parent / "away").exists()
 
@@ -369,12 +371,12 @@ def test_a_file_in_the_way_is_refused_and_stays(root: Path) -> None:
         (away / name).write_bytes(b"mine")
     before = tree(root), tree(away)
     assert line(lambda: move(root, "constant_mask")) == (
-        f"Expected no file in {away}/-dash.png, found one and 1 more like it; choose another folder for --to."
+        f"{away}/-dash.png exists already (and 1 more like it); choose another folder for --to."
     )
     assert (tree(root), tree(away)) == before
     shutil.copy2(root / "%s{key}.png", away / "%s{key}.png")  # the very file counts as well
     assert line(lambda: move(root, "constant_mask")) == (
-        f"Expected no file in {away}/-dash.png, found one and 2 more like it; choose another folder for --to."
+        f"{away}/-dash.png exists already (and 2 more like it); choose another folder for --to."
     )
     assert (away / "-dash.png").read_bytes() == b"mine"
 
@@ -389,25 +391,23 @@ def test_undoing_is_refused_where_it_would_lose_something(root: Path) -> None:
     state = tree(root.parent)
     advice = "fix that and run the same command again."
     assert line(lambda: fix(undo=journal)) == (
-        f"Expected the file that was planned in {away}/dots.in.tiff-1.png, found another size or time; {advice}"
+        f"{away}/dots.in.tiff-1.png has another size or time than was planned; {advice}"
     )
     content, mtime_ns = before["dots.in.tiff-1.png"]
     assert isinstance(content, bytes)
     (away / "dots.in.tiff-1.png").write_bytes(content)
     os.utime(away / "dots.in.tiff-1.png", ns=(0, mtime_ns))
-    assert line(lambda: fix(undo=journal)) == f"Expected no file in {root}/-dash.png, found one; {advice}"
+    assert line(lambda: fix(undo=journal)) == f"{root}/-dash.png exists already; {advice}"
     assert names(root.parent) == set(state) - {name for name, (content, _) in state.items() if content is None}
     (root / "-dash.png").unlink()
     (away / "-dash.png").rename(root.parent / "lost")
     assert line(lambda: fix(undo=journal)) == (
-        f"Expected a file in {away}/-dash.png, found none there and none in {root}/-dash.png; {advice}"
+        f"{away}/-dash.png is gone, and there is no {root}/-dash.png either; {advice}"
     )
     (root.parent / "lost").rename(away / "-dash.png")
     fix(undo=journal)
     assert tree(root) == before
-    assert line(lambda: fix(undo=journal)) == (
-        f"Expected a fix that stands in {journal}, found one that is undone; leave it."
-    )
+    assert line(lambda: fix(undo=journal)) == (f"The fix in {journal} is already undone; leave it.")
     assert tree(root) == before
 
 
@@ -421,8 +421,7 @@ def test_two_at_a_time_are_refused(root: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         for call in (lambda: move(root, "zero_mask"), lambda: fix(undo=journal)):
             assert line(call) == (
-                f"Expected {fixes} for this command alone, found another process moving files there; "
-                "wait for it or choose another folder."
+                f"Another process already moves files in {fixes}; wait for it or choose another folder."
             )
 
 
@@ -445,9 +444,9 @@ def test_an_unfinished_fix_is_finished_by_the_same_call_and_stops_all_others(roo
         Path(entry.target).rename(entry.source)
     for code, to in (("zero_mask", "away"), ("constant_mask", "elsewhere")):
         assert line(lambda: move(root, code, to=to)) == (  # noqa: B023
-            f"Expected no other interrupted fix in {out}/fixes, found constant_mask-1.jsonl; "
-            f"finish it with 'histods fix constant_mask --to {away} --apply -w {out}' "
-            f"or undo it with 'histods fix --undo {journal}'."
+            f"The fix constant_mask-1.jsonl in {out}/fixes was interrupted; finish it with 'histods "
+            f"fix constant_mask --to {away} --apply -w {out}' or undo it with 'histods fix --undo "
+            f"{journal}'."
         )
     look(root)  # an audit in between changes nothing of the plan
     shown = move(root, "constant_mask", apply=False)
@@ -480,8 +479,8 @@ def test_an_unfinished_undo_stops_all_others_until_it_is_finished(root: Path) ->
         Path(entry.source).rename(entry.target)
     for code in ("constant_mask", "zero_mask"):
         assert line(lambda: move(root, code)) == (  # noqa: B023
-            f"Expected no interrupted fix in {first.journal.parent}, found that undoing constant_mask-1.jsonl "
-            f"was interrupted; finish that with 'histods fix --undo {first.journal}'."
+            f"Undoing constant_mask-1.jsonl in {first.journal.parent} was interrupted; finish that "
+            f"with 'histods fix --undo {first.journal}'."
         )
     assert fix(undo=first.journal).files_moved == 5
     assert tree(root) == before
@@ -496,8 +495,8 @@ def test_an_unfinished_fix_of_another_dataset_can_only_be_undone(root: Path) -> 
     write_pair(other, "x", 3)
     audit(other, workspace=root.parent / "out", workers=1)
     assert line(lambda: move(root, "constant_mask")) == (
-        f"Expected no other interrupted fix in {journal.parent}, found constant_mask-1.jsonl; "
-        f"undo it with 'histods fix --undo {journal}'."
+        f"The fix constant_mask-1.jsonl in {journal.parent} was interrupted; undo it with 'histods fix "
+        f"--undo {journal}'."
     )
 
 
@@ -563,7 +562,7 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(root: Path) -> None:
         limit = (8000, 8000)
         result = in_own_process(*apply, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-        assert result.stderr.startswith("histods: Expected to move all files, found: File too large: ")
+        assert result.stderr.startswith("histods: Not all files could be moved (File too large: ")
         assert result.stderr.endswith(
             f"fix that and run the same command again to go on, or undo it with 'histods fix --undo {journal}'.\n"
         )
@@ -600,7 +599,7 @@ def test_the_command_shows_moves_and_undoes(root: Path) -> None:
     assert histods("fix", "lossy_mask", "--to", free, "-w", out, "--quiet").stdout == ""
     refused = histods("fix", "zero_mask", "--to", root, "-w", out)
     assert (refused.returncode, refused.stderr.count("\n"), refused.stdout) == (2, 1, "")
-    assert refused.stderr.startswith("histods: Expected a folder apart from the dataset ")
+    assert refused.stderr.startswith(f"histods: {root} is not apart from the dataset ")
 
 
 def test_lines_fit_80_columns(root: Path) -> None:

@@ -263,7 +263,7 @@ def test_labels_that_are_not_listed_are_refused_with_their_pixels_or_said(site: 
 
 
 def test_without_a_map_labels_stay_as_they_are(site: Site) -> None:
-    with pytest.raises(HistodsError, match="found label 700; give a label map with --map"):
+    with pytest.raises(HistodsError, match="Label 700 is above 255, .*; give a label map with --map"):
         remap(workspace=site.space.folder)
     for key in ("a/gray16", "b/tiff, 16 bits"):
         site.masks[key] = replace(site.masks[key], role="excluded")
@@ -336,15 +336,13 @@ def test_nothing_is_ever_written_into_the_dataset(site: Site) -> None:
         with pytest.raises(HistodsError) as refusal:
             remap(workspace=site.space.folder, map=site.map, **arguments)  # type: ignore[arg-type]
         assert str(refusal.value) == (
-            f"Expected a place outside the dataset {site.root} for {option}, found {place}; "
-            "the dataset is never written to: choose another."
+            f"{place} is not outside the dataset {site.root}, which is never written to; choose another place "
+            f"for {option}."
         )
     folder = site.space.folder
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=folder, map=site.map, dataset_csv=folder)
-    assert str(refusal.value) == (
-        f"Expected a file for --dataset-csv, found the folder {folder}; name a file in it."
-    )
+    assert str(refusal.value) == (f"{folder} is a folder; name a file in it for --dataset-csv.")
 
 
 @pytest.mark.skipif("HISTODS_REAL_DATA" not in os.environ, reason="HISTODS_REAL_DATA names no folder of real data")
@@ -399,8 +397,8 @@ def test_counts_have_no_samples_to_write(tmp_path: Path) -> None:
     with pytest.raises(HistodsError) as refusal:
         remap(counts=tmp_path / "counts.csv", dataset_csv=tmp_path / "dataset.csv")
     assert str(refusal.value) == (
-        "Expected --counts alone, found --write-masks or --dataset-csv with it; "
-        "a table of counts has no samples: leave --counts out."
+        "--counts does not go together with --write-masks or --dataset-csv: a table of counts "
+        "has no samples; leave --counts out."
     )
 
 
@@ -535,15 +533,13 @@ def test_a_folder_of_other_masks_is_refused(site: Site, tmp_path: Path) -> None:
 
     marked, filled, file = tmp_path / "marked", tmp_path / "filled", tmp_path / "file"
     write_json(marked / "remap.json", {"map_digest": "0", "manifest_digest": "0"})
-    assert attempt(marked) == (
-        f"Expected masks of this label map and manifest in {marked}, found those of others; choose a new folder."
-    )
+    assert attempt(marked) == (f"{marked} holds masks of another label map or manifest; choose a new folder.")
     save(filled / "deep" / "other.png", draw([0]))
     assert attempt(filled) == (
-        f"Expected no PNG files in {filled}, found {filled}/deep/other.png; choose a new folder."
+        f"{filled} holds PNG files already, such as {filled}/deep/other.png; choose a new folder."
     )
     file.write_text("")
-    assert attempt(file) == f"Expected a folder for masks in {file}, found a file; choose another name."
+    assert attempt(file) == f"{file} is a file, not a folder for masks: choose another name for --write-masks."
 
 
 def test_masks_that_changed_since_the_audit_are_refused_by_name_and_the_others_written(
@@ -555,10 +551,9 @@ def test_masks_that_changed_since_the_audit_are_refused_by_name_and_the_others_w
     with pytest.raises(StaleFileError) as refusal:
         remap(workspace=site.space.folder, map=site.map, write_masks=folder, workers=1)
     assert str(refusal.value) == (
-        "Expected masks as the last audit read them, found a/gray8_mask.png "
-        "(cannot be opened: No such file or directory) "
-        f"and 1 more; run 'histods audit {site.root} -w {site.space.folder}' again, "
-        "then remap into a new folder."
+        "Masks are not as the last audit read them: a/gray8_mask.png (cannot be opened: No "
+        f"such file or directory) and 1 more; run 'histods audit {site.root} -w {site.space.folder}' again, then "
+        "remap into a new folder."
     )
     assert len(list(folder.rglob("*.png"))) == 5
 
@@ -588,8 +583,8 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_the_reason(site: Site
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=site.space.folder, map=site.map, write_masks=folder, workers=1)
     assert str(refusal.value) == (
-        f"Expected to write into {folder}, found {folder}/a/gray16_mask.png: File exists; "
-        "fix that and run the same command again to go on."
+        f"Writing into {folder} failed ({folder}/a/gray16_mask.png: File exists); fix that and run the "
+        "same command again to go on."
     )
 
 
@@ -605,7 +600,7 @@ def test_masks_that_would_share_a_name_are_refused_and_a_shared_mask_is_written_
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=site.space.folder, map=site.map, write_masks=tmp_path / "others", workers=1)
     assert str(refusal.value) == (
-        "Expected one mask for m.png, found m.png and m.tif; rename one of them and audit again."
+        "m.png and m.tif would both be written as m.png; rename one of them and audit again."
     )
 
 
@@ -614,8 +609,8 @@ def test_masks_outside_the_dataset_are_never_written_beside_the_folder(tmp_path:
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=site.space.folder, map=site.map, write_masks=tmp_path / "masks", workers=1)
     assert str(refusal.value) == (
-        f"Expected paths and numbers of a dataset in {site.space.manifest}, found '../outside.png' outside it; "
-        "run 'histods audit DATASET' again."
+        f"{site.space.manifest} has paths or numbers that no dataset has ('../outside.png' outside it); run "
+        "'histods audit DATASET' again."
     )
     assert not (tmp_path / "masks").exists()
 
@@ -691,8 +686,8 @@ def test_pixels_of_unknown_colours_need_a_map_and_are_called_so(tmp_path: Path) 
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=tmp_path / "out")
     assert str(refusal.value) == (
-        "Expected every colour of the masks in the labels file to keep labels as they are, found pixels of "
-        "unknown colours; add their colours, or give a --map that has a class for label 65535."
+        "Some pixels have colours that are not in the labels file, so labels cannot stay as "
+        "they are; add their colours, or give a --map that has a class for label 65535."
     )
     (tmp_path / "map.yml").write_text("0: 0\n65535: 0\n3: 1\n")
     assert len(remap(workspace=tmp_path / "out", map=tmp_path / "map.yml").classes) == 2
@@ -745,17 +740,20 @@ def test_a_draft_is_a_map_that_remap_reads_once_it_is_edited(
 def test_a_draft_never_takes_the_place_of_a_file(site: Site, tmp_path: Path) -> None:
     draft = tmp_path / "draft.yml"
     draft.write_text("mine")
-    for path, found in (
-        (draft, f"something there already ({draft}); move it away or choose another name"),
-        (tmp_path / "draft.csv", "'draft.csv'; it is written as YAML: choose a name that ends in .yml"),
-        (site.root / "m.yml", f"a place inside the dataset ({site.root / 'm.yml'}), which is never written to"),
+    for path, problem in (
+        (draft, f"{draft} exists already; move it away or choose another name"),
+        (
+            tmp_path / "draft.csv",
+            "--draft writes YAML, so its path cannot be 'draft.csv': choose a name that ends in .yml",
+        ),
+        (site.root / "m.yml", f"{site.root / 'm.yml'} is inside the dataset, which is never written to"),
     ):
         with pytest.raises(HistodsError) as error:
             remap(workspace=site.space.folder, draft=path)
-        assert str(error.value).startswith(f"Expected the path of a new YAML file for --draft, found {found}")
+        assert str(error.value).startswith(problem)
     assert draft.read_text() == "mine"
     for options in ({"map": site.map}, {"write_masks": tmp_path / "masks"}, {"dataset_csv": tmp_path / "d.csv"}):
-        with pytest.raises(HistodsError, match="Expected --draft alone, found --map"):
+        with pytest.raises(HistodsError, match="--draft does not go together with --map"):
             remap(workspace=site.space.folder, draft=tmp_path / "new.yml", **options)
     assert not (tmp_path / "new.yml").exists()
 

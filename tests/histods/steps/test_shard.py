@@ -262,7 +262,7 @@ def test_each_split_has_its_own_shards(site: Site) -> None:
     assert set(alone.splits) == {"test"}
     assert alone.left_out == sum(side == "train" for side in sides.values())
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, split=["valid"])) == (
-        "Expected --split to name one of test, train, found 'valid'; correct it."
+        "There is no split 'valid'; give --split one of test, train."
     )
 
 
@@ -287,7 +287,7 @@ def test_damage_is_named(site: Site) -> None:
     sound = tree(folder)
     row = pl.read_parquet(folder / "index.parquet").row(3, named=True)
     start, ending = (
-        f"Expected sound shards in {folder}, found: all-00000.tar ",
+        f"The shards in {folder} are not sound: all-00000.tar ",
         ("; remove what is wrong and run 'histods shard' again."),
     )
 
@@ -322,8 +322,8 @@ def test_an_index_of_another_dataset_is_named(site: Site, tmp_path: Path, new_si
     folder = site.workspace / "shards"
     shutil.copy(other.workspace / "shards" / "index.parquet", folder)
     expected = (
-        f"Expected sound shards in {folder}, found: index.parquet is not the one that shards.json describes; "
-        "remove what is wrong and run 'histods shard' again."
+        f"The shards in {folder} are not sound: index.parquet is not the one that shards.json "
+        "describes; remove what is wrong and run 'histods shard' again."
     )
     assert refusal(lambda: shard(workspace=site.workspace, verify=True)) == expected
     assert refusal(lambda: ShardSet.read(folder)) == expected
@@ -364,9 +364,8 @@ def test_a_file_that_changed_since_the_audit_is_named_and_nothing_torn_is_left(s
     path.write_bytes(path.read_bytes() + b" ")
     named = path.relative_to(site.root).as_posix()
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1)) == (
-        f"Expected {named} as the audit read it, found another size or time; "
-        f"run 'histods audit {site.root} --group-regex '^(slide\\.\\d)' --allow-unpaired --hash "
-        f"-w {site.workspace}' again."
+        f"{named} is not as the audit read it: it has another size or time; run 'histods audit "
+        f"{site.root} --group-regex '^(slide\\.\\d)' --allow-unpaired --hash -w {site.workspace}' again."
     )
     assert not list((site.workspace / "shards").glob("*.tar"))
     audit(
@@ -378,24 +377,24 @@ def test_a_file_that_changed_since_the_audit_is_named_and_nothing_torn_is_left(s
 def test_shards_never_go_into_the_dataset_or_beside_foreign_archives(site: Site, tmp_path: Path) -> None:
     inside = site.root / "shards"
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, out=inside)) == (
-        f"Expected a place outside the dataset {site.root} for --out, found {inside}; "
-        "the dataset is never written to: choose another."
+        f"{inside} is not outside the dataset {site.root}, which is never written to; choose another place "
+        "for --out."
     )
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "mine.tar").write_bytes(b"x")
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, out=tmp_path / "foreign")) == (
-        f"Expected no other archives in {tmp_path / 'foreign'}, found mine.tar; choose a new folder with --out."
+        f"{tmp_path / 'foreign'} holds mine.tar, which is not of this command; choose a new folder with --out."
     )
     assert (tmp_path / "foreign" / "mine.tar").read_bytes() == b"x"
     assert refusal(lambda: shard(workspace=site.workspace, shard_mb=0)) == (
-        "Expected --shard-mb of at least 1, found 0; 512 is usual."
+        "--shard-mb 0 is below 1; 512 is usual."
     )
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, split=["train"])) == (
         f"There is no split in {site.workspace} yet, so --split train names nothing; run 'histods split'."
     )
     assert refusal(lambda: shard(workspace=site.workspace, verify=True)) == (
-        f"Expected finished shards in {site.workspace / 'shards'}, found no shards.json; "
-        f"run 'histods shard --out {site.workspace / 'shards'}'."
+        f"There are no finished shards in {site.workspace / 'shards'} (no shards.json); run 'histods shard --out "
+        f"{site.workspace / 'shards'}'."
     )
 
 
@@ -412,7 +411,7 @@ def test_the_command_prints_tables_or_json(site: Site) -> None:
     os.truncate(site.workspace / "shards" / "all-00000.tar", 1000)
     failed = histods(*command, "--verify")
     assert failed.returncode == 2
-    assert failed.stderr.startswith("histods: Expected sound shards in")
+    assert failed.stderr.startswith("histods: The shards in")
     assert len(failed.stderr.splitlines()) == 1
 
 
@@ -426,7 +425,7 @@ def test_a_mask_that_decayed_without_a_new_time_is_named(site: Site) -> None:
     mask.write_bytes(content)
     os.utime(mask, ns=(before.st_atime_ns, before.st_mtime_ns))
     text = refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1))
-    assert text.startswith(f"Expected {mask.relative_to(site.root)} with the pixels that were audited, found: ")
+    assert text.startswith(f"{mask.relative_to(site.root)} does not have the pixels that were audited (")
     assert text.endswith("--fresh'.")
 
 
@@ -440,7 +439,7 @@ def test_an_archive_of_somebody_else_is_never_replaced(site: Site) -> None:
         site.root, workspace=site.workspace, group_regex=r"^(slide\.\d)", allow_unpaired=True, workers=1, hash=True
     )
     assert refusal(lambda: shard(workspace=site.workspace, map=site.map, workers=1)) == (
-        f"Expected no other archives in {site.workspace / 'shards'}, found all-00001.tar; "
-        "choose a new folder with --out."
+        f"{site.workspace / 'shards'} holds all-00001.tar, which is not of this command; choose a new "
+        "folder with --out."
     )
     assert stranger.read_bytes() == b"mine"

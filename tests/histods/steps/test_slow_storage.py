@@ -262,7 +262,7 @@ def test_a_target_that_is_taken_stops_the_moves_and_overwrites_nothing(
         planned.append(Move(str(source), str(tmp_path / "to" / source.name), 3, status.st_mtime_ns))
     left = moves.Unfinished(survey(planned)[Found.READY], [])
     (tmp_path / "to" / "20").write_bytes(b"old")
-    with pytest.raises(Exception, match="found one"):
+    with pytest.raises(Exception, match="exists already"):
         carry_out(left, token=str(1), stage="moving", advice="look", progress=None)
     assert (tmp_path / "to" / "20").read_bytes() == b"old"
     assert sorted(p.name for f in ("from", "to") for p in (tmp_path / f).iterdir()) == sorted(

@@ -380,52 +380,53 @@ def test_where_all_are_given_the_fractions_do_not_matter(tmp_path: Path) -> None
         (
             {"a": "train", "b": None, "c": "test"},
             {"group": {"a": "slide 7", "b": "slide 7", "c": "slide 7"}},
-            "Expected group 'slide 7' on one side, found a.jpg on train (line 2) and c.jpg on test (line 4); "
-            "correct the column and audit again, or leave the fields of one side empty so that they follow.",
+            "The given splits separate group 'slide 7': a.jpg on train (line 2) and c.jpg on test "
+            "(line 4); correct the column and audit again, or leave the fields of one side empty "
+            "so that they follow.",
         ),
         (
             {"a": "train", "b": "test"},
             {"digest": {"a": "same", "b": "same"}},
-            "Expected images with the same bytes on one side, found a.jpg on train (line 2) and b.jpg on test "
-            "(line 3); correct the column and audit again, or leave the fields of one side empty so that they "
-            "follow.",
+            "The given splits separate images with the same bytes: a.jpg on train (line 2) and "
+            "b.jpg on test (line 3); correct the column and audit again, or leave the fields of "
+            "one side empty so that they follow.",
         ),
         (
             {"a": "train", "b": None, "c": "test"},
             {"group": {"a": "s", "b": "s"}, "digest": {"a": "1", "b": "2", "c": "2"}},
-            "Expected images that groups and duplicates join on one side, found a.jpg on train (line 2) and c.jpg "
-            "on test (line 4); correct the column and audit again, or leave the fields of one side empty so that "
-            "they follow.",
+            "The given splits separate images that groups and duplicates join: a.jpg on train "
+            "(line 2) and c.jpg on test (line 4); correct the column and audit again, or leave the "
+            "fields of one side empty so that they follow.",
         ),
         (
             {"a": "train", "b": "te st"},
             {},
-            "Expected a split named by letters, digits, _ and - in line 3 of FOLDER/pairs.csv, found 'te st'; "
-            "rename it and audit again.",
+            "FOLDER/pairs.csv, line 3: a split cannot be named 'te st'; rename it with letters, "
+            "digits, _ and - alone, and audit again.",
         ),
         (
             {"a": "../train"},
             {},
-            "Expected a split named by letters, digits, _ and - in line 2 of FOLDER/pairs.csv, found '../train'; "
-            "rename it and audit again.",
+            "FOLDER/pairs.csv, line 2: a split cannot be named '../train'; rename it with letters, "
+            "digits, _ and - alone, and audit again.",
         ),
         (
             {"a": "tést"},
             {},
-            "Expected a split named by letters, digits, _ and - in line 2 of FOLDER/pairs.csv, found 'tést'; "
-            "rename it and audit again.",
+            "FOLDER/pairs.csv, line 2: a split cannot be named 'tést'; rename it with letters, "
+            "digits, _ and - alone, and audit again.",
         ),
         (
             {"a": "Train"},
             {},
-            "Expected one spelling of the split train in FOLDER/pairs.csv, found 'Train' in line 2; "
-            "write it alike and audit again.",
+            "FOLDER/pairs.csv, line 2 spells the split train as 'Train'; spell it the same "
+            "everywhere and audit again.",
         ),
         (
             {"a": "center", "b": "CENTER"},
             {},
-            "Expected one spelling of the split center in FOLDER/pairs.csv, found 'CENTER' in line 3; "
-            "write it alike and audit again.",
+            "FOLDER/pairs.csv, line 3 spells the split center as 'CENTER'; spell it the same "
+            "everywhere and audit again.",
         ),
     ],
 )
@@ -449,16 +450,16 @@ def test_sides_of_excluded_samples_do_not_count(tmp_path: Path) -> None:
 def test_folds_and_a_column_of_sides_are_refused_together(tmp_path: Path) -> None:
     site = given_site(tmp_path, {"a": "train", "b": None, "c": "test"})
     assert refusal(site, folds=2) == (
-        "Expected no split column together with --folds, found 2 values in FOLDER/pairs.csv; "
-        "leave --folds out, or empty the column and audit again."
+        "FOLDER/pairs.csv has a split column (2 values), which does not go together with "
+        "--folds; leave --folds out, or empty the column and audit again."
     )
 
 
 def test_a_pairs_file_that_changed_or_is_gone_is_stale(tmp_path: Path) -> None:
     site = given_site(tmp_path, {"a": "train", "b": "test"})
     message = (
-        "Expected FOLDER/pairs.csv as the last audit read it, found it changed or gone; "
-        "run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again."
+        "FOLDER/pairs.csv has changed since the last audit, or is gone; run 'histods audit "
+        "FOLDER/data --pairs pairs.csv -w FOLDER/out' again."
     )
     site.pairs.write_text("image,split\na.jpg,test\nb.jpg,train\n")
     assert refusal(site) == message
@@ -473,8 +474,8 @@ def test_an_audit_that_did_not_note_its_pairs_file_is_stale(tmp_path: Path) -> N
     document["options"] = {"labels": None, "nearest_colour": False}
     write_json(site.space.audit, document)
     assert refusal(site) == (
-        "Expected an audit that says which pairs file it read, found an older one in FOLDER/out; "
-        "run 'histods audit FOLDER/data --pairs FILE -w FOLDER/out' again."
+        "The audit in FOLDER/out is too old to say which pairs file it read; run 'histods "
+        "audit FOLDER/data --pairs FILE -w FOLDER/out' again."
     )
 
 
@@ -529,26 +530,26 @@ def test_folds_are_filled_up_level(tmp_path: Path) -> None:
         (
             {"folds": 3},
             {"folds": 4},
-            "Expected the splits fold_0, fold_1, fold_2, fold_3 in FOLDER/out/split.parquet for --keep, found "
-            "3 folds; ask for the same splits, or leave --keep out.",
+            "FOLDER/out/split.parquet has 3 folds, but you ask for the splits fold_0, fold_1, "
+            "fold_2, fold_3 with --keep; ask for the same splits, or leave --keep out.",
         ),
         (
             {"folds": 3},
             {},
-            "Expected the splits train, test in FOLDER/out/split.parquet for --keep, found 3 folds; "
-            "ask for the same splits, or leave --keep out.",
+            "FOLDER/out/split.parquet has 3 folds, but you ask for the splits train, test with "
+            "--keep; ask for the same splits, or leave --keep out.",
         ),
         (
             {},
             {"folds": 2},
-            "Expected the splits fold_0, fold_1 in FOLDER/out/split.parquet for --keep, found the split test; "
-            "ask for the same splits, or leave --keep out.",
+            "FOLDER/out/split.parquet has the split test, but you ask for the splits fold_0, "
+            "fold_1 with --keep; ask for the same splits, or leave --keep out.",
         ),
         (
             {"val": 0.2},
             {},
-            "Expected the splits train, test in FOLDER/out/split.parquet for --keep, found the split val; "
-            "ask for the same splits, or leave --keep out.",
+            "FOLDER/out/split.parquet has the split val, but you ask for the splits train, test "
+            "with --keep; ask for the same splits, or leave --keep out.",
         ),
     ],
 )
@@ -572,7 +573,7 @@ def test_a_side_can_be_added_to_a_kept_split(tmp_path: Path) -> None:
 
 def test_without_an_earlier_split_there_is_nothing_to_keep(tmp_path: Path) -> None:
     assert refusal(Site(tmp_path, numbered(5)), keep=True) == (
-        "Expected FOLDER/out/split.parquet for --keep, found none; leave --keep out the first time."
+        "There is no FOLDER/out/split.parquet yet for --keep; leave --keep out the first time."
     )
 
 
@@ -583,8 +584,8 @@ def test_groups_that_an_earlier_split_tore_apart_are_not_kept(tmp_path: Path) ->
     last = max(key for key, side in site.sides.items() if side == "train")
     first = min(key for key, side in site.sides.items() if side == "test")
     assert refusal(site, test=0.5, keep=True) == (
-        f"Expected group 'slide' on one side, found {last}.jpg on train (earlier split) and {first}.jpg on test "
-        "(earlier split); leave --keep out to split anew."
+        f"The given splits separate group 'slide': {last}.jpg on train (earlier split) and "
+        f"{first}.jpg on test (earlier split); leave --keep out to split anew."
     )
 
 
@@ -595,8 +596,9 @@ def test_the_pairs_file_and_the_earlier_split_must_agree(tmp_path: Path) -> None
     site.audit([Sample(key=key, side="test" if key == moved else None) for key in site.sides])
     line = list(site.sides).index(moved) + 2
     assert refusal(site, test=0.5, keep=True) == (
-        f"Expected {moved}.jpg to keep its side, found train in FOLDER/out/split.parquet and test in line {line} "
-        "of FOLDER/pairs.csv; correct the column and audit again, or leave --keep out."
+        f"{moved}.jpg cannot keep its side: it is on train in FOLDER/out/split.parquet, but on test "
+        f"in line {line} of FOLDER/pairs.csv; correct the column and audit again, or leave --keep "
+        "out."
     )
 
 
@@ -620,37 +622,42 @@ def test_kept_and_given_sides_count_together(tmp_path: Path) -> None:
         (
             [],
             {},
-            "Expected samples in use to split in FOLDER/out, found no image at all; 'histods show -w FOLDER/out' "
-            "lists why; fix that, and run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again.",
+            "There are no samples in use to split in FOLDER/out (no image at all); 'histods show "
+            "-w FOLDER/out' lists why; fix that, and run 'histods audit FOLDER/data --pairs "
+            "pairs.csv -w FOLDER/out' again.",
         ),
         (
             numbered(3, role="excluded"),
             {},
-            "Expected samples in use to split in FOLDER/out, found all 3 excluded; 'histods show -w FOLDER/out' "
-            "lists why; fix that, and run 'histods audit FOLDER/data --pairs pairs.csv -w FOLDER/out' again.",
+            "There are no samples in use to split in FOLDER/out (all 3 excluded); 'histods show -w "
+            "FOLDER/out' lists why; fix that, and run 'histods audit FOLDER/data --pairs pairs.csv "
+            "-w FOLDER/out' again.",
         ),
         (
             numbered(4),
             {"folds": 5},
-            "Expected a group or a single image for each of 5 splits, found 4 to share out; ask for fewer splits.",
+            "Each of 5 splits needs a group or a single image, but there are only 4 to share out; "
+            "ask for fewer splits.",
         ),
         (
             numbered(20, group="the only slide"),
             {},
-            "Expected a group or a single image for each of 2 splits, found 1 to share out; ask for fewer splits.",
+            "Each of 2 splits needs a group or a single image, but there are only 1 to share out; "
+            "ask for fewer splits.",
         ),
         (
             numbered(9, digest="the same bytes"),
             {"folds": 2},
-            "Expected a group or a single image for each of 2 splits, found 1 to share out; ask for fewer splits.",
+            "Each of 2 splits needs a group or a single image, but there are only 1 to share out; "
+            "ask for fewer splits.",
         ),
         (
             numbered(4),
             {},
-            "Expected samples for test, found 4 in 4 groups or single images to share out, too few to give it "
-            "one; give it a larger fraction.",
+            "test would get no samples: the 4 to share out are in 4 groups or single images, too "
+            "few to give it one; give it a larger fraction.",
         ),
-        (numbered(4), {"seed": -1}, "Expected 0 to 2**64-1 for --seed, found -1; give such a number."),
+        (numbered(4), {"seed": -1}, "--seed -1 is not between 0 and 2**64-1; give such a number."),
     ],
 )
 def test_what_cannot_be_split_is_refused(
@@ -840,12 +847,12 @@ def test_a_wrong_call_is_one_line_and_status_2(dataset: Path, tmp_path: Path) ->
     for arguments, line in (
         (
             ("--folds", "5", "--test", "0.1"),
-            "Expected --folds alone, found --test or --val with it; every fold is",
+            "--folds does not go together with --test or --val, because every fold is",
         ),
         (("--test", "1.5"), "--test 1.5 is not between 0 and 1; 0.1 is a tenth."),
         (
             ("--keep",),
-            f"Expected {tmp_path}/split.parquet for --keep, found none; leave --keep out the first time.",
+            f"There is no {tmp_path}/split.parquet yet for --keep; leave --keep out the first time.",
         ),
     ):
         result = histods("split", *arguments, "-w", tmp_path)
@@ -907,7 +914,7 @@ def test_a_wrong_expression_is_refused_before_anything_is_read(tmp_path: Path, e
 def test_groups_of_the_keys_take_the_place_of_the_audits(tmp_path: Path) -> None:
     samples = [Sample(key=f"s{n % 4}_{n}", group="all") for n in range(16)]
     site = Site(tmp_path, samples)
-    with pytest.raises(HistodsError, match="found 1 to share out"):
+    with pytest.raises(HistodsError, match="only 1 to share out"):
         site.split(test=0.25)
     result = site.split(test=0.25, group_regex="^(s.)_")
     assert (result.check.groups, result.check.straddling_groups) == (4, 0)

@@ -422,15 +422,15 @@ def refusal(call: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"size": 0}, "Expected --size from 1 to 65,535 pixels, found 0"),
-        ({"size": -512}, "Expected --size from 1"),
-        ({"size": 70_000}, "Expected --size from 1"),
-        ({"size": 32, "stride": 0}, "Expected --stride from 1 to the 32 pixels of --size, found 0;"),
-        ({"size": 32, "stride": -1}, "Expected --stride from 1 to the 32"),
-        ({"size": 32, "stride": 33}, "with a larger one pixels would be in no tile"),
-        ({"edge": "mirror"}, "Expected --edge shift or pad, found 'mirror'"),
-        ({"pad_label": -1}, "Expected --pad-label from 0 to 65,535"),
-        ({"pad_label": 1 << 16}, "Expected --pad-label from 0 to 65,535"),
+        ({"size": 0}, "--size 0 is not between 1 and 65,535 pixels"),
+        ({"size": -512}, "--size -512 is not between 1"),
+        ({"size": 70_000}, "--size 70,000 is not between 1"),
+        ({"size": 32, "stride": 0}, "--stride 0 is not between 1 and the 32 pixels of --size;"),
+        ({"size": 32, "stride": -1}, "--stride -1 is not between 1 and the 32"),
+        ({"size": 32, "stride": 33}, "so some pixels would be in no tile"),
+        ({"edge": "mirror"}, "--edge cannot be 'mirror'"),
+        ({"pad_label": -1}, "--pad-label -1 is not between 0 and 65,535"),
+        ({"pad_label": 1 << 16}, "--pad-label 65,536 is not between 0 and 65,535"),
     ],
 )
 def test_wrong_numbers_are_refused(tmp_path: Path, options: dict[str, object], text: str) -> None:
@@ -445,21 +445,21 @@ def test_places_that_are_not_free_are_refused(mixed: Set, tmp_path: Path) -> Non
     assert "the dataset is never written to" in refusal(cut(mixed.root / "tiles"))
     assert "the dataset is never written to" in refusal(cut(tmp_path))
     (tmp_path / "file").touch()
-    assert "found a file" in refusal(cut(tmp_path / "file"))
+    assert "is a file, not a folder for tiles" in refusal(cut(tmp_path / "file"))
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "x.png").touch()
-    assert "found x.png there; choose another folder." in refusal(cut(tmp_path / "used"))
+    assert "already holds x.png; choose a new or empty folder for --to." in refusal(cut(tmp_path / "used"))
     to = tmp_path / "t"
     cut(to)()
     before = tree(to)
     for options in ({"stride": 16}, {"edge": "pad"}, {"keep_blank": True}, {"pad_label": 5}):
         text = refusal(cut(to, **options))
-        assert f"found those of 'histods tile --size 32 --to {to} -w {mixed.workspace}'; run that command" in text
+        assert f"those of 'histods tile --size 32 --to {to} -w {mixed.workspace}'; run that command" in text
     Image.fromarray(picture(40, 40, 3)).save(mixed.root / "free" / "new.png")
     mixed.audit()
-    assert "found those of the same dataset as it was before" in refusal(cut(to))
+    assert "holds tiles of the same dataset as it was before" in refusal(cut(to))
     (to / "tiles.json").write_text('{"size": "x"}')
-    assert "Expected what 'histods tile' wrote in" in refusal(cut(to))
+    assert "is not what 'histods tile' wrote" in refusal(cut(to))
     assert {**tree(to), "tiles.json": ""} == {**before, "tiles.json": ""}
 
 
@@ -482,9 +482,7 @@ def test_files_that_changed_since_the_audit_are_named(mixed: Set, tmp_path: Path
         path.unlink()
     else:
         path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(
-        StaleFileError, match=rf"Expected {path.name} as the audit read it, found .* then tile again"
-    ):
+    with pytest.raises(StaleFileError, match=rf"{path.name} is not as the audit read it \(.* then tile again"):
         tile(workspace=mixed.workspace, to=tmp_path / "t", size=SIZE, workers=1)
 
 
@@ -496,7 +494,7 @@ def test_a_mask_of_other_labels_in_the_same_bytes_is_named(mixed: Set, tmp_path:
     content[place] = 4
     path.write_bytes(content)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    with pytest.raises(StaleFileError, match="found other labels; run '.* --fresh', then tile again"):
+    with pytest.raises(StaleFileError, match="\\(other labels\\); run '.* --fresh', then tile again"):
         tile(workspace=mixed.workspace, to=tmp_path / "t", size=SIZE, workers=1)
 
 
@@ -569,9 +567,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(mixed: Set
         if not json.loads((to / "tiles.json").read_text())["tiles_digest"]:
             partly += 1
             text = refusal(lambda: audit(to, workspace=tmp_path / "never"))
-            assert text.startswith(
-                f"Expected all tiles in {to}, found that they are not finished; run 'histods tile"
-            )
+            assert text.startswith(f"The tiles in {to} are not finished; run 'histods tile")
         tile(workspace=mixed.workspace, to=to, size=SIZE, workers=1)
         assert tree(to) == whole
     assert killed

@@ -315,296 +315,293 @@ OPEN = {
 
 @pytest.mark.parametrize(("text", "found"), OPEN.values(), ids=OPEN.keys())
 def test_a_list_of_classes_that_leaves_anything_open_is_refused(tmp_path: Path, text: str, found: str) -> None:
-    assert refusal(write(tmp_path, text)).endswith(f" in FILE, found {found}.")
+    assert refusal(write(tmp_path, text)).endswith(f", but has {found}.")
 
 
 TWO = "classes: [Unknown, Tumour]\n"
 REFUSED_MAPS = {
     "key twice": (
         TWO + "map:\n  Unknown: [0]\n  Tumour: [1]\n  Unknown: [2]\n",
-        "Expected each key once in FILE, found 'Unknown' again on line 5; keep one of them.",
+        "FILE needs each key once, but has 'Unknown' again on line 5; keep one of them.",
     ),
     "pair twice": (
         "0: 0\n1: 0\n0: 1\n",
-        "Expected each key once in FILE, found the number 0 again on line 3; keep one of them.",
+        "FILE needs each key once, but has the number 0 again on line 3; keep one of them.",
     ),
     "label in two classes": (
         TWO + "map: {Unknown: [0, 20-30], Tumour: [27]}",
-        "Expected each label in one class in FILE, found label 27 in 'Unknown' and 'Tumour'; keep one of them.",
+        "FILE needs each label in one class, but has label 27 in 'Unknown' and 'Tumour'; keep one of them.",
     ),
     "label in two pairs": (
         "20-30: 0\n27: 1\n",
-        "Expected each label in one class in FILE, found label 27 in 'class 0' and 'class 1'; keep one of them.",
+        "FILE needs each label in one class, but has label 27 in 'class 0' and 'class 1'; keep one of them.",
     ),
     "class by name and number": (
         TWO + "map: {Tumour: [0], 1: [2]}",
-        "Expected each class once under map in FILE, found 'Tumour' twice; join its labels.",
+        "FILE needs each class once under map, but has 'Tumour' twice; join its labels.",
     ),
     "gap in classes": (
         "classes: {0: Unknown, 2: Tumour}\nmap: {Unknown: [0]}",
-        "Expected classes 0 to 2 without a gap in FILE, found no class 1; add it or renumber.",
+        "FILE needs classes 0 to 2 without a gap, but has no class 1; add it or renumber.",
     ),
     "classes from 1": (
         "1: 1\n2: 2\n",
-        "Expected classes 0 to 2 without a gap in FILE, found no class 0; add it or renumber.",
+        "FILE needs classes 0 to 2 without a gap, but has no class 0; add it or renumber.",
     ),
     "gap in class_to_int": (
         "class_to_int: {bark: 0, knot: 2}",
-        "Expected classes 0 to 2 without a gap in FILE, found no class 1; add it or renumber.",
+        "FILE needs classes 0 to 2 without a gap, but has no class 1; add it or renumber.",
     ),
     "negative class": (
         "0: 0\n1: -1\n",
-        "Expected classes numbered from 0 in FILE, found class -1; number them 0, 1, 2 and so on.",
+        "FILE needs classes numbered from 0, but has class -1; number them 0, 1, 2 and so on.",
     ),
     "class number twice": (
         'classes: {0: a, "0": b}\nmap: {}',
-        "Expected each class number once in FILE, found class 0 twice; keep one of them.",
+        "FILE needs each class number once, but has class 0 twice; keep one of them.",
     ),
     "class number that is a name": (
         "classes: {a: 0}\nmap: {a: [0]}",
-        "Expected numbers as keys of classes in FILE, found 'a'; write '0: NAME' lines.",
+        "FILE needs numbers as keys of classes, but has 'a'; write '0: NAME' lines.",
     ),
     "too many classes": (
         "0: 0\n1: 256\n",
-        "Expected classes 0 to 255 in FILE, found class 256; merge classes: masks get 8 bits.",
+        "FILE needs classes 0 to 255, but has class 256; merge classes: masks get 8 bits.",
     ),
-    "no classes": ("classes: []\nmap: {}", "Expected classes in FILE, found none; write at least one."),
+    "no classes": ("classes: []\nmap: {}", "FILE needs classes, but has none; write at least one."),
     "classes that are no list": (
         "classes: 5\nmap: {}",
-        f"Expected 'number: name' lines under classes in FILE, found the number 5; {SEE}.",
+        f"FILE needs 'number: name' lines under classes, but has the number 5; {SEE}.",
     ),
     "map that is a list": (
         TWO + "map: [0, 1]",
-        f"Expected 'class: [labels]' lines under map in FILE, found a list; {SEE}.",
+        f"FILE needs 'class: [labels]' lines under map, but has a list; {SEE}.",
     ),
     "unknown class": (
         TWO + "map: {Tumor: [1]}",
-        "Expected the name or number of a class in FILE, found 'Tumor'; the nearest is 'Tumour'.",
+        "FILE needs the name or number of a class, but has 'Tumor'; the nearest is 'Tumour'.",
     ),
     "unknown class number": (
         TWO + "map: {2: [1]}",
-        "Expected the name or number of a class in FILE, found the number 2; they go from 0 to 1.",
+        "FILE needs the name or number of a class, but has the number 2; they go from 0 to 1.",
     ),
     "unknown unmapped class": (
         TWO + "map: {Unknown: [0]}\nunmapped: unknown",
-        "Expected the name or number of a class in FILE, found 'unknown'; the nearest is 'Unknown'.",
+        "FILE needs the name or number of a class, but has 'unknown'; the nearest is 'Unknown'.",
     ),
     "empty unmapped": (
         TWO + "map: {Unknown: [0]}\nunmapped:",
-        "Expected the name or number of a class in FILE, found nothing; write one.",
+        "FILE needs the name or number of a class, but has nothing; write one.",
     ),
     "class name yes": (
         "classes: {0: No, 1: Yes}\nmap: {0: [0]}",
         (
-            "Expected a name for class 0 in FILE, found the Boolean No; "
+            "FILE needs a name for class 0, but has the Boolean No; "
             "YAML reads No as true or false: put it in quotes if it is a name."
         ),
     ),
     "class key yes": (
         'classes: ["no", "yes"]\nmap: {yes: [0]}',
         (
-            "Expected the name or number of a class in FILE, found the Boolean yes; "
+            "FILE needs the name or number of a class, but has the Boolean yes; "
             "YAML reads yes as true or false: put it in quotes if it is a name."
         ),
     ),
     "class name that is a number": (
         "classes: [0, 1]\nmap: {0: [0]}",
-        "Expected a name for class 0 in FILE, found the number 0; put it in quotes.",
+        "FILE needs a name for class 0, but has the number 0; put it in quotes.",
     ),
     "class name that is empty": (
         "classes: {0: }\nmap: {0: [0]}",
-        "Expected a name for class 0 in FILE, found nothing; write its name.",
+        "FILE needs a name for class 0, but has nothing; write its name.",
     ),
     "one name for two classes": (
         "classes: [a, a]\nmap: {}",
-        "Expected different class names in label map map, found 'a' for 2 classes; rename all but one.",
+        "Label map map calls 2 classes 'a'; rename all but one.",
     ),
     "boolean label": (
         TWO + "map: {Unknown: [0, off]}",
         (
-            "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found the Boolean off; "
+            "FILE needs labels for 'Unknown' such as 7 or '10-15', but has the Boolean off; "
             "YAML reads off as true or false: put it in quotes if it is a name."
         ),
     ),
     "fraction as label": (
         TWO + "map: {Unknown: [0, 1.0]}",
-        (
-            "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found the fraction 1.0; "
-            "write a whole number."
-        ),
+        ("FILE needs labels for 'Unknown' such as 7 or '10-15', but has the fraction 1.0; write a whole number."),
     ),
     "octal label": (
         TWO + "map: {Unknown: [010]}",
-        "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found the number 010; write a whole number.",
+        "FILE needs labels for 'Unknown' such as 7 or '10-15', but has the number 010; write a whole number.",
     ),
     "sexagesimal label": (
         TWO + "map: {Unknown: [1:30]}",
-        "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found the number 1:30; write a whole number.",
+        "FILE needs labels for 'Unknown' such as 7 or '10-15', but has the number 1:30; write a whole number.",
     ),
     "date as label": (
         TWO + "map: {Unknown: [2020-01-02]}",
         (
-            "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found the date 2020-01-02; "
+            "FILE needs labels for 'Unknown' such as 7 or '10-15', but has the date 2020-01-02; "
             "write a whole number."
         ),
     ),
     "word as label": (
         TWO + "map: {Unknown: [stroma]}",
-        "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found 'stroma'; write a whole number.",
+        "FILE needs labels for 'Unknown' such as 7 or '10-15', but has 'stroma'; write a whole number.",
     ),
     "open range": (
         TWO + "map: {Unknown: [10-]}",
-        "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found '10-'; write a whole number.",
+        "FILE needs labels for 'Unknown' such as 7 or '10-15', but has '10-'; write a whole number.",
     ),
     "list in a list": (
         TWO + "map: {Unknown: [[0]]}",
-        "Expected labels for 'Unknown' such as 7 or '10-15' in FILE, found a list; write a whole number.",
+        "FILE needs labels for 'Unknown' such as 7 or '10-15', but has a list; write a whole number.",
     ),
     "range that goes down": (
         TWO + "map: {Unknown: [15-10]}",
-        "Expected ranges for 'Unknown' from low to high in FILE, found '15-10'; write '10-15'.",
+        "FILE needs ranges for 'Unknown' from low to high, but has '15-10'; write '10-15'.",
     ),
     "label too high": (
         TWO + "map: {Unknown: [65536]}",
-        "Expected labels for 'Unknown' from 0 to 65535 in FILE, found the number 65536; correct it.",
+        "FILE needs labels for 'Unknown' from 0 to 65535, but has the number 65536; correct it.",
     ),
     "range too high": (
         TWO + "map: {Unknown: [60000-70000]}",
-        "Expected labels for 'Unknown' from 0 to 65535 in FILE, found '60000-70000'; correct it.",
+        "FILE needs labels for 'Unknown' from 0 to 65535, but has '60000-70000'; correct it.",
     ),
     "negative label": (
         "-1: 0\n",
-        "Expected labels for 'class 0' from 0 to 65535 in FILE, found the number -1; correct it.",
+        "FILE needs labels for 'class 0' from 0 to 65535, but has the number -1; correct it.",
     ),
     "names as pairs": (
         "0: background\n1: tumour\n",
         (
-            "Expected a class number for label 0 in FILE, found 'background'; "
+            "FILE needs a class number for label 0, but has 'background'; "
             "write numbers, or 'classes' and 'map' to name classes; names of labels belong in --labels."
         ),
     ),
     "fraction in class_to_int": (
         "class_to_int: {bark: 0, knot: 0.5}",
-        "Expected a class number for 'knot' in FILE, found the fraction 0.5; write a whole number.",
+        "FILE needs a class number for 'knot', but has the fraction 0.5; write a whole number.",
     ),
     "number as a name in class_to_int": (
         "class_to_int: {bark: 0, 7: 1}",
-        "Expected a name for each number in class_to_int in FILE, found the number 7; put it in quotes.",
+        "FILE needs a name for each number in class_to_int, but has the number 7; put it in quotes.",
     ),
-    "empty class_to_int": ("class_to_int: {}", "Expected classes in FILE, found none; write at least one."),
+    "empty class_to_int": ("class_to_int: {}", "FILE needs classes, but has none; write at least one."),
     "two class_to_int": (
         "features: {a: {class_to_int: {x: 0}}, b: {class_to_int: {y: 0}}}",
-        "Expected one class_to_int in FILE, found 2 that differ; keep the one that the masks are made with.",
+        "FILE needs one class_to_int, but has 2 that differ; keep the one that the masks are made with.",
     ),
     "name that no label has": (
         "class_to_int: {background: 0, tumor: 1, stroma: 1}",
-        "Expected names of source labels in FILE, found 'tumor'; the nearest is 'tumour'.",
+        "FILE needs names of source labels, but has 'tumor'; the nearest is 'tumour'.",
     ),
     "unknown key": (
         TWO + "map: {}\nunmaped: error",
         (
-            "Expected the keys name, classes, map, unmapped, labels in FILE, found 'unmaped'; "
+            "FILE needs keys out of name, classes, map, unmapped, labels, but has 'unmaped'; "
             "the nearest is 'unmapped'."
         ),
     ),
-    "no map": (TWO, f"Expected the key map in FILE, found none; {SEE}."),
+    "no map": (TWO, f"FILE needs the key map, but has none; {SEE}."),
     "no such form": (
         "labels: {0: a}\nyes: 1",
         (
-            "Expected a label map in FILE, found names of labels; add 'map:' with 'class: [labels]' lines, "
+            "FILE needs a label map, but has names of labels; add 'map:' with 'class: [labels]' lines, "
             "or draft a map with 'histods remap --draft FILE'."
         ),
     ),
     "empty mapping": (
         "{}",
-        "Expected classes with their labels in FILE, found an empty mapping; write 'class: [labels]' lines.",
+        "FILE needs classes with their labels, but has an empty mapping; write 'class: [labels]' lines.",
     ),
     "list": (
         "- 0\n- 1\n",
-        "Expected a label map in FILE, found a list; write 'class: [labels]' lines, or 'classes' and 'map'.",
+        "FILE needs a label map, but has a list; write 'class: [labels]' lines, or 'classes' and 'map'.",
     ),
     "word": (
         "map",
-        "Expected a label map in FILE, found 'map'; write 'class: [labels]' lines, or 'classes' and 'map'.",
+        "FILE needs a label map, but has 'map'; write 'class: [labels]' lines, or 'classes' and 'map'.",
     ),
     "name of the labels": (
         "name: labels\n" + TWO + "map: {}",
-        "Expected a name other than 'labels' in FILE, found that; it means labels as they are: write another.",
+        "FILE needs a name other than 'labels', but has that; it means labels as they are: write another.",
     ),
     "hostile name": (
         "name: ../../etc/passwd\n" + TWO + "map: {}",
         (
-            "Expected a name that a file can have in FILE, found '../../etc/passwd'; "
+            "FILE needs a name that a file can have, but has '../../etc/passwd'; "
             "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
         ),
     ),
     "hidden name": (
         "name: .hidden\n" + TWO + "map: {}",
         (
-            "Expected a name that a file can have in FILE, found '.hidden'; "
+            "FILE needs a name that a file can have, but has '.hidden'; "
             "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
         ),
     ),
     "empty name": (
         "name: ''\n" + TWO + "map: {}",
         (
-            "Expected a name that a file can have in FILE, found ''; "
+            "FILE needs a name that a file can have, but has ''; "
             "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
         ),
     ),
     "number as a name": (
         "name: 10\n" + TWO + "map: {}",
         (
-            "Expected a name that a file can have in FILE, found the number 10; "
+            "FILE needs a name that a file can have, but has the number 10; "
             "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
         ),
     ),
     "tag": (
         "map: !!python/object/apply:os.system ['true']",
         (
-            "Expected plain YAML in FILE, "
-            "found the tag tag:yaml.org,2002:python/object/apply:os.system on line 1; remove it."
+            "FILE needs plain YAML, "
+            "but has the tag tag:yaml.org,2002:python/object/apply:os.system on line 1; remove it."
         ),
     ),
     "tag on a number": (
         "0: !!str 5",
-        "Expected plain YAML in FILE, found the tag tag:yaml.org,2002:str on line 1; remove it.",
+        "FILE needs plain YAML, but has the tag tag:yaml.org,2002:str on line 1; remove it.",
     ),
     "anchor": (
         "a: &x [0]\nb: 1",
-        "Expected plain YAML in FILE, found an anchor or alias on line 1; write the values out.",
+        "FILE needs plain YAML, but has an anchor or alias on line 1; write the values out.",
     ),
     "alias": (
         "a: 1\nb: *x",
-        "Expected plain YAML in FILE, found an anchor or alias on line 2; write the values out.",
+        "FILE needs plain YAML, but has an anchor or alias on line 2; write the values out.",
     ),
     "two documents": (
         "0: 0\n---\n1: 0\n",
-        "Expected one YAML document in FILE, found another on line 2; keep one.",
+        "FILE needs one YAML document, but has another on line 2; keep one.",
     ),
     "list as a key": (
         "? [0, 1]\n: 0\n",
-        "Expected single words or numbers as keys in FILE, found a list on line 1; write one.",
+        "FILE needs single words or numbers as keys, but has a list on line 1; write one.",
     ),
-    "thousand brackets": ("[" * 1000, "Expected at most 32 levels in FILE, found more on line 1; flatten it."),
+    "thousand brackets": ("[" * 1000, "FILE needs at most 32 levels, but has more on line 1; flatten it."),
     "no YAML": (
         "a: [0\nb: 1\n",
-        "Expected plain YAML in FILE, found a mistake on line 2 (expected ',' or ']', but got ':'); correct it.",
+        "FILE needs plain YAML, but has a mistake on line 2 (expected ',' or ']', but got ':'); correct it.",
     ),
     "control characters": (
         "a: \x07",
         (
-            "Expected plain YAML in FILE, found a mistake "
+            "FILE needs plain YAML, but has a mistake "
             "(unacceptable character #x0007: special characters are not allowed); correct it."
         ),
     ),
-    "not UTF-8": (b"a: \xff", "Expected UTF-8 text in FILE, found byte 0xff at position 3; save it as UTF-8."),
-    "empty": ("", "Expected text in FILE, found an empty file; give the path of another."),
-    "blank": (" \n\n", "Expected text in FILE, found an empty file; give the path of another."),
-    "comments": ("# nothing\n", "Expected values in FILE, found comments alone; give the path of another file."),
+    "not UTF-8": (b"a: \xff", "FILE needs UTF-8 text, but has byte 0xff at position 3; save it as UTF-8."),
+    "empty": ("", "FILE is empty; give the path of another file."),
+    "blank": (" \n\n", "FILE is empty; give the path of another file."),
+    "comments": ("# nothing\n", "FILE needs values, but has comments alone; give the path of another file."),
     "over 1 MiB": (
         "0: 0 #" + "x" * (1 << 20),
-        "Expected at most 1 MiB in FILE, found 1,048,582 bytes; give the map itself.",
+        "FILE needs at most 1 MiB, but has 1,048,582 bytes; give the map itself.",
     ),
 }
 
@@ -615,16 +612,18 @@ def test_a_wrong_label_map_is_refused_in_one_line(tmp_path: Path, text: str | by
 
 
 def test_places_that_hold_no_file_are_refused_in_one_line(tmp_path: Path) -> None:
-    readable = "Expected a readable file in FILE, found"
-    assert refusal(tmp_path / "none.yml") == f"{readable} No such file or directory; give the path of one."
-    assert refusal(tmp_path) == "Expected a file in FILE, found a folder; give the path of one."
+    assert (
+        refusal(tmp_path / "none.yml")
+        == "FILE cannot be read (No such file or directory); give the path of a file that can be read."
+    )
+    assert refusal(tmp_path) == "FILE is a folder; give the path of a file."
     os.mkfifo(tmp_path / "pipe")
-    assert refusal(tmp_path / "pipe") == "Expected a file in FILE, found no regular file; give the path of one."
+    assert refusal(tmp_path / "pipe") == "FILE is not a regular file; give the path of a file."
 
 
 def test_a_file_without_any_usable_name_has_to_be_named(tmp_path: Path) -> None:
     path = write(tmp_path, "0: 0", "+++.yml")
-    assert refusal(path).startswith("Expected a name that a file can have in FILE, found ''; use up to 80 letters")
+    assert refusal(path).startswith("FILE needs a name that a file can have, but has ''; use up to 80 letters")
     named = write(tmp_path, "name: fine\nclasses: [a]\nmap: {a: [0]}", "+++.yml")
     assert read_label_map(named).name == "fine"
 
@@ -743,7 +742,7 @@ REFUSED_LABELS = {
         "l.yml",
         "0: {name: a, colour: '#ff0000'}\n1: {name: b, colour: [255, 0, 0]}\n",
         (
-            "Expected a colour of its own for each label in FILE, found #ff0000 for labels 0 and 1; "
+            "FILE needs a colour of its own for each label, but has #ff0000 for labels 0 and 1; "
             "give one of them another."
         ),
     ),
@@ -751,7 +750,7 @@ REFUSED_LABELS = {
         "l.yml",
         "0: {name: a,\n  colour: #ff0000\n  }",
         (
-            "Expected a colour for label 0 in FILE, found nothing; "
+            "FILE needs a colour for label 0, but has nothing; "
             "write '#rrggbb' in quotes, since # starts a comment, or [red, green, blue] from 0 to 255."
         ),
     ),
@@ -759,7 +758,7 @@ REFUSED_LABELS = {
         "l.yml",
         "0: {name: a, colour: red}",
         (
-            "Expected a colour for label 0 in FILE, found 'red'; "
+            "FILE needs a colour for label 0, but has 'red'; "
             "write '#rrggbb' in quotes, since # starts a comment, or [red, green, blue] from 0 to 255."
         ),
     ),
@@ -767,91 +766,91 @@ REFUSED_LABELS = {
         "l.csv",
         "label,name,colour\n0,a,0 0 256\n",
         (
-            "Expected a colour for label 0 in FILE, found [0, 0, 256]; "
+            "FILE needs a colour for label 0, but has [0, 0, 256]; "
             "write '#rrggbb' in quotes, since # starts a comment, or [red, green, blue] from 0 to 255."
         ),
     ),
     "label twice": (
         "l.yml",
         "- {id: 1, name: a}\n- {id: 1, name: b}\n",
-        "Expected each label once in FILE, found label 1 twice; keep one of them.",
+        "FILE needs each label once, but has label 1 twice; keep one of them.",
     ),
     "key twice": (
         "l.yml",
         "1: a\n1: b\n",
-        "Expected each key once in FILE, found the number 1 again on line 2; keep one of them.",
+        "FILE needs each key once, but has the number 1 again on line 2; keep one of them.",
     ),
     "label that is a word": (
         "l.yml",
         "tumour: 1\n",
-        "Expected labels to name such as 7 or '10-15' in FILE, found 'tumour'; write a whole number.",
+        "FILE needs labels to name such as 7 or '10-15', but has 'tumour'; write a whole number.",
     ),
-    "range": ("l.yml", "1-3: tumour\n", "Expected one label a line in FILE, found '1-3'; write a line for each."),
+    "range": ("l.yml", "1-3: tumour\n", "FILE needs one label a line, but has '1-3'; write a line for each."),
     "label too high": (
         "l.csv",
         "label,name\n65536,a\n",
-        "Expected labels to name from 0 to 65535 in FILE, found '65536'; correct it.",
+        "FILE needs labels to name from 0 to 65535, but has '65536'; correct it.",
     ),
     "name no": (
         "l.yml",
         "0: no\n",
         (
-            "Expected a name for label 0 in FILE, found the Boolean no; "
+            "FILE needs a name for label 0, but has the Boolean no; "
             "YAML reads no as true or false: put it in quotes if it is a name."
         ),
     ),
     "name that is a number": (
         "l.yml",
         "0: 5\n",
-        "Expected a name for label 0 in FILE, found the number 5; put it in quotes.",
+        "FILE needs a name for label 0, but has the number 5; put it in quotes.",
     ),
-    "no name": ("l.yml", "0:\n", "Expected a name for label 0 in FILE, found nothing; write its name."),
-    "empty name": ("l.csv", "label,name\n0, \n", "Expected a name for label 0 in FILE, found ''; write its name."),
+    "no name": ("l.yml", "0:\n", "FILE needs a name for label 0, but has nothing; write its name."),
+    "empty name": ("l.csv", "label,name\n0, \n", "FILE needs a name for label 0, but has ''; write its name."),
     "unknown field": (
         "l.yml",
         "0: {name: a, colr: '#ff0000'}",
-        "Expected name and colour of label 0 in FILE, found 'colr'; the nearest is 'colour'.",
+        "FILE needs name and colour of label 0, but has 'colr'; the nearest is 'colour'.",
     ),
     "entry without a label": (
         "l.yml",
         "- {name: a}",
-        "Expected one of label, id, value in each entry in FILE, found 0; write its label.",
+        "FILE needs one of label, id, value in each entry, but has 0; write its label.",
     ),
     "entry that is a word": (
         "l.yml",
         "- a\n",
-        "Expected entries with label, name and colour in FILE, found 'a'; write 'label: name' lines.",
+        "FILE needs entries with label, name and colour, but has 'a'; write 'label: name' lines.",
     ),
-    "a number": ("l.yml", "5", "Expected 'label: name' lines in FILE, found the number 5; write them."),
+    "a number": ("l.yml", "5", "FILE needs 'label: name' lines, but has the number 5; write them."),
     "no labels": (
         "l.yml",
         "labels: {}",
-        "Expected names of labels in FILE, found none; write 'label: name' lines.",
+        "FILE needs names of labels, but has none; write 'label: name' lines.",
     ),
     "no column": (
         "l.csv",
         "id,name\n0,a\n",
-        "Expected the columns label, name in FILE, found no label; name the columns in the first line.",
+        "FILE needs the columns label, name, but has no label; name the columns in the first line.",
     ),
     "no lines": (
         "l.csv",
         "label,name\n",
-        "Expected names of labels in FILE, found none; write 'label: name' lines.",
+        "FILE needs names of labels, but has none; write 'label: name' lines.",
     ),
     "cell too many": (
         "l.csv",
         "label,name\n0,Dermis, normal\n",
-        "Expected 2 cells a line in FILE, found 3 on line 2; quote cells that hold commas.",
+        "FILE needs 2 cells a line, but has 3 on line 2; quote cells that hold commas.",
     ),
     "open quote": (
         "l.csv",
         'label,name\n0,"a\n',
-        "Expected CSV in FILE, found a mistake on line 2 (unexpected end of data); correct it.",
+        "FILE needs CSV, but has a mistake on line 2 (unexpected end of data); correct it.",
     ),
     "over 1 MiB": (
         "l.csv",
         "label,name\n0," + "a" * (1 << 20),
-        "Expected at most 1 MiB in FILE, found 1,048,589 bytes; give the map itself.",
+        "FILE needs at most 1 MiB, but has 1,048,589 bytes; give the map itself.",
     ),
 }
 
@@ -878,33 +877,33 @@ REFUSED_COUNTS = {
     "no counts": (
         "Label ID,Class Name\n0,a\n",
         (
-            "Expected the columns Label ID, Class Name, Pixel Count in FILE, found no Pixel Count; "
+            "FILE needs the columns Label ID, Class Name, Pixel Count, but has no Pixel Count; "
             "name the columns in the first line."
         ),
     ),
     "negative": (
         HEADER + "0,a,-5\n",
-        "Expected whole pixel counts from 0 in FILE, found '-5' for label 0; write digits without separators.",
+        "FILE needs whole pixel counts from 0, but has '-5' for label 0; write digits without separators.",
     ),
     "fraction": (
         HEADER + "0,a,5.5\n",
-        "Expected whole pixel counts from 0 in FILE, found '5.5' for label 0; write digits without separators.",
+        "FILE needs whole pixel counts from 0, but has '5.5' for label 0; write digits without separators.",
     ),
     "thousands": (
         HEADER + '0,a,"1,000"\n',
-        "Expected whole pixel counts from 0 in FILE, found '1,000' for label 0; write digits without separators.",
+        "FILE needs whole pixel counts from 0, but has '1,000' for label 0; write digits without separators.",
     ),
     "label twice": (
         HEADER + "0,a,1\n0,b,2\n",
-        "Expected each label once in FILE, found label 0 twice; add the two counts up.",
+        "FILE needs each label once, but has label 0 twice; add the two counts up.",
     ),
     "label word": (
         HEADER + "a,a,1\n",
-        "Expected labels to name such as 7 or '10-15' in FILE, found 'a'; write a whole number.",
+        "FILE needs labels to name such as 7 or '10-15', but has 'a'; write a whole number.",
     ),
-    "no lines": (HEADER, "Expected a line for each label in FILE, found none; give the whole table."),
-    "empty": ("", "Expected text in FILE, found an empty file; give the path of another."),
-    "not text": (b"\x89PNG\xff", "Expected UTF-8 text in FILE, found byte 0x89 at position 0; save it as UTF-8."),
+    "no lines": (HEADER, "FILE needs a line for each label, but has none; give the whole table."),
+    "empty": ("", "FILE is empty; give the path of another file."),
+    "not text": (b"\x89PNG\xff", "FILE needs UTF-8 text, but has byte 0x89 at position 0; save it as UTF-8."),
 }
 
 

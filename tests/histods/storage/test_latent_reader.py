@@ -121,8 +121,7 @@ def test_latents_of_one_view_need_not_be_square_and_have_no_other(tmp_path: Path
         np.testing.assert_array_equal(found.mean, made.moments[reader.key(sample)][0, :2])
         np.testing.assert_array_equal(found.mask, made.masks[reader.key(sample)])
     assert refusal(reader, 0, 5) == (
-        f"Expected latents of 8 views in {made.folder}, found 1 where view 5 is wanted; "
-        "run 'histods encode --views 8'."
+        f"The latents in {made.folder} have 1 of 8 views, not view 5; run 'histods encode --views 8'."
     )
 
 
@@ -134,7 +133,7 @@ def test_a_split_has_its_samples_and_classes_alone(made: Made) -> None:
     for number in range(3):
         listed = reader.lists.samples[reader.lists.bounds[number] : reader.lists.bounds[number + 1]]
         assert listed.tolist() == [sample for sample, held in enumerate(classes) if held == number]
-    with pytest.raises(HistodsError, match="^Expected one of the splits test, train of .*, found 'valid'"):
+    with pytest.raises(HistodsError, match="has no split 'valid'; choose one of test, train"):
         LatentReader(made.folder, ["valid"])
 
 
@@ -153,8 +152,8 @@ def test_any_flipped_bit_that_is_read_is_named(made: Made, place: int) -> None:
     for offset, view, what in damages:
         path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 4]) + whole[offset + 1 :])
         assert refusal(reader, place, view) == (
-            f"Expected the {what} of {row['key']} in {path.name} as written, found other bytes; "
-            "run 'histods encode --verify', remove the damaged shard and run 'histods encode' again."
+            f"{path.name} has other bytes than were written for the {what} of {row['key']}; run 'histods encode "
+            "--verify', remove the damaged shard and run 'histods encode' again."
         )
         path.write_bytes(whole)
         reader.read(place, view)
@@ -164,7 +163,7 @@ def test_a_shard_that_is_cut_short_while_it_is_read_is_named(made: Made) -> None
     reader = LatentReader(made.folder)
     for shard in SHARD_OF:
         os.truncate(made.folder / f"{shard}.safetensors", 700)
-    assert "found other bytes" in refusal(reader, 11, 7)
+    assert "has other bytes than were written" in refusal(reader, 11, 7)
 
 
 def test_a_truncated_missing_or_foreign_file_is_named_when_the_folder_is_opened(made: Made) -> None:
@@ -172,7 +171,7 @@ def test_a_truncated_missing_or_foreign_file_is_named_when_the_folder_is_opened(
         with pytest.raises(HistodsError) as caught:
             LatentReader(made.folder)
         start, ending = (
-            f"Expected sound latents in {made.folder}, found: ",
+            f"The latents in {made.folder} are not sound: ",
             "; remove what is wrong and run 'histods encode' again.",
         )
         assert str(caught.value).startswith(start)
@@ -192,8 +191,8 @@ def test_a_truncated_missing_or_foreign_file_is_named_when_the_folder_is_opened(
     with pytest.raises(HistodsError) as caught:
         LatentReader(made.folder)
     assert str(caught.value) == (
-        f"Expected finished latents in {made.folder}, found no latents.json; "
-        f"run 'histods encode --out {made.folder}'."
+        f"There are no finished latents in {made.folder} (no latents.json); run 'histods encode --out "
+        f"{made.folder}'."
     )
 
 
@@ -277,5 +276,7 @@ def test_latents_that_are_no_numbers_are_refused_with_their_key() -> None:
     shard.add(moments, [mask])
     moments = np.concatenate([moments, moments])
     moments[1, 3, 1, 2, 0] = np.inf
-    with pytest.raises(HistodsError, match="^Expected finite latents within the range of float16, .* for c; "):
+    with pytest.raises(
+        HistodsError, match="^The latents of c are not finite numbers within the range of float16; "
+    ):
         shard.add(moments, [mask, mask])

@@ -81,7 +81,7 @@ def test_a_root_behind_a_link_has_two_names(root: Path) -> None:
 
 def test_a_line_in_quotes_counts_every_line_it_spans(root: Path) -> None:
     content = 'image,note\na.jpg,"one\ntwo"\nb.jpg,\n../c.jpg,\n'
-    assert refusal(root, content).startswith("Expected a file inside ROOT in line 5 of FILE")
+    assert refusal(root, content).startswith("FILE, line 5: '../c.jpg' is not a file inside ROOT")
     assert rows(root, content.replace("../", ""))[1:] == [
         ("b.jpg", None, None, None, 4),
         ("c.jpg", None, None, None, 5),
@@ -117,82 +117,77 @@ def test_what_any_csv_writer_writes_is_read_back(
     [
         (
             "",
-            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
-            "found an empty line or file; name them there.",
+            "FILE: the first line is empty; name the columns "
+            "image,mask,group,split there (image is needed, none may come twice).",
         ),
         (
             "a.jpg,a_mask.png\n",
-            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
-            "found a.jpg,a_mask.png; name them there.",
+            "FILE: the first line is a.jpg,a_mask.png; name the columns image,mask,group,split "
+            "there (image is needed, none may come twice).",
         ),
         (
             "image;mask\na.jpg;b.png\n",
-            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
-            "found image;mask; name them there.",
+            "FILE: the first line is image;mask; name the columns image,mask,group,split there "
+            "(image is needed, none may come twice).",
         ),
         (
             "image,mask,Mask\na.jpg,,\n",
-            "Expected the columns image,mask,group,split in the first line of FILE (image is needed, each once), "
-            "found image,mask,mask; name them there.",
+            "FILE: the first line is image,mask,mask; name the columns image,mask,group,split "
+            "there (image is needed, none may come twice).",
         ),
         (
             "image,mask\n",
-            "Expected a line for each image in FILE, found only the first; name the images there.",
+            "FILE has only its first line; add a line for each image.",
         ),
         (
             "image,mask\na.jpg,a.png\nb,1.jpg,b.png\n",
-            "Expected 2 fields in line 3 of FILE, found 3; "
-            "give each line as many as the first, with quotes around a name that has a comma.",
+            "FILE, line 3 needs 2 fields like the first line, but has 3; put quotes around a name "
+            "that has a comma.",
         ),
         (
             "image,mask\na.jpg\n",
-            "Expected 2 fields in line 2 of FILE, found 1; "
-            "give each line as many as the first, with quotes around a name that has a comma.",
+            "FILE, line 2 needs 2 fields like the first line, but has 1; put quotes around a name "
+            "that has a comma.",
         ),
         (
             "image,mask\n,a.png\n",
-            "Expected an image in line 2 of FILE, found none; name it or remove the line.",
+            "FILE, line 2 names no image; name it or remove the line.",
         ),
         (
             "image\n../a.jpg\n",
-            "Expected a file inside ROOT in line 2 of FILE, found '../a.jpg'; name it relative to that folder.",
+            "FILE, line 2: '../a.jpg' is not a file inside ROOT; name it relative to that folder.",
         ),
         (
             "image\na/../../b.jpg\n",
-            "Expected a file inside ROOT in line 2 of FILE, found 'a/../../b.jpg'; "
-            "name it relative to that folder.",
+            "FILE, line 2: 'a/../../b.jpg' is not a file inside ROOT; name it relative to that folder.",
         ),
         (
             "image,mask\na.jpg,/elsewhere/a.png\n",
-            "Expected a file inside ROOT in line 2 of FILE, found '/elsewhere/a.png'; "
-            "name it relative to that folder.",
+            "FILE, line 2: '/elsewhere/a.png' is not a file inside ROOT; name it relative to that folder.",
         ),
         (
             "image\n.\n",
-            "Expected a file inside ROOT in line 2 of FILE, found '.'; name it relative to that folder.",
+            "FILE, line 2: '.' is not a file inside ROOT; name it relative to that folder.",
         ),
         (
             "image\na.jpg\nb.jpg\n./a.jpg\n",
-            "Expected each image once in FILE, found a.jpg in lines 2 and 4; remove one of them.",
+            "FILE names the image a.jpg in lines 2 and 4; remove one of them.",
         ),
         (
             "image,mask\na.jpg,b.jpg\nb.jpg,\n",
-            "Expected no image as a mask in FILE, found b.jpg as mask in line 2 and as image in line 3; "
-            "correct one of them.",
+            "FILE names b.jpg as a mask in line 2 and as an image in line 3; correct one of them.",
         ),
         (
             "image,mask\na.png,a.png\n",
-            "Expected no image as a mask in FILE, found a.png as mask in line 2 and as image in line 2; "
-            "correct one of them.",
+            "FILE names a.png as a mask in line 2 and as an image in line 2; correct one of them.",
         ),
         (
             b"image\n\xe4.jpg\n",
-            "Expected UTF-8 in FILE, found byte 0xe4 at position 6; save it as UTF-8.",
+            "FILE is not UTF-8: it has byte 0xe4 at position 6; save it as UTF-8.",
         ),
         (
             'image\na.jpg\n"b.jpg\n',
-            "Expected fields with commas between them in line 3 of FILE, found: unexpected end of data; "
-            "correct it.",
+            "FILE, line 3 does not parse as fields with commas between them (unexpected end of data); correct it.",
         ),
     ],
 )
@@ -207,8 +202,7 @@ def test_a_missing_file_is_refused_in_one_line(root: Path) -> None:
     with pytest.raises(HistodsError) as refused:
         read_pairs(missing, root)
     assert str(refused.value) == (
-        f"Expected a CSV file in {missing}, found: No such file or directory; "
-        "give --pairs a file that can be read."
+        f"{missing} cannot be read (No such file or directory); give --pairs a CSV file that can be read."
     )
 
 
@@ -231,7 +225,7 @@ def test_backslashes_separate_folders_where_no_slash_does(
 
 
 def test_backslashes_do_not_lead_out_of_the_dataset(root: Path) -> None:
-    assert "Expected a file inside ROOT" in refusal(root, "image\n..\\a.jpg\n")
+    assert "is not a file inside ROOT" in refusal(root, "image\n..\\a.jpg\n")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "absent"])
@@ -241,5 +235,7 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, kind: str) -
         os.mkfifo(path)
     elif kind == "folder":
         path.mkdir()
-    with pytest.raises(HistodsError, match=r"^Expected a CSV file in \S+, found[^;\n]+; give --pairs [^\n]+$"):
+    with pytest.raises(
+        HistodsError, match=r"^\S+ (cannot be read|is (a folder|not a))[^;\n]*; give --pairs [^\n]+$"
+    ):
         read_pairs(path, tmp_path)

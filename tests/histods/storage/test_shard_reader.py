@@ -89,7 +89,7 @@ def test_shards_in_a_folder_that_cannot_be_written_to_are_read_too(
 def test_an_unknown_split_is_named(folder: Path) -> None:
     with pytest.raises(HistodsError) as caught:
         ShardReader(folder, ["valid"])
-    assert str(caught.value) == (f"Expected one of the splits test, train of {folder}, found 'valid'; choose one.")
+    assert str(caught.value) == (f"{folder} has no split 'valid'; choose one of test, train.")
 
 
 def test_nothing_is_left_open_or_copied_when_a_reader_goes_to_another_process(folder: Path) -> None:

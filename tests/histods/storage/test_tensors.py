@@ -75,6 +75,4 @@ def test_every_array_stands_where_its_numbers_may_be_mapped() -> None:
 def test_anything_else_is_refused_in_one_line(content: bytes) -> None:
     with pytest.raises(HistodsError) as caught:
         read_header(content)
-    assert str(caught.value) == (
-        "Expected the header of a file of tensors, found something else; remove the file."
-    )
+    assert str(caught.value) == ("A file that should hold tensors has no such header; remove the file.")
