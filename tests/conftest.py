@@ -35,8 +35,9 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+_HERE = Path.cwd()
 _idle: dict[int, list[Any]] = {}
-"""Executors whose workers wait for the next test that wants as many: starting one takes 0.4 s of a core."""
+"""Executors whose workers, which are in `_HERE`, wait for the next test that wants as many: one costs 0.4 s."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def _warm_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     start, close = LocalPool._start, LocalPool.close
 
     def take(pool: LocalPool) -> Any:
-        while waiting := _idle.get(pool.workers, []):
+        while (waiting := _idle.get(pool.workers, [])) and Path.cwd() == _HERE:
             executor = waiting.pop()
             if executor._flags.broken is None and not executor._flags.shutdown:
                 return executor
@@ -55,7 +56,8 @@ def _warm_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
     def put_back(pool: LocalPool) -> None:
         executor = pool._executor
-        if executor._flags.broken is not None or executor._flags.shutdown or executor._pending_work_items:
+        unsound = executor._flags.broken is not None or executor._flags.shutdown
+        if unsound or executor._pending_work_items or Path.cwd() != _HERE:
             close(pool)
             return
         _idle.setdefault(pool.workers, []).append(executor)
