@@ -130,9 +130,8 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
             environment |= dict([words[0].split("=")])
         else:
             result = histods(*words, cwd=folder, env=environment)
-            assert result.returncode == (1 if words[0] == "audit" else 0), (
-                result.stderr
-            )  # it finds what was planted
+            # The audit finds what was planted.
+            assert result.returncode == (1 if words[0] == "audit" else 0), result.stderr
             printed += [" ".join(text.split()) for text in (result.stdout + result.stderr).splitlines()]
     shown = next(block for block in blocks("text") if "Samples" in block)
     for line in shown.splitlines():
