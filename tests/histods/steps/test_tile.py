@@ -442,8 +442,8 @@ def test_places_that_are_not_free_are_refused(mixed: Set, tmp_path: Path) -> Non
     def cut(to: Path, **options: object) -> Callable[[], object]:
         return lambda: tile(workspace=mixed.workspace, to=to, size=SIZE, workers=1, **options)  # type: ignore[arg-type]
 
-    assert "the dataset is never written to" in refusal(cut(mixed.root / "tiles"))
-    assert "the dataset is never written to" in refusal(cut(tmp_path))
+    assert "which is never written to" in refusal(cut(mixed.root / "tiles"))
+    assert "which is never written to" in refusal(cut(tmp_path))
     (tmp_path / "file").touch()
     assert "is a file, not a folder for tiles" in refusal(cut(tmp_path / "file"))
     (tmp_path / "used").mkdir()
