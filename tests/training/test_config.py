@@ -69,8 +69,8 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path, text: str)
         ("model: {dim_mults: 4}", "Expected a list for model.dim_mults, found 4; correct it."),
         ("run: {steps: 0}", "Expected run.steps of at least 1, found 0; correct the configuration."),
         ("preset: frok", "Expected one of the presets default, fork, paper, found 'frok'; did you mean 'fork'?"),
-        ("- 1", "Expected sections such as 'model:' in {path}, found [1]; correct it."),
-        ("", "Expected text in {path}, found an empty file; give the path of another."),
+        ("- 1", "{path} needs sections such as 'model:', but has [1]; correct it."),
+        ("", "{path} is empty; give the path of another file."),
         ("run: {accumulate: 3}", "Expected a diffusion.batch_size that run.accumulate = 3 divides, found 4; "
          "correct the configuration."),
     ],
@@ -84,7 +84,7 @@ def test_a_slip_is_named_in_one_line(tmp_path: Path, text: str, message: str) ->
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "run: {steps: 1}\nrun: {steps: 2}")
-    with pytest.raises(HistodsError, match="Expected each key once"):
+    with pytest.raises(HistodsError, match="needs each key once"):
         read_config(path)
 
 

@@ -318,8 +318,9 @@ def test_latents_of_shards_that_have_grown_are_stale_and_made_anew_where_they_mu
     before = tree(folder)
     add_samples(site, 6)
     assert refusal(lambda: encode(workspace=site.workspace, verify=True), StaleFileError) == (
-        f"Expected latents of the shards in {site.workspace / 'shards'} in {folder}, found those of others or of "
-        f"an earlier state; run 'histods encode --vae {saved_kl} --views 8' again."
+        f"The latents in {folder} were made from other shards than those in "
+        f"{site.workspace / 'shards'}, or from an earlier state of them; run "
+        f"'histods encode --vae {saved_kl} --views 8' again."
     )
     result = encode(workspace=site.workspace, vae=saved_kl)
     assert (result.written, result.present) == (1, 3)  # the last was not full
@@ -412,7 +413,7 @@ def test_damage_is_named(own: Path) -> None:
     folder = own / "latents"
     sound = tree(folder)
     start, ending = (
-        f"Expected sound latents in {folder}, found: ",
+        f"The latents in {folder} are not sound: ",
         "; remove what is wrong and run 'histods encode' again.",
     )
 
@@ -490,8 +491,8 @@ def test_a_damaged_image_is_named_and_what_was_done_is_kept(own: Path) -> None:
     row = pl.read_parquet(own / "shards" / "index.parquet").filter(pl.col("split") == "train").row(-1, named=True)
     damage_byte(own / "shards" / f"{row['shard']}.tar", row["image_offset"] + row["image_bytes"] // 2)
     assert refusal(lambda: encode(workspace=own)) == (
-        f"Expected the image of {row['key']} in {row['shard']}.tar as it was written, found other bytes; "
-        "run 'histods shard --verify', remove the damaged shard and run 'histods shard' again."
+        f"{row['shard']}.tar has other bytes than were written for the image of {row['key']}; run 'histods shard "
+        "--verify', remove the damaged shard and run 'histods shard' again."
     )
 
 
@@ -504,19 +505,19 @@ def test_calls_that_are_wrong_are_refused_in_one_line(own: Path, shards: Site, t
         f"Expected a folder for the latents, found a file: {tmp_path / 'file'}; choose another with --out."
     )
     assert refusal(lambda: encode(workspace=own, out=shards.root / "here")).startswith(
-        f"Expected a place outside the dataset {shards.root} for --out, found "
+        f"{shards.root / 'here'} is not outside the dataset {shards.root}, which is never written to; "
     )
     assert refusal(lambda: encode(workspace=own, out=own / "shards")) == (
-        f"Expected no other shards in {own / 'shards'}, found shards.json; choose a folder with --out."
+        f"{own / 'shards'} holds other shards (shards.json); choose another folder with --out."
     )
-    assert refusal(lambda: encode(workspace=tmp_path / "none")).startswith("Expected finished shards in ")
-    assert refusal(lambda: encode(workspace=own, verify=True)).startswith("Expected finished latents in ")
+    assert refusal(lambda: encode(workspace=tmp_path / "none")).startswith("There are no finished shards in ")
+    assert refusal(lambda: encode(workspace=own, verify=True)).startswith("There are no finished latents in ")
     assert refusal(lambda: encode(workspace=own, device="gpu")).startswith("Expected a device such as cpu or cuda")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "theirs.safetensors").write_bytes(b"of great worth")
     assert refusal(lambda: encode(workspace=own, out=tmp_path / "taken")) == (
-        f"Expected no other archives in {tmp_path / 'taken'}, found theirs.safetensors; "
-        "choose a new folder with --out."
+        f"{tmp_path / 'taken'} holds theirs.safetensors, which is not of this command; choose a new folder with "
+        "--out."
     )
     assert (tmp_path / "taken" / "theirs.safetensors").read_bytes() == b"of great worth"
 

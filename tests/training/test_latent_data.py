@@ -168,7 +168,7 @@ def test_the_ranks_together_see_what_one_would(latents: Path, ranks: int, worker
 
 def test_a_batch_that_the_ranks_cannot_share_is_refused(latents: Path) -> None:
     assert refusal(lambda: loader(latents, batch=9, ranks=2)).startswith(
-        "Expected a global batch that 2 processes can share evenly, found 9"
+        "2 processes cannot share a global batch of 9 evenly"
     )
 
 
@@ -287,8 +287,8 @@ def test_damage_is_named_in_one_line_after_the_batches_before_it(site: Site, tmp
     batches = LatentLoader(reader, InOrder(size=40), global_batch=5, workers=workers)
     found: list[LatentBatch] = []
     assert refusal(lambda: found.extend(batches)) == (
-        f"Expected the latents (view 0) of {row['key']} in {path.name} as written, found other bytes; "
-        "run 'histods encode --verify', remove the damaged shard and run 'histods encode' again."
+        f"{path.name} has other bytes than were written for the latents (view 0) of {row['key']}; run 'histods "
+        "encode --verify', remove the damaged shard and run 'histods encode' again."
     )
     assert [batch.samples_B.tolist() for batch in found] == [
         list(range(first, first + 5)) for first in (0, 5, 10, 15)

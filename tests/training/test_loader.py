@@ -187,8 +187,8 @@ def test_a_flipped_byte_is_refused_in_one_line(own: Path, workers: int) -> None:
     reader = ShardReader(own)
     batches = Loader(ShardDataset(reader, InOrder(size=len(reader))), global_batch=4, workers=workers)
     assert refusal(lambda: list(batches)) == (
-        f"Expected the image of {row['key']} in {row['shard']}.tar as it was written, found other bytes; "
-        "run 'histods shard --verify', remove the damaged shard and run 'histods shard' again."
+        f"{row['shard']}.tar has other bytes than were written for the image of {row['key']}; run 'histods shard "
+        "--verify', remove the damaged shard and run 'histods shard' again."
     )
 
 
@@ -196,7 +196,7 @@ def test_a_truncated_or_missing_shard_and_a_foreign_index_are_refused(own: Path)
     archive = own / "all-00000.tar"
     whole = archive.read_bytes()
     start, ending = (
-        f"Expected sound shards in {own}, found: ",
+        f"The shards in {own} are not sound: ",
         "; remove what is wrong and run 'histods shard' again.",
     )
     archive.write_bytes(whole[:-1024])

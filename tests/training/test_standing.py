@@ -104,7 +104,7 @@ def test_a_second_call_beside_the_first_changes_nothing(folder: Path, tmp_path: 
     run = run_tiny(tmp_path, folder, "run.steps=2").folder
     shutil.rmtree(run / "checkpoints")  # as it is before the first checkpoint
     before = files(run)
-    with only_one(run, "trains"), pytest.raises(HistodsError, match="another process trains there"):
+    with only_one(run, "trains"), pytest.raises(HistodsError, match="Another process already trains in"):
         run_tiny(tmp_path, folder, "run.steps=2", "model.dim=16")
     assert files(run) == before
 
