@@ -193,6 +193,7 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.own_workers
 def test_a_full_disk_is_named_in_one_line(site: tuple[Path, Path], tiny: Path) -> None:
     (tiny / "filler").write_bytes(b"x" * 60_000)
     for arguments in (["audit", site[0], "-w", tiny / "o"], ["shard", "-w", site[1], "--out", tiny / "shards"]):

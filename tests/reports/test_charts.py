@@ -338,7 +338,7 @@ def test_a_table_of_counts_gives_percentages_and_leaves_no_chart_of_another_sour
 def test_a_table_that_has_no_counts_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
     path.write_text("Label ID,Class Name\n0,a\n")
-    with pytest.raises(HistodsError, match=r"^Expected .*, found .*; .*\.$"):
+    with pytest.raises(HistodsError, match=r"needs .*; .*\.$"):
         plot(tmp_path / "out", counts=path)
 
 

@@ -473,7 +473,7 @@ def test_a_shard_of_other_latents_is_named(own: Path) -> None:
     encode(workspace=other, vae=own / "latents" / "autoencoder")
     name = "train-00000.safetensors"
     shutil.copy(other / "latents" / name, own / "latents" / name)
-    assert f"found: {name} was made from other samples or by another autoencoder; " in refusal(
+    assert f"not sound: {name} was made from other samples or by another autoencoder; " in refusal(
         lambda: encode(workspace=own, verify=True)
     )
 

@@ -69,7 +69,7 @@ def test_a_key_that_is_not_there_is_refused_with_near_ones(
 def test_a_manifest_in_memory_alone_and_a_lost_file_say_what_to_do(site: Site) -> None:
     manifest = Manifest.read(site.workspace / "manifest.parquet")
     key = next(iter(site.images))
-    with pytest.raises(HistodsError, match=r"read it with Manifest\.read"):
+    with pytest.raises(HistodsError, match=r"read one of a workspace with Manifest\.read"):
         Manifest(manifest.table, manifest.provenance).sample(key)
     sample = manifest.sample(key)
     site.images[key].unlink()
