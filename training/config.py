@@ -217,7 +217,7 @@ def read_config(
         raise HistodsError(
             f"Expected one of the presets {', '.join(PRESETS)}, found {preset!r}{_nearest(str(preset), PRESETS)}"
         )
-    made: TrainConfig = _make(TrainConfig, _merge(_merge(defaults or {}, PRESETS[preset]), document), "")
+    made: TrainConfig = _make(TrainConfig, merge(merge(defaults or {}, PRESETS[preset]), document), "")
     return made
 
 
@@ -259,14 +259,14 @@ def _apply(document: dict[str, Any], setting: str) -> None:
         raise HistodsError(f"Expected a YAML value in --set {setting}, found {value!r}; quote it.") from error
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Both documents in one; where both have a value, that of `above`."""
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
         if isinstance(inner, dict) and value is None:  # a section without keys, as `model:` alone
             continue
-        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        merged[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
 
 

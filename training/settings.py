@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
-from training.config import TrainConfig, read_config, with_classes
+from training.config import TrainConfig, merge, read_config, with_classes
 from training.device import can_compile, computes_in_bf16
 from training.image_size import reduction
 from training.source import Source, find_data, holds_data
@@ -84,22 +84,22 @@ def settle(call: Call, process: Process) -> Settled:
         settings_of(call.folder, process) if call.begun else defaults_for(process, complete=call.config is None)
     )
     if initial is not None:
-        defaults = _below(defaults, initial.defaults())
+        defaults = merge(defaults, initial.defaults())
     asked = call.read(defaults)
     if call.dry_run and call.data is None and not holds_data(call.space):
         whole = _without_data(call, asked, process)
         if whole is not None:
-            return Settled(config=call.read(_below(defaults, {"model": whole})), source=None)
+            return Settled(config=call.read(merge(defaults, {"model": whole})), source=None)
     source = _open(_find(call, asked, process), asked)
     if call.config is None and not call.begun and process.device.type == "cpu":
         factor = source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce
-        defaults = _below(defaults, {"data": {"reduce": factor}})
+        defaults = merge(defaults, {"data": {"reduce": factor}})
         asked = call.read(defaults)
         if asked.data.reduce != source.reduce:
             source = _open(source.folder, asked)
     source.check_fits(asked.model)
     # The size of the images at hand, unless another one is named: that counts in a dry run alone.
-    asked = call.read(_below(defaults, {"model": {"image_size": source.image_size}}))
+    asked = call.read(merge(defaults, {"model": {"image_size": source.image_size}}))
     asked = with_classes(asked, source.classes, str(source.folder))
     if call.dry_run:
         source.batches(asked.run.seed, asked.diffusion.batch_size, process)  # every class must have samples
@@ -117,12 +117,6 @@ def _read_initial(call: Call) -> Initial | None:
     from training.initial import read_initial
 
     return read_initial(call.init, call.space.runs, call.init_weights, remake_ends=call.remake_ends)
-
-
-def _below(defaults: dict[str, dict[str, Any]], above: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Defaults by section, with others over them."""
-    sections = (*defaults, *(name for name in above if name not in defaults))
-    return {name: defaults.get(name, {}) | above.get(name, {}) for name in sections}
 
 
 def _find(call: Call, asked: TrainConfig, process: Process) -> Path:

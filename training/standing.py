@@ -50,7 +50,7 @@ def find_state(folder: Path, config: TrainConfig, *, resume: bool) -> State | No
 
 
 def refuse_imported(folder: Path) -> None:
-    """Refuse to go on with weights of somebody else's trainer.
+    """Refuse to resume an imported run, which has no optimizer state.
 
     Raises:
         HistodsError: the run was imported.
