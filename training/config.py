@@ -162,6 +162,23 @@ class TrainConfig:
         return yaml.safe_dump(_plain(asdict(self)), sort_keys=False, width=100)
 
 
+MEANING = frozenset(
+    {
+        *(f"model.{entry.name}" for entry in fields(ModelConfig) if entry.name not in ("dropout", "attention")),
+        *(f"diffusion.{name}" for name in ("prediction", "schedule", "timesteps", "zero_terminal_snr")),
+        *("data.binarise", "data.reduce", "latents.space"),
+    }
+)
+"""Settings by which weights mean what they do: with others, a network answers another question than it learnt."""
+
+
+def flatten(config: TrainConfig) -> dict[str, Any]:
+    """All settings, by `section.key`."""
+    return {
+        f"{section}.{key}": value for section, values in asdict(config).items() for key, value in values.items()
+    }
+
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "fork": {

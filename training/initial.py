@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from histods.storage.checked import fit
 from histods.storage.workspace import read_json
 from training.autoencoder import load_autoencoder
 from training.checkpoint import Weights, read_run, read_tensors
-from training.config import LatentConfig
+from training.config import MEANING, LatentConfig, TrainConfig, flatten
 from training.export import WEIGHTS_FILE, read_export, read_scheduler
 from training.latent_space import LatentSpace
 from training.model_config import ModelConfig
@@ -23,13 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from training.autoencoder import Autoencoder
-    from training.config import TrainConfig
-    from training.diffusion import DiffusionConfig
 
-_OF_DATA = frozenset({"num_classes", "image_size"})
-_FREE = frozenset({*_OF_DATA, "dropout", "attention"})
-"""Settings of the network with which the same weights answer alike."""
-_PROCESS = ("prediction", "schedule", "timesteps", "zero_terminal_snr")
+_OF_DATA = frozenset({"model.num_classes", "model.image_size", "data.binarise", "data.reduce"})
+"""Settings that follow the new run's data."""
+_OF_ENDS = frozenset({"model.channels", "latents.space"})
+"""Settings of the first and the last layer."""
 _ENDS = ("init_conv.weight", "init_conv.bias", "final_conv.weight", "final_conv.bias")
 _TABLE, _FIRST = "classes_emb.weight", "init_conv.weight"
 _MOST_NAMED = 5
@@ -41,9 +39,7 @@ class Initial:
 
     Attributes:
         place: the run with its step, or the export, in words.
-        model: settings of the network.
-        diffusion: settings of the process.
-        latents: the autoencoder's name (`linear` for one of the run's own) and the latent space's.
+        config: settings of the network, of the process and of the latents; of an export, all others by default.
         space: what the network saw of latents.
         classes: names of the classes.
         tensors: the weights, by name.
@@ -52,9 +48,7 @@ class Initial:
     """
 
     place: str
-    model: ModelConfig
-    diffusion: DiffusionConfig
-    latents: LatentConfig
+    config: TrainConfig
     space: LatentSpace
     classes: tuple[str, ...]
     tensors: dict[str, Tensor]
@@ -73,9 +67,12 @@ class Initial:
 
     def defaults(self) -> dict[str, dict[str, Any]]:
         """Settings that the weights need, below those that are asked for."""
-        model = {name: value for name, value in asdict(self.model).items() if name not in _OF_DATA}
-        process = {name: getattr(self.diffusion, name) for name in _PROCESS}
-        return {"model": model, "diffusion": process, "latents": asdict(self.latents)}
+        needed: dict[str, dict[str, Any]] = {"latents": {"autoencoder": self.config.latents.autoencoder}}
+        settings = flatten(self.config)
+        for key in sorted(MEANING - _OF_DATA):
+            section, name = key.split(".")
+            needed.setdefault(section, {})[name] = settings[key]
+        return needed
 
     def check(self, config: TrainConfig) -> None:
         """Refuse settings with which the weights mean something else.
@@ -86,18 +83,13 @@ class Initial:
         Raises:
             HistodsError: there are some.
         """
-        pairs = [
-            (f"model.{entry.name}", getattr(self.model, entry.name), getattr(config.model, entry.name))
-            for entry in fields(ModelConfig)
-            if entry.name not in _FREE and not (self.remake_ends and entry.name == "channels")
+        before, now = flatten(self.config), flatten(config)
+        free = _OF_DATA | (_OF_ENDS if self.remake_ends else frozenset())
+        other = [
+            f"{key}: {before[key]} there, {now[key]} here"
+            for key in sorted(MEANING - free)
+            if before[key] != now[key]
         ]
-        pairs += [
-            (f"diffusion.{name}", getattr(self.diffusion, name), getattr(config.diffusion, name))
-            for name in _PROCESS
-        ]
-        if not self.remake_ends:
-            pairs.append(("latents.space", self.latents.space, config.latents.space))
-        other = [f"{name}: {before} there, {now} here" for name, before, now in pairs if before != now]
         if other:
             raise HistodsError(
                 f"The weights of {self.place} were trained with other settings: {'; '.join(other[:3])}. Leave "
@@ -144,8 +136,8 @@ class Initial:
                 given = self.tensors[name]
                 if name == _TABLE:
                     tensor[ours] = given[theirs]
-                elif name == _FIRST and self.model.spatial:
-                    channels = self.model.channels
+                elif name == _FIRST and self.config.model.spatial:
+                    channels = self.config.model.channels
                     tensor[:, :channels] = given[:, :channels]
                     tensor[:, [channels + index for index in ours]] = given[
                         :, [channels + index for index in theirs]
@@ -193,9 +185,7 @@ def read_initial(init: str | Path, runs: Path, weights: Weights = "ema", *, rema
     own = "linear" if named in ("", "autoencoder") else named
     return Initial(
         place=f"{read.folder} at step {read.step:,}",
-        model=read.config.model,
-        diffusion=read.config.diffusion,
-        latents=replace(read.config.latents, autoencoder=own),
+        config=replace(read.config, latents=replace(read.config.latents, autoencoder=own)),
         space=read.space,
         classes=read.classes,
         tensors=read_tensors(read.checkpoint, weights),
@@ -221,11 +211,10 @@ def _of_export(folder: Path, *, remake_ends: bool) -> Initial:
     vae = folder / "vae"
     autoencoder = load_autoencoder(str(vae)) if vae.is_dir() else None
     linear = autoencoder is None or autoencoder.name == "linear"
+    latents = LatentConfig(autoencoder="linear" if linear else str(vae.resolve()), space=_name_space(space))
     return Initial(
         place=str(folder),
-        model=model,
-        diffusion=read_scheduler(folder),
-        latents=LatentConfig(autoencoder="linear" if linear else str(vae.resolve()), space=_name_space(space)),
+        config=TrainConfig(model=model, diffusion=read_scheduler(folder), latents=latents),
         space=space,
         classes=classes,
         tensors=tensors,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
 from training.checkpoint import newest, read_settings, read_state
-from training.config import read_config
+from training.config import MEANING, flatten, read_config
 from training.device import can_compile
 from training.learning_rate import rate_at
 from training.metrics import read_metrics
-from training.model_config import ModelConfig
 from training.preview import Preview
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def owed_at(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
 
 def _differences(folder: Path, config: TrainConfig) -> str:
     """In which settings a configuration differs from the one in a run's folder, in words; empty where in none."""
-    before, now = _flat(read_config(folder / "config.yaml")), _flat(config)
+    before, now = flatten(read_config(folder / "config.yaml")), flatten(config)
     return _in_words({key: (before[key], now[key]) for key in before if before[key] != now[key]})
 
 
@@ -124,23 +123,7 @@ def _in_words(changed: dict[str, tuple[Any, Any]]) -> str:
     return "; ".join(words[:3]) + (f"; and {len(words) - 3} more" if len(words) > 3 else "")
 
 
-_MEANING = frozenset(
-    {
-        *(f"model.{entry.name}" for entry in fields(ModelConfig) if entry.name not in ("dropout", "attention")),
-        *(f"diffusion.{name}" for name in ("prediction", "schedule", "timesteps", "zero_terminal_snr")),
-        *("data.binarise", "data.reduce", "latents.space"),
-    }
-)
-"""Settings by which weights mean what they do: with others, a network answers another question than it learnt."""
-
-
 def _other_meanings(checkpoint: Path, config: TrainConfig) -> str:
     """Which settings give a checkpoint's weights another meaning, in words; empty where none does."""
-    before, now = _flat(read_settings(checkpoint)), _flat(config)
-    return _in_words({key: (before[key], now[key]) for key in sorted(_MEANING) if before[key] != now[key]})
-
-
-def _flat(config: TrainConfig) -> dict[str, Any]:
-    return {
-        f"{section}.{key}": value for section, values in asdict(config).items() for key, value in values.items()
-    }
+    before, now = flatten(read_settings(checkpoint)), flatten(config)
+    return _in_words({key: (before[key], now[key]) for key in sorted(MEANING) if before[key] != now[key]})

@@ -14,9 +14,8 @@ from histods.errors import HistodsError
 from tests.training.published import SMALL, published, write
 from tests.training.runs import TINY, run_tiny
 from training.checkpoint import load_model, newest, read_run, read_state
-from training.config import LatentConfig
+from training.config import TrainConfig
 from training.convert import import_checkpoint
-from training.diffusion import DiffusionConfig
 from training.encode import encode
 from training.export import export
 from training.initial import Initial, read_initial
@@ -42,9 +41,7 @@ def initial(model: UNet, classes: tuple[str, ...], **changes: Any) -> Initial:
     """The weights of a network, as those of a run of these classes."""
     plain = Initial(
         place="base",
-        model=model.config,
-        diffusion=DiffusionConfig(),
-        latents=LatentConfig(),
+        config=TrainConfig(model=model.config),
         space=LatentSpace.preset("paper"),
         classes=classes,
         tensors=model.state_dict(),
@@ -138,7 +135,7 @@ def test_an_export_and_a_checkpoint_start_as_their_run_does(base: Path, tmp_path
     for init in (folder, newest(base)):
         assert init is not None
         other = read_initial(init, tmp_path)
-        assert (other.model, other.space, other.classes) == (of_run.model, of_run.space, of_run.classes)
+        assert (other.space, other.classes) == (of_run.space, of_run.classes)
         assert other.defaults() == of_run.defaults()
         assert other.autoencoder is not None
         assert of_run.autoencoder is not None
