@@ -10,26 +10,31 @@ import pytest
 
 from tests.watchdog import WATCHED, _lives, finish, started_by
 
-_HANGS = """
-import subprocess, sys, threading
-if sys.argv[1] == "parent":
-    child = subprocess.Popen([sys.executable, "-c", sys.argv[2], "child", ""], start_new_session=True)
-    child.wait()
+_CHILD = """
+import threading
 def wait_for_ever():
+    print("waits", flush=True)
     threading.Event().wait()
 threading.Thread(target=wait_for_ever).start()
+"""
+_PARENT = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], start_new_session=True).wait()
 """
 
 
 def test_a_process_that_hangs_is_shown_with_what_it_started_and_ended() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", _HANGS, "parent", _HANGS],
+        [sys.executable, "-c", _PARENT, _CHILD],
         env={**os.environ, **WATCHED},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (children := started_by(process.pid)):
-        assert process.poll() is None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waits\n"
+    children = started_by(process.pid)
+    assert children
     with pytest.raises(AssertionError, match="did not end in 1 s") as caught:
         finish(process, 1)
     assert "in wait_for_ever" in str(caught.value)

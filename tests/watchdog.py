@@ -24,17 +24,23 @@ def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:
         return process.communicate(timeout=seconds)[1] or ""
     except subprocess.TimeoutExpired:
         family = [process.pid, *started_by(process.pid)]
-        for number in reversed(family):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGABRT)
+        _send(signal.SIGSTOP, *family)  # a parent whose child ends would go on, and not show what it waited for
         until = time.monotonic() + _SECONDS_TO_SHOW
-        while any(map(_lives, family)) and time.monotonic() < until:
-            time.sleep(0.05)
-        for number in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+        for each in family:  # in turn, so that their lines do not mix
+            _send(signal.SIGABRT, each)
+            _send(signal.SIGCONT, each)
+            while _lives(each) and time.monotonic() < until:
+                time.sleep(0.05)
+        _send(signal.SIGKILL, *family)
         errors = process.communicate()[1] or ""
         raise AssertionError(f"{process.args} did not end in {seconds} s:\n{errors}") from None
+
+
+def _send(number: signal.Signals, *processes: int) -> None:
+    """Send a signal to the processes that are left."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def _lives(process: int) -> bool:
