@@ -13,7 +13,7 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
     missing = samples.filter(maskless & ~pl.col("by_design") & ~compete)
     pairs = samples.select((pl.col("image_path").is_not_null() & pl.col("mask_path").is_not_null()).any()).item()
-    if not pairs:
+    if missing.is_empty() or not pairs:
         return found(missing, "image_path", pl.coalesce(_unread(), pl.lit(_WITHOUT_PAIRS)))
     with_masks = samples.filter(pl.col("mask_path").is_not_null()).select(_folder().alias("folder")).unique()
     alone = (_folder() != "") & ~_folder().is_in(with_masks["folder"].implode())

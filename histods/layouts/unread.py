@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UNREAD_SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".pkl", ".json", ".geojson", ".xml", ".svg")
+_UNREAD = rf"(?i)(?:{'|'.join(pl.escape_regex(suffix) for suffix in UNREAD_SUFFIXES)})$"
 _ADDITION = r"[ _.\-]*(?:masks?|labels?|segmentations?|seg|gt|annotations?|annot|anno|inst(?:ances?)?|polygons?)$"
 _PICTURE = rf"(?:{'|'.join(pl.escape_regex(suffix) for suffix in PICTURE_SUFFIXES)})$"
 
@@ -27,8 +28,7 @@ def with_unread_labels(samples: pl.DataFrame, paths: Sequence[str]) -> pl.DataFr
         samples: `image_path`, `mask_path` and more columns.
         paths: the files of the dataset, each once.
     """
-    is_unread = pl.any_horizontal(pl.col("path").str.to_lowercase().str.ends_with(s) for s in UNREAD_SUFFIXES)
-    files = pl.Series("path", paths, dtype=pl.String).to_frame().filter(is_unread)
+    files = pl.Series("path", paths, dtype=pl.String).to_frame().filter(pl.col("path").str.contains(_UNREAD))
     alone = samples.filter(pl.col("image_path").is_not_null() & pl.col("mask_path").is_null())
     if files.is_empty() or alone.is_empty():
         return samples.with_columns(unread_labels=pl.lit(None, pl.String))
