@@ -68,15 +68,23 @@ def measure_dataset(
                 journal.append(outcome.value)
             done += len(outcome.chunk)
             progress("reading", done, len(missing))
-        if done:
-            file = ["path", "is_mask"]  # a file may have changed since it was listed: what was read counts
-            new = to_polars(journal.table()).join(missing, on=file, how="semi").unique(file, keep="last")
-            known = pl.concat([known, new])
-        measured = known.sort("path", "is_mask")
+        measured = _with_read(known, to_polars(journal.table()), missing)
         if done or len(measured) != len(stored):
             write_measurements(measured.to_arrow(), space.measurements)
         journal.remove()
     return measured, done
+
+
+def _with_read(known: pl.DataFrame, read: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
+    """Rows that are known, and the last one read of each missing file, sorted by path.
+
+    Wide rows are moved once: their places are found first.
+    """
+    file = ["path", "is_mask"]  # a file may have changed since it was listed: what was read counts
+    rows = pl.concat([known, read])
+    places = rows.select(file).with_row_index("place")
+    new = places.slice(len(known)).join(missing, on=file, how="semi").unique(file, keep="last")
+    return rows[pl.concat([places.head(len(known)), new]).sort(file)["place"]]
 
 
 def _chunks(missing: pl.DataFrame, workers: int) -> Iterator[list[FileTask]]:

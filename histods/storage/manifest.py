@@ -78,6 +78,7 @@ def write_table(table: pa.Table, path: Path, metadata: dict[str, str]) -> None:
             table.replace_schema_metadata(plain),
             temporary,
             compression="zstd",
+            use_dictionary=False,  # paths and digests are all different: smaller, and written in less time
             row_group_size=65536,
         )
 
