@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     Colours = Mapping[int, tuple[int, int, int]]
 
-_PROVED_PIXELS = 256 * 256  # inflating so many again takes a few microseconds
 _PNG_KINDS = {
     (0, 1): "bilevel",
     (0, 2): "gray8",
@@ -206,20 +205,9 @@ def _decode_mask(content: bytes, header: Header, kind: str, colours: Colours | N
 
 
 def _decode_png_mask(content: bytes, header: Header) -> NDArray[Any]:
-    """Samples of a PNG mask. The decoder refuses missing rows; what else it does not look at, see `png.py`."""
-    if header.width * header.height <= _PROVED_PIXELS:
-        check_pixel_data(content, header)
+    """Samples of a PNG mask whose rows and checksum are proved; see `png.py` for what that costs."""
+    check_pixel_data(content, header)
     return decode_png(content, header)
-
-
-def prove_mask(content: bytes) -> None:
-    """Prove that a PNG mask of any size holds exactly its rows and their checksum; other formats pass.
-
-    Raises:
-        UnreadableFileError: it is damaged.
-    """
-    if sniff(content[:12]) == "png":
-        check_pixel_data(content, check_png(content))
 
 
 def _is_grey(indices: NDArray[Any], palette: NDArray[np.uint8]) -> bool:

@@ -18,7 +18,8 @@ from histods.storage.measure import SCHEMA
 if TYPE_CHECKING:
     from pathlib import Path
 
-_VERSION = "3"  # 3: orientation, depth and palettes are measured too; 2: TIFF masks as stored
+_VERSION = "4"
+"""2: TIFF masks as stored; 3: orientation, depth and palettes, too; 4: checksums of PNG masks are proved."""
 _HEAD = f"histods measurements, version {_VERSION}\n".encode()
 
 
