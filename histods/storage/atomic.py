@@ -134,6 +134,17 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of an open file say which one it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def make_folders(folder: Path) -> None:
     """Make a folder and those above it, however many: `Path.mkdir` calls itself for each."""
     missing = []

@@ -14,7 +14,7 @@ import pyarrow as pa
 import xxhash
 
 from histods.errors import HistodsError
-from histods.storage.atomic import lock, open_own
+from histods.storage.atomic import lock, naming, open_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,26 +53,26 @@ class Journal:
             self._file.close()
             raise
         self._payloads = sound = [] if self._fresh else _read_records(self._path, self._head, self._schema)
-        if sound:
-            self._file.truncate(len(self._head) + sum(_RECORD.size + len(payload) for payload in sound))
-        else:
-            self._file.truncate(0)
-            self._file.write(self._head)
-            self._file.flush()
+        with naming(self._path):
+            if sound:
+                self._file.truncate(len(self._head) + sum(_RECORD.size + len(payload) for payload in sound))
+            else:
+                self._file.truncate(0)
+                self._file.write(self._head)
+                self._file.flush()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with naming(self._path):  # closing writes what an append could not
+            self._file.close()
 
     def append(self, payload: bytes) -> None:
         """Keep one chunk of rows (an Arrow IPC stream); they survive a kill from here on."""
-        try:
+        with naming(self._path):
             self._file.write(_RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload)
             self._file.flush()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
         self._payloads.append(payload)
 
     def table(self) -> pa.Table:

@@ -155,21 +155,21 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "size"),
     [
-        ["audit", "{data}", "-w", "{new}"],
-        ["remap", "-w", "{o}", "--write-masks", "{new}"],
-        ["shard", "-w", "{o}", "--out", "{new}"],
+        *((["audit", "{data}", "-w", "{new}"], size) for size in (64, 4096, 8192)),
+        (["remap", "-w", "{o}", "--write-masks", "{new}"], 64),
+        (["shard", "-w", "{o}", "--out", "{new}"], 64),
     ],
 )
 def test_a_file_that_may_not_grow_is_named_in_one_line(
-    site: tuple[Path, Path], tmp_path: Path, arguments: list[str]
+    site: tuple[Path, Path], tmp_path: Path, arguments: list[str], size: int
 ) -> None:
     """A limit on the size of files, which needs no full disk."""
     shutil.copytree(site[1], tmp_path / "o")
     known = {"{data}": site[0], "{o}": tmp_path / "o", "{new}": tmp_path / "new"}
     words = [known.get(word, word) for word in arguments]
-    limit: Callable[[], None] = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))  # noqa: E731
+    limit: Callable[[], None] = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
     result = in_own_process(*words, "--workers", 1, preexec_fn=limit)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
