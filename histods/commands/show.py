@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +29,18 @@ class FormatName(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+
+
+_LOSSES = (
+    "loss is the training loss, weighted by noise level, over the last 100 steps; best is the lowest loss on "
+    "held-out samples, without weights. Compare either only between runs that predict the same thing."
+)
+_FOLLOW_UPS = {
+    "findings": "histods show CODE",
+    "labels": "histods remap --draft my_map.yml",
+    "classes": "histods plot",
+    "split": "histods shard",
+}
 
 
 def show(
@@ -90,8 +103,21 @@ def show_result(console: Console, result: ShowResult, workspace: Path) -> None:
         return
     for table in result.tables:
         _show_table(console, table)
-    if result.kind == "findings":
-        print_next(console, in_workspace("histods show CODE", workspace))
+    if result.kind == "runs":
+        print_line(console, _LOSSES)
+    following = _follow_up(result)
+    if following:
+        print_next(console, in_workspace(following, workspace))
+
+
+def _follow_up(result: ShowResult) -> str | None:
+    """What to type after a table; nothing where no command stands out."""
+    if result.kind == "sample":
+        return f"histods show {shlex.quote(result.name)} --open DIR" if not result.overlays else None
+    if result.kind == "runs":
+        trained = result.rows.filter(result.rows["step"].is_not_null()).sort("best", nulls_last=True)
+        return f"histods sample --run {shlex.quote(trained['run'][0])} --masks MASKS" if len(trained) else None
+    return _FOLLOW_UPS.get(result.kind)
 
 
 def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None:

@@ -88,6 +88,7 @@ def test_runs_are_compared_by_losses_and_by_settings_that_differ(tmp_path: Path)
     shown = histods("show", "runs", "-w", tmp_path)
     assert shown.returncode == 0
     assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert "histods sample --run first --masks MASKS" in shown.stdout
 
 
 @pytest.mark.parametrize(
