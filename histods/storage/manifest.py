@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from histods.storage.sample import Sample
 
 SCHEMA_VERSION = 1
+_MOST_ROWS = 16  # of a byte: keys that count up are packed into one or less
 _MOST_VALUES = 64
 """Values of a column for each byte of a file: labels and pixels of equal masks are many and pack well."""
 BESIDE = "beside"
@@ -130,11 +131,11 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _refuse_bomb(path: Path, metadata: pq.FileMetaData) -> None:
-    """Refuse a small file of billions of equal values: each row of ours has a key or a path of its own."""
+    """Refuse a small file of billions of equal values: rows of ours differ by a key or a path."""
     size = path.stat().st_size
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     values = [sum(group.column(place).num_values for group in groups) for place in range(metadata.num_columns)]
-    if metadata.num_rows > size or max(values, default=0) > _MOST_VALUES * size:
+    if metadata.num_rows > _MOST_ROWS * size or max(values, default=0) > _MOST_VALUES * size:
         rows = f"{metadata.num_rows:,} rows, {max(values, default=0):,} values"
         raise HistodsError(
             f"{path} is not a table of samples: it claims {rows} in {size:,} bytes; remove it and make it again."
