@@ -1,6 +1,7 @@
 """The training loop: draws, noise, one prediction, one step.
 
-Nothing in it waits for the device but every `run.log_every` steps, when numbers are fetched.
+Nothing in it waits for the device but every `run.log_every` steps, when numbers are fetched, nor for the disk:
+checkpoints are written in a thread.
 
 What a run remembers is its weights, the optimizer's and the average's tensors, and one integer, the position.
 Everything random is a function of (seed, position), so that a run that was killed goes on to the same bits.
@@ -20,7 +21,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from histods.counting import random_words
 from histods.errors import HistodsError, TerminatedError
-from training.checkpoint import State, save_checkpoint
+from training.checkpoint import State
+from training.checkpoint_writer import CheckpointWriter
 from training.diffusion import Schedule, loss_per_sample
 from training.ema import Ema
 from training.ending import Quiet, closing, explained, signals
@@ -98,6 +100,7 @@ class Trainer:
         self._stage = "training"  # as progress is called: with the newest loss
         self._tried = 0  # the step at which a checkpoint was last begun
         self._gauges = Gauges(config.model.channels, process)
+        self._writer = CheckpointWriter(folder)
 
     def _wrap(self, model: UNet) -> Callable[..., Tensor]:
         """The network as it is called in a step: compiled, and joined with those of the other processes."""
@@ -143,10 +146,19 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Write a checkpoint; process 0 alone does."""
-        with self._gauges.spending("saving"):
-            if self.process.first:
+        """Begin to write a checkpoint, which process 0 alone does; training goes on meanwhile."""
+        if self.process.first:
+            with self._gauges.spending("saving"):
                 self._write()
+
+    def finish_saving(self) -> None:
+        """Wait until the last checkpoint is written, in all processes.
+
+        Raises:
+            HistodsError: it could not be.
+        """
+        with self._gauges.spending("saving"):
+            self._writer.wait()
             self.process.wait()
 
     def _write(self) -> None:
@@ -156,9 +168,7 @@ class Trainer:
             "ema": self.ema.tensors,
             "optimizer": optimizer_tensors(self._optimizer, self.model),
         }
-        save_checkpoint(
-            self.folder, self.state(), parts, config=self.config, keep=self.config.run.keep_checkpoints
-        )
+        self._writer.begin(self.state(), parts, config=self.config, keep=self.config.run.keep_checkpoints)
 
     def run(
         self,
@@ -216,8 +226,11 @@ class Trainer:
         stop = self.process.agree(bool(asked))
         if logged or stop:
             self._log(metrics)
+        self._writer.check()
         if saved or stop:
             self.save()
+        if last or stop:
+            self.finish_saving()
         if not stop:
             self._look(metrics, validation, preview)
         return stop
@@ -242,13 +255,16 @@ class Trainer:
 
     def _rescue(self, metrics: Metrics | None) -> None:
         """After an error, save the steps since the last checkpoint; other processes are not waited for."""
+        with contextlib.suppress(Exception):  # the first error counts
+            self._writer.wait()
         if not self._intact or self._tried == self.step or not self.process.first:
             return
-        with contextlib.suppress(Exception):  # the first error counts
+        with contextlib.suppress(Exception):
             if self.process.ranks == 1 and self._gauges.steps:
                 self._log(metrics)
         with contextlib.suppress(Exception):
             self._write()
+            self._writer.wait()
 
     def train_step(self, batches: Iterator[Batch | LatentBatch]) -> None:
         """One optimizer step over `diffusion.batch_size` samples of all processes."""
@@ -321,6 +337,7 @@ class Trainer:
             metrics.write(lines)
         if read.in_a_row >= run.most_skipped:
             self.save()
+            self.finish_saving()
             behind = min(place for place, skip in enumerate(reversed(read.skipped)) if skip)
             bad = self.step - behind
             raise HistodsError(

@@ -30,7 +30,8 @@ class Plan:
         null_parameters: of the learned null condition.
         flops_an_image: floating-point operations of a training step for one image, counted.
         memory_bytes: on each device: weights, gradients, moments, average, and activations of a forward pass,
-            counted; what kernels need besides is not in it.
+            counted; on a CPU also the copies of which checkpoints are written. What kernels need besides is not
+            in it.
         matrix_rate: operations a second of a large matrix product in the run's precision, measured now.
         seconds: expected time of all steps, validations and previews at 0.4 (GPU) or 0.5 (CPU) of that rate;
             reading the first images is not in it.
@@ -55,11 +56,12 @@ def plan_run(config: TrainConfig, process: Process) -> Plan:
     rate = matrix_rate(process.device, config.run.precision)
     images = config.run.steps * config.diffusion.batch_size / process.ranks
     once = count_flops(config.model, train=False)
+    tensors = 5 if process.device.type == "cuda" else 9
     return Plan(
         parameters=parameters,
         null_parameters=null,
         flops_an_image=flops,
-        memory_bytes=4 * 5 * (parameters + null) + activation_bytes(config, share),
+        memory_bytes=4 * tensors * (parameters + null) + activation_bytes(config, share),
         matrix_rate=rate,
         seconds=(images * flops + _evaluations(config.run) * once) / (rate * _USE.get(process.device.type, 0.4)),
     )

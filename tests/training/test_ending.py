@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import training.__main__
+import training.checkpoint_writer
 import training.data
 import training.loop
 import training.metrics
@@ -139,7 +140,7 @@ def test_no_line_is_missing_where_a_kill_comes_after_a_checkpoint(
         written[state.step] = [line["step"] for line in read_metrics(run)]
         return save(run, state, *rest, **named)
 
-    monkeypatch.setattr(training.loop, "save_checkpoint", watched)
+    monkeypatch.setattr(training.checkpoint_writer, "save_checkpoint", watched)
     run_tiny(tmp_path, folder, "run.steps=6", "run.log_every=4", "run.checkpoint_every=3")
     assert written == {3: [1, 2, 3], 6: [1, 2, 3, 4, 5, 6]}
 

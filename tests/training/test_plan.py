@@ -114,7 +114,7 @@ def test_memory_is_five_numbers_a_weight_and_the_activations_of_one_share(
     settings = ("diffusion.batch_size=8", *settings)
     made = plan_of(*settings, ranks=ranks)
     weights = made.parameters + made.null_parameters
-    assert made.memory_bytes == 20 * weights + activation_bytes(config_of(*settings), share)
+    assert made.memory_bytes == 36 * weights + activation_bytes(config_of(*settings), share)
 
 
 def test_time_is_operations_over_half_the_rate_shared_by_the_processes() -> None:
