@@ -1,7 +1,8 @@
 """`python -m training.bench`: how fast the training loop is here, as one JSON document on stdout.
 
 Variants, from the form of the reference to all that makes it faster, are timed in one run, beside the product of
-two large matrices, so that ratios do not depend on the day.
+two large matrices, so that ratios do not depend on the day. With `--count` nothing is timed: operations, launches
+and bytes of a step are counted, which are the same on every machine.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from training.latent_space import LatentSpace
 from training.model_config import AttentionForm, ModelConfig
 from training.plan import matrix_rate
 from training.source import Source
+from training.step_counts import StepCounts, count_step
 from training.trial import Synthetic, Trial, run_trial
 from training.unet import UNet
 
@@ -181,6 +183,50 @@ def bench(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """What a step of a variant asks of the device.
+
+    Attributes:
+        variant: what was counted.
+        flops_per_image: floating-point operations of a training step for one image.
+        step: launches and bytes of a step.
+    """
+
+    variant: Variant
+    flops_per_image: int
+    step: StepCounts
+
+
+def count_variants(
+    *, dim: int | None = None, image_size: int | None = None, batch: int | None = None
+) -> tuple[Counted, ...]:
+    """Count what a step of each variant asks of the device, but of the compiled one, whose kernels are fused.
+
+    Args:
+        dim: width of the network, on which launches hardly depend; 16 by default.
+        image_size: pixels; 64 by default.
+        batch: samples of a step, each of which has two launches of its own, for noise; 4 by default.
+    """
+    width, side = _SIZES["cpu"]
+    bed = _bed(
+        ModelConfig(dim=dim or width, image_size=image_size or side, num_classes=5, null="zero_mask"),
+        Process(device=torch.device("cpu")),
+        None,
+        image_size,
+    )
+    return tuple(
+        Counted(
+            variant=variant,
+            flops_per_image=count_flops(config.model, train=True),
+            step=count_step(config, bed.process, bed.source, bed.space),
+        )
+        for variant in VARIANTS
+        if not variant.compile
+        for config in [_configure(bed, variant, batch or _FIRST_BATCH)]
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Bed:
     """What all trials have in common."""
 
@@ -226,20 +272,24 @@ def _try(
         if variant.compile and not compiled:
             yield Trial(batch=size, error="left out, since compiling takes minutes on a CPU; add --compile")
             return
-        config = TrainConfig(
-            model=replace(bed.model, attention=variant.attention),
-            diffusion=DiffusionConfig(batch_size=size),
-            run=RunConfig(
-                steps=_ENDLESS,
-                precision=variant.precision,
-                channels_last=variant.channels_last,
-                compile=variant.compile,
-            ),
-        )
-        trial = run_trial(config, bed.process, bed.source, bed.space, seconds)
+        trial = run_trial(_configure(bed, variant, size), bed.process, bed.source, bed.space, seconds)
         yield trial
         if trial.error is not None:
             return
+
+
+def _configure(bed: _Bed, variant: Variant, batch: int) -> TrainConfig:
+    """Settings of a variant."""
+    return TrainConfig(
+        model=replace(bed.model, attention=variant.attention),
+        diffusion=DiffusionConfig(batch_size=batch),
+        run=RunConfig(
+            steps=_ENDLESS,
+            precision=variant.precision,
+            channels_last=variant.channels_last,
+            compile=variant.compile,
+        ),
+    )
 
 
 def _judge(
@@ -312,9 +362,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", help="cpu or cuda")
     parser.add_argument("--run-data", type=Path, metavar="FOLDER", help="latents to train on; random ones if none")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--count", action="store_true", help="count operations, launches and bytes; time nothing")
+    options = vars(parser.parse_args(arguments))
     try:
-        result = bench(**vars(options), say=lambda line: print(line, file=sys.stderr, flush=True))
+        if options.pop("count"):
+            sizes = {name: options[name] for name in ("dim", "image_size", "batch")}
+            print(json.dumps([asdict(counted) for counted in count_variants(**sizes)], indent=2))
+            return 0
+        result = bench(**options, say=lambda line: print(line, file=sys.stderr, flush=True))
     except HistodsError as error:
         print(error, file=sys.stderr)
         return 2

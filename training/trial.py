@@ -128,21 +128,26 @@ def run_trial(
     return trial
 
 
+def make_trainer(config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace) -> Trainer:
+    """A trainer of a new network, which writes nothing unless it is asked to save."""
+    torch.manual_seed(config.run.seed)
+    return Trainer(
+        config=config,
+        process=process,
+        source=cast("Source", source),
+        encoder=Encoder(None, space.image_low, process.device),
+        space=space,
+        model=UNet(config.model).to(process.device),
+        autoencoder={"name": "", "digest": ""},
+        folder=_NOWHERE,
+    )
+
+
 def _measure(
     config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace, seconds: float
 ) -> Trial:
     device, batch = process.device, config.diffusion.batch_size
-    torch.manual_seed(config.run.seed)
-    trainer = Trainer(
-        config=config,
-        process=process,
-        source=cast("Source", source),
-        encoder=Encoder(None, space.image_low, device),
-        space=space,
-        model=UNet(config.model).to(device),
-        autoencoder={"name": "", "digest": ""},
-        folder=_NOWHERE,
-    )
+    trainer = make_trainer(config, process, source, space)
     batches = _Waiting(source.batches(config.run.seed, batch, process))
     taken = [_steps(trainer, batches, 1) for _ in range(_WARM)]
     steps = max(1, math.ceil(seconds / _ROUNDS / taken[-1]))

@@ -16,7 +16,7 @@ import torch
 from histods import shard
 from histods.errors import HistodsError
 from training import bench as bench_module
-from training.bench import VARIANTS, BenchResult, bench, main, to_document
+from training.bench import VARIANTS, BenchResult, bench, count_variants, main, to_document
 from training.config import RunConfig, TrainConfig
 from training.device import Process
 from training.diffusion import DiffusionConfig
@@ -216,3 +216,38 @@ def test_the_program_prints_one_document_or_one_line(capsys: pytest.CaptureFixtu
     assert main(["--batch", "0"]) == 2
     line = capsys.readouterr()
     assert (line.out, line.err.count("\n")) == ("", 1)
+
+
+MOST = {
+    "plain attention, fp32": (1547, 117.5),
+    "two-query attention": (1596, 109.2),
+    "bf16": (1915, 101.7),
+    "channels_last": (1916, 101.7),
+}
+"""Launches, and MB read and written, of a step of 4 images of 64 px with a network of width 16."""
+
+
+def test_a_step_asks_no_more_of_the_device_than_it_did() -> None:
+    found = {counted.variant.name: counted.step for counted in count_variants(dim=16, image_size=64, batch=4)}
+    assert found.keys() == MOST.keys()
+    for name, (launches, megabytes) in MOST.items():
+        assert found[name].launches <= launches
+        assert found[name].bytes <= megabytes * 1e6
+        assert found[name].to_device <= 20_576
+        assert sum(found[name].by_operation.values()) == found[name].launches
+
+
+def test_launches_grow_by_the_noise_of_each_sample_alone_and_bytes_with_all() -> None:
+    small, large = (count_variants(dim=dim, image_size=64, batch=batch) for dim, batch in ((16, 2), (32, 4)))
+    for one, other in zip(small, large, strict=True):
+        assert other.step.launches - one.step.launches == 2 * 2  # noise of the latents and of the step
+        assert 2 * one.step.to_device == other.step.to_device
+        assert one.step.bytes < other.step.bytes
+        assert one.flops_per_image < other.flops_per_image
+
+
+def test_counts_are_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--count", "--dim", "4", "--image-size", "32", "--batch", "2"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["variant"]["name"] for entry in document] == list(MOST)
+    assert all(entry["step"]["launches"] > 100 for entry in document)
