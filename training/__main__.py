@@ -68,13 +68,13 @@ def main() -> int:
 
 
 def _explain(error: Exception) -> str:
-    """One line: what was expected, what was found, what to do."""
+    """One line: what is wrong and what to do."""
     text = " ".join(str(error).split())
     if isinstance(error, HistodsError):
         return text
     if isinstance(error, OSError):
-        return f"Expected to read and write files, found: {text}; fix that and run the same command again."
-    return f"Expected no such thing, found {type(error).__name__}: {text[:300]}; run with --debug and report it."
+        return f"A file could not be read or written: {text}; fix that and run the same command again."
+    return f"Internal error, {type(error).__name__}: {text[:300]}; run again with --debug and report it."
 
 
 def _say(text: str, *, alone: bool = False) -> None:

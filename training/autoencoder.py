@@ -84,7 +84,7 @@ class DiffusersAutoencoder:
         height, width = images_BCHW.shape[-2:]
         if height % self.factor or width % self.factor:
             raise HistodsError(
-                f"Expected images whose sides are multiples of {self.factor}, found {width}x{height}; "
+                f"The images are {width}x{height}, but their sides must be multiples of {self.factor}; "
                 "crop or resize them."
             )
         encoded = self.module.encode(images_BCHW.to(self._like()))
@@ -128,8 +128,7 @@ def _fetch(name: str) -> Path:
     """The folder in which the hub's client keeps the files of a hub id; they are fetched where they are not."""
     if not _HUB_ID.fullmatch(name):
         raise HistodsError(
-            f"Expected 'linear', a folder of an autoencoder or a hub id (OWNER/NAME), found no folder {name}; "
-            "check the path."
+            f"There is no folder {name}; check the path, or give 'linear' or a hub id (OWNER/NAME)."
         )
     try:
         from huggingface_hub import snapshot_download
@@ -139,8 +138,8 @@ def _fetch(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[*_FILES, *(f"vae/{file}" for file in _FILES)]))
     except (OSError, ValueError, RuntimeError) as error:  # no network, no such repository, access denied
         raise HistodsError(
-            f"Expected the folder or the hub id {name}, found no such folder here, and from the hub: "
-            f"{_one_line(error)}; fetch it elsewhere and give its folder."
+            f"There is no folder {name} here, and the hub does not give it either: {_one_line(error)}; "
+            "fetch it elsewhere and give its folder."
         ) from error
 
 
@@ -148,11 +147,11 @@ def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
     """The autoencoder in a folder of diffusers; every weight must be there, and no other."""
     if not (folder / "config.json").is_file():
         raise HistodsError(
-            f"Expected an autoencoder in {name}, found neither autoencoder.json nor config.json; check the folder."
+            f"{name} holds no autoencoder: it has neither autoencoder.json nor config.json; check the folder."
         )
     kind = read_json(folder / "config.json").get("_class_name")
     if kind not in _KINDS:
-        raise HistodsError(f"Expected {' or '.join(_KINDS)} in {name}, found {kind}; choose another folder.")
+        raise HistodsError(f"{name} holds {kind}, not {' or '.join(_KINDS)}; choose another folder.")
     try:
         import diffusers
     except ImportError as error:
@@ -163,14 +162,14 @@ def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
         )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise HistodsError(
-            f"Expected the weights of an {kind} in {name}, found: {_one_line(error)}; fetch them again."
+            f"The weights of the {kind} in {name} cannot be loaded: {_one_line(error)}; fetch them again."
         ) from error
     wrong = [
         f"{what.removesuffix('_keys')} {key}" for what, keys in told.items() for key in sorted(map(str, keys))
     ]
     if wrong:
         raise HistodsError(
-            f"Expected exactly the weights of its config.json in {name}, found {len(wrong)} that differ "
+            f"The weights in {name} do not match its config.json: {len(wrong)} differ "
             f"({wrong[0]}); fetch them again."
         )
     return DiffusersAutoencoder(module, name)
@@ -178,8 +177,7 @@ def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
 
 def _missing(name: str) -> MissingExtraError:
     return MissingExtraError(
-        f"Expected diffusers for the autoencoder {name}, found that it is not installed; "
-        "run \"pip install 'histods[train]'\"."
+        f"The autoencoder {name} needs diffusers, which is not installed; run \"pip install 'histods[train]'\"."
     )
 
 

@@ -151,7 +151,7 @@ def bench(
     seconds = (5.0 if gpu else 0.5) if seconds is None else seconds
     if seconds <= 0 or (batch is not None and batch < 1):
         raise HistodsError(
-            f"Expected --seconds above 0 and --batch from 1, found {seconds} and {batch}; give others."
+            f"--seconds is {seconds} and --batch is {batch}; they must be above 0 and at least 1: give others."
         )
     width, side = _SIZES["cuda" if gpu else "cpu"]
     model = ModelConfig(dim=dim or width, image_size=image_size or side, num_classes=5, null="zero_mask")
@@ -243,10 +243,10 @@ def _bed(model: ModelConfig, process: Process, run_data: str | Path | None, imag
     source = Source(Path(run_data), DataConfig())
     latents = source.latents
     if latents is None:
-        raise HistodsError(f"Expected latents in {run_data}, found shards of images; run 'histods encode' first.")
+        raise HistodsError(f"{run_data} holds shards of images, not latents; run 'histods encode' first.")
     if image_size not in (None, source.image_size):
         raise HistodsError(
-            f"Expected --image-size {source.image_size}, that of the latents in {run_data}, found {image_size}; "
+            f"--image-size is {image_size}, but the latents in {run_data} are of {source.image_size} px; "
             "leave it out."
         )
     model = replace(

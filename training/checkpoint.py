@@ -108,7 +108,7 @@ class Run:
         name = self.state.autoencoder["name"]
         if not name:
             raise HistodsError(
-                f"Expected an autoencoder for {self.folder}, found that it was imported without one; run "
+                f"{self.folder} was imported without an autoencoder; run "
                 "'histods import' again with --autoencoder and the same --out."
             )
         if name == "autoencoder":
@@ -116,9 +116,8 @@ class Run:
         autoencoder = load_autoencoder(name, device)
         if autoencoder.digest != self.state.autoencoder["digest"]:
             raise HistodsError(
-                f"Expected the autoencoder with which {self.folder} was trained "
-                f"({self.state.autoencoder['digest'][:12]}) in {name}, found another ({autoencoder.digest[:12]}); "
-                "put the old one back."
+                f"{name} is another autoencoder ({autoencoder.digest[:12]}) than the one with which {self.folder} "
+                f"was trained ({self.state.autoencoder['digest'][:12]}); put the old one back."
             )
         return autoencoder
 
@@ -172,7 +171,7 @@ def save_checkpoint(
         before = newest(run)
         there = f"; {before.name} is whole" if before else ""
         raise HistodsError(
-            f"Expected to write the checkpoint {home / name}, found: {error}{there}; make room and run the same "
+            f"The checkpoint {home / name} could not be written: {error}{there}; make room and run the same "
             "command again."
         ) from error
     if keep is not None:
@@ -233,14 +232,13 @@ def read_state(checkpoint: Path) -> State:
         version = document.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise HistodsError(
-                f"Expected a checkpoint of version {SCHEMA_VERSION} in {checkpoint}, found {version}; "
-                "use the histods that wrote it."
+                f"{checkpoint} is a checkpoint of version {version}, and this histods reads version "
+                f"{SCHEMA_VERSION}; use the histods that wrote it."
             )
         return build(State, document)
     except (KeyError, ValueError) as error:
         raise HistodsError(
-            f"Expected a checkpoint's state in {checkpoint / 'state.json'}, found something else ({error}); "
-            f"{_instead(checkpoint)}."
+            f"{checkpoint / 'state.json'} does not hold a checkpoint's state ({error}); {_instead(checkpoint)}."
         ) from error
 
 
@@ -253,15 +251,15 @@ def read_tensors(checkpoint: Path, part: str) -> dict[str, Tensor]:
     path = checkpoint / f"{part}.safetensors"
     expected = read_json(checkpoint / "state.json").get("files", {}).get(path.name)
     if expected is None:
-        raise HistodsError(f"Expected the part {part!r} in {checkpoint}, found none; choose other weights.")
+        raise HistodsError(f"{checkpoint} has no part {part!r}; choose other weights.")
     try:
         found = file_digest(path)
         if found == expected:
             return load_file(path)
-        reason = f"other bytes (SHA-256 {found[:12]} instead of {expected[:12]})"
+        reason = f"its SHA-256 is {found[:12]} instead of {expected[:12]}"
     except (OSError, SafetensorError) as error:
         reason = str(error)
-    raise HistodsError(f"Expected {path} as it was written, found {reason}; {_instead(checkpoint)}.")
+    raise HistodsError(f"{path} is missing or damaged ({reason}); {_instead(checkpoint)}.")
 
 
 def _instead(damaged: Path) -> str:
@@ -285,7 +283,7 @@ def find_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> tuple
             checkpoint = newest(folder)
             if checkpoint is None:
                 raise HistodsError(
-                    f"Expected a checkpoint in {folder}, found none yet; run 'histods train --name {folder.name}'."
+                    f"There is no checkpoint in {folder} yet; run 'histods train --name {folder.name}'."
                 )
             return folder, checkpoint
     known = sorted(path.parent.name for path in runs.glob("*/config.yaml"))

@@ -66,14 +66,15 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         share = self.unconditional
-        _expect(share is None or 0 <= share <= 1, "data.unconditional from 0 to 1", share)
-        _expect(1 <= self.reduce <= _MOST_REDUCED, f"data.reduce from 1 to {_MOST_REDUCED}", self.reduce)
+        _expect(share is None or 0 <= share <= 1, "data.unconditional", "from 0 to 1", share)
+        _expect(1 <= self.reduce <= _MOST_REDUCED, "data.reduce", f"from 1 to {_MOST_REDUCED}", self.reduce)
         _expect(
             all(0 <= weight < float("inf") for weight in self.class_weights.values()),
-            "data.class_weights from 0",
+            "data.class_weights",
+            "a finite number from 0 for each class",
             self.class_weights,
         )
-        _expect(0 <= self.workers <= _MOST_WORKERS, f"data.workers from 0 to {_MOST_WORKERS}", self.workers)
+        _expect(0 <= self.workers <= _MOST_WORKERS, "data.workers", f"from 0 to {_MOST_WORKERS}", self.workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,13 +130,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints", "most_skipped"):
-            _expect(getattr(self, name) >= 1, f"run.{name} of at least 1", getattr(self, name))
-        _expect(self.steps <= _MOST_STEPS, f"run.steps of at most {_MOST_STEPS:,}", self.steps)
+            _expect(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
+        _expect(self.steps <= _MOST_STEPS, "run.steps", f"at most {_MOST_STEPS:,}", self.steps)
         for name in ("validate_every", "preview_every"):
-            _expect(getattr(self, name) >= 0, f"run.{name} of at least 0", getattr(self, name))
+            _expect(getattr(self, name) >= 0, f"run.{name}", "at least 0", getattr(self, name))
         for name in ("validation_samples", "preview_samples", "preview_steps"):
-            _expect(getattr(self, name) >= 1, f"run.{name} of at least 1", getattr(self, name))
-        _expect(0 <= self.seed < 1 << 63, "run.seed from 0 to 2**63 - 1", self.seed)
+            _expect(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
+        _expect(0 <= self.seed < 1 << 63, "run.seed", "from 0 to 2**63 - 1", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +154,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _expect(
             self.diffusion.batch_size % self.run.accumulate == 0,
-            f"a diffusion.batch_size that run.accumulate = {self.run.accumulate} divides",
+            "diffusion.batch_size",
+            f"a multiple of run.accumulate = {self.run.accumulate}",
             self.diffusion.batch_size,
         )
 
@@ -232,7 +234,7 @@ def read_config(
     preset = document.pop("preset", "default")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise HistodsError(
-            f"Expected one of the presets {', '.join(PRESETS)}, found {preset!r}{_nearest(str(preset), PRESETS)}"
+            f"There is no preset {preset!r} among {', '.join(PRESETS)}{_nearest(str(preset), PRESETS)}"
         )
     made: TrainConfig = _make(TrainConfig, merge(merge(defaults or {}, PRESETS[preset]), document), "")
     return made
@@ -261,19 +263,19 @@ def _apply(document: dict[str, Any], setting: str) -> None:
     name, equals, value = setting.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
-        raise HistodsError(f"Expected --set section.key=value, found {setting!r}; for example run.steps=1000.")
+        raise HistodsError(f"--set {setting!r} is not section.key=value; give, for example, --set run.steps=1000.")
     place = document
     for key in keys[:-1]:
         inner = place.setdefault(key, {})
         if not isinstance(inner, dict):
             raise HistodsError(
-                f"Expected a section {key!r} for --set {setting}, found {inner!r}; correct one of them."
+                f"--set {setting} needs a section {key!r}, but {key!r} is {inner!r}; correct one of them."
             )
         place = inner
     try:
         place[keys[-1]] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise HistodsError(f"Expected a YAML value in --set {setting}, found {value!r}; quote it.") from error
+        raise HistodsError(f"--set {setting} has the value {value!r}, which is not YAML; quote it.") from error
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,14 +292,14 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _make(kind: Any, document: Any, where: str) -> Any:
     """A dataclass from a mapping, every value checked against its field's type."""
     if not isinstance(document, dict):
-        raise HistodsError(f"Expected a section with keys under {where!r}, found {document!r:.60}; correct it.")
+        raise _wrong(where, "a section with keys", f"{document!r:.60}")
     hints = typing.get_type_hints(kind)
     known = {entry.name for entry in fields(kind)}
     values = {}
     for key, value in document.items():
         name = f"{where}.{key}" if where else str(key)
         if key not in known:
-            raise HistodsError(f"Expected a known setting, found {name!r}{_nearest(str(key), known)}")
+            raise HistodsError(f"There is no setting {name!r}{_nearest(str(key), known)}")
         hint = hints[key]
         values[key] = (
             _make(hint, {} if value is None else value, name) if is_dataclass(hint) else _parse(hint, value, name)
@@ -316,7 +318,7 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
             return tuple(_parse(get_args(option)[0], inner, name) for inner in value)
         if _fits(option, value):
             return _number(value, name) if option is float else value
-    raise HistodsError(f"Expected {_describe(options)} for {name}, found {value!r}; correct it.")
+    raise _wrong(name, _describe(options), repr(value))
 
 
 def _fits(option: Any, value: Any) -> bool:
@@ -333,9 +335,7 @@ def _number(value: Any, name: str) -> float:
     try:
         return float(value)
     except OverflowError as error:
-        raise HistodsError(
-            f"Expected a number below 1e308 for {name}, found one of more digits; correct it."
-        ) from error
+        raise _wrong(name, "a number below 1e308", "too large") from error
 
 
 def _describe(options: Sequence[Any]) -> str:
@@ -364,9 +364,15 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _expect(fits: bool, expected: str, found: object) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected {expected}, found {found}; correct the configuration.")
+        raise _wrong(name, condition, found)
+
+
+def _wrong(name: str, condition: str, found: object) -> HistodsError:
+    return HistodsError(
+        f"{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
+    )
 
 
 def with_classes(config: TrainConfig, classes: Sequence[str], source: str) -> TrainConfig:
@@ -378,7 +384,7 @@ def with_classes(config: TrainConfig, classes: Sequence[str], source: str) -> Tr
     given = config.model.num_classes
     if given is not None and given != len(classes):
         raise HistodsError(
-            f"Expected model.num_classes to be the {len(classes)} classes of the label map in {source}, found "
-            f"{given}; set model.num_classes={len(classes)}, or run 'histods shard --map' with another map."
+            f"model.num_classes is {given}, but the label map in {source} has {len(classes)} classes; "
+            f"set model.num_classes={len(classes)}, or run 'histods shard --map' with another map."
         )
     return replace(config, model=replace(config.model, num_classes=len(classes)))

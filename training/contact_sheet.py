@@ -80,7 +80,7 @@ def _read_cell(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Ce
             images.append(decode_rgb(path.read_bytes()))
     except UnreadableFileError as error:
         raise HistodsError(
-            f"Expected {path} as it was written, found: {error}; remove it and run the same command again."
+            f"{path} cannot be read any more: {error}; remove it and run the same command again."
         ) from error
     return Cell(name, mask, images)
 

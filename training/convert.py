@@ -65,14 +65,14 @@ def import_checkpoint(
     """
     report = progress or silent
     source, folder = Path(checkpoint), Path(out)
-    _expect(weights in ("ema", "model"), "--weights ema or model", weights)
-    _expect(preset in ("fork", "paper"), "--preset fork or paper", preset)
+    _expect(weights in ("ema", "model"), "--weights", "ema or model", weights)
+    _expect(preset in ("fork", "paper"), "--preset", "fork or paper", preset)
     _check_place(folder)
     published = read_published(source, report)
     if weights not in published.weights:
-        there = " and ".join(published.weights) or "neither"
+        there = " and ".join(published.weights) or "none"
         raise HistodsError(
-            f"Expected the weights {weights!r} of a U-Net in {source}, found {there}; choose others with "
+            f"{source} has no weights {weights!r} of a U-Net (it has {there}); choose others with "
             "--weights, or give a checkpoint of DiffInfinite's trainer."
         )
     resolved = _resolve(published, weights, preset, config)
@@ -103,30 +103,30 @@ def import_checkpoint(
     return folder
 
 
-def _expect(fits: bool, expected: str, found: object) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected {expected}, found {found}; choose one.")
+        raise HistodsError(f"{name} is {found}; it must be {condition}: choose one.")
 
 
 def _check_place(folder: Path) -> None:
     """Refuse a folder that is in use, before anything is read."""
     if folder.is_dir() and not (folder / _RECORD).is_file():
         used = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
-        _expect_new(folder, used[0] if used else "")
+        _expect_new(folder, f"already holds {used[0]}" if used else "")
     elif folder.exists() and not folder.is_dir():
-        _expect_new(folder, "a file")
+        _expect_new(folder, "is a file")
 
 
 def _expect_new(folder: Path, found: str) -> None:
     if found:
-        raise HistodsError(f"Expected a new folder for --out, found {found} in {folder}; choose another.")
+        raise HistodsError(f"{folder} {found}; choose a new folder with --out.")
 
 
 def _claim(folder: Path, record: dict[str, Any]) -> None:
     """Say in the folder what is imported into it; the same import goes on there, no other."""
     path = folder / _RECORD
     if path.is_file() and (other := read_json(path)) != record:
-        _expect_new(folder, f"the import of {other.get('checkpoint')} ({other.get('weights')})")
+        _expect_new(folder, f"already holds the import of {other.get('checkpoint')} ({other.get('weights')})")
     write_json(path, record)
 
 
@@ -142,8 +142,8 @@ def _resolve(published: Published, weights: Weights, preset: Preset, config: str
             given = getattr(getattr(resolved, section), key)
             if given != value:
                 raise HistodsError(
-                    f"Expected {section}.{key} to be {_plain(value)}, as in {published.path}, found "
-                    f"{_plain(given)} in {config}; give the configuration that belongs to the checkpoint."
+                    f"{config} sets {section}.{key} to {_plain(given)}, but it is {_plain(value)} in "
+                    f"{published.path}; give the configuration that belongs to the checkpoint."
                 )
     return resolved
 
@@ -160,8 +160,8 @@ def _classes(config: TrainConfig, label_map: str | Path | None) -> tuple[tuple[s
     found = read_label_map(find_label_map(label_map))
     if len(found.classes) != count:
         raise HistodsError(
-            f"Expected a label map with the {count} classes of the checkpoint, found {len(found.classes)} in "
-            f"{label_map}; give the map that it was trained with."
+            f"{label_map} has {len(found.classes)} classes, but the checkpoint has {count}; "
+            "give the map that it was trained with."
         )
     return found.classes, found.digest
 
@@ -171,9 +171,9 @@ def _load_autoencoder(name: str, config: TrainConfig) -> Autoencoder:
     found = load_autoencoder(str(Path(name).resolve()) if Path(name).is_dir() else name)
     if (found.channels, found.factor) != (config.model.channels, LATENT_FACTOR):
         raise HistodsError(
-            f"Expected an autoencoder with {config.model.channels} channels for {LATENT_FACTOR}x{LATENT_FACTOR} "
-            f"pixels, found {found.channels} for {found.factor}x{found.factor} in {name}; give the one with which "
-            "the checkpoint was trained."
+            f"The autoencoder {name} has {found.channels} channels for {found.factor}x{found.factor} pixels, but "
+            f"the checkpoint needs {config.model.channels} for {LATENT_FACTOR}x{LATENT_FACTOR}; give the one with "
+            "which it was trained."
         )
     return found
 

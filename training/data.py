@@ -175,14 +175,14 @@ class ShardDataset(Dataset[Batch]):
                 if self._binarise and drawn_class >= 0:
                     masks[row] *= masks[row] == drawn_class
         if parcel is None:
-            raise HistodsError("Expected positions to read, found none; give at least one.")
+            raise HistodsError("There are no positions to read; give at least one.")
         return parcel
 
     def _check_square(self, shape: tuple[int, int, int], sample: int) -> None:
         if self._augment and shape[1] != shape[2]:
             raise HistodsError(
-                f"Expected square images for quarter turns, found {shape[2]}x{shape[1]} in "
-                f"{self.reader.key(sample)}; {tile_advice(shape[1:])}, or train without augmentation."
+                f"{self.reader.key(sample)} is {shape[2]}x{shape[1]}, but quarter turns need square images; "
+                f"{tile_advice(shape[1:])}, or train without augmentation."
             )
 
     def _check_size(
@@ -190,8 +190,8 @@ class ShardDataset(Dataset[Batch]):
     ) -> None:
         if shape[1:] != pixels.shape[:2] or (mask is not None and mask.shape != shape[1:]):
             raise HistodsError(
-                f"Expected images of one size in a batch, found {shape[2]}x{shape[1]} and {pixels.shape[1]}x"
-                f"{pixels.shape[0]} ({self.reader.key(sample)}); "
+                f"{self.reader.key(sample)} is {pixels.shape[1]}x{pixels.shape[0]}, but others in its "
+                f"batch are {shape[2]}x{shape[1]}; "
                 f"{tile_advice(shape[1:], pixels.shape[:2])}."
             )
 
@@ -206,7 +206,7 @@ class ShardDataset(Dataset[Batch]):
             return pixels, None if files.mask is None else self._decode_mask(files.mask)
         except HistodsError as error:
             raise HistodsError(
-                f"Expected a sound image and mask for {self.reader.key(sample)}, found: {error}; "
+                f"The image or mask of {self.reader.key(sample)} cannot be read: {error}; "
                 "run 'histods audit --verify decode' and make the shards again."
             ) from error
 

@@ -107,7 +107,7 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = " ".join(str(error).split())[:120]
         raise HistodsError(
-            f"Expected a device such as cpu or cuda, found {device!s} ({reason}); leave --device out."
+            f"The device {device!s} cannot be used ({reason}); give cpu or cuda, or leave --device out."
         ) from error
     return chosen
 

@@ -59,29 +59,35 @@ class DiffusionConfig:
 
     def __post_init__(self) -> None:
         steps, gamma = self.timesteps, self.min_snr_gamma
-        _expect(steps >= 2, "timesteps of at least 2", steps)
+        _expect(steps >= 2, "timesteps", "at least 2", steps)
         _expect(
             1 <= self.sampling_timesteps <= steps,
-            f"sampling_timesteps from 1 to the {steps} timesteps",
+            "sampling_timesteps",
+            f"from 1 to the number of timesteps, {steps}",
             self.sampling_timesteps,
         )
-        _expect(self.batch_size >= 1, "batch_size of at least 1", self.batch_size)
-        _expect(0 < self.lr < math.inf, "lr above 0", self.lr)
-        _expect(self.schedule in get_args(NoiseSchedule), "schedule cosine or linear", self.schedule)
-        _expect(self.prediction in get_args(Prediction), "prediction epsilon, v or x0", self.prediction)
-        _expect(gamma is None or gamma > 0, "min_snr_gamma above 0, or none", gamma)
-        _expect(0 <= self.null_probability <= 1, "null_probability from 0 to 1", self.null_probability)
-        _expect(0 <= self.guidance_scale < math.inf, "guidance_scale of at least 0", self.guidance_scale)
+        _expect(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _expect(0 < self.lr < math.inf, "lr", "above 0 and finite", self.lr)
+        _expect(self.schedule in get_args(NoiseSchedule), "schedule", "cosine or linear", self.schedule)
+        _expect(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
+        _expect(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
+        _expect(0 <= self.null_probability <= 1, "null_probability", "from 0 to 1", self.null_probability)
+        _expect(
+            0 <= self.guidance_scale < math.inf, "guidance_scale", "at least 0 and finite", self.guidance_scale
+        )
         _expect(
             not self.zero_terminal_snr or self.prediction != "epsilon",
-            "prediction v or x0 with zero_terminal_snr (of pure noise, its noise says nothing)",
+            "prediction",
+            "v or x0 with zero_terminal_snr (the noise in pure noise says nothing about the image)",
             self.prediction,
         )
 
 
-def _expect(fits: bool, expected: str, found: object) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected diffusion.{expected}, found {found}; correct the configuration.")
+        raise HistodsError(
+            f"diffusion.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
+        )
 
 
 def cosine_betas(timesteps: int, s: float = 0.008, most: float = 0.999) -> Tensor:

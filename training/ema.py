@@ -41,15 +41,17 @@ class EmaConfig:
     sigma_rel: float = 0.05
 
     def __post_init__(self) -> None:
-        _expect(self.kind in get_args(AverageKind), "kind exponential or power", self.kind)
-        _expect(0 <= self.decay < 1, "decay from 0 to below 1", self.decay)
-        _expect(self.every >= 1, "every of at least 1", self.every)
-        _expect(0 < self.sigma_rel <= 0.28, "sigma_rel above 0 and at most 0.28", self.sigma_rel)
+        _expect(self.kind in get_args(AverageKind), "kind", "exponential or power", self.kind)
+        _expect(0 <= self.decay < 1, "decay", "at least 0 and below 1", self.decay)
+        _expect(self.every >= 1, "every", "at least 1", self.every)
+        _expect(0 < self.sigma_rel <= 0.28, "sigma_rel", "above 0 and at most 0.28", self.sigma_rel)
 
 
-def _expect(fits: bool, expected: str, found: object) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected ema.{expected}, found {found}; correct the configuration.")
+        raise HistodsError(
+            f"ema.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
+        )
 
 
 def power_exponent(sigma_rel: float) -> float:

@@ -100,11 +100,9 @@ def encode(
     if verify:
         return _verify(folder, source, progress)
     if views not in (1, 8):
-        raise HistodsError(f"Expected --views of 8 or 1, found {views}; choose one of them.")
+        raise HistodsError(f"--views is {views}; it must be 8 or 1: choose one of them.")
     if folder.is_file():
-        raise HistodsError(
-            f"Expected a folder for the latents, found a file: {folder}; choose another with --out."
-        )
+        raise HistodsError(f"{folder} is a file, not a folder for the latents; choose another with --out.")
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(read_json(space.audit)["root"]))
     where = choose_device(device)
@@ -134,7 +132,7 @@ def _image_size(reader: ShardReader, views: int) -> tuple[int, int]:
     height, width = one_shape(index, "encode them")
     if views == 8 and height != width:
         raise HistodsError(
-            f"Expected square images for 8 views, found {width}x{height}; "
+            f"The images are {width}x{height}, but 8 views need square images; "
             f"{tile_advice((height, width))}, or encode with --views 1."
         )
     return height, width
@@ -168,8 +166,8 @@ def _refuse_others(known: LatentSet | None, name: str, views: int, digest: str |
     same = before.name == LINEAR if digest is None else before.digest == digest
     if not same or known.views != views:
         raise HistodsError(
-            f"Expected what {known.folder} was encoded with ({before.name} {before.digest[:12]}, {known.views} "
-            f"views), found {name}{'' if digest is None else f' {digest[:12]}'}, {views} views; "
+            f"{known.folder} was encoded with {before.name} {before.digest[:12]} and {known.views} views, "
+            f"not with {name}{'' if digest is None else f' {digest[:12]}'} and {views} views; "
             "write to a new folder with --out, or remove this one."
         )
 

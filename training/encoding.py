@@ -59,8 +59,7 @@ def encode_shards(
             shard.write(folder)
         except OSError as error:
             raise HistodsError(
-                f"Expected to write {plan.name}.safetensors, found: {error}; "
-                "fix that and run the same command again."
+                f"{plan.name}.safetensors could not be written: {error}; fix that and run the same command again."
             ) from error
 
 
@@ -71,7 +70,7 @@ def _moments(autoencoder: Autoencoder, images_B3HW: Tensor, shape: Shape) -> NDA
         mean, logvar = autoencoder.encode(turned.flatten(0, 1).float().div_(127.5).sub_(1))
     except torch.OutOfMemoryError as error:
         raise HistodsError(
-            f"Expected memory for {_BATCH} images at once on {turned.device}, found too little; "
+            f"{turned.device} has too little memory for {_BATCH} images at once; "
             "stop what else runs there, or choose another --device."
         ) from error
     moments = torch.cat([mean, logvar], dim=1).half().cpu()
@@ -109,7 +108,7 @@ def _decode(reader: ShardReader, number: int) -> Sample:
         mask = np.zeros(shape, np.uint8) if files.mask is None else decode_mask(files.mask).labels.astype(np.uint8)
     except HistodsError as error:
         raise HistodsError(
-            f"Expected a sound image and mask for {reader.key(number)}, found: {error}; "
+            f"The image or mask of {reader.key(number)} cannot be read: {error}; "
             "run 'histods audit --verify decode' and make the shards again."
         ) from error
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)), mask

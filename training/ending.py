@@ -75,20 +75,17 @@ def is_short_of_memory(error: Exception) -> bool:
 
 
 def explained(error: Exception, folder: Path) -> Exception:
-    """What was expected, what was found and what to do, where that is known; else the error itself."""
+    """What is wrong and what to do, where that is known; else the error itself."""
     text = " ".join(str(error).split())[:200]
     if isinstance(error, OSError):
-        return HistodsError(
-            f"Expected to write {folder}, found: {text}; make room and run the same command again."
-        )
+        return HistodsError(f"{folder} could not be written: {text}; make room and run the same command again.")
     if is_short_of_memory(error):
         return HistodsError(
-            f"Expected memory for a step, found too little ({text}); lower diffusion.batch_size, or raise "
-            "run.accumulate."
+            f"There is too little memory for a step ({text}); lower diffusion.batch_size, or raise run.accumulate."
         )
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
         return HistodsError(
-            f"Expected the processes that decode images to go on, found: {text.rstrip('. ')}; run the same "
+            f"A process that decodes images has ended: {text.rstrip('. ')}; run the same "
             "command again, with a smaller data.workers where memory is short."
         )
     return error

@@ -161,11 +161,11 @@ def _kind(autoencoder: Autoencoder | None) -> str | None:
 def _check_place(space: Workspace, folder: Path) -> None:
     """Refuse a folder that is in use, or that of the dataset."""
     if folder.exists() and not folder.is_dir():
-        _refuse(folder, "a file")
+        _refuse(folder, "is a file")
     if folder.is_dir() and not (folder / _ABOUT).is_file():
         used = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
         if used:
-            _refuse(folder, used[0])
+            _refuse(folder, f"already holds {used[0]}")
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(str(read_json(space.audit).get("root"))))
 
@@ -174,12 +174,15 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
     """Say in the folder what is exported into it; the same export goes on there, no other."""
     path = folder / _ABOUT
     if path.is_file() and (other := read_export(folder)) != about:
-        _refuse(folder, f"the export of {other.get('run')}, step {other.get('step')} ({other.get('weights')})")
+        _refuse(
+            folder,
+            f"already holds the export of {other.get('run')}, step {other.get('step')} ({other.get('weights')})",
+        )
     write_json(path, about)
 
 
 def _refuse(folder: Path, found: str) -> None:
-    raise HistodsError(f"Expected a new folder for --out, found {found} in {folder}; choose another.")
+    raise HistodsError(f"{folder} {found}; choose a new folder with --out.")
 
 
 def _write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:

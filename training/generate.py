@@ -116,9 +116,9 @@ def sample(
         HistodsError: a mask cannot be used, there is no such run, or the folder holds something else.
     """
     report = progress or silent
-    _expect(count >= 1, "--count of at least 1", count)
-    _expect(batch >= 1, "--batch of at least 1", batch)
-    _expect(0 <= seed < 1 << 63, "--seed from 0 to 2**63 - 1", seed)
+    _expect(count >= 1, "--count", "at least 1", count)
+    _expect(batch >= 1, "--batch", "at least 1", batch)
+    _expect(0 <= seed < 1 << 63, "--seed", "from 0 to 2**63 - 1", seed)
     space = Workspace.find(workspace)
     read = read_run(run, space.runs)
     sampling = Sampling.of(
@@ -162,9 +162,9 @@ def sample(
     )
 
 
-def _expect(fits: bool, expected: str, found: object) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected {expected}, found {found}; give another.")
+        raise HistodsError(f"{name} is {found}; it must be {condition}: give another number.")
 
 
 def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, space: Workspace) -> MaskReader:
@@ -212,13 +212,12 @@ def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str 
 def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
     """Refuse to write among the masks, or into the dataset."""
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"Expected a folder for the images, found a file: {folder}; choose another with --out.")
+        raise HistodsError(f"{folder} is a file, not a folder for the images; choose another with --out.")
     source = (masks if masks.is_dir() else masks.parent).resolve()
     target = folder.resolve()
     if target == source or (masks.is_dir() and (target.is_relative_to(source) or source.is_relative_to(target))):
         raise HistodsError(
-            f"Expected a folder for the images apart from that of the masks, found {folder}; "
-            "choose another with --out."
+            f"{folder} overlaps the folder of the masks; choose another folder for the images with --out."
         )
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(str(read_json(space.audit).get("root"))))

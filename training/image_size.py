@@ -33,8 +33,8 @@ def one_shape(index: pa.Table, doing: str) -> tuple[int, int]:
     other = pc.or_(pc.not_equal(index["height"], first["height"]), pc.not_equal(index["width"], first["width"]))
     for row in index.filter(other).slice(0, 1).to_pylist():
         raise HistodsError(
-            f"Expected images of one size, found {first['width']}x{first['height']} ({first['key']}) and "
-            f"{row['width']}x{row['height']} ({row['key']}); "
+            f"{first['key']} is {first['width']}x{first['height']} and {row['key']} is "
+            f"{row['width']}x{row['height']}, but all images must have one size; "
             f"{tile_advice(_common_shape(index))}: audit these, then {doing}."
         )
     return int(first["height"]), int(first["width"])
@@ -55,9 +55,9 @@ def check_multiple(height: int, width: int, multiple: int, dim_mults: Sequence[i
     """
     if height % multiple or width % multiple:
         raise HistodsError(
-            f"Expected images whose sides are multiples of {multiple} px for model.dim_mults = {list(dim_mults)}, "
-            f"found {width}x{height} in {place}; {tile_advice((height, width), multiple=multiple)}, or give fewer "
-            "model.dim_mults."
+            f"The images in {place} are {width}x{height}, but model.dim_mults = {list(dim_mults)} needs sides "
+            f"that are multiples of {multiple} px; {tile_advice((height, width), multiple=multiple)}, or give "
+            "fewer model.dim_mults."
         )
 
 

@@ -47,12 +47,12 @@ class LatentSpace:
         finite = all(map(math.isfinite, (self.scale, self.shift, *self.mean, *self.std)))
         if not (finite and self.scale and len(self.mean) == len(self.std) and all(std > 0 for std in self.std)):
             raise HistodsError(
-                "Expected of a latent space a scale other than 0, and for each mean a deviation above 0, found "
+                "A latent space needs a scale other than 0, and a deviation above 0 for each mean, but has "
                 f"scale {self.scale}, shift {self.shift}, mean {self.mean}, std {self.std}; run 'histods encode'."
             )
         if (self.clip is not None and not self.clip > 0) or self.image_low not in (-1, 0):
             raise HistodsError(
-                "Expected of a latent space a clip above 0 or none, and images from -1 or 0, found clip "
+                "A latent space needs a clip above 0 or none, and images from -1 or 0, but has clip "
                 f"{self.clip} and images from {self.image_low}; correct them."
             )
 
@@ -75,7 +75,7 @@ class LatentSpace:
         if name == "default" and mean is not None and std is not None:
             return cls(mean=tuple(mean), std=tuple(std))
         raise HistodsError(
-            f"Expected the latent space default (with mean and std), paper or fork, found {name!r}; choose one."
+            f"There is no latent space {name!r}; choose default (with mean and std), paper or fork."
         )
 
     def normalise(self, z_BCHW: Tensor) -> Tensor:
@@ -94,7 +94,8 @@ class LatentSpace:
         means, stds = self.mean or (0.0,) * len(channels), self.std or (1.0,) * len(channels)
         if len(means) != len(channels):
             raise HistodsError(
-                f"Expected latents of {len(means)} channels, found {len(channels)}; take the run's autoencoder."
+                f"The latents have {len(channels)} channels, but the latent space has {len(means)}; "
+                "take the run's autoencoder."
             )
         return [
             (channel, self.scale / std, (self.shift - mean) / std)
@@ -116,5 +117,5 @@ class LatentSpace:
             return cls(**document | {"mean": tuple(document["mean"]), "std": tuple(document["std"])})
         except (KeyError, TypeError) as error:
             raise HistodsError(
-                f"Expected a latent space in the checkpoint, found something else ({error}); take another one."
+                f"The checkpoint holds no valid latent space ({error}); take another checkpoint."
             ) from error

@@ -46,18 +46,20 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         two_betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        _expect(self.name in get_args(OptimizerName), "name adamw or adam", self.name)
-        _expect(two_betas, "betas, two numbers from 0 to below 1", self.betas)
-        _expect(0 <= self.weight_decay < math.inf, "weight_decay of at least 0", self.weight_decay)
-        _expect(self.clip_norm > 0, "clip_norm above 0", self.clip_norm)
-        _expect(self.schedule in get_args(RateSchedule), "schedule constant or onecycle", self.schedule)
-        _expect(self.warmup_steps >= 0, "warmup_steps of at least 0", self.warmup_steps)
-        _expect(0 < self.pct_start < 1, "pct_start between 0 and 1", self.pct_start)
+        _expect(self.name in get_args(OptimizerName), "name", "adamw or adam", self.name)
+        _expect(two_betas, "betas", "two numbers, both at least 0 and below 1", self.betas)
+        _expect(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0 and finite", self.weight_decay)
+        _expect(self.clip_norm > 0, "clip_norm", "above 0", self.clip_norm)
+        _expect(self.schedule in get_args(RateSchedule), "schedule", "constant or onecycle", self.schedule)
+        _expect(self.warmup_steps >= 0, "warmup_steps", "at least 0", self.warmup_steps)
+        _expect(0 < self.pct_start < 1, "pct_start", "above 0 and below 1", self.pct_start)
 
 
-def _expect(fits: bool, expected: str, found: object) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected optimizer.{expected}, found {found}; correct the configuration.")
+        raise HistodsError(
+            f"optimizer.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
+        )
 
 
 def rate_at(step: int, total_steps: int, lr: float, config: OptimizerConfig) -> float:

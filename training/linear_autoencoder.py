@@ -80,7 +80,7 @@ class LinearAutoencoder:
                 total += blocks.sum(axis=0)
                 products += blocks.T @ blocks
         if count == 0:
-            raise HistodsError("Expected images to fit the linear autoencoder on, found none; give it some.")
+            raise HistodsError("There are no images to fit the linear autoencoder to; give it some.")
         mean = total / count
         covariance = products / count - np.outer(mean, mean)
         variances, vectors = np.linalg.eigh(covariance)
@@ -158,12 +158,11 @@ class LinearAutoencoder:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise HistodsError(
-                f"Expected a linear autoencoder in {folder}, found: {reason}; run 'histods encode' again."
+                f"The linear autoencoder in {folder} cannot be read: {reason}; run 'histods encode' again."
             ) from error
         if found.digest != description.get("digest"):
             raise HistodsError(
-                f"Expected the weights that {_DESCRIPTION} describes in {weights}, found others; "
-                "run 'histods encode' again."
+                f"{weights} does not hold the weights that {_DESCRIPTION} describes; run 'histods encode' again."
             )
         return found
 
@@ -177,7 +176,7 @@ def _check_sides(images_BCHW: Tensor) -> None:
     height, width = images_BCHW.shape[-2:]
     if height % BLOCK or width % BLOCK:
         raise HistodsError(
-            f"Expected images whose sides are multiples of {BLOCK}, found {width}x{height}; crop or resize them."
+            f"The images are {width}x{height}, but their sides must be multiples of {BLOCK}; crop or resize them."
         )
 
 

@@ -126,7 +126,7 @@ class Trainer:
         except (RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:300]
             raise HistodsError(
-                f"Expected a checkpoint of this network in {self.folder}, found: {reason}; "
+                f"The checkpoint in {self.folder} does not fit this network: {reason}; "
                 "go on with the configuration with which the run began."
             ) from error
         self.step, self.skipped = state.step, state.skipped
@@ -341,7 +341,7 @@ class Trainer:
             behind = min(place for place, skip in enumerate(reversed(read.skipped)) if skip)
             bad = self.step - behind
             raise HistodsError(
-                f"Expected finite gradients, found none in {read.in_a_row} steps in a row, the last of them {bad} "
+                f"The gradients were not finite in {read.in_a_row} steps in a row, the last of them {bad} "
                 f"({self._culprits(behind)}); the weights from before are in "
                 f"{self.folder}/checkpoints/step-{self.step:08d}: lower diffusion.lr, or look at these samples."
             )

@@ -80,8 +80,8 @@ def _count(mask_B1HW: Tensor, size: tuple[int, int], num_classes: int) -> tuple[
     height, width = mask_B1HW.shape[-2:]
     if mask_B1HW.ndim != 4 or mask_B1HW.shape[1] != 1 or height % h or width % w or not height or not width:
         raise HistodsError(
-            f"Expected masks [B, 1, H, W] with H and W multiples of the latents' {h} and {w}, "
-            f"found {list(mask_B1HW.shape)}; give each latent the same number of pixels."
+            f"The masks are {list(mask_B1HW.shape)}; they must be [B, 1, H, W] with H and W multiples of the "
+            f"latents' {h} and {w}: give each latent the same number of pixels."
         )
     pixels_BhHwW = mask_B1HW.reshape(-1, h, height // h, w, width // w)
     counts = [(pixels_BhHwW == label).sum(dim=(2, 4), dtype=torch.float32) for label in range(num_classes)]

@@ -77,8 +77,7 @@ class MaskReader:
             from histods.storage.open_file import OpenFile
         except ImportError as error:
             raise MissingExtraError(
-                f"Expected the libraries that read masks, found that {error.name} is not installed; "
-                'run "pip install histods".'
+                f'Reading masks needs {error.name}, which is not installed; run "pip install histods".'
             ) from error
         try:
             with OpenFile(path) as file:
@@ -86,7 +85,7 @@ class MaskReader:
             labels = decode_mask(content).labels
         except UnreadableFileError as error:
             raise HistodsError(
-                f"Expected a mask of class indices in {path}, found: {error}; correct it or leave it out."
+                f"{path} cannot be read as a mask of class indices: {error}; correct it or leave it out."
             ) from error
         return self._classes(path, labels), hashlib.sha256(content).hexdigest()
 
@@ -98,7 +97,7 @@ class MaskReader:
         """
         classes, digest = self.read(mask.path)
         if digest != mask.digest:
-            raise StaleFileError(f"Expected {mask.path} as it was checked, found other bytes; run this again.")
+            raise StaleFileError(f"{mask.path} has changed since it was checked; run the same command again.")
         return classes
 
     def _classes(self, path: Path, labels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -106,19 +105,19 @@ class MaskReader:
         present = np.flatnonzero(counts).astype(np.uint16)
         if self._map is None:
             strange, advice = present[present >= self._num_classes], "give the label map of these masks with --map"
-            expected = f"classes 0 to {self._num_classes - 1}"
+            outside = f"that are not among the classes 0 to {self._num_classes - 1}"
         else:
             strange = self._map.unmapped_labels(present) if self._map.unmapped is None else present[:0]
             advice = "add them to the map, or say 'unmapped: CLASS' in it"
-            expected = f"labels of the label map {self._map.name}"
+            outside = f"that the label map {self._map.name} leaves out"
         if strange.size:
             listed = ", ".join(f"{value} ({counts[value]:,} pixels)" for value in strange[:10].tolist())
             more = f" and {strange.size - 10} more" if strange.size > 10 else ""
-            raise HistodsError(f"Expected {expected} in {path}, found {listed}{more}; {advice}.")
+            raise HistodsError(f"{path} has labels {outside}: {listed}{more}; {advice}.")
         height, width = labels.shape
         if height % self._multiple or width % self._multiple:
             raise HistodsError(
-                f"Expected sides that are multiples of {self._multiple} px in {path}, found {width}x{height}; "
+                f"{path} is {width}x{height} px, but its sides must be multiples of {self._multiple} px; "
                 "crop or pad it."
             )
         classes = labels.astype(np.uint8) if self._map is None else self._map.lookup()[labels]
@@ -149,8 +148,8 @@ def choose_map(
     same = label_map.classes == tuple(classes) if map_digest else len(label_map.classes) == len(classes)
     if label_map.digest != map_digest and not same:
         raise HistodsError(
-            f"Expected a label map into the run's classes ({_names(classes)}) for --map, found {given} with "
-            f"others ({_names(label_map.classes)}); give the map that the run was trained with."
+            f"--map {given} leads to the classes {_names(label_map.classes)}, but the run has the classes "
+            f"{_names(classes)}; give the map that the run was trained with."
         )
     return label_map
 
@@ -181,18 +180,16 @@ def find_masks(place: Path) -> tuple[dict[str, Path], int]:
         files = masks = [place] if place.exists() else []
         root = place.parent
     if not masks:
-        held = f"a folder with {len(files):,} files, none of them a mask" if place.is_dir() else "nothing"
+        held = f"holds {len(files):,} files, none of them a mask" if place.is_dir() else "does not exist"
         raise HistodsError(
-            f"Expected masks in {place}, found {held}; give a mask or a folder of masks "
+            f"{place} {held}; give a mask or a folder of masks "
             "(PNG, TIFF or BMP; in a folder with images they end in _mask)."
         )
     named: dict[str, Path] = {}
     for path in masks:
         name = _name(path.relative_to(root))
         if name in named:
-            raise HistodsError(
-                f"Expected one mask for images called {name}, found {named[name]} and {path}; rename one."
-            )
+            raise HistodsError(f"{named[name]} and {path} would both give images called {name}; rename one.")
         named[name] = path
     return dict(sorted(named.items())), len(files) - len(masks)
 
@@ -214,7 +211,7 @@ def _name(path: Path) -> str:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise HistodsError(f"Expected file names in UTF-8, found {os.fsencode(path)!r}; rename it.") from error
+        raise HistodsError(f"The file name {os.fsencode(path)!r} is not UTF-8; rename the file.") from error
     return name
 
 

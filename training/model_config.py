@@ -51,21 +51,21 @@ class ModelConfig:
     dropout: float = 0.05
 
     def __post_init__(self) -> None:
-        _expect(self.dim >= 4 and self.dim % 2 == 0, "an even model.dim of at least 4", self.dim)
-        _expect(self.num_classes is None or self.num_classes >= 1, "model.num_classes from 1", self.num_classes)
+        _expect(self.dim >= 4 and self.dim % 2 == 0, "dim", "an even number of at least 4", self.dim)
+        _expect(self.num_classes is None or self.num_classes >= 1, "num_classes", "at least 1", self.num_classes)
         mults = list(self.dim_mults)
-        _expect(bool(mults) and min(mults) >= 1, "model.dim_mults from 1, such as [1, 2, 4]", mults)
-        _expect(self.channels >= 1, "model.channels from 1", self.channels)
+        _expect(bool(mults) and min(mults) >= 1, "dim_mults", "a list of numbers from 1, such as [1, 2, 4]", mults)
+        _expect(self.channels >= 1, "channels", "at least 1", self.channels)
         groups = self.resnet_block_groups
-        _expect(groups >= 1, "model.resnet_block_groups from 1", groups)
+        _expect(groups >= 1, "resnet_block_groups", "at least 1", groups)
         fits = all(width % groups == 0 for width in self.widths)
-        _expect(fits, f"widths that model.resnet_block_groups = {groups} divides", list(self.widths))
-        _expect(self.block_per_layer == 2, "a model.block_per_layer of 2", self.block_per_layer)
+        _expect(fits, "resnet_block_groups", f"a divisor of all the widths {list(self.widths)}", groups)
+        _expect(self.block_per_layer == 2, "block_per_layer", "2", self.block_per_layer)
         least = LATENT_FACTOR * self.size_multiple
         fits = self.image_size >= least and self.image_size % least == 0
         of_what = f"{LATENT_FACTOR} pixels a latent, halved {len(mults) - 1} times"
-        _expect(fits, f"a model.image_size that is a multiple of {least} ({of_what})", self.image_size)
-        _expect(0 <= self.dropout < 1, "a model.dropout from 0 to under 1", self.dropout)
+        _expect(fits, "image_size", f"a multiple of {least} ({of_what})", self.image_size)
+        _expect(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _expect_one_of("class_conditioning", self.class_conditioning, ("histogram", "max"))
         _expect_one_of("null", self.null, ("learned", "zero_mask"))
         _expect_one_of("attention", self.attention, ("two_query", "plain"))
@@ -81,10 +81,12 @@ class ModelConfig:
         return 1 << (len(self.dim_mults) - 1)
 
 
-def _expect(fits: bool, expected: str, found: object) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
     if not fits:
-        raise HistodsError(f"Expected {expected}, found {found}; correct it in the configuration.")
+        raise HistodsError(
+            f"model.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
+        )
 
 
 def _expect_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    _expect(value in choices, f"model.{name} to be {' or '.join(choices)}", repr(value))
+    _expect(value in choices, name, " or ".join(choices), repr(value))

@@ -72,18 +72,18 @@ class Sampling:
             eta = 1.0 if reference and chosen == "ddim" else 0.0
         if guidance is None:
             guidance = config.guidance_scale
-        _expect(chosen in ("dpm", "ddim"), "--sampler dpm or ddim", chosen, "choose one")
+        _expect(chosen in ("dpm", "ddim"), "--sampler", "dpm or ddim", chosen, "choose one")
         most = config.timesteps
-        _expect(1 <= steps <= most, f"--steps from 1 to {most}", steps, "25 suit dpm, 50 to 250 ddim")
-        _expect(0 <= guidance <= 100, "--guidance from 0 to 100", guidance, "3 is usual, 1 is none")
-        _expect(0 <= eta <= 1, "--eta from 0 to 1", eta, "0 adds no noise, 1 as much as DDPM")
-        _expect(eta == 0 or chosen == "ddim", "--eta with --sampler ddim", f"it with {chosen}", "leave one out")
+        _expect(1 <= steps <= most, "--steps", f"from 1 to {most}", steps, "25 suit dpm, 50 to 250 ddim")
+        _expect(0 <= guidance <= 100, "--guidance", "from 0 to 100", guidance, "3 is usual, 1 is none")
+        _expect(0 <= eta <= 1, "--eta", "from 0 to 1", eta, "0 adds no noise, 1 as much as DDPM")
+        _expect(eta == 0 or chosen == "ddim", "--eta", f"0 with --sampler {chosen}", eta, "leave one out")
         return cls(sampler=chosen, steps=steps, guidance=guidance, eta=eta, reference=reference)
 
 
-def _expect(fits: bool, expected: str, found: object, advice: str) -> None:
+def _expect(fits: bool, name: str, condition: str, found: object, advice: str) -> None:
     if not fits:
-        raise HistodsError(f"Expected {expected}, found {found}; {advice}.")
+        raise HistodsError(f"{name} is {found}; it must be {condition}: {advice}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +131,7 @@ class Painter:
         images_BCHW = self.autoencoder.decode(self.space.denormalise(latents_BChw))
         if not torch.isfinite(images_BCHW).all():
             raise HistodsError(
-                "Expected images of finite numbers from the network, found others: its weights have diverged; "
+                "The network's images hold numbers that are not finite: its weights have diverged; "
                 "choose an earlier checkpoint (--run RUN/checkpoints/step-N)."
             )
         return to_pixels(images_BCHW, self.space.image_low)

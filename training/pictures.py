@@ -56,7 +56,7 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
         from PIL import Image
     except ImportError as error:
         raise MissingExtraError(
-            "Expected Pillow for PNG files, found none; run 'pip install pillow', or set run.preview_every=0."
+            "PNG files need Pillow, which is not installed; run 'pip install pillow', or set run.preview_every=0."
         ) from error
     with replacing(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")

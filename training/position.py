@@ -66,13 +66,13 @@ class Resumable:
         what, before, now = self._shards.WHAT, str(state["index_digest"]), self._shards.index_digest
         if before != now:
             raise HistodsError(
-                f"Expected {what} with the index {before[:12]}, with which the run began, "
-                f"found {now[:12]} in {self._shards.folder}; give it those {what}, or begin a new run."
+                f"{self._shards.folder} holds {what} with the index {now[:12]}, but the run began with "
+                f"{before[:12]}; give it those {what}, or begin a new run."
             )
         position = int(state["position"])
         if position % self.global_batch:
             raise HistodsError(
-                f"Expected a global batch that divides the position {position:,}, found {self.global_batch}; "
+                f"The global batch of {self.global_batch} does not divide the position {position:,}; "
                 "go on with the batch with which the run began."
             )
         self.position = position

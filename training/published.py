@@ -63,15 +63,15 @@ def read_published(path: Path, progress: Progress) -> Published:
         HistodsError: there is no such file, it is damaged, or it holds something else.
     """
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
-        raise HistodsError(f"Expected a checkpoint's file in {path}, found {found}; give the .pt file.")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise HistodsError(f"{path} {found}; give the .pt file of a checkpoint.")
     archive = zipfile.is_zipfile(path)
     if archive:  # torch reads archives, but leaves their checksums aside
         _prove(path, progress)
     document = _load(path, mapped=archive)
     if not isinstance(document, dict):
         raise HistodsError(
-            f"Expected the entries 'model' and 'ema' in {path}, found {_kind(document)}; give a checkpoint of "
+            f"{path} holds {_kind(document)}, not the entries 'model' and 'ema'; give a checkpoint of "
             "DiffInfinite's trainer."
         )
     weights = {
@@ -113,14 +113,14 @@ def _load(path: Path, *, mapped: bool) -> Any:
         if refused is None:
             raise _damaged(path, error) from error
         raise HistodsError(
-            f"Expected tensors and plain values alone in {path}, found {refused[1]}, with which a file could run "
-            "code; have its author save 'model' and 'ema' alone."
+            f"{path} holds more than tensors and plain values: {refused[1]}, with which a file could run code; "
+            "have its author save 'model' and 'ema' alone."
         ) from error
 
 
 def _damaged(path: Path, error: Exception) -> HistodsError:
     reason = (" ".join(str(error).split()) or type(error).__name__)[:160].rstrip(".")
-    return HistodsError(f"Expected a whole checkpoint of torch.save in {path}, found: {reason}; fetch it again.")
+    return HistodsError(f"{path} is not a whole checkpoint of torch.save ({reason}); fetch it again.")
 
 
 def _kind(value: object) -> str:
@@ -158,7 +158,7 @@ def find_schedule(published: Published) -> dict[str, Any]:
         if torch.allclose(make(len(betas_T)), betas_T, rtol=1e-4, atol=1e-7):
             return {"timesteps": len(betas_T), "schedule": name}
     raise HistodsError(
-        f"Expected a cosine or linear noise schedule in {published.path}, found other betas (from "
+        f"{published.path} has a noise schedule that is neither cosine nor linear (its betas go from "
         f"{betas_T[0]:.3g} to {betas_T[-1]:.3g}); no sampler here would be right for it."
     )
 
@@ -182,7 +182,7 @@ def find_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     ]
     if missing or wrong:
         unexpected = sorted(weights.keys() - ranks.keys()) if missing else []
-        raise _strange(f"Expected a U-Net of DiffInfinite in {path}", missing, unexpected, wrong)
+        raise _strange(f"{path} does not hold a U-Net of DiffInfinite", missing, unexpected, wrong)
     dim, channels = weights["init_conv.weight"].shape[:2]
     return {
         "dim": dim,
@@ -208,15 +208,15 @@ def check_weights(weights: Mapping[str, Tensor], model: ModelConfig, path: Path)
         if found.get(name, shape) != shape
     ]
     if missing or unexpected or wrong:
-        expected = (
-            f"Expected the {len(wanted)} weights of a U-Net of dim {model.dim}, dim_mults {list(model.dim_mults)} "
-            f"and {model.num_classes} classes in {path}"
+        problem = (
+            f"{path} does not hold the {len(wanted)} weights of a U-Net of dim {model.dim}, "
+            f"dim_mults {list(model.dim_mults)} and {model.num_classes} classes"
         )
-        raise _strange(expected, missing, unexpected, wrong)
+        raise _strange(problem, missing, unexpected, wrong)
     odd = [name for name in wanted if not _is_plain(weights[name])]
     if odd:
         raise HistodsError(
-            f"Expected finite numbers in all weights of {path}, found others in {_names(odd)}; such a network "
+            f"{path} has weights that are not all finite numbers ({_names(odd)}); such a network "
             "makes no images: take another checkpoint."
         )
     return {name: weights[name].float() for name in wanted}
@@ -227,15 +227,15 @@ def _is_plain(tensor: Tensor) -> bool:
     return plain and bool(torch.isfinite(tensor).all())
 
 
-def _strange(expected: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> HistodsError:
+def _strange(problem: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> HistodsError:
     """What does not fit; of names that are missing and others that are there, the nearest come first."""
     parts = [
         f"{len(missing)} missing ({_names(_nearest_first(missing, unexpected))})" if missing else "",
-        f"{len(unexpected)} that it has not ({_names(_nearest_first(unexpected, missing))})" if unexpected else "",
+        f"{len(unexpected)} extra ({_names(_nearest_first(unexpected, missing))})" if unexpected else "",
         f"{len(wrong)} of other shapes ({_names(wrong)})" if wrong else "",
     ]
     found = " and ".join(part for part in parts if part)
-    return HistodsError(f"{expected}, found {found}; give a checkpoint of that network.")
+    return HistodsError(f"{problem}: {found}; give a checkpoint of that network.")
 
 
 def _nearest_first(names: list[str], others: list[str]) -> list[str]:

@@ -280,7 +280,7 @@ def _say_reduced(config: TrainConfig, source: Source) -> Iterator[str]:
 
 def _parse_name(name: str) -> str:
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise HistodsError(f"Expected a plain name of a run for --name, found {name!r}; for example first-try.")
+        raise HistodsError(f"--name {name!r} is not a plain name for a run; give, for example, --name first-try.")
     return name
 
 

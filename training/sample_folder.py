@@ -99,14 +99,14 @@ def plan_items(masks: Sequence[MaskFile], count: int, seed: int) -> list[Item]:
     for item in items:
         if item.name.split("/")[0] == _OVERVIEW and "/" in item.name:
             raise HistodsError(
-                f"Expected no folder called {_OVERVIEW} among the masks, found {item.mask.path}; "
-                "rename that folder."
+                f"{item.mask.path} lies in a folder called {_OVERVIEW}, but that name is kept for the overview "
+                "of the images; rename that folder."
             )
         other = taken.setdefault(item.name, item)
         if other is not item:
             raise HistodsError(
-                f"Expected different names for images, found {item.name} for {other.mask.path} and "
-                f"{item.mask.path}; rename one of them."
+                f"{other.mask.path} and {item.mask.path} would both give the image {item.name}; "
+                "rename one of them."
             )
     return items
 
@@ -141,15 +141,14 @@ class SampleFolder:
             document = read_json(self.record)
             if document.get("recipe") != self._recipe:
                 raise HistodsError(
-                    f"Expected images of the same recipe in {self.folder}, found others "
+                    f"{self.folder} holds images of another recipe "
                     f"({_differences(document.get('recipe'), self._recipe)}); choose another folder with --out."
                 )
             try:
                 records = fit(document.get("images", []), tuple[_Record, ...], "images")
             except ValueError as error:
                 raise HistodsError(
-                    f"Expected the record of images in {self.record}, found something else ({error}); "
-                    "choose another folder with --out."
+                    f"{self.record} is not a record of images ({error}); choose another folder with --out."
                 ) from error
             self._images = {record.image: asdict(record) for record in records}
             for torn in self.folder.rglob(".*.part"):  # left by a killed run
@@ -158,7 +157,7 @@ class SampleFolder:
         stranger = next((path for path in self.folder.rglob("*") if path.is_file() and path.name[0] != "."), None)
         if stranger is not None:
             raise HistodsError(
-                f"Expected a new folder for images, found {stranger} in it; choose another with --out."
+                f"{self.folder} already holds {stranger}; choose a new folder for the images with --out."
             )
         self._write_record()
 
@@ -178,8 +177,8 @@ class SampleFolder:
             return False
         if not same:
             raise HistodsError(
-                f"Expected {self.folder / item.image} to be of {item.mask.path}, found that it was made for "
-                "another mask of this name; choose another folder with --out."
+                f"{self.folder / item.image} was made for another mask of this name than {item.mask.path}; "
+                "choose another folder with --out."
             )
         return True
 
@@ -201,7 +200,7 @@ class SampleFolder:
                 write_bytes(self.folder / name, data)
             except OSError as error:
                 raise HistodsError(
-                    f"Expected to write {self.folder / name}, found: {error.strerror}; make room and run the same "
+                    f"{self.folder / name} could not be written: {error.strerror}; make room and run the same "
                     "command again: it goes on from there."
                 ) from error
         self._note(item, hashlib.sha256(content[item.image]).hexdigest())

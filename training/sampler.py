@@ -114,7 +114,9 @@ def sampling_times(timesteps: int, steps: int) -> list[int]:
         HistodsError: there are fewer levels than steps.
     """
     if not 1 <= steps <= timesteps:
-        raise HistodsError(f"Expected sampling steps from 1 to {timesteps}, found {steps}; choose fewer or more.")
+        raise HistodsError(
+            f"{steps} sampling steps do not fit {timesteps} timesteps; choose from 1 to {timesteps}."
+        )
     return [step * timesteps // steps - 1 for step in range(steps, -1, -1)]
 
 
@@ -154,7 +156,7 @@ def ddim(
     """
     if eta and len(seeds) != len(noise_BCHW):
         raise HistodsError(
-            f"Expected a seed for each of {len(noise_BCHW)} images with eta {eta}, found {len(seeds)}; give seeds."
+            f"eta {eta} needs a seed for each of {len(noise_BCHW)} images, but there are {len(seeds)}; give seeds."
         )
     x_BCHW = noise_BCHW
     generators = _generators([int(seed) ^ _LATER_NOISE for seed in seeds], x_BCHW.device)

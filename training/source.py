@@ -171,8 +171,8 @@ class Source:
         check_multiple(self.image_size, self._width, least, model.dim_mults, self.folder)
         if self.latents is not None and self.latents.channels != model.channels:
             raise HistodsError(
-                f"Expected model.channels to be the {self.latents.channels} of the latents in {self.folder}, "
-                f"found {model.channels}; set model.channels={self.latents.channels}."
+                f"model.channels is {model.channels}, but the latents in {self.folder} have "
+                f"{self.latents.channels} channels; set model.channels={self.latents.channels}."
             )
 
     def read(self, splits: tuple[str, ...]) -> ShardReader | LatentReader:
@@ -315,8 +315,8 @@ def _parse_validation(data: DataConfig, known: Sequence[str], trained: Sequence[
     if named not in known or named in trained:
         others = ", ".join(name for name in known if name not in trained) or "none"
         raise HistodsError(
-            f"Expected data.validation_split to name a split that is not trained on, found {named!r}; those in "
-            f"{folder}: {others}."
+            f"data.validation_split is {named!r}; it must name a split that is not trained on: "
+            f"{folder} has {others}."
         )
     return named
 

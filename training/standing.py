@@ -34,7 +34,7 @@ def find_state(folder: Path, config: TrainConfig, *, resume: bool) -> State | No
     """
     checkpoint = newest(folder)
     if checkpoint is None and resume:
-        raise HistodsError(f"Expected a checkpoint to go on from in {folder}, found none; leave --resume out.")
+        raise HistodsError(f"There is no checkpoint to go on from in {folder}; leave --resume out.")
     if checkpoint is not None and (other := _other_meanings(checkpoint, config)):
         raise HistodsError(
             f"The weights in {folder} were trained with other settings, which give them another meaning: {other}. "
@@ -42,8 +42,8 @@ def find_state(folder: Path, config: TrainConfig, *, resume: bool) -> State | No
         )
     if checkpoint is not None and not resume and (other := _differences(folder, config)):
         raise HistodsError(
-            f"Expected the settings with which {folder} began, found others ({other}); add --resume to go on with "
-            "them, or choose another --name."
+            f"{folder} began with other settings ({other}); add --resume to go on with those of now, "
+            "or choose another --name."
         )
     return None if checkpoint is None else read_state(checkpoint)
 

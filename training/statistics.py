@@ -92,7 +92,7 @@ def _same(described: dict[str, str], state: State | None, run: Path) -> dict[str
     """Refuse another autoencoder than that with which a run began."""
     if state is not None and described["digest"] != state.autoencoder["digest"]:
         raise HistodsError(
-            f"Expected the autoencoder {state.autoencoder['digest'][:12]} with which {run} began, found "
+            f"{run} began with the autoencoder {state.autoencoder['digest'][:12]}, but this is "
             f"{described['digest'][:12]}; go on with the data of its beginning (--data), or choose another --name."
         )
     return described
@@ -126,8 +126,8 @@ def space_of(
     if plain is not None:
         if source.encoded and plain.image_low != -1:
             raise HistodsError(
-                f"Expected latents of images from {plain.image_low:g} to 1 for latents.space={kind}, found some "
-                f"of images from -1 to 1 in {source.folder}; train from shards (--data), or choose another space."
+                f"{source.folder} holds latents of images from -1 to 1, but latents.space={kind} needs those of "
+                f"images from {plain.image_low:g} to 1; train from shards (--data), or choose another space."
             )
         return plain
     if source.latents is not None:

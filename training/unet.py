@@ -77,7 +77,7 @@ class UNet(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         if config.num_classes is None:
-            raise HistodsError("Expected model.num_classes, found none; set it to that of the label map.")
+            raise HistodsError("model.num_classes is not set; set it to the number of classes of the label map.")
         self.config = config
         dim = config.dim
         pairs = list(pairwise(config.widths))
@@ -172,8 +172,8 @@ def _check_latents(x_BCHW: Tensor, config: ModelConfig) -> None:
     multiple = config.size_multiple
     if x_BCHW.ndim != 4 or x_BCHW.shape[1] != config.channels or any(side % multiple for side in x_BCHW.shape[2:]):
         raise HistodsError(
-            f"Expected latents [B, {config.channels}, H, W] with H and W multiples of {multiple}, "
-            f"found {list(x_BCHW.shape)}; make them with the autoencoder of the run."
+            f"The latents are {list(x_BCHW.shape)}; they must be [B, {config.channels}, H, W] with H and W "
+            f"multiples of {multiple}: make them with the autoencoder of the run."
         )
 
 

@@ -100,11 +100,11 @@ def test_batches_and_order_of_images_change_no_bit() -> None:
 
 def test_sides_that_are_no_multiples_of_8_are_refused() -> None:
     linear = LinearAutoencoder.fit([patches()])
-    message = "Expected images whose sides are multiples of 8, found 50x48; crop or resize them."
+    message = "The images are 50x48, but their sides must be multiples of 8; crop or resize them."
     assert refusal(lambda: linear.encode(torch.zeros(1, 3, 48, 50))) == message
     assert refusal(lambda: LinearAutoencoder.fit([torch.zeros(1, 3, 48, 50, dtype=torch.uint8)])) == message
     assert refusal(lambda: LinearAutoencoder.fit([])).startswith(
-        "Expected images to fit the linear autoencoder on"
+        "There are no images to fit the linear autoencoder to"
     )
 
 
@@ -142,12 +142,11 @@ def test_damaged_linear_autoencoders_are_refused(tmp_path: Path) -> None:
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
     assert refusal(lambda: load_autoencoder(str(tmp_path))) == (
-        f"Expected the weights that autoencoder.json describes in {weights}, found others; "
-        "run 'histods encode' again."
+        f"{weights} does not hold the weights that autoencoder.json describes; run 'histods encode' again."
     )
     weights.write_bytes(whole[:-9])
     assert refusal(lambda: load_autoencoder(str(tmp_path))).startswith(
-        f"Expected a linear autoencoder in {tmp_path}, found: "
+        f"The linear autoencoder in {tmp_path} cannot be read: "
     )
     weights.unlink()
     assert "run 'histods encode' again" in refusal(lambda: load_autoencoder(str(tmp_path)))
@@ -265,37 +264,36 @@ def test_weights_that_are_missing_surplus_misshapen_or_torn_are_refused(saved: P
 
     save_file({key: tensor for key, tensor in tensors.items() if key != "quant_conv.bias"}, saved / WEIGHTS)
     assert verdict() == (
-        f"Expected exactly the weights of its config.json in {saved}, found 1 that differ "
+        f"The weights in {saved} do not match its config.json: 1 differ "
         "(missing quant_conv.bias); fetch them again."
     )
     save_file({**tensors, "foo": torch.zeros(1)}, saved / WEIGHTS)
     assert "(unexpected foo)" in verdict()
     save_file({**tensors, "quant_conv.bias": torch.zeros(3)}, saved / WEIGHTS)
-    assert verdict().startswith(f"Expected the weights of an AutoencoderKL in {saved}, found: ")
+    assert verdict().startswith(f"The weights of the AutoencoderKL in {saved} cannot be loaded: ")
     (saved / WEIGHTS).write_bytes(whole[:-100])
-    assert verdict().startswith(f"Expected the weights of an AutoencoderKL in {saved}, found: ")
+    assert verdict().startswith(f"The weights of the AutoencoderKL in {saved} cannot be loaded: ")
     (saved / WEIGHTS).unlink()
-    assert verdict().startswith(f"Expected the weights of an AutoencoderKL in {saved}, found: ")
+    assert verdict().startswith(f"The weights of the AutoencoderKL in {saved} cannot be loaded: ")
 
 
 def test_pickled_weights_are_not_read(saved: Path) -> None:
     torch.save(load_file(saved / WEIGHTS), saved / "diffusion_pytorch_model.bin")
     (saved / WEIGHTS).unlink()
-    assert refusal(lambda: load_autoencoder(str(saved))).startswith("Expected the weights of an AutoencoderKL")
+    assert refusal(lambda: load_autoencoder(str(saved))).startswith("The weights of the AutoencoderKL in ")
 
 
 def test_a_missing_folder_another_model_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     missing = tmp_path / "none"
     assert refusal(lambda: load_autoencoder(str(missing))) == (
-        f"Expected 'linear', a folder of an autoencoder or a hub id (OWNER/NAME), found no folder {missing}; "
-        "check the path."
+        f"There is no folder {missing}; check the path, or give 'linear' or a hub id (OWNER/NAME)."
     )
     assert refusal(lambda: load_autoencoder(str(tmp_path))) == (
-        f"Expected an autoencoder in {tmp_path}, found neither autoencoder.json nor config.json; check the folder."
+        f"{tmp_path} holds no autoencoder: it has neither autoencoder.json nor config.json; check the folder."
     )
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
     assert refusal(lambda: load_autoencoder(str(tmp_path))) == (
-        f"Expected AutoencoderKL or AutoencoderTiny in {tmp_path}, found UNet2DModel; choose another folder."
+        f"{tmp_path} holds UNet2DModel, not AutoencoderKL or AutoencoderTiny; choose another folder."
     )
 
 
@@ -303,8 +301,7 @@ def test_a_hub_id_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     text = refusal(lambda: load_autoencoder("nobody/no-such-autoencoder"))
     assert text.startswith(
-        "Expected the folder or the hub id nobody/no-such-autoencoder, found no such folder here, "
-        "and from the hub: "
+        "There is no folder nobody/no-such-autoencoder here, and the hub does not give it either: "
     )
     assert text.endswith("; fetch it elsewhere and give its folder.")
 
@@ -330,7 +327,7 @@ def test_without_diffusers_the_pip_command_is_given(saved: Path, monkeypatch: py
         with pytest.raises(MissingExtraError) as caught:
             load_autoencoder(name)
         assert str(caught.value) == (
-            f"Expected diffusers for the autoencoder {name}, found that it is not installed; "
+            f"The autoencoder {name} needs diffusers, which is not installed; "
             "run \"pip install 'histods[train]'\"."
         )
     LinearAutoencoder.fit([patches()]).save(saved)  # needs neither

@@ -194,7 +194,7 @@ def test_latents_of_a_folder_are_trained_on(
     monkeypatch.setattr(bench_module, "VARIANTS", VARIANTS[1:2])
     site = new_site(tmp_path / "site", pairs=12, size=32)
     shard(workspace=site.workspace, map=site.map, workers=1)
-    with pytest.raises(HistodsError, match="found shards of images; run 'histods encode' first"):
+    with pytest.raises(HistodsError, match=" holds shards of images, not latents; run 'histods encode' first"):
         bench(**TINY | {"image_size": None}, run_data=site.workspace / "shards")
     encode(workspace=site.workspace, views=1)
     latents = site.workspace / "latents"
@@ -202,13 +202,13 @@ def test_latents_of_a_folder_are_trained_on(
     assert found.data == str(latents)
     assert (found.model.num_classes, found.model.image_size) == (3, 32)
     assert found.variants[0].best.error is None
-    with pytest.raises(HistodsError, match="Expected --image-size 32"):
+    with pytest.raises(HistodsError, match="--image-size is 64, but the latents in .* are of 32 px; leave it out"):
         bench(**TINY | {"image_size": 64}, run_data=latents)
 
 
 @pytest.mark.parametrize("option", [{"batch": 0}, {"seconds": 0.0}, {"dim": 3}, {"device": "abacus"}], ids=str)
 def test_senseless_options_are_refused(option: dict[str, Any]) -> None:
-    with pytest.raises(HistodsError, match=r"^Expected .*, found .*; .*\.$"):
+    with pytest.raises(HistodsError, match=r"^.* (is|cannot) .*; .*\.$"):
         bench(**TINY | option)
 
 

@@ -128,13 +128,13 @@ def test_digests_are_those_of_the_files_and_one_bit_elsewhere_is_refused(tmp_pat
     content[-1] ^= 1
     path.write_bytes(content)
     message = refusal(lambda: read_tensors(damaged, "ema"))
-    assert message.startswith(f"Expected {path} as it was written, found other bytes (SHA-256 ")
+    assert message.startswith(f"{path} is missing or damaged (its SHA-256 is ")
     assert message.endswith(f"remove {damaged} and run 'histods train' again: it goes on from step-00000001.")
     read_tensors(damaged, "model")
     path.unlink()
     assert "No such file" in refusal(lambda: read_tensors(damaged, "ema"))
     missing = refusal(lambda: read_tensors(damaged, "optimizer"))
-    assert missing == f"Expected the part 'optimizer' in {damaged}, found none; choose other weights."
+    assert missing == f"{damaged} has no part 'optimizer'; choose other weights."
 
 
 def test_latest_names_the_newest_and_can_be_done_without(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(checkpoints, "_write_tensors", full)
     message = refusal(lambda: save_checkpoint(run, replace(STATE, step=2), {"model": {}}))
-    assert message.startswith(f"Expected to write the checkpoint {run / 'checkpoints' / 'step-00000002'}, found: ")
+    assert message.startswith(f"The checkpoint {run / 'checkpoints' / 'step-00000002'} could not be written: ")
     assert "No space left on device; step-00000001 is whole; make room" in message
     assert names(run) == ["latest", "step-00000001"]
 
@@ -211,9 +211,7 @@ def test_what_is_no_run_or_has_no_checkpoint_is_said_with_what_there_is(tmp_path
     assert nothing == f"There is no run first, as a folder or in {runs}; 'histods train' makes one."
     make_run(runs / "empty")
     empty = refusal(lambda: find_run("empty", runs))
-    assert empty == (
-        f"Expected a checkpoint in {runs / 'empty'}, found none yet; run 'histods train --name empty'."
-    )
+    assert empty == (f"There is no checkpoint in {runs / 'empty'} yet; run 'histods train --name empty'.")
     make_run(runs / "b", 1)
     assert refusal(lambda: find_run("a", runs)).endswith("; there are b, empty: choose one of them.")
 
@@ -224,11 +222,12 @@ def test_a_checkpoint_of_another_version_or_of_something_else_is_refused(tmp_pat
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"schema_version": 2}))
     assert refusal(lambda: read_run(run)) == (
-        f"Expected a checkpoint of version 1 in {path.parent}, found 2; use the histods that wrote it."
+        f"{path.parent} is a checkpoint of version 2, and this histods reads version 1; "
+        "use the histods that wrote it."
     )
     for change in ({"colour": 1}, {"classes": None}):
         path.write_text(json.dumps(document | change))
-        assert refusal(lambda: read_run(run)).startswith(f"Expected a checkpoint's state in {path}, found ")
+        assert refusal(lambda: read_run(run)).startswith(f"{path} does not hold a checkpoint's state (")
     for key in ("schema_version", "classes", "step"):
         path.write_text(json.dumps({name: value for name, value in document.items() if name != key}))
         assert "it goes on from step-00000001" in refusal(lambda: read_run(run))
@@ -287,4 +286,4 @@ def test_the_autoencoder_of_a_run_is_its_own_or_refused(tmp_path: Path) -> None:
     assert linear.digest[:12] in message
     assert other.digest[:12] in message
     save_checkpoint(run, replace(STATE, step=8, autoencoder={"name": "", "digest": ""}), {})
-    assert "imported without one" in refusal(lambda: read_run(run).load_autoencoder())
+    assert "imported without an autoencoder" in refusal(lambda: read_run(run).load_autoencoder())

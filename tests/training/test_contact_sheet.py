@@ -87,5 +87,5 @@ def test_of_many_masks_a_few_are_shown(tmp_path: Path) -> None:
     assert {0, 99} <= greys, "from the first to the last"
     assert page.shape[0] * page.shape[1] < 4_000_000
     (tmp_path / "000.png").write_bytes(b"torn")
-    with pytest.raises(HistodsError, match=r"000\.png as it was written, found: .*; remove it and run"):
+    with pytest.raises(HistodsError, match=r"000\.png cannot be read any more: .*; remove it and run"):
         draw_sheet("a title", tmp_path, records, CLASSES)

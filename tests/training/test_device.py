@@ -28,8 +28,8 @@ def test_what_is_no_device_or_cannot_compute_here_is_refused_in_one_line(name: s
     with pytest.raises(HistodsError) as caught:
         choose_device(name)
     message = str(caught.value)
-    assert message.startswith(f"Expected a device such as cpu or cuda, found {name} (")
-    assert message.endswith("; leave --device out.")
+    assert message.startswith(f"The device {name} cannot be used (")
+    assert message.endswith("; give cpu or cuda, or leave --device out.")
     assert "\n" not in message
 
 

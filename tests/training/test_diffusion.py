@@ -203,18 +203,21 @@ def test_a_schedule_moves_as_a_whole() -> None:
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        ({"timesteps": 1}, "timesteps of at least 2"),
-        ({"sampling_timesteps": 1001}, "sampling_timesteps from 1 to the 1000"),
+        ({"timesteps": 1}, "diffusion.timesteps is 1; it must be at least 2: correct it"),
+        (
+            {"sampling_timesteps": 1001},
+            "sampling_timesteps is 1001; it must be from 1 to the number of timesteps, 1000",
+        ),
         ({"sampling_timesteps": 0}, "sampling_timesteps"),
         ({"batch_size": 0}, "batch_size"),
-        ({"lr": 0.0}, "lr above 0"),
-        ({"lr": float("nan")}, "lr above 0"),
-        ({"schedule": "sigmoid"}, "schedule cosine or linear, found sigmoid"),
-        ({"prediction": "score"}, "prediction epsilon, v or x0, found score"),
+        ({"lr": 0.0}, "lr is 0.0; it must be above 0 and finite"),
+        ({"lr": float("nan")}, "lr is nan; it must be above 0 and finite"),
+        ({"schedule": "sigmoid"}, "schedule is sigmoid; it must be cosine or linear"),
+        ({"prediction": "score"}, "prediction is score; it must be epsilon, v or x0"),
         ({"min_snr_gamma": 0.0}, "min_snr_gamma"),
-        ({"null_probability": 1.5}, "null_probability from 0 to 1"),
+        ({"null_probability": 1.5}, "null_probability is 1.5; it must be from 0 to 1"),
         ({"guidance_scale": -1.0}, "guidance_scale"),
-        ({"zero_terminal_snr": True, "prediction": "epsilon"}, "prediction v or x0"),
+        ({"zero_terminal_snr": True, "prediction": "epsilon"}, "prediction is epsilon; it must be v or x0"),
     ],
 )
 def test_settings_out_of_range_are_named(values: dict[str, Any], word: str) -> None:

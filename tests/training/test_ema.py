@@ -148,9 +148,9 @@ def test_a_foreign_average_is_refused_and_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        ({"kind": "mean"}, "kind exponential or power, found mean"),
-        ({"decay": 1.0}, "decay from 0 to below 1"),
-        ({"every": 0}, "every of at least 1"),
+        ({"kind": "mean"}, "ema.kind is mean; it must be exponential or power: correct it"),
+        ({"decay": 1.0}, "decay is 1.0; it must be at least 0 and below 1"),
+        ({"every": 0}, "every is 0; it must be at least 1"),
         ({"sigma_rel": 0.29}, "sigma_rel"),
         ({"sigma_rel": 0.0}, "sigma_rel"),
     ],

@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_line(own: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(latent_shards, "write_tensors", full)
     assert refusal(lambda: encode(workspace=own)) == (
-        "Expected to write test-00000.safetensors, found: [Errno 28] No space left on device: "
+        "test-00000.safetensors could not be written: [Errno 28] No space left on device: "
         f"{str(own / 'latents' / 'test-00000.safetensors')!r}; fix that and run the same command again."
     )
 
@@ -366,14 +366,12 @@ def test_finished_latents_of_another_autoencoder_or_of_other_views_are_never_rep
     files = tree(folder)
     tiny().save_pretrained(saved_kl.parent / "tiny")
     other = load_autoencoder(str(saved_kl.parent / "tiny")).digest
-    start = (
-        f"Expected what {folder} was encoded with ({saved_kl} {before.autoencoder.digest[:12]}, 8 views), found "
-    )
+    start = f"{folder} was encoded with {saved_kl} {before.autoencoder.digest[:12]} and 8 views, not with "
     ending = "; write to a new folder with --out, or remove this one."
     found = {
-        f"{saved_kl.parent / 'tiny'} {other[:12]}, 8 views": {"vae": saved_kl.parent / "tiny"},
-        "linear, 8 views": {},
-        f"{saved_kl} {before.autoencoder.digest[:12]}, 1 views": {"vae": saved_kl, "views": 1},
+        f"{saved_kl.parent / 'tiny'} {other[:12]} and 8 views": {"vae": saved_kl.parent / "tiny"},
+        "linear and 8 views": {},
+        f"{saved_kl} {before.autoencoder.digest[:12]} and 1 views": {"vae": saved_kl, "views": 1},
     }
     for what, options in found.items():
         assert refusal(lambda options=options: encode(workspace=own, **options)) == start + what + ending  # type: ignore[misc]
@@ -459,7 +457,8 @@ def test_damage_is_named(own: Path) -> None:
     (folder / "latents.json").write_text(json.dumps(document))
     assert verdict() == "mean and std in latents.json are not those of the shards"
     damage_byte(folder / "autoencoder" / "autoencoder.safetensors", 500)
-    assert verdict().startswith("the autoencoder is damaged (Expected the weights that autoencoder.json describes")
+    assert verdict().startswith("the autoencoder is damaged (")
+    assert "does not hold the weights that autoencoder.json describes" in verdict()
 
 
 def test_a_shard_of_other_latents_is_named(own: Path) -> None:
@@ -498,11 +497,11 @@ def test_a_damaged_image_is_named_and_what_was_done_is_kept(own: Path) -> None:
 
 def test_calls_that_are_wrong_are_refused_in_one_line(own: Path, shards: Site, tmp_path: Path) -> None:
     assert refusal(lambda: encode(workspace=own, views=4)) == (
-        "Expected --views of 8 or 1, found 4; choose one of them."
+        "--views is 4; it must be 8 or 1: choose one of them."
     )
     (tmp_path / "file").touch()
     assert refusal(lambda: encode(workspace=own, out=tmp_path / "file")) == (
-        f"Expected a folder for the latents, found a file: {tmp_path / 'file'}; choose another with --out."
+        f"{tmp_path / 'file'} is a file, not a folder for the latents; choose another with --out."
     )
     assert refusal(lambda: encode(workspace=own, out=shards.root / "here")).startswith(
         f"{shards.root / 'here'} is not outside the dataset {shards.root}, which is never written to; "
@@ -512,7 +511,7 @@ def test_calls_that_are_wrong_are_refused_in_one_line(own: Path, shards: Site, t
     )
     assert refusal(lambda: encode(workspace=tmp_path / "none")).startswith("There are no finished shards in ")
     assert refusal(lambda: encode(workspace=own, verify=True)).startswith("There are no finished latents in ")
-    assert refusal(lambda: encode(workspace=own, device="gpu")).startswith("Expected a device such as cpu or cuda")
+    assert refusal(lambda: encode(workspace=own, device="gpu")).startswith("The device gpu cannot be used (")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "theirs.safetensors").write_bytes(b"of great worth")
     assert refusal(lambda: encode(workspace=own, out=tmp_path / "taken")) == (
@@ -536,12 +535,12 @@ def resized(folder: Path, sizes: list[tuple[int, int]]) -> Path:
 def test_images_of_two_sizes_or_that_are_not_square_or_fit_no_blocks_are_named(tmp_path: Path) -> None:
     two = resized(tmp_path / "two", [(16, 16), (16, 16), (24, 16)])
     assert refusal(lambda: encode(workspace=two)) == (
-        "Expected images of one size, found 16x16 (x0) and 24x16 (x2); 'histods tile --size 16 --to DIR' "
+        "x0 is 16x16 and x2 is 24x16, but all images must have one size; 'histods tile --size 16 --to DIR' "
         "cuts images and masks into patches of 16x16: audit these, then encode them."
     )
     oblong = resized(tmp_path / "oblong", [(32, 16)] * 3)
     assert refusal(lambda: encode(workspace=oblong)) == (
-        "Expected square images for 8 views, found 32x16; 'histods tile --size 16 --to DIR' cuts "
+        "The images are 32x16, but 8 views need square images; 'histods tile --size 16 --to DIR' cuts "
         "images and masks into patches of 16x16, or encode with --views 1."
     )
     latents = encode(workspace=oblong, views=1).latents
@@ -549,7 +548,7 @@ def test_images_of_two_sizes_or_that_are_not_square_or_fit_no_blocks_are_named(t
     assert LatentReader(oblong / "latents").read(2).mask.shape == (16, 32)
     odd = resized(tmp_path / "odd", [(20, 20)] * 3)
     assert refusal(lambda: encode(workspace=odd)) == (
-        "Expected images whose sides are multiples of 8, found 20x20; crop or resize them."
+        "The images are 20x20, but their sides must be multiples of 8; crop or resize them."
     )
 
 

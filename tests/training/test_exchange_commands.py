@@ -60,7 +60,7 @@ def test_an_imported_run_is_sampled_as_the_reference_does(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["import", "nothing.pt", "--out", "run"], "histods: Expected a checkpoint's file in nothing.pt, found "),
+        (["import", "nothing.pt", "--out", "run"], "histods: nothing.pt does not exist; give the .pt file "),
         (["import", "nothing.pt"], "histods: Missing option '--out' "),
         (
             ["export", "--run", "nowhere"],

@@ -209,12 +209,12 @@ def test_a_folder_in_use_is_left_alone(run: Path, tmp_path: Path) -> None:
     used = tmp_path / "used"
     used.mkdir()
     (used / "mine.txt").write_text("mine")
-    assert "found mine.txt in" in refusal(lambda: export(run, out=used))
-    assert "found a file in" in refusal(lambda: export(run, out=used / "mine.txt"))
+    assert "used already holds mine.txt; choose a new folder with --out" in refusal(lambda: export(run, out=used))
+    assert "mine.txt is a file; choose a new folder" in refusal(lambda: export(run, out=used / "mine.txt"))
     assert [path.name for path in used.iterdir()] == ["mine.txt"]
     folder = export(run, out=tmp_path / "out")
     message = refusal(lambda: export(run, out=folder, weights="model"))
-    assert "found the export of mine, step 1234 (ema)" in message
+    assert "already holds the export of mine, step 1234 (ema)" in message
 
 
 def test_runs_and_exports_have_their_places_in_the_workspace(tmp_path: Path) -> None:
@@ -230,5 +230,5 @@ def test_a_damaged_checkpoint_is_not_exported(tmp_path: Path) -> None:
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert "as it was written" in refusal(lambda: export(run, out=tmp_path / "out"))
+    assert "is missing or damaged" in refusal(lambda: export(run, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()

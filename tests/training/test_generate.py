@@ -236,14 +236,17 @@ def test_what_is_in_the_way_is_refused_and_stays(workspace: Path, masks: Path, t
     refused = [
         (
             {"out": tmp_path / "mine", "steps": 2},
-            r"same recipe .* found others \(steps 1 instead of 2\); choose",
+            r"mine holds images of another recipe \(steps 1 instead of 2\); choose",
         ),
-        ({"out": tmp_path / "mine", "masks": tmp_path / "others"}, r"made for another mask of this name; choose"),
-        ({"out": tmp_path / "photographs"}, r"a new folder for images, found .*holiday\.jpg in it"),
-        ({"out": tmp_path / "file"}, r"found a file: .*file; choose"),
-        ({"out": masks}, r"apart from that of the masks"),
-        ({"out": masks / "new"}, r"apart from that of the masks"),
-        ({"out": masks, "masks": masks / "patch.0_mask.png"}, r"apart from that of the masks"),
+        (
+            {"out": tmp_path / "mine", "masks": tmp_path / "others"},
+            r"made for another mask of this name than .*patch\.0_mask\.png; choose",
+        ),
+        ({"out": tmp_path / "photographs"}, r"photographs already holds .*holiday\.jpg; choose a new"),
+        ({"out": tmp_path / "file"}, r"file is a file, not a folder for the images; choose"),
+        ({"out": masks}, r"overlaps the folder of the masks"),
+        ({"out": masks / "new"}, r"overlaps the folder of the masks"),
+        ({"out": masks, "masks": masks / "patch.0_mask.png"}, r"overlaps the folder of the masks"),
     ]
     for options, message in refused:
         with pytest.raises(HistodsError, match=message):
@@ -255,7 +258,9 @@ def test_what_is_in_the_way_is_refused_and_stays(workspace: Path, masks: Path, t
 def test_nothing_is_begun_before_all_masks_are_sound(workspace: Path, tmp_path: Path) -> None:
     write_mask(tmp_path / "masks" / "a.png", halves(0, 1))
     write_mask(tmp_path / "masks" / "b.png", halves(0, 3))
-    with pytest.raises(HistodsError, match=r"classes 0 to 2 in .*b\.png, found 3 \(512 pixels\)"):
+    with pytest.raises(
+        HistodsError, match=r"b\.png has labels that are not among the classes 0 to 2: 3 \(512 pixels\)"
+    ):
         sample(masks=tmp_path / "masks", workspace=workspace, out=tmp_path / "images")
     assert not (tmp_path / "images").exists()
 
@@ -263,14 +268,14 @@ def test_nothing_is_begun_before_all_masks_are_sound(workspace: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "--steps from 1 to 1000, found 0"),
-        ({"steps": 1001}, "--steps from 1 to 1000, found 1001"),
-        ({"guidance": float("nan")}, "--guidance from 0 to 100, found nan"),
-        ({"eta": 0.5}, "--eta with --sampler ddim, found it with dpm"),
-        ({"eta": 2.0, "sampler": "ddim"}, "--eta from 0 to 1, found 2.0"),
-        ({"count": 0}, "--count of at least 1, found 0"),
-        ({"batch": 0}, "--batch of at least 1, found 0"),
-        ({"seed": -1}, "--seed from 0 to"),
+        ({"steps": 0}, "--steps is 0; it must be from 1 to 1000: "),
+        ({"steps": 1001}, "--steps is 1001; it must be from 1 to 1000: "),
+        ({"guidance": float("nan")}, "--guidance is nan; it must be from 0 to 100: "),
+        ({"eta": 0.5}, "--eta is 0.5; it must be 0 with --sampler dpm: leave one out"),
+        ({"eta": 2.0, "sampler": "ddim"}, "--eta is 2.0; it must be from 0 to 1: "),
+        ({"count": 0}, "--count is 0; it must be at least 1: "),
+        ({"batch": 0}, "--batch is 0; it must be at least 1: "),
+        ({"seed": -1}, "--seed is -1; it must be from 0 to"),
         ({"run": "missing"}, "; there are default: choose one"),
     ],
     ids=str,
@@ -287,16 +292,16 @@ def test_a_wrong_option_is_one_line(
 def test_masks_of_colliding_names_are_refused(workspace: Path, tmp_path: Path) -> None:
     for name in ("x", "x-1", "overview/y"):
         write_mask(tmp_path / "masks" / f"{name}.png", halves(0, 1))
-    with pytest.raises(HistodsError, match=r"no folder called overview"):
+    with pytest.raises(HistodsError, match=r"y\.png lies in a folder called overview, "):
         sample(masks=tmp_path / "masks", workspace=workspace, count=2)
     (tmp_path / "masks" / "overview" / "y.png").unlink()
-    with pytest.raises(HistodsError, match=r"found x-1 for .*x\.png and .*x-1\.png; rename"):
+    with pytest.raises(HistodsError, match=r"x\.png and .*x-1\.png would both give the image x-1; rename"):
         sample(masks=tmp_path / "masks", workspace=workspace, count=2)
 
 
 def test_a_network_that_diverged_leaves_no_picture(masks: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", broken=True)
-    with pytest.raises(HistodsError, match="finite numbers from the network, found others"):
+    with pytest.raises(HistodsError, match="images hold numbers that are not finite: its weights have diverged"):
         sample(run=run, masks=masks, workspace=tmp_path, out=tmp_path / "images", steps=1)
     assert not list((tmp_path / "images").rglob("*.png"))
     assert sample(run=run, masks=masks, workspace=tmp_path, steps=1, weights="model").written == 5
@@ -314,7 +319,9 @@ def test_a_full_disk_is_one_line_and_what_is_there_stays(
 
     monkeypatch.setattr(sample_folder, "write_bytes", fill)
     options: dict[str, Any] = {"masks": masks, "workspace": workspace, "out": tmp_path / "images", "steps": 1}
-    with pytest.raises(HistodsError, match=r"patch\.2\.png, found: No space left on device; make room"):
+    with pytest.raises(
+        HistodsError, match=r"patch\.2\.png could not be written: No space left on device; make room"
+    ):
         sample(**options)
     monkeypatch.undo()
     result = sample(**options)

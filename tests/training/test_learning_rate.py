@@ -89,15 +89,15 @@ def test_beta_stays_unless_it_is_asked_to_cycle() -> None:
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        ({"name": "sgd"}, "name adamw or adam, found sgd"),
+        ({"name": "sgd"}, "optimizer.name is sgd; it must be adamw or adam: correct it"),
         ({"betas": (0.9,)}, "betas"),
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"weight_decay": -0.1}, "weight_decay"),
-        ({"clip_norm": 0.0}, "clip_norm above 0"),
-        ({"schedule": "cosine"}, "schedule constant or onecycle, found cosine"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0; it must be above 0"),
+        ({"schedule": "cosine"}, "schedule is cosine; it must be constant or onecycle"),
         ({"warmup_steps": -1}, "warmup_steps"),
-        ({"pct_start": 0.0}, "pct_start between 0 and 1"),
-        ({"pct_start": 1.0}, "pct_start between 0 and 1"),
+        ({"pct_start": 0.0}, "pct_start is 0.0; it must be above 0 and below 1"),
+        ({"pct_start": 1.0}, "pct_start is 1.0; it must be above 0 and below 1"),
     ],
 )
 def test_settings_out_of_range_are_named(values: dict[str, Any], word: str) -> None:

@@ -218,13 +218,12 @@ def test_a_run_is_not_gone_on_with_after_the_index_changed(own: Path) -> None:
     later = loader(own)
     digest = ShardReader(own).shards.index_digest
     assert refusal(lambda: later.load_state_dict(state)) == (
-        f"Expected shards with the index 000000000000, with which the run began, found {digest[:12]} in {own}; "
+        f"{own} holds shards with the index {digest[:12]}, but the run began with 000000000000; "
         "give it those shards, or begin a new run."
     )
     moved = {**later.state_dict(), "position": 12}
     assert refusal(lambda: later.load_state_dict(moved)) == (
-        "Expected a global batch that divides the position 12, found 8; "
-        "go on with the batch with which the run began."
+        "The global batch of 8 does not divide the position 12; go on with the batch with which the run began."
     )
 
 
@@ -240,7 +239,7 @@ def test_images_of_two_sizes_are_named(tmp_path: Path, new_site: Callable[..., S
     reader = ShardReader(site.workspace / "shards")
     batches = Loader(ShardDataset(reader, InOrder(size=len(reader))), global_batch=8)
     text = refusal(lambda: list(batches))
-    assert text.startswith("Expected images of one size in a batch, found ")
+    assert ", but others in its batch are " in text
     assert text.endswith(" cuts images and masks into patches of 48x48.")
 
 

@@ -99,7 +99,7 @@ def test_progress_counts_steps(autoencoder: LinearAutoencoder) -> None:
 
 def test_what_is_no_number_is_no_picture(autoencoder: LinearAutoencoder) -> None:
     painter = make(Known(torch.full((3, 4), float("nan"))), autoencoder, SPACES["default"], steps=2)
-    with pytest.raises(HistodsError, match="finite numbers"):
+    with pytest.raises(HistodsError, match="numbers that are not finite"):
         painter(torch.zeros(1, 1, 16, 16, dtype=torch.uint8), [1])
 
 

@@ -138,12 +138,14 @@ def test_the_same_command_after_the_end_says_so_and_trains_nothing(folder: Path,
 
 def test_other_settings_need_a_word(folder: Path, tmp_path: Path) -> None:
     run_tiny(tmp_path, folder, "run.steps=2")
-    with pytest.raises(HistodsError, match=r"found others \(run\.steps: 2 before, 3 now\); add --resume"):
+    with pytest.raises(
+        HistodsError, match=r"began with other settings \(run\.steps: 2 before, 3 now\); add --resume"
+    ):
         run_tiny(tmp_path, folder, "run.steps=3")
 
 
 def test_resume_without_a_run_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(HistodsError, match="Expected a checkpoint to go on from .* leave --resume out"):
+    with pytest.raises(HistodsError, match="There is no checkpoint to go on from in .* leave --resume out"):
         run_tiny(tmp_path, folder, "run.steps=3", resume=True)
 
 
@@ -154,9 +156,11 @@ def test_a_damaged_checkpoint_is_named_with_the_one_to_go_on_from(folder: Path, 
     content = bytearray((damaged / "model.safetensors").read_bytes())
     content[-5] ^= 1
     (damaged / "model.safetensors").write_bytes(content)
-    with pytest.raises(HistodsError, match=r"as it was written, found other bytes .* goes on from step-00000004"):
+    with pytest.raises(
+        HistodsError, match=r"is missing or damaged \(its SHA-256 is .* goes on from step-00000004"
+    ):
         run_tiny(tmp_path, folder, "run.steps=9", resume=True)
-    with pytest.raises(HistodsError, match="as it was written, found other bytes"):
+    with pytest.raises(HistodsError, match="is missing or damaged .its SHA-256 is "):
         load_model(result.folder, weights="model")
     shutil.rmtree(damaged)
     again = run_tiny(tmp_path, folder, "run.steps=8", resume=True)
@@ -214,9 +218,7 @@ def test_too_many_skipped_steps_end_the_run_and_name_samples(
     with pytest.raises(HistodsError) as caught:
         run_tiny(tmp_path, folder, "run.steps=40", "run.most_skipped=5")
     message = str(caught.value)
-    assert message.startswith(
-        "Expected finite gradients, found none in 5 steps in a row, the last of them 7 (samples"
-    )
+    assert message.startswith("The gradients were not finite in 5 steps in a row, the last of them 7 (samples")
     assert "slide." in message
     run = read_run(tmp_path / "runs" / "default")
     assert run.step == 7
@@ -234,7 +236,8 @@ def test_a_class_without_samples_is_never_drawn(site: Site, tmp_path: Path) -> N
 
 def test_classes_that_do_not_fit_the_label_map_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        HistodsError, match="the 3 classes of the label map in .*, found 5; set model.num_classes=3"
+        HistodsError,
+        match="model.num_classes is 5, but the label map in .* has 3 classes; set model.num_classes=3",
     ):
         run_tiny(tmp_path, folder, "model.num_classes=5")
 
@@ -243,7 +246,7 @@ def test_other_data_are_refused(folder: Path, new_site: Callable[..., Site], tmp
     run_tiny(tmp_path, folder, "run.steps=4")
     site = new_site(tmp_path / "site", pairs=41)
     shard(workspace=site.workspace, out=tmp_path / "other", map=site.map, shard_mb=1, workers=1)
-    with pytest.raises(HistodsError, match="Expected shards with the index .*, with which the run began, found"):
+    with pytest.raises(HistodsError, match="holds shards with the index .*, but the run began with"):
         run_tiny(tmp_path, tmp_path / "other", "run.steps=8", resume=True)
 
 
@@ -266,7 +269,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_the_last_checkpoint(
     if "unshare failed" in message or "mount:" in message:
         pytest.skip("mounting a small tmpfs needs root")
     line = message.splitlines()[-1]
-    assert line.startswith("Expected to write the checkpoint "), message
+    assert line.startswith("The checkpoint "), message
     assert "No space left on device" in line
     run = read_run(tmp_path / "after" / "runs" / "default")
     assert 1 <= run.step < 40

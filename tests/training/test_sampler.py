@@ -348,7 +348,7 @@ def test_times_fall_from_the_last_level_to_none(sizes: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("steps", [0, 1001])
 def test_steps_without_levels_are_refused(steps: int) -> None:
-    with pytest.raises(HistodsError, match="sampling steps from 1 to 1000"):
+    with pytest.raises(HistodsError, match="sampling steps do not fit 1000 timesteps; choose from 1 to 1000"):
         sampling_times(1000, steps)
 
 

@@ -45,7 +45,7 @@ def test_latents_of_another_autoencoder_leave_the_run_as_it_was(folder: Path, ot
     run = run_tiny(tmp_path, folder, "run.steps=2").folder
     before = files(run)
     encode(shards=other, out=tmp_path / "latents", workspace=tmp_path)
-    with pytest.raises(HistodsError, match=r"Expected the autoencoder .* with which .* began, found .*--data"):
+    with pytest.raises(HistodsError, match=r"began with the autoencoder .*, but this is .*--data"):
         run_tiny(tmp_path, tmp_path / "latents", "run.steps=4", resume=True)
     assert files(run) == before
     read_run(run).load_autoencoder()

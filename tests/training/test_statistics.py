@@ -145,8 +145,8 @@ def test_latents_of_images_from_minus_1_do_not_suit_the_fork_s_space(kl_latents:
     with pytest.raises(HistodsError) as caught:
         run_tiny(tmp_path, kl_latents, "run.steps=1", "latents.space=fork")
     assert str(caught.value) == (
-        "Expected latents of images from 0 to 1 for latents.space=fork, found some of images from -1 to 1 in "
-        f"{kl_latents}; train from shards (--data), or choose another space."
+        f"{kl_latents} holds latents of images from -1 to 1, but latents.space=fork needs those of images from "
+        "0 to 1; train from shards (--data), or choose another space."
     )
     assert run_tiny(tmp_path, kl_latents, "run.steps=1", "latents.space=paper").latent_space["scale"] == 1 / 50
 
@@ -156,6 +156,6 @@ def test_another_autoencoder_than_that_of_the_beginning_is_refused(
 ) -> None:
     first = run_tiny(tmp_path, folder, "run.steps=1")
     kept = (first.folder / "autoencoder" / "autoencoder.safetensors").read_bytes()
-    with pytest.raises(HistodsError, match="the autoencoder .* with which .* began, found .*; go on with"):
+    with pytest.raises(HistodsError, match="began with the autoencoder .*, but this is .*; go on with"):
         run_tiny(tmp_path, folder, "run.steps=2", f"latents.autoencoder={saved_kl}", resume=True)
     assert (first.folder / "autoencoder" / "autoencoder.safetensors").read_bytes() == kept

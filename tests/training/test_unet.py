@@ -331,20 +331,20 @@ def test_dropout_is_for_training_alone() -> None:
 
 
 def test_an_open_number_of_classes_is_refused() -> None:
-    with pytest.raises(HistodsError, match=r"Expected model\.num_classes, found none"):
+    with pytest.raises(HistodsError, match=r"^model\.num_classes is not set; set it"):
         UNet(ModelConfig())
 
 
 @pytest.mark.parametrize(
     ("latents", "mask", "expected"),
     [
-        ((2, 3, 8, 8), (2, 1, 64, 64), r"latents \[B, 4, H, W\]"),
+        ((2, 3, 8, 8), (2, 1, 64, 64), r"latents are \[2, 3, 8, 8\]; they must be \[B, 4, H, W\]"),
         ((2, 4, 8, 7), (2, 1, 64, 56), "multiples of 2"),
-        ((4, 8, 8), (2, 1, 64, 64), r"found \[4, 8, 8\]"),
-        ((2, 4, 8, 8), (2, 1, 60, 64), r"masks \[B, 1, H, W\].*8 and 8, found \[2, 1, 60, 64\]"),
-        ((2, 4, 8, 8), (2, 64, 64), r"found \[2, 64, 64\]"),
-        ((2, 4, 8, 8), (2, 3, 64, 64), r"found \[2, 3, 64, 64\]"),
-        ((2, 4, 8, 8), (2, 1, 4, 4), r"found \[2, 1, 4, 4\]"),
+        ((4, 8, 8), (2, 1, 64, 64), r"are \[4, 8, 8\]"),
+        ((2, 4, 8, 8), (2, 1, 60, 64), r"masks are \[2, 1, 60, 64\]; they must be \[B, 1, H, W\].*8 and 8: "),
+        ((2, 4, 8, 8), (2, 64, 64), r"are \[2, 64, 64\]"),
+        ((2, 4, 8, 8), (2, 3, 64, 64), r"are \[2, 3, 64, 64\]"),
+        ((2, 4, 8, 8), (2, 1, 4, 4), r"are \[2, 1, 4, 4\]"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(
