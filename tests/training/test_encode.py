@@ -457,8 +457,9 @@ def test_damage_is_named(own: Path) -> None:
     (folder / "latents.json").write_text(json.dumps(document))
     assert verdict() == "mean and std in latents.json are not those of the shards"
     damage_byte(folder / "autoencoder" / "autoencoder.safetensors", 500)
-    assert verdict().startswith("the autoencoder is damaged (")
-    assert "does not hold the weights that autoencoder.json describes" in verdict()
+    text = verdict()
+    assert text.startswith("the autoencoder is damaged (")
+    assert "does not hold the weights that autoencoder.json describes" in text
 
 
 def test_a_shard_of_other_latents_is_named(own: Path) -> None:
