@@ -90,7 +90,7 @@ def plot(
     place = Workspace.find(workspace)
     systems = read_systems(place) if counts is None else [read_counts_system(Path(counts))]
     if width not in SIZES:
-        raise HistodsError(f"Expected --width page or column, found {width!r}; choose one of them.")
+        raise HistodsError(f"--width is {width!r}; choose page or column.")
     size = SIZES[width]
     charts = [chart for system in systems for chart in _charts(system, size)]
     skipped: list[str] = []

@@ -136,15 +136,15 @@ def _read_remapped(workspace: Workspace, name: str, digest: str) -> ClassSystem 
         if all(row.get("labels") == [row["class"]] for row in summary["classes"]):
             return None  # remapped without a map: drawn already
         raise HistodsError(
-            f"Expected no class system of the name '{RAW}', which means the source labels, found {path}; "
-            "remove it, give its label map another name and remap."
+            f"{path} is a class system named '{RAW}', which means the source labels: remove it, give its label "
+            "map another name and remap."
         )
     table = read_table(workspace.remap_table(name))
     stored = (table.schema.metadata or {}).get(b"manifest_digest", b"").decode()
     if not digest == summary.get("manifest_digest") == stored:
         label_map = "" if summary.get("map") is None else f" --map {summary['map']}"
         raise StaleFileError(
-            f"Expected the class system '{name}' to be made from this audit, found one of another; "
+            f"The class system '{name}' was made from another audit; "
             f"run 'histods remap{label_map} -w {workspace.folder}' again."
         )
     return _with_images(name, classes, table, "classes", digest)
@@ -218,8 +218,7 @@ def parse_classes(rows: Any, index: str, path: Path) -> tuple[ClassCount, ...]:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise HistodsError(
-            f"Expected {index}, name, pixels, percent and images of each {index} in {path}, "
-            f"found others ({error}); make it again."
+            f"{path} lacks {index}, name, pixels, percent or images of a {index} ({error}); make it again."
         ) from error
 
 
@@ -232,7 +231,7 @@ def read_counts_system(path: Path) -> ClassSystem:
     table = read_counts(path)
     total = int(table.pixels.sum())
     if total == 0:
-        raise HistodsError(f"Expected pixels to draw in {path}, found none; check its column 'Pixel Count'.")
+        raise HistodsError(f"{path} has no pixels to draw; check its column 'Pixel Count'.")
     rows = zip(table.labels.tolist(), table.names, table.pixels.tolist(), strict=True)
     return ClassSystem(
         name=RAW,
