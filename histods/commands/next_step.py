@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from histods.console import print_command, print_line
-from histods.errors import HistodsError
+from histods.storage.label_maps import propose_label_map
 from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ _AFTER = {
 }
 """The next command after each that needs to know no more than that."""
 _MULTIPLE = 32
-_BUNDLED_LABELS, _BUNDLED_MAP = "drsk_labels.yml", "label_map_10.yml"
 
 
 def print_next(console: Console, command: str) -> None:
@@ -62,7 +60,7 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
     if result.counts.conditional + result.counts.unconditional == 0:
         return
     _offer_labels(console, result)
-    found = find_map(result)
+    found = propose_label_map(result.root, result.options.get("labels"), result.other_files)
     command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
     if found is None and _has_gaps(result):
         command = "histods remap --draft my_map.yml"
@@ -106,31 +104,6 @@ def find_side(result: AuditResult) -> int | None:
     if len(sizes) < 2 and height % _MULTIPLE == 0 and width % _MULTIPLE == 0:
         return None
     return tile_side((height, width), multiple=1 if len(sizes) > 1 else _MULTIPLE)
-
-
-def find_map(result: AuditResult) -> str | None:
-    """Name of a label map: in the labels file, else in the dataset's folder, else a bundled one that fits."""
-    labels = result.options.get("labels")
-    if isinstance(labels, str) and _has_map(Path(labels)):
-        return labels
-    maps = []
-    if ".yml" in result.other_files:  # else the folder is not listed again: it may hold half a million files
-        with suppress(OSError):
-            maps = sorted(path.name for path in result.root.glob("label_map*.yml"))
-    if maps:
-        return _BUNDLED_MAP if _BUNDLED_MAP in maps else maps[0]
-    return _BUNDLED_MAP if isinstance(labels, str) and Path(labels).name == _BUNDLED_LABELS else None
-
-
-def _has_map(labels: Path) -> bool:
-    """Whether a labels file holds a label map, too."""
-    from histods.storage.label_maps import read_label_map
-
-    try:
-        read_label_map(labels)
-    except HistodsError:
-        return False
-    return True
 
 
 def in_workspace(command: str, workspace: Path) -> str:

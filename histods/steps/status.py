@@ -13,6 +13,7 @@ import yaml
 from histods.errors import HistodsError
 from histods.printing import printed
 from histods.storage.class_systems import find_by_digest, list_label_maps
+from histods.storage.label_maps import propose_label_map
 from histods.storage.latent_set import LatentSet
 from histods.storage.shard_set import ShardSet
 from histods.storage.stages import (
@@ -77,7 +78,10 @@ def _parts(space: Workspace) -> Iterator[Stage]:
     for stage in systems:
         yield Stage(f"label map {stage.name}", stage.state, stage.detail, stage.command)
     if not systems:
-        command = f"histods remap --draft my_map.yml{space.option}"
+        labels = (audit.get("options") or {}).get("labels")
+        found = propose_label_map(root, labels, audit.get("other_files") or {})
+        wanted = "--draft my_map.yml" if found is None else f"--map {shlex.quote(found)}"
+        command = f"histods remap {wanted}{space.option}"
         yield Stage("label map", "missing", "none: the labels are the classes", command)
     split = _or_damaged("split", f"histods split{space.option}", lambda: split_stage(space, audit))
     shards = _or_damaged("shards", f"histods shard{space.option}", lambda: _shards(space, audit))

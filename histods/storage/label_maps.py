@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from histods.labels import Scalar, Value
 
 BUNDLED = Path(__file__).resolve().parents[1] / "label_maps"
+_USUAL_MAP, _OF_USUAL_MAP = "label_map_10.yml", "drsk_labels.yml"  # bundled, and the labels that it is for
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FILE_NAME = re.compile(r"\w[\w.-]{0,79}")
 _NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
@@ -54,6 +56,34 @@ def find_label_map(name: str | Path, root: Path | None = None) -> Path:
     bundled = ", ".join(sorted(path.name for path in BUNDLED.glob("*.yml")))
     where = "" if root is None else f" or in {root}"
     raise HistodsError(f"There is no file {name} here{where}; give its path or one of {bundled}.")
+
+
+def propose_label_map(root: Path, labels: object, other_files: Iterable[str]) -> str | None:
+    """Name of a label map that is at hand: in the labels file, else in the root, else a bundled one that fits.
+
+    Args:
+        root: the dataset's folder.
+        labels: the labels file that the audit was given; None without.
+        other_files: suffixes of the files in the root that are no pictures. Without `.yml` among them the folder,
+            which may hold half a million files, is not listed again.
+    """
+    if isinstance(labels, str) and _is_label_map(Path(labels)):
+        return labels
+    maps = []
+    if ".yml" in other_files:
+        with suppress(OSError):
+            maps = sorted(path.name for path in root.glob("label_map*.yml"))
+    if maps:
+        return _USUAL_MAP if _USUAL_MAP in maps else maps[0]
+    return _USUAL_MAP if isinstance(labels, str) and Path(labels).name == _OF_USUAL_MAP else None
+
+
+def _is_label_map(path: Path) -> bool:
+    try:
+        read_label_map(path)
+    except HistodsError:
+        return False
+    return True
 
 
 def read_label_map(path: Path, names: LabelTable | None = None) -> LabelMap:
