@@ -14,6 +14,7 @@ from histods.commands.complete import complete_shown
 from histods.commands.next_step import in_workspace, print_next
 from histods.commands.options import DEFAULT_WORKSPACE, DebugOption, QuietOption, WorkspaceOption
 from histods.console import escaped, make_console, make_results, print_json, print_line, print_table
+from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,19 +106,23 @@ def show_result(console: Console, result: ShowResult, workspace: Path) -> None:
         _show_table(console, table)
     if result.kind == "runs":
         print_line(console, _LOSSES)
-    following = _follow_up(result)
+    following = _follow_up(result, workspace)
     if following:
-        print_next(console, in_workspace(following, workspace))
+        print_next(console, following)
 
 
-def _follow_up(result: ShowResult) -> str | None:
+def _follow_up(result: ShowResult, workspace: Path) -> str | None:
     """What to type after a table; nothing where no command stands out."""
-    if result.kind == "sample":
-        return f"histods show {shlex.quote(result.name)} --open DIR" if not result.overlays else None
     if result.kind == "runs":
+        from histods.steps.status import sample_command
+
         trained = result.rows.filter(result.rows["step"].is_not_null()).sort("best", nulls_last=True)
-        return f"histods sample --run {shlex.quote(trained['run'][0])} --masks MASKS" if len(trained) else None
-    return _FOLLOW_UPS.get(result.kind)
+        return sample_command(Workspace(workspace), trained["run"][0]) if len(trained) else None
+    if result.kind == "sample":
+        if result.overlays:
+            return None
+        return in_workspace(f"histods show {shlex.quote(result.name)} --open DIR", workspace)
+    return in_workspace(_FOLLOW_UPS[result.kind], workspace)
 
 
 def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None:

@@ -121,6 +121,7 @@ def show_train(console: Console, result: TrainResult) -> None:
     if result.plan is not None:
         show_settings(console, result.config)
         show_plan(console, result)
+        print_line(console, "Next: the same command without --dry-run")
         return
     if result.losses:
         print_table(

@@ -194,10 +194,15 @@ def _choose_next(space: Workspace, parts: tuple[Stage, ...]) -> str:
         return unfinished.command
     finished = [one.name.removeprefix("run ") for one in runs if one.state == "done"]
     if finished:
-        name = _map_of_run(space, finished[-1])
-        given = "" if name is None else f" --map {shlex.quote(name)}"
-        return f"histods sample --run {shlex.quote(finished[-1])} --masks MASKS{given}{space.option}"
+        return sample_command(space, finished[-1])
     return f"histods train{' --name NEW' if runs else ''}{option}{space.option}"
+
+
+def sample_command(space: Workspace, run: str) -> str:
+    """The command that makes images with a run, from masks of the dataset: with the label map behind it."""
+    name = _map_of_run(space, run)
+    given = "" if name is None else f" --map {shlex.quote(name)}"
+    return f"histods sample --run {shlex.quote(run)} --masks MASKS{given}{space.option}"
 
 
 def _map_of_run(space: Workspace, run: str) -> str | None:
