@@ -287,7 +287,7 @@ def find_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> tuple
                 )
             return folder, checkpoint
     known = sorted(path.parent.name for path in runs.glob("*/config.yaml"))
-    there = f"there are {', '.join(known[:10])}: choose one of them" if known else "'histods train' makes one"
+    there = f"choose one of {', '.join(known[:10])}" if known else "'histods train' makes one"
     raise HistodsError(f"There is no run {run}, as a folder or in {runs}; {there}.")
 
 

@@ -232,9 +232,10 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     units = len(np.unique(samples.units[free]))
     empty = [name for number, name in enumerate(plan.names) if not (samples.fixed == number).any()]
     if units < len(empty):
+        there = f"there {'is' if units == 1 else 'are'} only {units}"
         raise TooFewSamplesError(
-            f"Each of {len(empty)} splits needs a group or a single image, but there are only {units} to share "
-            "out; ask for fewer splits."
+            f"Each of {len(empty)} splits needs a group or a single image, but {there} to share out; "
+            "ask for fewer splits."
         )
     elsewhere, conditional = samples.fixed >= len(plan.names), samples.conditional
     targets = plan.sizes(int(conditional.sum()), int((~conditional).sum()))

@@ -213,7 +213,7 @@ def test_what_is_no_run_or_has_no_checkpoint_is_said_with_what_there_is(tmp_path
     empty = refusal(lambda: find_run("empty", runs))
     assert empty == (f"There is no checkpoint in {runs / 'empty'} yet; run 'histods train --name empty'.")
     make_run(runs / "b", 1)
-    assert refusal(lambda: find_run("a", runs)).endswith("; there are b, empty: choose one of them.")
+    assert refusal(lambda: find_run("a", runs)).endswith("; choose one of b, empty.")
 
 
 def test_a_checkpoint_of_another_version_or_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -642,13 +642,13 @@ def test_kept_and_given_sides_count_together(tmp_path: Path) -> None:
         (
             numbered(20, group="the only slide"),
             {},
-            "Each of 2 splits needs a group or a single image, but there are only 1 to share out; "
+            "Each of 2 splits needs a group or a single image, but there is only 1 to share out; "
             "ask for fewer splits.",
         ),
         (
             numbered(9, digest="the same bytes"),
             {"folds": 2},
-            "Each of 2 splits needs a group or a single image, but there are only 1 to share out; "
+            "Each of 2 splits needs a group or a single image, but there is only 1 to share out; "
             "ask for fewer splits.",
         ),
         (
