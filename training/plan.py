@@ -61,7 +61,7 @@ def plan_run(config: TrainConfig, process: Process) -> Plan:
         parameters=parameters,
         null_parameters=null,
         flops_an_image=flops,
-        memory_bytes=4 * tensors * (parameters + null) + activation_bytes(config, share),
+        memory_bytes=4 * tensors * (parameters + null) + activation_bytes(config, share, process.device),
         matrix_rate=rate,
         seconds=(images * flops + _evaluations(config.run) * once) / (rate * _USE.get(process.device.type, 0.4)),
     )
@@ -77,14 +77,17 @@ def _evaluations(run: RunConfig) -> int:
     return validations + times(run.preview_every) * 2 * run.preview_samples * run.preview_steps  # guided
 
 
-def activation_bytes(config: TrainConfig, batch: int) -> int:
-    """Bytes that a forward pass of `batch` samples keeps for the backward pass, counted without computing."""
+def activation_bytes(config: TrainConfig, batch: int, device: torch.device) -> int:
+    """Bytes that a forward pass of `batch` samples keeps for the backward pass, counted without computing.
+
+    Which operations are in bfloat16 is a matter of the device: each kind has a list of its own.
+    """
     seen: dict[int, int] = {}
     kept: list[torch.Tensor] = []  # so that no address is used twice
     size = config.model.image_size
     side = size // _FACTOR
     # Tensors without memory of their own that, unlike those on the meta device, autocast turns into bfloat16.
-    with FakeTensorMode():
+    with FakeTensorMode(), device:
         model = UNet(config.model).train()
         weights = {weight.untyped_storage()._cdata for weight in model.parameters()}  # noqa: SLF001
 
@@ -97,7 +100,7 @@ def activation_bytes(config: TrainConfig, batch: int) -> int:
 
         with (
             torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=config.run.precision == "bf16"),
+            torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bf16"),
         ):
             model(
                 torch.empty(batch, config.model.channels, side, side),

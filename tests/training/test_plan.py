@@ -37,10 +37,10 @@ def plan_of(*settings: str, ranks: int = 1) -> Plan:
     return plan_run(config_of(*settings), Process(device=CPU, ranks=ranks))
 
 
-def kept_bytes(config: TrainConfig, batch: int) -> int:
+def kept_bytes(config: TrainConfig, batch: int, device: torch.device = CPU) -> int:
     """What a real forward pass keeps for the backward pass besides the weights, each memory once."""
     torch.manual_seed(0)
-    model = UNet(config.model).train()
+    model = UNet(config.model).train().to(device)
     weights = {weight.data_ptr() for weight in model.parameters()}
     kept: dict[int, tuple[torch.Tensor, int]] = {}
 
@@ -52,8 +52,9 @@ def kept_bytes(config: TrainConfig, batch: int) -> int:
 
     size = config.model.image_size
     with (
+        device,
         saved_tensors_hooks(pack, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=config.run.precision == "bf16"),
+        torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bf16"),
     ):
         model(
             torch.randn(batch, config.model.channels, size // 8, size // 8),
@@ -64,37 +65,46 @@ def kept_bytes(config: TrainConfig, batch: int) -> int:
     return sum(nbytes for _, nbytes in kept.values())
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_activations_on_a_gpu_are_those_of_its_own_autocast(precision: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    config, device = config_of(f"run.precision={precision}"), torch.device("cuda")
+    assert activation_bytes(config, 4, device) == pytest.approx(kept_bytes(config, 4, device), rel=0.2)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "setting", ["model.spatial=true", "model.attention=plain", "model.null=zero_mask", "model.dropout=0.0"]
 )
 def test_counted_activations_are_those_of_a_real_pass(setting: str, precision: str) -> None:
     config = config_of(setting, f"run.precision={precision}")
-    assert activation_bytes(config, 4) == pytest.approx(kept_bytes(config, 4), rel=0.2)
+    assert activation_bytes(config, 4, CPU) == pytest.approx(kept_bytes(config, 4), rel=0.2)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_weights_are_no_activations(precision: str) -> None:
     config = config_of("model.dim=64", "model.image_size=16", f"run.precision={precision}")
-    assert activation_bytes(config, 1) == pytest.approx(kept_bytes(config, 1), rel=0.2)
+    assert activation_bytes(config, 1, CPU) == pytest.approx(kept_bytes(config, 1), rel=0.2)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_activations_grow_by_the_same_bytes_with_every_sample(precision: str) -> None:
     config = config_of(f"run.precision={precision}")
-    two, four, eight = (activation_bytes(config, batch) for batch in (2, 4, 8))
+    two, four, eight = (activation_bytes(config, batch, CPU) for batch in (2, 4, 8))
     assert eight - four == pytest.approx(2 * (four - two), rel=0.001)
     assert four - two > 0.5 * two  # what does not grow is small
 
 
 def test_half_precision_keeps_about_half() -> None:
-    full, half = (activation_bytes(config_of(f"run.precision={name}"), 8) for name in ("fp32", "bf16"))
+    full, half = (activation_bytes(config_of(f"run.precision={name}"), 8, CPU) for name in ("fp32", "bf16"))
     assert 0.4 < half / full < 0.7
 
 
 def test_counting_makes_no_random_numbers_and_no_memory() -> None:
     before = torch.get_rng_state()
-    activation_bytes(config_of("model.image_size=512", "model.dim=256", "model.dim_mults=[1, 2, 4]"), 64)
+    activation_bytes(config_of("model.image_size=512", "model.dim=256", "model.dim_mults=[1, 2, 4]"), 64, CPU)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -114,7 +124,7 @@ def test_memory_is_five_numbers_a_weight_and_the_activations_of_one_share(
     settings = ("diffusion.batch_size=8", *settings)
     made = plan_of(*settings, ranks=ranks)
     weights = made.parameters + made.null_parameters
-    assert made.memory_bytes == 36 * weights + activation_bytes(config_of(*settings), share)
+    assert made.memory_bytes == 36 * weights + activation_bytes(config_of(*settings), share, CPU)
 
 
 def test_time_is_operations_over_half_the_rate_shared_by_the_processes() -> None:
@@ -142,4 +152,4 @@ def test_the_rate_of_this_machine_is_a_rate() -> None:
 def test_a_plan_of_a_network_without_classes_is_refused() -> None:
     config = config_of()
     with pytest.raises(HistodsError, match="model.num_classes"):
-        activation_bytes(replace(config, model=replace(config.model, num_classes=None)), 2)
+        activation_bytes(replace(config, model=replace(config.model, num_classes=None)), 2, CPU)
