@@ -89,7 +89,7 @@ def show_demo(console: Console, result: DemoResult) -> None:
             ["one row a sample", f"{result.workspace}/manifest.parquet"],
             ["classes", f"{result.workspace}/remap/"],
             ["charts", f"{result.plot.files[0].parent}/"],
-            ["which side each sample is on", f"{result.workspace}/split.parquet"],
+            ["which split each sample is in", f"{result.workspace}/split.parquet"],
             ["shards", f"{result.shards.folder}/"],
             *_places(result.training),
         ],
