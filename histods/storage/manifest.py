@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from histods.storage.sample import Sample
 
 SCHEMA_VERSION = 1
-_MOST_ROWS = 16  # of a byte: keys that count up are packed into one or less
+_MOST_ROWS = 4  # of a byte: keys that count up are packed into one or less
 _MOST_VALUES = 64
 """Values of a column for each byte of a file: labels and pixels of equal masks are many and pack well."""
 BESIDE = "beside"

@@ -221,7 +221,7 @@ def test_runs_and_exports_have_their_places_in_the_workspace(tmp_path: Path) -> 
     make_run(tmp_path / "runs" / "first")
     folder = export("first", workspace=tmp_path)
     assert folder == tmp_path / "exports" / "first-step-00001234"
-    assert "there are first: choose" in refusal(lambda: export("second", workspace=tmp_path))
+    assert "choose one of first" in refusal(lambda: export("second", workspace=tmp_path))
 
 
 def test_a_damaged_checkpoint_is_not_exported(tmp_path: Path) -> None:

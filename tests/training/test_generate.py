@@ -276,7 +276,7 @@ def test_nothing_is_begun_before_all_masks_are_sound(workspace: Path, tmp_path: 
         ({"count": 0}, "--count is 0; it must be at least 1: "),
         ({"batch": 0}, "--batch is 0; it must be at least 1: "),
         ({"seed": -1}, "--seed is -1; it must be from 0 to"),
-        ({"run": "missing"}, "; there are default: choose one"),
+        ({"run": "missing"}, "; choose one of default"),
     ],
     ids=str,
 )
