@@ -22,6 +22,7 @@ from histods.storage.plain_text import load_yaml
 from training.diffusion import DiffusionConfig
 from training.ema import EmaConfig
 from training.learning_rate import OptimizerConfig
+from training.setting import expect_setting, wrong_setting
 from training.unet import ModelConfig
 
 if TYPE_CHECKING:
@@ -66,15 +67,17 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         share = self.unconditional
-        _expect(share is None or 0 <= share <= 1, "data.unconditional", "from 0 to 1", share)
-        _expect(1 <= self.reduce <= _MOST_REDUCED, "data.reduce", f"from 1 to {_MOST_REDUCED}", self.reduce)
-        _expect(
+        expect_setting(share is None or 0 <= share <= 1, "data.unconditional", "from 0 to 1", share)
+        expect_setting(1 <= self.reduce <= _MOST_REDUCED, "data.reduce", f"from 1 to {_MOST_REDUCED}", self.reduce)
+        expect_setting(
             all(0 <= weight < float("inf") for weight in self.class_weights.values()),
             "data.class_weights",
             "a finite number from 0 for each class",
             self.class_weights,
         )
-        _expect(0 <= self.workers <= _MOST_WORKERS, "data.workers", f"from 0 to {_MOST_WORKERS}", self.workers)
+        expect_setting(
+            0 <= self.workers <= _MOST_WORKERS, "data.workers", f"from 0 to {_MOST_WORKERS}", self.workers
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,13 +133,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints", "most_skipped"):
-            _expect(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
-        _expect(self.steps <= _MOST_STEPS, "run.steps", f"at most {_MOST_STEPS:,}", self.steps)
+            expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
+        expect_setting(self.steps <= _MOST_STEPS, "run.steps", f"at most {_MOST_STEPS:,}", self.steps)
         for name in ("validate_every", "preview_every"):
-            _expect(getattr(self, name) >= 0, f"run.{name}", "at least 0", getattr(self, name))
+            expect_setting(getattr(self, name) >= 0, f"run.{name}", "at least 0", getattr(self, name))
         for name in ("validation_samples", "preview_samples", "preview_steps"):
-            _expect(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
-        _expect(0 <= self.seed < 1 << 63, "run.seed", "from 0 to 2**63 - 1", self.seed)
+            expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
+        expect_setting(0 <= self.seed < 1 << 63, "run.seed", "from 0 to 2**63 - 1", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +155,7 @@ class TrainConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        _expect(
+        expect_setting(
             self.diffusion.batch_size % self.run.accumulate == 0,
             "diffusion.batch_size",
             f"a multiple of run.accumulate = {self.run.accumulate}",
@@ -292,7 +295,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _make(kind: Any, document: Any, where: str) -> Any:
     """A dataclass from a mapping, every value checked against its field's type."""
     if not isinstance(document, dict):
-        raise _wrong(where, "a section with keys", f"{document!r:.60}")
+        raise wrong_setting(where, "a section with keys", f"{document!r:.60}")
     hints = typing.get_type_hints(kind)
     known = {entry.name for entry in fields(kind)}
     values = {}
@@ -318,7 +321,7 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
             return tuple(_parse(get_args(option)[0], inner, name) for inner in value)
         if _fits(option, value):
             return _number(value, name) if option is float else value
-    raise _wrong(name, _describe(options), repr(value))
+    raise wrong_setting(name, _describe(options), repr(value))
 
 
 def _fits(option: Any, value: Any) -> bool:
@@ -335,7 +338,7 @@ def _number(value: Any, name: str) -> float:
     try:
         return float(value)
     except OverflowError as error:
-        raise _wrong(name, "a number below 1e308", "too large") from error
+        raise wrong_setting(name, "a number below 1e308", "too large") from error
 
 
 def _describe(options: Sequence[Any]) -> str:
@@ -362,17 +365,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _expect(fits: bool, name: str, condition: str, found: object) -> None:
-    if not fits:
-        raise _wrong(name, condition, found)
-
-
-def _wrong(name: str, condition: str, found: object) -> HistodsError:
-    return HistodsError(
-        f"{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
-    )
 
 
 def with_classes(config: TrainConfig, classes: Sequence[str], source: str) -> TrainConfig:

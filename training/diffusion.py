@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
-from histods.errors import HistodsError
+from training.setting import expect_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,10 +84,7 @@ class DiffusionConfig:
 
 
 def _expect(fits: bool, name: str, condition: str, found: object) -> None:
-    if not fits:
-        raise HistodsError(
-            f"diffusion.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
-        )
+    expect_setting(fits, f"diffusion.{name}", condition, found)
 
 
 def cosine_betas(timesteps: int, s: float = 0.008, most: float = 0.999) -> Tensor:

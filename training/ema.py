@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import torch
 
-from histods.errors import HistodsError
+from training.setting import expect_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +48,7 @@ class EmaConfig:
 
 
 def _expect(fits: bool, name: str, condition: str, found: object) -> None:
-    if not fits:
-        raise HistodsError(
-            f"ema.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
-        )
+    expect_setting(fits, f"ema.{name}", condition, found)
 
 
 def power_exponent(sigma_rel: float) -> float:

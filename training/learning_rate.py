@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from histods.errors import HistodsError
+from training.setting import expect_setting
 
 OptimizerName = Literal["adamw", "adam"]
 RateSchedule = Literal["constant", "onecycle"]
@@ -56,10 +56,7 @@ class OptimizerConfig:
 
 
 def _expect(fits: bool, name: str, condition: str, found: object) -> None:
-    if not fits:
-        raise HistodsError(
-            f"optimizer.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
-        )
+    expect_setting(fits, f"optimizer.{name}", condition, found)
 
 
 def rate_at(step: int, total_steps: int, lr: float, config: OptimizerConfig) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from histods.errors import HistodsError
+from training.setting import expect_setting
 
 LATENT_FACTOR = 8
 """Pixels that a latent is wide."""
@@ -82,10 +82,7 @@ class ModelConfig:
 
 
 def _expect(fits: bool, name: str, condition: str, found: object) -> None:
-    if not fits:
-        raise HistodsError(
-            f"model.{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
-        )
+    expect_setting(fits, f"model.{name}", condition, found)
 
 
 def _expect_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
