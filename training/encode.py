@@ -102,7 +102,7 @@ def encode(
     if views not in (1, 8):
         raise HistodsError(f"--views is {views}; it must be 8 or 1: choose one of them.")
     if folder.is_file():
-        raise HistodsError(f"{folder} is a file, not a folder for the latents; choose another with --out.")
+        raise HistodsError(f"{folder} is a file; give --out a folder.")
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(read_json(space.audit)["root"]))
     where = choose_device(device)

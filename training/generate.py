@@ -212,7 +212,7 @@ def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str 
 def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
     """Refuse to write among the masks, or into the dataset."""
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file, not a folder for the images; choose another with --out.")
+        raise HistodsError(f"{folder} is a file; give --out a folder.")
     source = (masks if masks.is_dir() else masks.parent).resolve()
     target = folder.resolve()
     if target == source or (masks.is_dir() and (target.is_relative_to(source) or source.is_relative_to(target))):

@@ -181,9 +181,7 @@ def remap(
     tasks = list(plan_masks(samples, histograms.lists()))
     folder = Path(write_masks)
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(
-            f"{folder} is a file, not a folder for masks: choose another folder with --write-masks."
-        )
+        raise HistodsError(f"{folder} is a file; give --write-masks a folder.")
     with locked(folder, "writes masks"):
         claim_folder(folder, result.map_digest, audit["manifest_digest"])
         report = run_mask_tasks(work, tasks, folder, workers, progress)
