@@ -38,13 +38,18 @@ _GRID_GAP = 3
 
 
 def make_console(*, quiet: bool) -> Console:
-    """The console for messages and progress: stderr; silent where `quiet`."""
-    return _console(sys.stderr, quiet=quiet)
+    """The console for messages and progress: stderr; silent where `quiet`, and in all processes but the first."""
+    return _console(sys.stderr, quiet=quiet or not speaks())
 
 
 def make_results(*, quiet: bool, json_output: bool) -> Console:
-    """The console for results: stdout, or stderr where stdout is for one JSON document; silent where `quiet`."""
-    return _console(sys.stderr if json_output else sys.stdout, quiet=quiet)
+    """The console for results: stdout, or stderr where stdout is for one JSON document; silent as the other."""
+    return _console(sys.stderr if json_output else sys.stdout, quiet=quiet or not speaks())
+
+
+def speaks() -> bool:
+    """Whether this process says what a command did: of those that `torchrun` started together the first alone."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def _console(stream: IO[str], *, quiet: bool) -> Console:
@@ -146,6 +151,8 @@ def escaped(text: str) -> str:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on stdout, for `--json`; beyond ASCII only where the stream can write all of it."""
+    if not speaks():
+        return
     text = json.dumps(document, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")

@@ -16,6 +16,7 @@ from histods.errors import HistodsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +70,10 @@ class Process:
             yield
         except Exception as error:  # raised again when the others know of it
             failed = error
-        told: list[str | None] = [None] * self.ranks
         mine = None if failed is None else f"{self.place}: {' '.join(str(failed).split())[:500]}"
-        distributed.all_gather_object(told, mine, group=self.words)
+        others = [text for text in self.gather(mine) if text is not None]
         if failed is not None:
             raise failed
-        others = [text for text in told if text is not None]
         if others:
             raise HistodsError(f"Stopped, since {others[0]}")
 
@@ -82,6 +81,21 @@ class Process:
     def place(self) -> str:
         """Which process this is, and on which machine."""
         return f"process {self.rank} of {self.ranks} on {platform.node()}"
+
+    def tell(self, value: Any) -> Any:
+        """What process 0 gives, in all processes."""
+        if self.ranks == 1:
+            return value
+        told = [value]
+        distributed.broadcast_object_list(told, src=0, group=self.words)
+        return told[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process gives, by rank, in all processes."""
+        told = [value] * self.ranks
+        if self.ranks > 1:
+            distributed.all_gather_object(told, value, group=self.words)
+        return told
 
     def alike(self, number: int) -> bool:
         """Whether all processes have the same number."""
@@ -146,8 +160,13 @@ def _number(name: str, default: int) -> int:
 
 
 @contextmanager
-def processes(device: torch.device | str | None = None) -> Iterator[Process]:
-    """This process, joined with the others that `torchrun` started, if it did."""
+def processes(device: torch.device | str | None = None, *, patience: timedelta | None = None) -> Iterator[Process]:
+    """This process, joined with the others that `torchrun` started, if it did.
+
+    Args:
+        device: where to compute; a GPU if there is one.
+        patience: how long one may wait for another, where they share out work of unlike length.
+    """
     ranks, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     if not 0 <= rank < ranks:
         raise HistodsError(
@@ -178,7 +197,7 @@ def processes(device: torch.device | str | None = None) -> Iterator[Process]:
             "torchrun, or unset WORLD_SIZE to train with one."
         ) from error
     try:
-        words = distributed.new_group(backend="gloo")
+        words = distributed.new_group(backend="gloo", timeout=patience)
         yield Process(rank=rank, ranks=ranks, device=chosen, words=words)
     finally:
         distributed.destroy_process_group()

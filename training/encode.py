@@ -7,10 +7,11 @@ shard and ends with the same bytes.
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +31,9 @@ from histods.storage.shard_set import ShardSet
 from histods.storage.workspace import Workspace, read_json
 from histods.tiling import tile_advice
 from training.autoencoder import load_autoencoder
-from training.device import choose_device
+from training.device import processes
 from training.encoding import decoded, encode_shards
+from training.every_gpu import gpus_to_share, in_processes
 from training.image_size import one_shape
 from training.linear_autoencoder import LinearAutoencoder, is_linear
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from training.autoencoder import Autoencoder
 
 _FITTED_IMAGES = 4096  # 16 million blocks of 512x512 images, for a covariance of 192 numbers
+_PATIENCE = timedelta(days=1)  # one process may have a shard more than another
 _FORMAT = 1  # of shards; another one is another plan
 
 
@@ -86,7 +89,7 @@ def encode(
         views: 8 for all dihedral views of each image and mask, 1 for the image as it is.
         shards: folder of the image shards; `shards` in the workspace if None.
         out: folder for the latents; `latents` in the workspace if None.
-        device: where to compute; a GPU if there is one.
+        device: where to compute; if None, on all GPUs of this machine, or of those on which `torchrun` runs it.
         verify: write nothing, read every byte of the latents and compare.
         progress: called with a stage, samples done and samples in all.
 
@@ -105,25 +108,72 @@ def encode(
         raise HistodsError(f"{folder} is a file; give --out a folder.")
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(read_json(space.audit)["root"]))
-    where = choose_device(device)
-    reader = ShardReader(source)
-    height, width = _image_size(reader, views)
-    with only_one(folder, "writes latents"):
-        known = LatentSet.describe(folder) if (folder / LatentSet.FILE).is_file() else None
-        autoencoder = _autoencoder(vae, views, known, folder, reader, progress).to(where)
-        factor = autoencoder.factor
-        shape = Shape(views, autoencoder.channels, height // factor, width // factor, height, width)
-        plans = list(_plan(reader, autoencoder, shape))
-        todo = _begin(folder, known, plans)
-        _keep(autoencoder, folder / "autoencoder")
-        if todo is None:
-            latents = _same(known, reader.shards)
-        else:
-            encode_shards(todo, folder, reader, autoencoder, shape, where, progress)
-            latents = _finish(folder, reader.shards, autoencoder, shape)
-        tidy(folder)
-    written = len(todo or ())
-    return EncodeResult(latents=latents, written=written, present=len(plans) - written)
+    arguments: dict[str, Any] = {"source": source, "folder": folder, "vae": vae, "views": views, "device": device}
+    count = gpus_to_share(device)
+    if count > 1:
+        return in_processes(_encode, count, arguments, progress)
+    return _encode(**arguments, progress=progress)
+
+
+def _encode(
+    source: Path,
+    folder: Path,
+    vae: str | Path,
+    views: int,
+    device: torch.device | str | None,
+    progress: Progress | None,
+) -> EncodeResult:
+    """Encode in this process, or in its share of those that were started together: each takes whole shards."""
+    with processes(device, patience=_PATIENCE) as process, ExitStack() as held:
+        with process.together():
+            reader = ShardReader(source)
+            height, width = _image_size(reader, views)
+            if process.first:
+                held.enter_context(only_one(folder, "writes latents"))
+                known = LatentSet.describe(folder) if (folder / LatentSet.FILE).is_file() else None
+                autoencoder = _autoencoder(vae, views, known, folder, reader, progress)
+                plans = _plan(reader, autoencoder, views, height, width)
+                todo = _begin(folder, known, plans)
+                _keep(autoencoder, folder / "autoencoder")
+        names = process.tell([plan.name for plan in todo or ()] if process.first else None)
+        with process.together():
+            if not process.first:
+                autoencoder = _given(vae, folder)
+                plans = _plan(reader, autoencoder, views, height, width)
+            own = set(names[process.rank :: process.ranks])
+            shape = _shape(autoencoder, views, height, width)
+            encode_shards(
+                [plan for plan in plans if plan.name in own],
+                folder,
+                reader,
+                autoencoder.to(process.device),
+                shape,
+                process.device,
+                progress,
+                samples=sum(len(plan.numbers) for plan in plans if plan.name in names),
+            )
+        with process.together():
+            if process.first:
+                if todo is None:
+                    _same(known, reader.shards)
+                else:
+                    _finish(folder, reader.shards, autoencoder, shape)
+                tidy(folder)
+        return EncodeResult(
+            latents=LatentSet.describe(folder), written=len(names), present=len(plans) - len(names)
+        )
+
+
+def _given(vae: str | Path, folder: Path) -> Autoencoder:
+    """The autoencoder that process 0 encodes with; the embedded one lies beside the latents."""
+    if str(vae) == LINEAR:
+        return LinearAutoencoder.load(folder / "autoencoder")
+    return load_autoencoder(str(Path(vae).resolve()) if Path(vae).is_dir() else str(vae))
+
+
+def _shape(autoencoder: Autoencoder, views: int, height: int, width: int) -> Shape:
+    factor = autoencoder.factor
+    return Shape(views, autoencoder.channels, height // factor, width // factor, height, width)
 
 
 def _image_size(reader: ShardReader, views: int) -> tuple[int, int]:
@@ -201,8 +251,10 @@ def _keep(autoencoder: Autoencoder, home: Path) -> None:
         shutil.rmtree(home)
 
 
-def _plan(reader: ShardReader, autoencoder: Autoencoder, shape: Shape) -> Iterator[Plan]:
+def _plan(reader: ShardReader, autoencoder: Autoencoder, views: int, height: int, width: int) -> list[Plan]:
     """All shards: each split in the order in which its images lie in their shards, cut every so many samples."""
+    plans: list[Plan] = []
+    shape = _shape(autoencoder, views, height, width)
     index = read_index(reader.shards, ["shard", "image_offset", *SAMPLES.names])
     how = repr((_FORMAT, autoencoder.digest, tuple(shape), reader.shards.map_digest))
     index = index.append_column("number", pa.array(np.arange(len(index))))
@@ -211,7 +263,8 @@ def _plan(reader: ShardReader, autoencoder: Autoencoder, shape: Shape) -> Iterat
         here = index.filter(pc.equal(index["split"], split))
         for number, first in enumerate(range(0, len(here), shape.samples_a_shard)):
             rows = here.slice(first, shape.samples_a_shard)
-            yield plan_shard(f"{split}-{number:05d}", rows, rows["number"].to_numpy(), how)
+            plans.append(plan_shard(f"{split}-{number:05d}", rows, rows["number"].to_numpy(), how))
+    return plans
 
 
 def _begin(folder: Path, known: LatentSet | None, plans: list[Plan]) -> list[Plan] | None:

@@ -43,18 +43,20 @@ def encode_shards(
     shape: Shape,
     device: torch.device,
     progress: Progress | None,
+    *,
+    samples: int,
 ) -> None:
-    """Write shards, one after the other."""
-    done, number = 0, sum(len(plan.numbers) for plan in plans)
+    """Write shards, one after the other; progress is of `samples`, those of other processes among them."""
+    done = 0
     for plan in plans:
         shard = ShardUnderWay(plan, shape)
-        for samples in _batches(decoded(reader, plan.numbers), max(1, _BATCH // shape.views)):
-            images_B3HW = torch.from_numpy(np.stack([image for image, _ in samples]))
+        for some in _batches(decoded(reader, plan.numbers), max(1, _BATCH // shape.views)):
+            images_B3HW = torch.from_numpy(np.stack([image for image, _ in some]))
             moments = _moments(autoencoder, images_B3HW.to(device), shape)
-            shard.add(moments, [mask for _, mask in samples])
-            done += len(samples)
+            shard.add(moments, [mask for _, mask in some])
+            done += len(some)
             if progress is not None:
-                progress("encoding", done, number)
+                progress("encoding", done, samples)
         try:
             shard.write(folder)
         except OSError as error:

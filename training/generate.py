@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +21,20 @@ from histods.storage.atomic import only_one, write_bytes
 from histods.storage.workspace import Workspace, read_json
 from training.checkpoint import Run, Weights, load_model, read_run
 from training.contact_sheet import draw_sheet
-from training.device import choose_device, describe
+from training.device import describe, processes
+from training.every_gpu import gpus_to_share, in_processes
 from training.masks import MaskReader, check_masks, choose_map, find_masks, sizes_of
 from training.painter import Painter, Sampler, Sampling
 from training.sample_folder import SampleFolder, digest_of, plan_items
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from histods.records import Progress
     from training.autoencoder import Autoencoder
     from training.sample_folder import Item
+
+_PATIENCE = timedelta(days=1)  # one process may have a batch more than another, or a slower GPU
 
 
 @printed()
@@ -109,57 +114,103 @@ def sample(
         weights: `ema` (averaged), or `model` (as the optimizer left them).
         seed: of all images.
         batch: images that are made at once; the result is the same, but for rounding.
-        device: `cpu`, `cuda`; a GPU if there is one by default.
+        device: `cpu`, `cuda`; by default all GPUs of this machine, or those on which `torchrun` runs it.
         progress: called with a stage, steps done and steps in all.
 
     Raises:
         HistodsError: a mask cannot be used, there is no such run, or the folder holds something else.
     """
-    report = progress or silent
     _expect(count >= 1, "--count", "at least 1", count)
     _expect(batch >= 1, "--batch", "at least 1", batch)
     _expect(0 <= seed < 1 << 63, "--seed", "from 0 to 2**63 - 1", seed)
     space = Workspace.find(workspace)
     read = read_run(run, space.runs)
-    sampling = Sampling.of(
-        read.config.diffusion, sampler=sampler, steps=steps, guidance=guidance, eta=eta, reference=reference
-    )
-    chosen = choose_device(device)
-    autoencoder = read.load_autoencoder(chosen)
-    reader = _reader(read, autoencoder, map, space)
-    named, passed_over = find_masks(Path(masks))
-    checked = check_masks(named, reader, progress)
-    half = chosen.type == "cuda" and read.config.run.precision == "bf16"
-    recipe = _recipe(read, autoencoder, sampling, weights=weights, seed=seed, half=half)
-    folder = _choose_folder(space, read, recipe, out)
-    _check_place(space, folder, Path(masks))
-    items = plan_items(checked, count, seed)
-    store = SampleFolder(folder, recipe)
-    with only_one(folder, "makes images"):
-        store.claim()
-        missing = _missing(items, store, reader)
-        if missing:
-            painter = _painter(read, autoencoder, sampling, weights, chosen, half=half)
-            _make(items, missing, batch, painter, store, reader, report)
-        records = store.finish(items)
-        title = f"{read.folder.name}, step {read.step:,} ({weights}): {_in_words(sampling)}, seed {seed}"
-        write_bytes(store.contact_sheet, draw_sheet(title, folder, records, read.classes))
-    return SampleResult(
-        folder=folder,
-        contact_sheet=store.contact_sheet,
-        record=store.record,
-        run=read.folder,
-        step=read.step,
+    order = _Order(
+        space=space,
+        run=read,
+        masks=Path(masks),
+        out=out,
+        map=map,
+        count=count,
+        sampling=Sampling.of(
+            read.config.diffusion, sampler=sampler, steps=steps, guidance=guidance, eta=eta, reference=reference
+        ),
         weights=weights,
-        sampling=sampling,
         seed=seed,
-        device=describe(chosen),
-        masks=len(checked),
-        written=len(missing),
-        present=len(items) - len(missing),
-        passed_over=passed_over,
-        warnings=_warn_of_sizes(sizes_of(checked), read.config.model.image_size),
+        batch=batch,
+        device=device,
     )
+    gpus = gpus_to_share(device)
+    if gpus > 1:
+        return in_processes(_sample, gpus, {"order": order}, progress)
+    return _sample(order, progress)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Order:
+    """What is to be made; see `sample`."""
+
+    space: Workspace
+    run: Run
+    masks: Path
+    out: str | Path | None
+    map: str | Path | None
+    count: int
+    sampling: Sampling
+    weights: Weights
+    seed: int
+    batch: int
+    device: str | None
+
+
+def _sample(order: _Order, progress: Progress | None) -> SampleResult:
+    """Make images in this process, or in its share of those that were started together."""
+    run = order.run
+    with processes(order.device, patience=_PATIENCE) as process, ExitStack() as held:
+        half = process.device.type == "cuda" and run.config.run.precision == "bf16"
+        with process.together():
+            autoencoder = run.load_autoencoder(process.device)
+            reader = _reader(run, autoencoder, order.map, order.space)
+            named, passed_over = find_masks(order.masks)
+            checked = check_masks(named, reader, progress)
+            recipe = _recipe(run, autoencoder, order.sampling, weights=order.weights, seed=order.seed, half=half)
+            folder = _choose_folder(order.space, run, recipe, order.out)
+            _check_place(order.space, folder, order.masks)
+            items = plan_items(checked, order.count, order.seed)
+            store = SampleFolder(folder, recipe)
+            if process.first:
+                held.enter_context(only_one(folder, "makes images"))
+                store.claim()
+                missing = [item.name for item in _missing(items, store, reader)]
+        missing = process.tell(missing if process.first else None)
+        with process.together():
+            batches = _batches(items, missing, order.batch)[process.rank :: process.ranks]
+            if batches:
+                painter = _painter(run, autoencoder, order.sampling, order.weights, process.device, half=half)
+                _make(batches, missing, painter, store, reader, progress or silent, process.ranks)
+        with process.together():
+            if process.first:
+                records = store.finish(items)
+                how = f"{_in_words(order.sampling)}, seed {order.seed}"
+                title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
+                write_bytes(store.contact_sheet, draw_sheet(title, folder, records, run.classes))
+        where = describe(process.device)
+        return SampleResult(
+            folder=folder,
+            contact_sheet=store.contact_sheet,
+            record=store.record,
+            run=run.folder,
+            step=run.step,
+            weights=order.weights,
+            sampling=order.sampling,
+            seed=order.seed,
+            device=where if process.ranks == 1 else f"{where}, {process.ranks} processes",
+            masks=len(checked),
+            written=len(missing),
+            present=len(items) - len(missing),
+            passed_over=passed_over,
+            warnings=_warn_of_sizes(sizes_of(checked), run.config.model.image_size),
+        )
 
 
 def _expect(fits: bool, name: str, condition: str, found: object) -> None:
@@ -250,13 +301,13 @@ def _painter(
     )
 
 
-def _batches(items: Sequence[Item], missing: Sequence[Item], size: int) -> list[list[Item]]:
+def _batches(items: Sequence[Item], missing: Collection[str], size: int) -> list[list[Item]]:
     """Batches of masks of one size in which something is missing.
 
     They are cut out of all images, not of the missing ones: a run that was killed then makes the same batches
     again, and with them the same bytes, although rounding depends on what is in a batch.
     """
-    wanted = {item.name for item in missing}
+    wanted = set(missing)
 
     def shape(item: Item) -> tuple[int, int]:
         return item.mask.height, item.mask.width
@@ -269,21 +320,20 @@ def _batches(items: Sequence[Item], missing: Sequence[Item], size: int) -> list[
 
 
 def _make(
-    items: Sequence[Item],
-    missing: Sequence[Item],
-    size: int,
+    batches: Sequence[Sequence[Item]],
+    missing: Collection[str],
     painter: Painter,
     store: SampleFolder,
     reader: MaskReader,
     report: Progress,
+    ranks: int,
 ) -> None:
-    """Make the missing images, batch by batch."""
-    wanted = {item.name for item in missing}
-    batches = _batches(items, missing, size)
+    """Make the missing images, batch by batch; as many are made in each other process."""
+    wanted = set(missing)
     for place, batch in enumerate(batches):
 
         def tell(step: int, steps: int, before: int = place) -> None:
-            report("sampling, in steps", before * steps + step, len(batches) * steps)
+            report("sampling, in steps", before * steps + step, len(batches) * ranks * steps)
 
         tell(0, painter.sampling.steps)
         classes = [reader.read_again(item.mask) for item in batch]

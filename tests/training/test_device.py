@@ -66,7 +66,7 @@ def test_processes_that_torchrun_started_are_joined_and_parted(monkeypatch: pyte
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setattr(devices.distributed, "init_process_group", calls.append)
-    monkeypatch.setattr(devices.distributed, "new_group", lambda backend: calls.append(f"words by {backend}"))
+    monkeypatch.setattr(devices.distributed, "new_group", lambda backend, **_: calls.append(f"words by {backend}"))
     monkeypatch.setattr(devices.distributed, "destroy_process_group", lambda: calls.append("end"))
     with pytest.raises(KeyError), processes("cpu") as process:
         assert (process.rank, process.ranks, process.device, process.first) == (2, 3, CPU, False)
