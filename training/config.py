@@ -19,6 +19,7 @@ import yaml
 from histods.errors import HistodsError
 from histods.labels import OddScalar, Origin
 from histods.storage.plain_text import load_yaml
+from training.boards import BOARDS
 from training.diffusion import DiffusionConfig
 from training.ema import EmaConfig
 from training.learning_rate import OptimizerConfig
@@ -112,6 +113,7 @@ class RunConfig:
         preview_every: steps between previews; 0 for none.
         preview_samples: masks in a preview.
         preview_steps: sampling steps of a preview.
+        boards: where numbers and previews are shown beside metrics.jsonl: `tensorboard`, `wandb`, `mlflow`.
         most_skipped: steps with a loss or gradient that is not finite, one after another, that end a run.
     """
 
@@ -129,6 +131,7 @@ class RunConfig:
     preview_every: int = 1000
     preview_samples: int = 4
     preview_steps: int = 25
+    boards: tuple[str, ...] = ("tensorboard",)
     most_skipped: int = 20
 
     def __post_init__(self) -> None:
@@ -139,6 +142,8 @@ class RunConfig:
             expect_setting(getattr(self, name) >= 0, f"run.{name}", "at least 0", getattr(self, name))
         for name in ("validation_samples", "preview_samples", "preview_steps"):
             expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
+        known = ", ".join(BOARDS)
+        expect_setting(set(self.boards) <= set(BOARDS), "run.boards", f"a list of {known}", list(self.boards))
         expect_setting(0 <= self.seed < 1 << 63, "run.seed", "from 0 to 2**63 - 1", self.seed)
 
 

@@ -1,4 +1,4 @@
-"""What a run writes of itself as it goes: `metrics.jsonl`, one JSON object a line, and TensorBoard's files.
+"""What a run writes of itself as it goes: `metrics.jsonl`, one JSON object per line, and the boards that show it.
 
 What depends on the machine's speed stands under `timing`; all else is the same each time the run is made.
 """
@@ -9,9 +9,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from histods.storage.atomic import write_text
+from training.boards import open_boards
 from training.validation import BUCKETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -31,13 +33,21 @@ class Metrics:
     Args:
         folder: the run's folder.
         step: where the run goes on; lines of later steps, which a killed run may have left, are removed.
+        boards: where else numbers and previews are shown; see `training.boards`.
+        settings: of the run, by `section.key`, for boards that show them.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        boards: Sequence[str] = ("tensorboard",),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._board = _open_board(folder / "tensorboard", step)
+        self._boards = open_boards(boards, folder, settings or {}, step)
 
     def __enter__(self) -> Metrics:
         self._file = self._path.open("a", encoding="utf-8")
@@ -45,32 +55,36 @@ class Metrics:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for board in self._boards:
+            board.close()
 
     def write(self, lines: list[dict[str, Any]]) -> None:
         """Append lines; each has `kind` and `step`."""
         self._file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._file.flush()
-        if self._board is None:
-            return
-        for line in lines:
-            for name, tag in _TAGS.items():
-                if line.get(name) is not None:
-                    self._board.add_scalar(tag, line[name], line["step"])
-            if "timing" in line:
-                self._board.add_scalar("images per second", line["timing"]["images_per_second"], line["step"])
-            for weights in ("model", "ema"):
-                if line.get(weights) is not None:
-                    self._board.add_scalar(f"loss/validation, {weights}", line[weights], line["step"])
-            for place, loss in enumerate(line.get("ema_buckets", ())):
-                if loss is not None:
-                    self._board.add_scalar(f"loss at noise levels/{_share(place)}", loss, line["step"])
+        for board in self._boards:
+            for line in lines:
+                board.numbers(dict(_tagged(line)), line["step"])
 
     def show(self, preview: NDArray[np.uint8], step: int) -> None:
-        """Show a preview, uint8 [H, W, 3] with masks above their images, in TensorBoard, too."""
-        if self._board is not None:
-            self._board.add_image("preview", preview, step, dataformats="HWC")
+        """Show a preview, uint8 [H, W, 3] with masks above their images, on the boards."""
+        for board in self._boards:
+            board.picture("preview", preview, step)
+
+
+def _tagged(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers of a line by the names that boards show."""
+    for name, tag in _TAGS.items():
+        if line.get(name) is not None:
+            yield tag, line[name]
+    if "timing" in line:
+        yield "images per second", line["timing"]["images_per_second"]
+    for weights in ("model", "ema"):
+        if line.get(weights) is not None:
+            yield f"loss/validation {weights}", line[weights]
+    for place, loss in enumerate(line.get("ema_buckets", ())):
+        if loss is not None:
+            yield f"loss at noise levels/{_share(place)}", loss
 
 
 def _share(bucket: int) -> str:
@@ -89,12 +103,3 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         except ValueError:  # a killed run leaves half a line at most
             break
     return lines
-
-
-def _open_board(folder: Path, step: int) -> Any:
-    """TensorBoard's writer; None where TensorBoard is not installed, since the curves are in metrics.jsonl too."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -15,6 +15,7 @@ from histods.records import silent
 from histods.storage.atomic import only_one
 from histods.storage.workspace import Workspace
 from training.checkpoint import newest, read_tensors, write_run
+from training.config import flatten
 from training.device import describe, processes
 from training.ending import is_short_of_memory
 from training.latent_space import LatentSpace
@@ -348,7 +349,7 @@ def _run(trainer: Trainer, report: Progress) -> None:
     validation = Validation(trainer)
     draws = run.preview_every and trainer.encoder.autoencoder and can_draw()
     preview = Preview(trainer, validation.masks_BCHW) if draws else None
-    with Metrics(trainer.folder, trainer.step) as metrics:
+    with Metrics(trainer.folder, trainer.step, run.boards, flatten(trainer.config)) as metrics:
         trainer.run(metrics, validation if run.validate_every else None, preview, report)
 
 

@@ -123,7 +123,7 @@ def test_tensorboard_gets_the_same_numbers_and_forgets_later_steps(
         ("learning rate", 1e-4, 2),
         ("skipped steps", 0, 2),
     ]
-    assert second.scalars == [("loss/validation, model", 0.5, 2)]
+    assert second.scalars == [("loss/validation model", 0.5, 2)]
     assert (first.purge_step, second.purge_step) == (None, 2)
     assert (first.closed, second.closed) == (True, True)
     assert first.folder == str(tmp_path / "tensorboard")
@@ -156,4 +156,4 @@ def test_the_real_tensorboard_writes_files(tmp_path: Path) -> None:
     write(tmp_path, 0, [train_line(1), validation_line(1)])
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"loss/train" in events.read_bytes()
-    assert b"loss/validation, model" in events.read_bytes()
+    assert b"loss/validation model" in events.read_bytes()

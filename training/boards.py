@@ -1,0 +1,198 @@
+"""Where a run can be watched beside its `metrics.jsonl`: TensorBoard, Weights & Biases, MLflow.
+
+A board is a class here and a line in `BOARDS`; `run.boards` names those of a run.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from histods.errors import HistodsError, MissingExtraError
+from histods.storage.atomic import write_json
+from histods.storage.workspace import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_PROJECT = "histods"
+_IDS = "boards.json"  # in a run's folder: under which number a board knows the run
+
+
+class Board(Protocol):
+    """Shows numbers and pictures of a run."""
+
+    def numbers(self, values: Mapping[str, float], step: int) -> None:
+        """Show numbers by name, as they were after a step."""
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Show a picture, uint8 [H, W, 3]."""
+
+    def close(self) -> None:
+        """Hand over what is not yet written."""
+
+
+class TensorBoard:
+    """Event files in `tensorboard/` of a run's folder; what a killed run wrote after `step` is hidden.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:  # noqa: ARG002 - as all boards
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def numbers(self, values: Mapping[str, float], step: int) -> None:
+        """Show numbers by name."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Show a picture."""
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of the project `histods`, with the settings as its configuration; going on, the same run goes on.
+
+    Its own variables apply: `WANDB_MODE=offline` keeps all on disk, in `wandb/` of the run's folder.
+
+    Raises:
+        ImportError: it is not installed.
+        HistodsError: it refuses, for example because nobody is logged in.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+        import wandb
+
+        number = _known(folder, "wandb") if step else None
+        try:
+            self._run = wandb.init(
+                project=_PROJECT,
+                name=folder.name,
+                id=number or secrets.token_hex(8),
+                resume="allow",
+                dir=str(folder),
+                config=dict(settings),
+                settings=wandb.Settings(silent=True),
+            )
+        except wandb.Error as error:
+            reason = " ".join(str(error).split())[:200]
+            raise HistodsError(
+                f"Weights & Biases refuses ({reason}): run 'wandb login', set WANDB_MODE=offline, or leave wandb "
+                "out of run.boards."
+            ) from error
+        _keep(folder, "wandb", self._run.id)
+        self._picture = wandb.Image
+
+    def numbers(self, values: Mapping[str, float], step: int) -> None:
+        """Show numbers by name."""
+        self._run.log(dict(values), step=step)
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Show a picture."""
+        self._run.log({name: self._picture(pixels)}, step=step)
+
+    def close(self) -> None:
+        """Wait until all is written or sent."""
+        self._run.finish()
+
+
+class MLflow:
+    """A run of the experiment `histods`, with the settings as parameters; going on, the same run goes on.
+
+    `MLFLOW_TRACKING_URI` says where, as everywhere with MLflow.
+
+    Raises:
+        ImportError: it is not installed.
+        HistodsError: its store or server refuses.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param
+        from mlflow.exceptions import MlflowException
+
+        self._metric = Metric
+        self._client = MlflowClient()
+        try:
+            number = _known(folder, "mlflow") if step else None
+            if number is None:
+                experiment = self._client.get_experiment_by_name(_PROJECT)
+                home = experiment.experiment_id if experiment else self._client.create_experiment(_PROJECT)
+                number = self._client.create_run(home, run_name=folder.name).info.run_id
+                parameters = [Param(key, str(value)) for key, value in settings.items()]
+                self._client.log_batch(number, params=parameters)
+            else:
+                self._client.update_run(number, status="RUNNING")
+        except MlflowException as error:
+            reason = " ".join(str(error).split())[:200]
+            raise HistodsError(
+                f"MLflow refuses ({reason}): set MLFLOW_TRACKING_URI, or leave mlflow out of run.boards."
+            ) from error
+        self._run = number
+        _keep(folder, "mlflow", number)
+
+    def numbers(self, values: Mapping[str, float], step: int) -> None:
+        """Show numbers by name."""
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            self._run, metrics=[self._metric(name, value, now, step) for name, value in values.items()]
+        )
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Keep a picture among the run's files."""
+        self._client.log_image(self._run, pixels, artifact_file=f"{name}/step-{step:08d}.png")
+
+    def close(self) -> None:
+        """Mark the run as finished."""
+        self._client.set_terminated(self._run)
+
+
+BOARDS: dict[str, Callable[[Path, Mapping[str, Any], int], Board]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
+    "mlflow": MLflow,
+}
+"""Each takes the run's folder, its settings by `section.key`, and the step at which the run goes on."""
+
+
+def open_boards(names: Sequence[str], folder: Path, settings: Mapping[str, Any], step: int) -> list[Board]:
+    """The boards of a run; TensorBoard is left out where it is not installed, since it is the default.
+
+    Raises:
+        MissingExtraError: another one is not installed.
+        HistodsError: one refuses.
+    """
+    boards = []
+    for name in names:
+        try:
+            boards.append(BOARDS[name](folder, settings, step))
+        except ImportError as error:
+            if name != "tensorboard":
+                raise MissingExtraError(
+                    f'run.boards names {name}, which is not installed; run "pip install histods[{name}]".'
+                ) from error
+    return boards
+
+
+def _known(folder: Path, board: str) -> str | None:
+    """The number under which a board knows the run; None where it does not."""
+    number = read_json(folder / _IDS).get(board) if (folder / _IDS).is_file() else None
+    return None if number is None else str(number)
+
+
+def _keep(folder: Path, board: str, number: str) -> None:
+    numbers = read_json(folder / _IDS) if (folder / _IDS).is_file() else {}
+    write_json(folder / _IDS, numbers | {board: number})
