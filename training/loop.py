@@ -303,8 +303,8 @@ class Trainer:
             self.config.run.seed, batch.positions_B, diffusion.timesteps, diffusion.null_probability
         )
         with torch.no_grad():
-            x0_BCHW = self.space.normalise(self.encoder(batch, chance.posterior_seeds))
-        noise_BCHW = self.encoder.noise(chance.noise_seeds, x0_BCHW)
+            z_BCHW, noise_BCHW = self.encoder.draw(batch, chance.seeds_B)
+            x0_BCHW = self.space.normalise(z_BCHW)
         times_B = chance.times_B.to(device, non_blocking=True)
         dropped_B = chance.dropped_B.to(device, non_blocking=True)
         masks_BCHW = batch.masks_BCHW.to(device, non_blocking=True)

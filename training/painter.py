@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from histods.errors import HistodsError
+from training.noise import normal_noise
 from training.pictures import to_pixels
-from training.sampler import ddim, dpm_solver_2m, guided, noise_for, one_pass_a_class
+from training.sampler import ddim, dpm_solver_2m, guided, one_pass_a_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,7 +127,7 @@ class Painter:
         """
         masks_B1HW = masks_B1HW.to(self.device)
         height, width = (side // self.autoencoder.factor for side in masks_B1HW.shape[2:])
-        noise_BChw = noise_for(seeds, (self.autoencoder.channels, height, width), self.device)
+        noise_BChw = normal_noise(seeds, (self.autoencoder.channels, height, width), self.device)
         latents_BChw = self._solve(masks_B1HW, noise_BChw, seeds, progress)
         images_BCHW = self.autoencoder.decode(self.space.denormalise(latents_BChw))
         if not torch.isfinite(images_BCHW).all():

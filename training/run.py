@@ -313,7 +313,7 @@ def _prepare(
         config=config,
         process=process,
         source=source,
-        encoder=Encoder(autoencoder, space.image_low, process.device),
+        encoder=Encoder(autoencoder, space.image_low, process.device, compiled=config.run.compile),
         space=space,
         model=model,
         autoencoder=described,

@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from histods.errors import HistodsError
+from training.noise import normal_noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,25 +33,6 @@ There x0 is what noise leaves of x, divided by the signal: 4.9e-5 at the last le
 an error of 1 % in the noise, 25 steps of DPM-Solver++ from there end in latents of deviation 12.06, and from this
 level on in 1.003; 1 is right. Pure noise stands for x there, whose variance has 1/400 of signal.
 """
-_LATER_NOISE = 0x5DEECE66D
-"""Turns an image's seed into that of the noise which DDIM adds on the way."""
-
-
-def noise_for(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
-    """Standard normal noise [B, *shape], one seed an image: a picture does not depend on its neighbours."""
-    return _draw(_generators(seeds, device), shape, device)
-
-
-def _generators(seeds: Sequence[int], device: torch.device | str) -> list[torch.Generator]:
-    return [torch.Generator(device).manual_seed(int(seed)) for seed in seeds]
-
-
-def _draw(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str) -> Tensor:
-    """Noise [B, *shape], an image's from its own generator."""
-    noise = torch.empty((len(generators), *shape), device=device)
-    for row, generator in zip(noise, generators, strict=True):
-        row.normal_(generator=generator)
-    return noise
 
 
 def guided(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
@@ -140,7 +122,7 @@ def ddim(
     Args:
         denoise: predicts.
         schedule: of the noise, on the device.
-        noise_BCHW: where to begin.
+        noise_BCHW: where to begin: stream 0 of `training.noise`; a step draws from the stream of its number.
         prediction: what `denoise` predicts.
         steps: predictions to make.
         eta: share of DDPM's noise.
@@ -159,7 +141,6 @@ def ddim(
             f"eta {eta} needs a seed for each of {len(noise_BCHW)} images, but there are {len(seeds)}; give seeds."
         )
     x_BCHW = noise_BCHW
-    generators = _generators([int(seed) ^ _LATER_NOISE for seed in seeds], x_BCHW.device)
     signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
     times = _times(schedule, prediction, steps, clip)
     for step, (now, then) in enumerate(pairwise(times), start=1):
@@ -173,7 +154,7 @@ def ddim(
             kept = math.sqrt(max(noises[then] ** 2 - sigma**2, 0))
             x_BCHW = signals[then] * x0_BCHW + kept * epsilon_BCHW
             if eta:
-                x_BCHW = x_BCHW + sigma * _draw(generators, x_BCHW.shape[1:], x_BCHW.device)
+                x_BCHW = x_BCHW + sigma * normal_noise(seeds, x_BCHW.shape[1:], x_BCHW.device, stream=step)
         if progress is not None:
             progress(step, len(times) - 1)
     return x_BCHW

@@ -26,9 +26,10 @@ from training.data import Batch, ShardDataset, balanced
 from training.holdout import choose_held_out, without
 from training.image_size import check_multiple, one_shape, reduction
 from training.latent_data import LatentBatch, LatentLoader
+from training.linear_autoencoder import NO_VARIANCE
 from training.loader import Loader
 from training.model_config import LATENT_FACTOR
-from training.sampler import noise_for
+from training.noise import normal_noises
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,14 +52,12 @@ class Chance(NamedTuple):
     Attributes:
         times_B: int64, noise levels.
         dropped_B: bool, whether the condition is dropped.
-        noise_seeds: of the noise that is to be predicted.
-        posterior_seeds: of the place in the autoencoder's posterior.
+        seeds_B: int64, of the noise that is to be predicted and of the place in the autoencoder's posterior.
     """
 
     times_B: Tensor
     dropped_B: Tensor
-    noise_seeds: list[int]
-    posterior_seeds: list[int]
+    seeds_B: Tensor
 
 
 def chance_at(seed: int, positions_B: Tensor, timesteps: int, null_probability: float) -> Chance:
@@ -66,8 +65,8 @@ def chance_at(seed: int, positions_B: Tensor, timesteps: int, null_probability: 
     words = random_words(seed, positions_B.numpy(), _STREAM)
     times = below(words[:, 0], np.full(len(words), timesteps, dtype=np.int64))
     dropped = (words[:, 1] >> np.uint64(11)) * 2.0**-53 < null_probability
-    seeds = (words[:, 2:] >> np.uint64(1)).astype(np.int64)  # torch's seeds are signed
-    return Chance(torch.from_numpy(times), torch.from_numpy(dropped), seeds[:, 0].tolist(), seeds[:, 1].tolist())
+    seeds = (words[:, 2] >> np.uint64(1)).astype(np.int64)
+    return Chance(torch.from_numpy(times), torch.from_numpy(dropped), torch.from_numpy(seeds))
 
 
 class Batches(Protocol):
@@ -228,33 +227,52 @@ class Encoder:
         autoencoder: for batches of images; it may be None where all batches are of latents.
         image_low: darkest value of images as the autoencoder takes them, -1 or 0; the brightest is 1.
         device: where to compute.
+        compiled: draw noise in a kernel of torch.compile.
     """
 
-    def __init__(self, autoencoder: Autoencoder | None, image_low: float, device: torch.device) -> None:
+    def __init__(
+        self, autoencoder: Autoencoder | None, image_low: float, device: torch.device, *, compiled: bool = False
+    ) -> None:
         self.autoencoder = autoencoder
         self._low = image_low
         self._device = device
+        self._compiled = compiled
 
-    def __call__(self, batch: Batch | LatentBatch, posterior_seeds: Sequence[int] | None) -> Tensor:
-        """Latents z_BCHW in float32: drawn from the posterior, one seed a sample; its mean without seeds."""
+    def draw(self, batch: Batch | LatentBatch, seeds_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents drawn from the posterior, and noise that is to be predicted, each z_BCHW in float32.
+
+        A sample's seed has two streams: 0 for the noise, 1 for the place in the posterior.
+        """
+        if isinstance(batch, LatentBatch) and not _varies(batch):
+            mean = self.mean(batch)
+            return mean, self._noises(seeds_B, mean, 1)[0]
         mean, logvar = self.posterior(batch)
-        if posterior_seeds is None:
-            return mean
-        return mean + torch.exp(0.5 * logvar) * self.noise(posterior_seeds, mean)
+        noise, place = self._noises(seeds_B, mean, 2)
+        return mean + torch.exp(0.5 * logvar) * place, noise
+
+    def mean(self, batch: Batch | LatentBatch) -> Tensor:
+        """Means of the latents, z_BCHW in float32."""
+        if isinstance(batch, LatentBatch):
+            return batch.means_BCHW.to(self._device, torch.float32, non_blocking=True)
+        return self.posterior(batch)[0]
+
+    def _noises(self, seeds_B: Tensor, like: Tensor, streams: int) -> Tensor:
+        shape = like.shape[1:]
+        return normal_noises(seeds_B, shape, self._device, streams=streams, compiled=self._compiled)
 
     def posterior(self, batch: Batch | LatentBatch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latents, each z_BCHW in float32."""
         if isinstance(batch, LatentBatch):
-            mean = batch.means_BCHW.to(self._device, torch.float32, non_blocking=True)
             logvar = batch.logvars_BCHW.to(self._device, torch.float32, non_blocking=True)
-            return mean, logvar
+            return self.mean(batch), logvar
         assert self.autoencoder is not None  # noqa: S101 - whoever opens images opens an autoencoder
         images = batch.images_BCHW.to(self._device, non_blocking=True).float()
         return self.autoencoder.encode(images * ((1 - self._low) / 255) + self._low)
 
-    def noise(self, seeds: Sequence[int], like: Tensor) -> Tensor:
-        """Standard normal noise of the shape of `like`, one seed a sample."""
-        return noise_for(seeds, like.shape[1:], self._device)
+
+def _varies(batch: LatentBatch) -> bool:
+    """Whether any latent has a variance to speak of; those of some autoencoders have none."""
+    return bool(batch.logvars_BCHW.max() > NO_VARIANCE / 2)
 
 
 class _Fixed:

@@ -135,7 +135,7 @@ def make_trainer(config: TrainConfig, process: Process, source: Source | Synthet
         config=config,
         process=process,
         source=cast("Source", source),
-        encoder=Encoder(None, space.image_low, process.device),
+        encoder=Encoder(None, space.image_low, process.device, compiled=config.run.compile),
         space=space,
         model=UNet(config.model).to(process.device),
         autoencoder={"name": "", "digest": ""},

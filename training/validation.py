@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from histods.counting import random_words
+from training.noise import normal_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,10 +62,10 @@ class Validation:
         self._size = config.diffusion.batch_size // config.run.accumulate // trainer.process.ranks
         slices = _slices(count, self._size)
         self._x0_BCHW = torch.cat(
-            [trainer.space.normalise(trainer.encoder(_rows(batch, rows), None)) for rows in slices]
+            [trainer.space.normalise(trainer.encoder.mean(_rows(batch, rows))) for rows in slices]
         )
         seeds = (words[:, 1] >> np.uint64(1)).astype(np.int64).tolist()
-        self._noise_BCHW = trainer.encoder.noise(seeds, self._x0_BCHW)
+        self._noise_BCHW = normal_noise(seeds, self._x0_BCHW.shape[1:], device)
         self._schedule, self._prediction = trainer.schedule, config.diffusion.prediction
         self._half = trainer.half
 

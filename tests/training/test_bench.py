@@ -219,10 +219,10 @@ def test_the_program_prints_one_document_or_one_line(capsys: pytest.CaptureFixtu
 
 
 MOST = {
-    "plain attention, fp32": (1547, 117.5),
-    "two-query attention": (1596, 109.2),
-    "bf16": (1915, 101.7),
-    "channels_last": (1916, 101.7),
+    "plain attention, fp32": (1626, 118.9),
+    "two-query attention": (1675, 110.6),
+    "bf16": (1994, 103.2),
+    "channels_last": (1995, 103.2),
 }
 """Launches, and MB read and written, of a step of 4 images of 64 px with a network of width 16."""
 
@@ -237,10 +237,10 @@ def test_a_step_asks_no_more_of_the_device_than_it_did() -> None:
         assert sum(found[name].by_operation.values()) == found[name].launches
 
 
-def test_launches_grow_by_the_noise_of_each_sample_alone_and_bytes_with_all() -> None:
+def test_launches_are_the_same_for_any_batch_and_width_and_bytes_grow_with_both() -> None:
     small, large = (count_variants(dim=dim, image_size=64, batch=batch) for dim, batch in ((16, 2), (32, 4)))
     for one, other in zip(small, large, strict=True):
-        assert other.step.launches - one.step.launches == 2 * 2  # noise of the latents and of the step
+        assert one.step.launches == other.step.launches
         assert 2 * one.step.to_device == other.step.to_device
         assert one.step.bytes < other.step.bytes
         assert one.flops_per_image < other.flops_per_image

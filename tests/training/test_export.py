@@ -26,7 +26,8 @@ from training.diffusion import DiffusionConfig, Schedule
 from training.export import export
 from training.latent_space import LatentSpace
 from training.linear_autoencoder import LinearAutoencoder
-from training.sampler import ddim, noise_for
+from training.noise import normal_noise
+from training.sampler import ddim
 from training.unet import ModelConfig, UNet
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_diffusers_takes_the_same_steps(tmp_path: Path, prediction: Any, space: 
     def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x * 1.7 + (t / 500 - 1)[:, None, None, None])
 
-    noise = x = noise_for([1, 2], (4, 4, 4), "cpu")
+    noise = x = normal_noise([1, 2], (4, 4, 4), "cpu")
     scheduler.set_timesteps(20)
     for t in scheduler.timesteps:
         x = scheduler.step(denoise(x, t.repeat(2)), t, x).prev_sample

@@ -14,7 +14,8 @@ from torch import nn
 from histods.errors import HistodsError
 from training import sampler
 from training.diffusion import DiffusionConfig, Schedule
-from training.sampler import ddim, dpm_solver_2m, guided, noise_for, one_pass_a_class, sampling_times
+from training.noise import normal_noise
+from training.sampler import ddim, dpm_solver_2m, guided, one_pass_a_class, sampling_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +127,7 @@ def test_ddim_is_diffusers(kind: str, prediction: Prediction, zero: bool, clip: 
     scheduler.set_timesteps(steps)
     times = sampling_times(1000, steps)
     assert scheduler.timesteps.tolist() == times[:-1]
-    x = noise_for([1, 2], SHAPE, "cpu")
+    x = normal_noise([1, 2], SHAPE, "cpu")
     theirs = steps_of(scheduler, times[:-1], x, use_clipped_model_output=prediction != "epsilon")
     ours = ddim(some_network, schedule(kind, zero=zero), x, prediction=prediction, steps=steps, clip=clip)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -139,12 +140,11 @@ def test_ddim_with_noise_is_diffusers_given_the_same_noise() -> None:
         1000, beta_schedule="squaredcos_cap_v2", clip_sample=True, timestep_spacing="trailing"
     )
     scheduler.set_timesteps(50)
-    x = noise_for([1, 2], SHAPE, "cpu")
-    own = sampler._generators([seed ^ sampler._LATER_NOISE for seed in (1, 2)], "cpu")
+    x = normal_noise([1, 2], SHAPE, "cpu")
     theirs = x
-    for time in sampling_times(1000, 50)[:-1]:
+    for step, time in enumerate(sampling_times(1000, 50)[:-1], start=1):
         output = some_network(theirs, torch.full((2,), time))
-        fresh = torch.stack([torch.randn(SHAPE, generator=one) for one in own])
+        fresh = normal_noise([1, 2], SHAPE, "cpu", stream=step)
         theirs = scheduler.step(output, time, theirs, eta=0.7, variance_noise=fresh).prev_sample
     ours = ddim(some_network, schedule(), x, prediction="epsilon", steps=50, eta=0.7, clip=1.0, seeds=[1, 2])
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -169,7 +169,7 @@ def test_dpm_solver_is_diffusers(kind: str, prediction: Prediction, steps: int) 
     )
     times = sampling_times(1000, steps)[:-1]
     scheduler.set_timesteps(timesteps=times)
-    x = noise_for([1, 2], SHAPE, "cpu")
+    x = normal_noise([1, 2], SHAPE, "cpu")
     theirs = steps_of(scheduler, times, x)
     ours = dpm_solver_2m(some_network, schedule(kind), x, prediction=prediction, steps=steps)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -179,7 +179,7 @@ def test_dpm_solver_is_diffusers(kind: str, prediction: Prediction, steps: int) 
 @pytest.mark.parametrize("kind", ["cosine", "linear"])
 def test_both_converge_to_the_exact_flow(kind: str, zero: bool) -> None:
     levels = schedule(kind, zero=zero)
-    x = noise_for([1], SHAPE, "cpu")
+    x = normal_noise([1], SHAPE, "cpu")
 
     def error(solve: Callable[..., Tensor], steps: int) -> float:
         made = solve(gaussian(levels), levels, x, prediction="x0", steps=steps)
@@ -206,7 +206,7 @@ def test_every_prediction_leads_to_the_same_picture(solve: Callable[..., Tensor]
 
         return denoise
 
-    x = noise_for([5], SHAPE, "cpu")
+    x = normal_noise([5], SHAPE, "cpu")
     pictures = [solve(predict(kind), levels, x, prediction=kind, steps=30) for kind in THEIRS]
     torch.testing.assert_close(pictures[0], pictures[2], rtol=0, atol=1e-4)
     torch.testing.assert_close(pictures[1], pictures[2], rtol=0, atol=1e-4)
@@ -215,7 +215,7 @@ def test_every_prediction_leads_to_the_same_picture(solve: Callable[..., Tensor]
 def test_ddim_with_all_the_noise_draws_from_the_data() -> None:
     levels = schedule()
     seeds = list(range(16))
-    x = noise_for(seeds, (4, 16, 16), "cpu")
+    x = normal_noise(seeds, (4, 16, 16), "cpu")
     made = ddim(gaussian(levels), levels, x, prediction="x0", steps=1000, eta=1.0, seeds=seeds)
     assert made.mean() == pytest.approx(MEAN, abs=4 * DEVIATION / made.numel() ** 0.5)
     assert made.std() == pytest.approx(DEVIATION, rel=0.02)
@@ -239,7 +239,7 @@ def test_a_picture_depends_on_its_seed_and_mask_alone(
 
     def make(rows: list[int]) -> Tensor:
         own = [seeds[row] for row in rows]
-        noise = noise_for(own, SHAPE, "cpu")
+        noise = normal_noise(own, SHAPE, "cpu")
         extra = options | ({"seeds": own} if options else {})
         return solve(guide(module, wanted[rows], 3.0), levels, noise, prediction="v", steps=10, **extra)
 
@@ -250,18 +250,9 @@ def test_a_picture_depends_on_its_seed_and_mask_alone(
     assert (together[0] - together[2]).abs().max() > 0.1
 
 
-def test_noise_of_a_seed_is_the_same_bits_in_any_batch() -> None:
-    together = noise_for([5, 6, 7], SHAPE, "cpu")
-    assert torch.equal(noise_for([7, 5], SHAPE, "cpu"), together[[2, 0]])
-    assert not torch.equal(together[0], together[1])
-    many = noise_for(range(64), SHAPE, "cpu")
-    assert many.mean() == pytest.approx(0, abs=0.03)
-    assert many.std() == pytest.approx(1, abs=0.03)
-
-
 def test_guidance_is_two_forwards_in_one_call() -> None:
     module, mask = Network(), masks((0, 1), (2, 1))
-    x, t = noise_for([1, 2], SHAPE, "cpu"), torch.tensor([10, 900])
+    x, t = normal_noise([1, 2], SHAPE, "cpu"), torch.tensor([10, 900])
     result = guided(module, mask, 3.0)(x, t)
     assert [(len(seen), dropped.tolist()) for seen, dropped in module.calls if dropped is not None] == [
         (4, [False, False, True, True])
@@ -272,7 +263,7 @@ def test_guidance_is_two_forwards_in_one_call() -> None:
 
 def test_a_scale_of_1_is_one_forward_and_0_is_the_null() -> None:
     module, mask = Network(), masks((0, 1))
-    x, t = noise_for([1], SHAPE, "cpu"), torch.tensor([500])
+    x, t = normal_noise([1], SHAPE, "cpu"), torch.tensor([500])
     result = guided(module, mask, 1.0)(x, t)
     assert [(len(seen), dropped) for seen, dropped in module.calls] == [(1, None)]
     assert torch.equal(result, module(x, t, mask))
@@ -283,7 +274,7 @@ def test_a_scale_of_1_is_one_forward_and_0_is_the_null() -> None:
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_one_pass_a_class_pastes_passes_of_single_classes(scale: float) -> None:
     module, mask = Network(), masks((0, 3), (2, 1), (1, 1))
-    x, t = noise_for([1, 2, 3], SHAPE, "cpu"), torch.tensor([10, 500, 900])
+    x, t = normal_noise([1, 2, 3], SHAPE, "cpu"), torch.tensor([10, 500, 900])
     result = one_pass_a_class(module, mask, scale)(x, t)
     forwards = sum(len(seen) for seen, _ in module.calls)
     assert forwards == (5 if scale == 1 else 10)  # two classes, two, and one
@@ -296,7 +287,7 @@ def test_one_pass_a_class_pastes_passes_of_single_classes(scale: float) -> None:
 
 def test_one_pass_a_class_never_shows_the_network_two_classes() -> None:
     module, mask = Network(), torch.arange(64, dtype=torch.int64).remainder(5).expand(1, 1, 64, 64)
-    x = noise_for([1], SHAPE, "cpu")
+    x = normal_noise([1], SHAPE, "cpu")
     ddim(one_pass_a_class(module, mask, 2.0), schedule(), x, prediction="v", steps=3)
     assert {frozenset(seen.unique().tolist()) - {0} for seen, _ in module.calls} == {
         frozenset(),
@@ -307,7 +298,7 @@ def test_one_pass_a_class_never_shows_the_network_two_classes() -> None:
 
 @pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
 def test_clipped_pictures_stay_within_the_clip(solve: Callable[..., Tensor]) -> None:
-    x = noise_for([1], SHAPE, "cpu")
+    x = normal_noise([1], SHAPE, "cpu")
     made = solve(lambda x, _t: 5 * x, schedule(), x, prediction="x0", steps=10, clip=0.7)
     assert made.abs().max() == pytest.approx(0.7)
     free = solve(some_network, schedule(), x, prediction="x0", steps=10)
@@ -324,7 +315,7 @@ def test_every_step_is_told_and_asks_the_network_once(solve: Callable[..., Tenso
         asked.extend(t.tolist())
         return x.requires_grad_(x.is_leaf)
 
-    x = noise_for([1], SHAPE, "cpu")
+    x = normal_noise([1], SHAPE, "cpu")
     made = solve(denoise, schedule(), x, prediction="v", steps=steps, progress=lambda *step: told.append(step))
     assert told == [(step + 1, steps) for step in range(steps)]
     assert asked == sampling_times(1000, steps)[:-1]
@@ -354,7 +345,7 @@ def test_steps_without_levels_are_refused(steps: int) -> None:
 
 @pytest.mark.parametrize("seeds", [[], [1], [1, 2, 3]])
 def test_noise_on_the_way_needs_a_seed_an_image(seeds: list[int]) -> None:
-    x = noise_for([1, 2], SHAPE, "cpu")
+    x = normal_noise([1, 2], SHAPE, "cpu")
     with pytest.raises(HistodsError, match="a seed for each of 2 images"):
         ddim(some_network, schedule(), x, prediction="v", steps=5, eta=1.0, seeds=seeds)
 

@@ -59,9 +59,8 @@ def refusal(call: Callable[[], object], kind: type[HistodsError] = HistodsError)
     return str(caught.value)
 
 
-def rows(chance: Chance) -> list[tuple[int, bool, int, int]]:
-    columns = chance.times_B.tolist(), chance.dropped_B.tolist(), chance.noise_seeds, chance.posterior_seeds
-    return list(zip(*columns, strict=True))
+def rows(chance: Chance) -> list[tuple[int, bool, int]]:
+    return list(zip(*(column.tolist() for column in chance), strict=True))
 
 
 @given(
@@ -104,16 +103,14 @@ def test_conditions_are_dropped_with_the_probability_that_is_asked_for(probabili
 
 
 def test_levels_drops_and_seeds_say_nothing_about_each_other() -> None:
-    columns = chance_at(3, torch.arange(SAMPLES), 1000, 0.5)
-    four = torch.stack([torch.as_tensor(column).double() for column in columns])
-    between = torch.corrcoef(four) - torch.eye(4)
+    three = torch.stack([column.double() for column in chance_at(3, torch.arange(SAMPLES), 1000, 0.5)])
+    between = torch.corrcoef(three) - torch.eye(3)
     assert between.abs().max() < 5 / SAMPLES**0.5
 
 
-def test_no_two_samples_and_no_two_purposes_share_a_seed() -> None:
+def test_no_two_samples_share_a_seed() -> None:
     chance, other = (chance_at(seed, torch.arange(SAMPLES), 1000, 0.1) for seed in (3, 4))
-    seeds = [number for each in (chance, other) for number in each.noise_seeds + each.posterior_seeds]
-    assert len(set(seeds)) == 4 * SAMPLES
+    assert len(torch.cat([chance.seeds_B, other.seeds_B]).unique()) == 2 * SAMPLES
     assert not torch.equal(chance.times_B, other.times_B)
 
 
@@ -174,7 +171,7 @@ def repeated(batch: Any, times: int) -> Any:
 
 def test_posterior_draws_have_the_mean_and_the_variance_that_the_latents_say() -> None:
     one, draws = latents_of(1), 4000
-    drawn = Encoder(None, -1, CPU)(repeated(one, draws), range(draws)).double()
+    drawn = Encoder(None, -1, CPU).draw(repeated(one, draws), torch.arange(draws))[0].double()
     variance = one.logvars_BCHW[0].double().exp()
     bound = 5.5 * (variance / draws).sqrt()  # of 144 numbers none is further off
     assert bool(((drawn.mean(0) - one.means_BCHW[0].double()).abs() < bound).all())
@@ -185,7 +182,7 @@ def test_images_are_drawn_from_the_posterior_of_their_autoencoder() -> None:
     coder, images = variational(), patches(1, 16, 16)
     mean, logvar = coder.encode(images.float() / 127.5 - 1)
     batch = images_of(images.expand(500, -1, -1, -1))
-    drawn = Encoder(coder, -1, CPU)(batch, range(500))
+    drawn, _ = Encoder(coder, -1, CPU).draw(batch, torch.arange(500))
     z = (drawn - mean) / (logvar / 2).exp()
     assert z.mean().item() == pytest.approx(0, abs=5 / z.numel() ** 0.5)
     assert z.var().item() == pytest.approx(1, abs=5 * (2 / z.numel()) ** 0.5)
@@ -195,16 +192,29 @@ def test_images_are_drawn_from_the_posterior_of_their_autoencoder() -> None:
 @settings(deadline=None, max_examples=30)
 def test_a_draw_is_the_same_whatever_else_is_in_the_batch(size: int, order: list[int]) -> None:
     batch, encoder = latents_of(6), Encoder(None, -1, CPU)
-    whole = encoder(batch, [100 + row for row in range(6)])
+    seeds = torch.arange(100, 106)
+    whole = encoder.draw(batch, seeds)
     for first in range(0, 6, size):
         chosen = order[first : first + size]
         part = LatentBatch(*(column[chosen] for column in batch))
-        assert torch.equal(encoder(part, [100 + row for row in chosen]), whole[chosen])
+        for drawn, all_drawn in zip(encoder.draw(part, seeds[chosen]), whole, strict=True):
+            assert torch.equal(drawn, all_drawn[chosen])
 
 
-def test_without_seeds_latents_are_the_mean() -> None:
-    batch = latents_of(3)
-    assert torch.equal(Encoder(None, -1, CPU)(batch, None), batch.means_BCHW.float())
+def test_the_place_in_the_posterior_says_nothing_about_the_noise_to_predict() -> None:
+    batch, encoder = repeated(latents_of(1), 200), Encoder(None, -1, CPU)
+    latents, noise = encoder.draw(batch, torch.arange(200))
+    places = (latents - encoder.mean(batch)) / (batch.logvars_BCHW.float() / 2).exp()
+    both = torch.stack([places.flatten(), noise.flatten()]).double()
+    assert torch.corrcoef(both)[0, 1].abs() < 5 / both.shape[1] ** 0.5
+
+
+def test_latents_without_variance_are_their_means_and_the_noise_is_as_ever() -> None:
+    batch, encoder, seeds = latents_of(3), Encoder(None, -1, CPU), torch.arange(3)
+    still = batch._replace(logvars_BCHW=torch.full_like(batch.logvars_BCHW, -30))
+    latents, noise = encoder.draw(still, seeds)
+    assert torch.equal(latents, batch.means_BCHW.float())
+    assert torch.equal(noise, encoder.draw(batch, seeds)[1])
 
 
 def test_latents_are_preferred_to_shards_and_a_named_folder_to_both(home: Workspace, tmp_path: Path) -> None:
