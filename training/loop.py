@@ -30,7 +30,7 @@ from training.gauges import Gauges, finite_or_none
 from training.learning_rate import beta1_at, rate_at
 from training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
 from training.source import chance_at
-from training.standing import owed_at
+from training.standing import due_at, owed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,8 +181,8 @@ class Trainer:
 
         Args:
             metrics: where process 0 writes; None for the others.
-            validation: of process 0.
-            preview: of process 0, called with the step and the averaged network.
+            validation: of all processes, each with its share.
+            preview: likewise; called with the step and the averaged network.
             progress: called with each step.
 
         Raises:
@@ -241,16 +241,19 @@ class Trainer:
         validation: Validation | None,
         preview: Preview | None,
     ) -> None:
-        """Validate and draw a preview where that is due and not done."""
+        """Validate and draw a preview where that is due and not done; all processes take their share."""
         run, last = self.config.run, self.step == self.config.run.steps
-        owed = owed_at(self.folder, run, self.step, last=last)
-        if "validation" in owed and validation and metrics:
+        if not due_at(run, self.step, last=last):
+            return
+        # Process 0 knows what is written.
+        owed = self.process.tell(owed_at(self.folder, run, self.step, last=last))
+        if "validation" in owed and validation:
             with self._gauges.spending("validating"):
                 self._validate(validation, metrics)
         if "preview" in owed and preview:
             with self._gauges.spending("previewing"):
                 picture = preview(self.step, self.averaged())
-                if metrics is not None:
+                if metrics is not None and picture is not None:
                     metrics.show(picture, self.step)
 
     def _rescue(self, metrics: Metrics | None) -> None:
@@ -356,8 +359,10 @@ class Trainer:
         keys = self.source.keys_at(range(start, start + min(size, 3)))
         return f"samples {', '.join(keys)}" + (", ..." if size > len(keys) else "")
 
-    def _validate(self, validation: Validation, metrics: Metrics) -> None:
+    def _validate(self, validation: Validation, metrics: Metrics | None) -> None:
         raw, averaged = validation(self.model), validation(self.averaged())
+        if metrics is None:
+            return
         line = {
             "kind": "validation",
             "step": self.step,
@@ -370,7 +375,7 @@ class Trainer:
         metrics.write([line])
 
     def averaged(self) -> UNet:
-        """A copy of the network with the averaged weights, in eval mode."""
+        """A copy of the network with the averaged weights, in eval mode, compiled where the network is."""
         averaged = copy.deepcopy(self.model)
         self.ema.copy_to(averaged)
         return averaged.eval()

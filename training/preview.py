@@ -27,6 +27,8 @@ _STREAM = 19  # second word of the counter: of the seeds of previews
 class Preview:
     """Makes images for a few fixed masks with fixed noise and writes `samples/step-N.png`: masks above.
 
+    Processes share the masks out, and process 0 writes.
+
     Args:
         trainer: the run; its autoencoder is at hand.
         masks_BCHW: masks to choose from: those with the most classes, each once.
@@ -44,8 +46,8 @@ class Preview:
         words = random_words(run.seed, np.arange(len(chosen)), _STREAM)
         self._seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64).tolist()
 
-    def __call__(self, step: int, module: UNet) -> NDArray[np.uint8]:
-        """Make images with a network and write the sheet, uint8 [H, W, 3]."""
+    def __call__(self, step: int, module: UNet) -> NDArray[np.uint8] | None:
+        """Make images with a network and write the sheet, uint8 [H, W, 3]; None in all processes but the first."""
         trainer = self._trainer
         autoencoder = trainer.encoder.autoencoder
         assert autoencoder is not None  # noqa: S101 - there is no preview without
@@ -60,9 +62,15 @@ class Preview:
             device=trainer.process.device,
             half=trainer.half,
         )
-        images = paint(self._masks_BCHW, self._seeds)
+        process = trainer.process
+        own = slice(process.rank, None, process.ranks)
+        seeds = self._seeds[own]
+        shares = process.gather(list(paint(self._masks_BCHW[own], seeds)) if seeds else [])
+        if not process.first:
+            return None
+        images = [shares[row % process.ranks][row // process.ranks] for row in range(len(self._seeds))]
         masks = [coloured(mask) for mask in self._masks_BCHW[:, 0].numpy()]
-        picture = sheet([masks, list(images)])
+        picture = sheet([masks, images])
         write_png(self.path(trainer.folder, step), picture)
         return picture
 

@@ -340,16 +340,18 @@ def _make_network(config: TrainConfig, process: Process) -> UNet:
 
 
 def _run(trainer: Trainer, report: Progress) -> None:
-    """Train to the last step; process 0 also writes metrics, validates and draws previews."""
-    if not trainer.process.first:
-        trainer.run(None, None, None, report)
-        return
+    """Train to the last step, with validation and previews; process 0 writes what comes of them."""
     report("preparing validation", 0, 0)
-    run = trainer.config.run
+    process, run = trainer.process, trainer.config.run
     validation = Validation(trainer)
-    draws = run.preview_every and trainer.encoder.autoencoder and can_draw()
+    draws = process.tell(run.preview_every > 0 and trainer.encoder.autoencoder is not None and can_draw())
     preview = Preview(trainer, validation.masks_BCHW) if draws else None
-    with Metrics(trainer.folder, trainer.step, run.boards, flatten(trainer.config)) as metrics:
+    with ExitStack() as held:
+        metrics = None
+        if process.first:
+            metrics = held.enter_context(
+                Metrics(trainer.folder, trainer.step, run.boards, flatten(trainer.config))
+            )
         trainer.run(metrics, validation if run.validate_every else None, preview, report)
 
 

@@ -95,13 +95,18 @@ def settings_of(folder: Path, process: Process) -> dict[str, dict[str, Any]]:
     return settings
 
 
-def owed_at(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
-    """Which of `validation` and `preview` are due after a step, and not done."""
-    due = {
+def due_at(run: RunConfig, step: int, *, last: bool) -> set[str]:
+    """Which of `validation` and `preview` are due after a step."""
+    return {
         kind
         for kind, every in (("validation", run.validate_every), ("preview", run.preview_every))
         if every > 0 and (last or step % every == 0)
     }
+
+
+def owed_at(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
+    """Which of `validation` and `preview` are due after a step, and not done."""
+    due = due_at(run, step, last=last)
     if "preview" in due and Preview.path(folder, step).is_file():
         due.remove("preview")
     if "validation" in due and any(

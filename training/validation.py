@@ -38,7 +38,7 @@ class Losses(NamedTuple):
 
 
 class Validation:
-    """The fixed set; it is the same for a seed, whatever else changes.
+    """The fixed set; it is the same for a seed, whatever else changes. Processes share it out.
 
     Attributes:
         split: where its samples are from: a split, or the part of the training samples that is held out; None
@@ -59,23 +59,30 @@ class Validation:
         fractions = (words[:, 0] >> np.uint64(11)) * 2.0**-53
         levels = (self._bucket_B.numpy() + fractions) / BUCKETS * timesteps
         self._times_B = torch.from_numpy(np.minimum(levels.astype(np.int64), timesteps - 1)).to(device)
-        self._size = config.diffusion.batch_size // config.run.accumulate // trainer.process.ranks
+        ranks = trainer.process.ranks
+        self._size = min(config.diffusion.batch_size // config.run.accumulate // ranks, -(-count // ranks))
         slices = _slices(count, self._size)
         self._x0_BCHW = torch.cat(
             [trainer.space.normalise(trainer.encoder.mean(_rows(batch, rows))) for rows in slices]
         )
         seeds = (words[:, 1] >> np.uint64(1)).astype(np.int64).tolist()
         self._noise_BCHW = normal_noise(seeds, self._x0_BCHW.shape[1:], device)
+        self._process = trainer.process
         self._schedule, self._prediction = trainer.schedule, config.diffusion.prediction
         self._half = trainer.half
 
     @torch.no_grad()
     def __call__(self, module: nn.Module) -> Losses:
-        """The losses of a network; its dropout is off meanwhile."""
+        """The losses of a network, in all processes; its dropout is off meanwhile."""
         was_training = module.training
         module.eval()
-        losses = torch.cat([self._loss(module, rows) for rows in _slices(len(self._times_B), self._size)]).cpu()
+        process, slices = self._process, _slices(len(self._times_B), self._size)
+        own = [self._loss(module, rows).cpu() for rows in slices[process.rank :: process.ranks]]
         module.train(was_training)
+        losses = torch.empty(len(self._times_B))
+        for rank, shares in enumerate(process.gather(own)):
+            for rows, share in zip(slices[rank :: process.ranks], shares, strict=True):
+                losses[rows] = share
         buckets = [losses[self._bucket_B == bucket].mean().item() for bucket in range(BUCKETS)]
         return Losses(losses.mean().item(), buckets)
 

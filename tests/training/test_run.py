@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import training.source
 from histods import shard
@@ -20,6 +22,7 @@ from tests.training.runs import ROOT, TINY, command, free_port, run_tiny, start,
 from tests.watchdog import finish
 from training.checkpoint import load_model, newest, read_run, read_state
 from training.metrics import read_metrics
+from training.preview import Preview
 from training.run import train
 
 if TYPE_CHECKING:
@@ -85,9 +88,10 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder:
 
 
 @pytest.mark.slow
-def test_two_machines_give_the_losses_of_one(folder: Path, tmp_path: Path) -> None:
+def test_two_machines_give_the_losses_and_the_previews_of_one(folder: Path, tmp_path: Path) -> None:
     """Two launchers, each with a process of its own, find each other as those of two machines do."""
-    settings = ("run.steps=6", "model.dropout=0.0")
+    shared = ("run.validate_every=3", "run.preview_every=6", "run.preview_samples=3", "run.preview_steps=3")
+    settings = ("run.steps=6", "model.dropout=0.0", *shared)
     one = run_tiny(tmp_path / "one", folder, *settings)
     python, *words = command(tmp_path / "two", folder, *settings)
     port = free_port()
@@ -99,6 +103,14 @@ def test_two_machines_give_the_losses_of_one(folder: Path, tmp_path: Path) -> No
     two = tmp_path / "two" / "runs" / "default"
     assert losses(two) == pytest.approx(losses(one.folder), abs=1e-5)
     assert read_state(newest(two) or two).position == 24
+    ours, theirs = (
+        [(line["step"], line["model"], line["ema"]) for line in read_metrics(run) if line["kind"] == "validation"]
+        for run in (one.folder, two)
+    )
+    assert [step for step, *_ in ours] == [3, 6]
+    assert np.array(theirs) == pytest.approx(np.array(ours), abs=1e-5)
+    pictures = [np.asarray(Image.open(Preview.path(run, 6))).astype(int) for run in (one.folder, two)]
+    assert abs(pictures[0] - pictures[1]).max() <= 1  # of 255: batches of other sizes round otherwise
 
 
 @pytest.mark.slow
