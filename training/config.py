@@ -103,7 +103,11 @@ class RunConfig:
         seed: of everything that is random.
         accumulate: forward passes that make up one step of `diffusion.batch_size` samples.
         precision: `bf16` computes in bfloat16 with weights in float32; `fp32`.
-        compile: let torch.compile make kernels of its own.
+        compile: let torch.compile make kernels of its own, by block.
+        compile_mode: of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays with small
+            batches; `max-autotune`, which tries several kernels for each block, with CUDA graphs or without.
+        compress_gradients: let GPUs exchange gradients in bfloat16, half the bytes, where the network between
+            machines is slow.
         channels_last: keep images with channels innermost, which convolutions of a GPU prefer.
         log_every: steps between lines of metrics.jsonl are gathered on the device and written this often.
         checkpoint_every: steps between checkpoints; the last step always has one.
@@ -122,6 +126,8 @@ class RunConfig:
     accumulate: int = 1
     precision: Literal["bf16", "fp32"] = "fp32"
     compile: bool = False
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
+    compress_gradients: bool = False
     channels_last: bool = False
     log_every: int = 10
     checkpoint_every: int = 1000

@@ -16,6 +16,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
@@ -23,6 +24,7 @@ from histods.counting import random_words
 from histods.errors import HistodsError, TerminatedError
 from training.checkpoint import State
 from training.checkpoint_writer import CheckpointWriter
+from training.compiling import begin_step, compile_blocks
 from training.diffusion import Schedule, loss_per_sample
 from training.ema import Ema
 from training.ending import Quiet, closing, explained, signals
@@ -104,12 +106,16 @@ class Trainer:
 
     def _wrap(self, model: UNet) -> Callable[..., Tensor]:
         """The network as it is called in a step: compiled, and joined with those of the other processes."""
-        net: Any = torch.compile(model) if self.config.run.compile else model
+        if self.config.run.compile:
+            compile_blocks(model, self.config.run.compile_mode)
+        net: Any = model
         if self.process.ranks > 1:
             cuda = self.process.device.type == "cuda"
             net = DistributedDataParallel(
                 net, device_ids=[self.process.device] if cuda else None, gradient_as_bucket_view=True
             )
+            if self.config.run.compress_gradients and cuda:  # NCCL alone has it
+                net.register_comm_hook(None, bf16_compress_hook)
         return net  # type: ignore[no-any-return]
 
     def restore(self, state: State, read: Callable[[str], dict[str, Tensor]]) -> None:
@@ -278,6 +284,8 @@ class Trainer:
             group["betas"] = (beta1, self.config.optimizer.betas[1])
         losses = []
         for turn in range(run.accumulate):
+            if run.compile:
+                begin_step()
             with self._gauges.spending("waiting"):
                 batch = next(batches)
             last = turn == run.accumulate - 1
@@ -378,4 +386,6 @@ class Trainer:
         """A copy of the network with the averaged weights, in eval mode, compiled where the network is."""
         averaged = copy.deepcopy(self.model)
         self.ema.copy_to(averaged)
+        if self.config.run.compile:
+            compile_blocks(averaged, self.config.run.compile_mode)
         return averaged.eval()

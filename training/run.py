@@ -16,7 +16,7 @@ from histods.storage.atomic import only_one
 from histods.storage.workspace import Workspace
 from training.checkpoint import newest, read_tensors, write_run
 from training.config import flatten
-from training.device import describe, processes
+from training.device import can_compile, describe, processes
 from training.ending import is_short_of_memory
 from training.latent_space import LatentSpace
 from training.loop import Trainer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from histods.records import Progress
     from training.checkpoint import State, Weights
-    from training.config import TrainConfig
+    from training.config import RunConfig, TrainConfig
     from training.device import Process
     from training.initial import Initial
 
@@ -251,8 +251,17 @@ def _in_words(
         yield from say_leap(folder, config)
     yield from _say_absent(source)
     yield from _say_reduced(config, source)
+    yield from _say_eager(run, process)
     if run.preview_every and not can_draw():
         yield "No previews are drawn, since Pillow is not installed."
+
+
+def _say_eager(run: RunConfig, process: Process) -> Iterator[str]:
+    """That a GPU is not used as it could be, and why."""
+    if process.device.type == "cuda" and not run.compile:
+        able = can_compile(process.device)
+        why = "run.compile is false" if able else "there is no C compiler (gcc or clang); install one"
+        yield f"NOT COMPILED, since {why}: a step takes about 1.7 times as long as it could (an estimate)."
 
 
 def _say_absent(source: Source) -> Iterator[str]:
