@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+import sys
+from contextlib import contextmanager, suppress
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -19,7 +21,7 @@ from histods.errors import HistodsError
 from histods.records import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.queues import SimpleQueue
 
     from torch.multiprocessing.spawn import ProcessContext
@@ -56,7 +58,8 @@ def in_processes(
     """
     queue: SimpleQueue[tuple[str, int, Any]] = get_context("spawn").SimpleQueue()
     calls = (work, count, _free_port(), dict(arguments), queue)
-    started: ProcessContext = start_processes(_call, calls, nprocs=count, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
+    with _no_main_module():
+        started: ProcessContext = start_processes(_call, calls, nprocs=count, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
     listening = _Listening(queue, progress or silent)
     try:
         while not started.join(timeout=_LOOK_SECONDS):
@@ -73,6 +76,17 @@ def in_processes(
         raise listening.failure
     result: Result = listening.result
     return result
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep new processes from running the caller's script again: what they call they import by name."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class _Listening:

@@ -13,11 +13,13 @@ from training.boards import open_boards
 from training.validation import BUCKETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from training.boards import Board
 
 _TAGS = {
     "loss": "loss/train",
@@ -35,6 +37,7 @@ class Metrics:
         step: where the run goes on; lines of later steps, which a killed run may have left, are removed.
         boards: where else numbers and previews are shown; see `training.boards`.
         settings: of the run, by `section.key`, for boards that show them.
+        say: called with a line where a board fails; the run goes on without it.
     """
 
     def __init__(
@@ -43,11 +46,13 @@ class Metrics:
         step: int,
         boards: Sequence[str] = ("tensorboard",),
         settings: Mapping[str, Any] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._boards = open_boards(boards, folder, settings or {}, step)
+        self._say = say
 
     def __enter__(self) -> Metrics:
         self._file = self._path.open("a", encoding="utf-8")
@@ -55,21 +60,33 @@ class Metrics:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        for board in self._boards:
-            board.close()
+        self._tell(lambda board: board.close())
 
     def write(self, lines: list[dict[str, Any]]) -> None:
         """Append lines; each has `kind` and `step`."""
         self._file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._file.flush()
-        for board in self._boards:
+
+        def show(board: Board) -> None:
             for line in lines:
                 board.numbers(dict(_tagged(line)), line["step"])
 
+        self._tell(show)
+
     def show(self, preview: NDArray[np.uint8], step: int) -> None:
         """Show a preview, uint8 [H, W, 3] with masks above their images, on the boards."""
-        for board in self._boards:
-            board.picture("preview", preview, step)
+        self._tell(lambda board: board.picture("preview", preview, step))
+
+    def _tell(self, call: Callable[[Board], None]) -> None:
+        """Tell all boards; one that fails, for a server or a disk that is gone, is not worth the end of a run."""
+        for board in tuple(self._boards):
+            try:
+                call(board)
+            except Exception as error:  # of other libraries: anything
+                self._boards.remove(board)
+                if self._say is not None:
+                    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                    self._say(f"{type(board).__name__} failed ({reason}); the run goes on without it.")
 
 
 def _tagged(line: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -181,7 +181,7 @@ def train(
                 write_run(folder, resolved)
             began = trainer.step
             if trainer.step < resolved.run.steps or owed_at(folder, resolved.run, trainer.step, last=True):
-                _run(trainer, report)
+                _run(trainer, call)
         return TrainResult(
             folder=folder,
             data=source.folder,
@@ -348,9 +348,9 @@ def _make_network(config: TrainConfig, process: Process) -> UNet:
         ) from error
 
 
-def _run(trainer: Trainer, report: Progress) -> None:
+def _run(trainer: Trainer, call: Call) -> None:
     """Train to the last step, with validation and previews; process 0 writes what comes of them."""
-    report("preparing validation", 0, 0)
+    call.progress("preparing validation", 0, 0)
     process, run = trainer.process, trainer.config.run
     validation = Validation(trainer)
     draws = process.tell(run.preview_every > 0 and trainer.encoder.autoencoder is not None and can_draw())
@@ -359,9 +359,9 @@ def _run(trainer: Trainer, report: Progress) -> None:
         metrics = None
         if process.first:
             metrics = held.enter_context(
-                Metrics(trainer.folder, trainer.step, run.boards, flatten(trainer.config))
+                Metrics(trainer.folder, trainer.step, run.boards, flatten(trainer.config), call.say)
             )
-        trainer.run(metrics, validation if run.validate_every else None, preview, report)
+        trainer.run(metrics, validation if run.validate_every else None, preview, call.progress)
 
 
 def _shapes(config: TrainConfig) -> tuple[tuple[str, tuple[int, ...]], ...]:

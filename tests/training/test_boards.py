@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from histods.errors import HistodsError, MissingExtraError
 from histods.storage.workspace import read_json
 from training.boards import BOARDS, open_boards
 from training.config import read_config
-from training.metrics import Metrics
+from training.metrics import Metrics, read_metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,26 @@ def test_a_board_that_is_not_installed_is_said_with_what_to_type(
     monkeypatch.setitem(sys.modules, board, None)
     with pytest.raises(MissingExtraError, match=rf'run "pip install histods\[{board}\]"'):
         open_boards([board], tmp_path, {}, 0)
+
+
+def test_a_board_that_fails_later_is_said_once_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    store = tmp_path / "store"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file://{store}")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    said: list[str] = []
+    with Metrics(tmp_path / "run", 0, ["tensorboard", "mlflow"], SETTINGS, said.append) as metrics:
+        metrics.write(LINES[:1])
+        shutil.rmtree(store)
+        metrics.write(LINES[1:])
+        metrics.write(LATER)
+    assert len(said) == 1
+    assert said[0].startswith("MLflow failed (")
+    assert said[0].endswith("; the run goes on without it.")
+    assert read_metrics(tmp_path / "run") == [*LINES, *LATER]
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
 
 
 def test_an_unknown_board_is_refused_with_those_that_there_are() -> None:

@@ -14,6 +14,7 @@ from histods import shard, split
 from histods.errors import HistodsError
 from histods.storage.latent_set import LINEAR
 from tests.conftest import make_site
+from tests.training.runs import ROOT
 from tests.training.sharing import fail, share
 from tests.training.test_encode import tree
 from tests.training.test_generate import halves, make_run, write_mask
@@ -41,6 +42,23 @@ def test_progress_is_of_all_processes_and_the_result_that_of_the_first() -> None
     assert in_processes(share, 3, {"number": 10}, lambda *stage: told.append(stage)) == [3, 4]
     assert [done for _, done, _ in told] == list(range(1, 11))
     assert {(stage, total) for stage, _, total in told} == {("counting", 10)}
+
+
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tests.training.sharing import share\n"
+        "from training.every_gpu import in_processes\n"
+        "print(in_processes(share, 2, {'number': 4}, None))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stdout) == (0, "[2, 2]\n"), done.stderr
 
 
 @pytest.mark.parametrize("rank", [0, 1])
