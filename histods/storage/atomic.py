@@ -7,9 +7,11 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import stat
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,14 +112,14 @@ def lock(file: IO[bytes], taken: str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving without an error it takes the final name.
 
-    The temporary name holds the process id, so that two runs never write into each other's file. Of a name that
-    leaves no room for that it has the beginning, a digest of the whole, and the suffix. What killed runs left in
-    the folder is removed when this process first writes there.
+    The temporary name holds the machine and the process id, so that no two runs write into each other's file. Of
+    a name that leaves no room for that it has the beginning, a digest of the whole, and the suffix. What killed
+    runs of this machine left in the folder is removed when this process first writes there.
 
     Raises:
         OSError: the disk refuses; the error names `path`, whichever library wrote.
     """
-    temporary = path.with_name(_temporary_name(path.name, f".{os.getpid()}.part"))
+    temporary = path.with_name(_temporary_name(path.name, f".{_machine()}-{os.getpid()}.part"))
     try:
         make_folders(path.parent)
         _tidy(path.parent)
@@ -158,18 +160,32 @@ def make_folders(folder: Path) -> None:
 
 
 _tidied: set[Path] = set()
-_PART = re.compile(r"\..+\.([0-9]+)\.part", re.DOTALL)
+_PART = re.compile(r"\..+\.(?:([0-9a-f]{8})-)?([0-9]+)\.part", re.DOTALL)  # 0.1.0 gave no machine
+
+
+@cache
+def _machine() -> str:
+    """Eight hexadecimal digits of where a process id means this process: the machine, and the container on it."""
+    with suppress(OSError):
+        return hashlib.sha256(f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _tidy(folder: Path) -> None:
-    """Remove temporary files of runs that are dead."""
+    """Remove temporary files of dead runs of this machine; those of others may be alive."""
     if folder in _tidied:
         return
     _tidied.add(folder)
     with os.scandir(folder) as entries:
         for entry in entries:
             found = _PART.fullmatch(entry.name)
-            if found is not None and entry.is_file(follow_symlinks=False) and _is_dead(int(found.group(1))):
+            if (
+                found is None
+                or found.group(1) not in (None, _machine())
+                or not entry.is_file(follow_symlinks=False)
+            ):
+                continue
+            if _is_dead(int(found.group(2))):
                 Path(entry.path).unlink(missing_ok=True)
 
 

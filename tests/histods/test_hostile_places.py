@@ -21,6 +21,7 @@ from PIL import Image
 from histods import audit, fix, remap, shard
 from histods.errors import HistodsError
 from histods.records import ClassCount
+from histods.storage import atomic
 from histods.storage.atomic import locked, replacing, write_bytes
 from histods.storage.measurements import open_journal
 from histods.storage.scan import scan
@@ -58,18 +59,20 @@ def dead() -> int:
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_of_a_living_run_or_of_others(tmp_path: Path) -> None:
-    gone = [f".manifest.parquet.{dead()}.part", f".other~12345678.png.{dead()}.part"]
+    here, elsewhere = atomic._machine(), "0123abcd"
+    gone = [f".manifest.parquet.{here}-{dead()}.part", f".other~12345678.png.{dead()}.part"]
     stay = [
-        f".x.{os.getpid()}.part",
-        ".x.1.part",
-        f"x.{dead()}.part",
-        f".x.{dead()}.parts",
+        f".x.{here}-{os.getpid()}.part",
+        f".x.{here}-1.part",
+        f".x.{elsewhere}-{dead()}.part",
+        f"x.{here}-{dead()}.part",
+        f".x.{here}-{dead()}.parts",
         ".notes.part",
         ".x.abc.part",
     ]
     for name in (*gone, *stay):
         (tmp_path / name).write_bytes(b"half")
-    (tmp_path / f".folder.{dead()}.part").mkdir()
+    (tmp_path / f".folder.{here}-{dead()}.part").mkdir()
     write_bytes(tmp_path / "new", b"whole")
     left = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert left == {*stay, "new"}

@@ -16,6 +16,7 @@ from PIL import Image
 
 from histods import audit, fix, plot, remap, shard, split
 from histods.errors import HistodsError
+from histods.storage import atomic
 from histods.storage.atomic import write_bytes
 from histods.storage.workspace import Workspace
 from reports.tables import read_systems
@@ -228,7 +229,7 @@ def test_no_step_waits_for_a_pipe_in_the_place_of_a_file(done: Path, tmp_path: P
 
 def test_a_planted_link_with_a_temporary_name_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(b"tissue")
-    (tmp_path / f".file.{os.getpid()}.part").symlink_to(tmp_path / "image")
+    (tmp_path / f".file.{atomic._machine()}-{os.getpid()}.part").symlink_to(tmp_path / "image")
     write_bytes(tmp_path / "file", b"new")
     assert (tmp_path / "image").read_bytes() == b"tissue"
     assert not (tmp_path / "file").is_symlink()
