@@ -43,12 +43,12 @@ def make_console(*, quiet: bool) -> Console:
 
 
 def make_results(*, quiet: bool, json_output: bool) -> Console:
-    """The console for results: stdout, or stderr where stdout is for one JSON document; silent as the other."""
+    """The console for results: stdout, or stderr where stdout is for JSON; silent in the same cases."""
     return _console(sys.stderr if json_output else sys.stdout, quiet=quiet or not speaks())
 
 
 def speaks() -> bool:
-    """Whether this process says what a command did: of those that `torchrun` started together the first alone."""
+    """Whether this process reports; of the processes that `torchrun` started together, only the first does."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 

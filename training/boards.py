@@ -1,4 +1,4 @@
-"""Where a run can be watched beside its `metrics.jsonl`: TensorBoard, Weights & Biases, MLflow.
+"""Where a run can be watched in addition to its `metrics.jsonl`: TensorBoard, Weights & Biases, MLflow.
 
 A board is a class here and a line in `BOARDS`; `run.boards` names those of a run.
 """
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PROJECT = "histods"
-_IDS = "boards.json"  # in a run's folder: under which number a board knows the run
+_IDS = "boards.json"  # in a run's folder: the ID by which each board knows the run
+_MOST_METRICS = 1000  # that MLflow takes at once
 
 
 class Board(Protocol):
     """Shows numbers and pictures of a run."""
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
-        """Show numbers by name, as they were after a step."""
+    def numbers(self, steps: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Show numbers by name, as they were after some steps."""
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
         """Show a picture, uint8 [H, W, 3]."""
 
-    def close(self) -> None:
-        """Hand over what is not yet written."""
+    def close(self, *, finished: bool) -> None:
+        """Flush what has not been written yet, and mark the run as finished, or as one that was ended."""
 
 
 class TensorBoard:
@@ -49,24 +50,25 @@ class TensorBoard:
 
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
+    def numbers(self, steps: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Show numbers by name."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        for step, values in steps:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
         """Show a picture."""
         self._writer.add_image(name, pixels, step, dataformats="HWC")
 
-    def close(self) -> None:
+    def close(self, *, finished: bool) -> None:  # noqa: ARG002 - files know no status
         """Flush."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """A run of the project `histods`, with the settings as its configuration; going on, the same run goes on.
+    """A run of the project `histods`, with the settings as its configuration; it resumes when training does.
 
-    Its own variables apply: `WANDB_MODE=offline` keeps all on disk, in `wandb/` of the run's folder.
+    Its own variables apply: `WANDB_MODE=offline` keeps everything on disk, in `wandb/` of the run's folder.
 
     Raises:
         ImportError: it is not installed.
@@ -90,27 +92,28 @@ class WeightsAndBiases:
         except wandb.Error as error:
             reason = " ".join(str(error).split())[:200]
             raise HistodsError(
-                f"Weights & Biases refuses ({reason}): run 'wandb login', set WANDB_MODE=offline, or leave wandb "
-                "out of run.boards."
+                f"Weights & Biases could not be started ({reason}): run 'wandb login', set WANDB_MODE=offline, or "
+                "leave wandb out of run.boards."
             ) from error
         _keep(folder, "wandb", self._run.id)
         self._picture = wandb.Image
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
+    def numbers(self, steps: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Show numbers by name."""
-        self._run.log(dict(values), step=step)
+        for step, values in steps:
+            self._run.log(dict(values), step=step)
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
         """Show a picture."""
         self._run.log({name: self._picture(pixels)}, step=step)
 
-    def close(self) -> None:
+    def close(self, *, finished: bool) -> None:
         """Wait until all is written or sent."""
-        self._run.finish()
+        self._run.finish(exit_code=0 if finished else 1)
 
 
 class MLflow:
-    """A run of the experiment `histods`, with the settings as parameters; going on, the same run goes on.
+    """A run of the experiment `histods`, with the settings as parameters; it resumes when training does.
 
     `MLFLOW_TRACKING_URI` says where, as everywhere with MLflow.
 
@@ -139,25 +142,28 @@ class MLflow:
         except MlflowException as error:
             reason = " ".join(str(error).split())[:200]
             raise HistodsError(
-                f"MLflow refuses ({reason}): set MLFLOW_TRACKING_URI, or leave mlflow out of run.boards."
+                f"MLflow could not be started ({reason}): set MLFLOW_TRACKING_URI, or leave mlflow out of "
+                "run.boards."
             ) from error
         self._run = number
         _keep(folder, "mlflow", number)
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
+    def numbers(self, steps: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Show numbers by name."""
         now = int(time.time() * 1000)
-        self._client.log_batch(
-            self._run, metrics=[self._metric(name, value, now, step) for name, value in values.items()]
-        )
+        metrics = [
+            self._metric(name, value, now, step) for step, values in steps for name, value in values.items()
+        ]
+        for first in range(0, len(metrics), _MOST_METRICS):
+            self._client.log_batch(self._run, metrics=metrics[first : first + _MOST_METRICS])
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
         """Keep a picture among the run's files."""
         self._client.log_image(self._run, pixels, artifact_file=f"{name}/step-{step:08d}.png")
 
-    def close(self) -> None:
-        """Mark the run as finished."""
-        self._client.set_terminated(self._run)
+    def close(self, *, finished: bool) -> None:
+        """Mark the run as finished, or as one that was ended."""
+        self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
 
 
 BOARDS: dict[str, Callable[[Path, Mapping[str, Any], int], Board]] = {
@@ -175,15 +181,20 @@ def open_boards(names: Sequence[str], folder: Path, settings: Mapping[str, Any],
         MissingExtraError: another one is not installed.
         HistodsError: one refuses.
     """
-    boards = []
-    for name in names:
-        try:
-            boards.append(BOARDS[name](folder, settings, step))
-        except ImportError as error:
-            if name != "tensorboard":
-                raise MissingExtraError(
-                    f'run.boards names {name}, which is not installed; run "pip install histods[{name}]".'
-                ) from error
+    boards: list[Board] = []
+    try:
+        for name in names:
+            try:
+                boards.append(BOARDS[name](folder, settings, step))
+            except ImportError as error:
+                if name != "tensorboard":
+                    raise MissingExtraError(
+                        f'run.boards names {name}, which is not installed; run "pip install histods[{name}]".'
+                    ) from error
+    except HistodsError:
+        for board in boards:
+            board.close(finished=False)
+        raise
     return boards
 
 

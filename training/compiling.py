@@ -1,9 +1,8 @@
 """torch.compile by block: residual blocks, attention and the reading of masks, each by itself.
 
-A network has the same block many times, so that a few kernels serve all of it: the first step takes a fraction of
-what compiling the network as one takes. And gradients of a block are ready when its backward pass ends, so that
-processes that train together exchange them while the rest is computed; those of one compiled network all come at
-its very end.
+A network has the same block many times, so that a few kernels serve all of it, and the first step comes sooner.
+The gradients of a block are ready when its own backward pass ends, so that processes that train together exchange
+them while the rest is computed; those of a network that is compiled as a whole are ready only at its very end.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def compile_blocks(module: nn.Module, mode: str = "default") -> None:
 
     config.recompile_limit = max(config.recompile_limit, _MOST_FORMS)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _MOST_FORMS)
-    # PyTorch itself looks at gradients of what goes into a block, and warns of it.
+    # PyTorch itself looks at gradients of what goes into a block, and warns about it.
     warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning)
     for part in module.modules():
         if isinstance(part, _BLOCKS):

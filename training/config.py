@@ -103,11 +103,10 @@ class RunConfig:
         seed: of everything that is random.
         accumulate: forward passes that make up one step of `diffusion.batch_size` samples.
         precision: `bf16` computes in bfloat16 with weights in float32; `fp32`.
-        compile: let torch.compile make kernels of its own, by block.
-        compile_mode: of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays with small
-            batches; `max-autotune`, which tries several kernels for each block, with CUDA graphs or without.
-        compress_gradients: let GPUs exchange gradients in bfloat16, half the bytes, where the network between
-            machines is slow.
+        compile: compile the network block by block with torch.compile.
+        compile_mode: of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays off with
+            small batches; `max-autotune`, which tries several kernels for each block, with CUDA graphs or without.
+        compress_gradients: let GPUs exchange gradients in bfloat16, which halves the traffic between machines.
         channels_last: keep images with channels innermost, which convolutions of a GPU prefer.
         log_every: steps between lines of metrics.jsonl are gathered on the device and written this often.
         checkpoint_every: steps between checkpoints; the last step always has one.
@@ -117,7 +116,7 @@ class RunConfig:
         preview_every: steps between previews; 0 for none.
         preview_samples: masks in a preview.
         preview_steps: sampling steps of a preview.
-        boards: where numbers and previews are shown beside metrics.jsonl: `tensorboard`, `wandb`, `mlflow`.
+        boards: where numbers and previews are shown, too: `tensorboard`, `wandb`, `mlflow`.
         most_skipped: steps with a loss or gradient that is not finite, one after another, that end a run.
     """
 
@@ -149,7 +148,15 @@ class RunConfig:
         for name in ("validation_samples", "preview_samples", "preview_steps"):
             expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
         known = ", ".join(BOARDS)
-        expect_setting(set(self.boards) <= set(BOARDS), "run.boards", f"a list of {known}", list(self.boards))
+        expect_setting(
+            set(self.boards) <= set(BOARDS), "run.boards", f"a list of names from {known}", list(self.boards)
+        )
+        expect_setting(  # gradients of the first part would lie in memory that a graph writes again
+            self.accumulate == 1 or self.compile_mode in ("default", "max-autotune-no-cudagraphs"),
+            "run.compile_mode",
+            "default or max-autotune-no-cudagraphs where run.accumulate is above 1",
+            self.compile_mode,
+        )
         expect_setting(0 <= self.seed < 1 << 63, "run.seed", "from 0 to 2**63 - 1", self.seed)
 
 

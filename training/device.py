@@ -83,7 +83,7 @@ class Process:
         return f"process {self.rank} of {self.ranks} on {platform.node()}"
 
     def tell(self, value: Any) -> Any:
-        """What process 0 gives, in all processes."""
+        """Return process 0's value in every process."""
         if self.ranks == 1:
             return value
         told = [value]
@@ -154,8 +154,8 @@ def _number(name: str, default: int) -> int:
         return int(text)
     except ValueError as error:
         raise HistodsError(
-            f"{name}={text} in the environment is no whole number: start processes with torchrun, which sets it, "
-            f"or unset {name} to train with one."
+            f"{name}={text} in the environment is not a whole number: start processes with torchrun, which sets "
+            f"it, or unset {name} to train with one."
         ) from error
 
 
@@ -165,12 +165,12 @@ def processes(device: torch.device | str | None = None, *, patience: timedelta |
 
     Args:
         device: where to compute; a GPU if there is one.
-        patience: how long one may wait for another, where they share out work of unlike length.
+        patience: how long one process may wait for another, where their shares differ in length.
     """
     ranks, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     if not 0 <= rank < ranks:
         raise HistodsError(
-            f"RANK={rank} is no number of one of WORLD_SIZE={ranks} processes: start them with torchrun, which "
+            f"RANK={rank} is not a valid rank among WORLD_SIZE={ranks} processes: start them with torchrun, which "
             "sets both, or unset them to train with one."
         )
     if ranks == 1:

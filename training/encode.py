@@ -89,7 +89,7 @@ def encode(
         views: 8 for all dihedral views of each image and mask, 1 for the image as it is.
         shards: folder of the image shards; `shards` in the workspace if None.
         out: folder for the latents; `latents` in the workspace if None.
-        device: where to compute; if None, on all GPUs of this machine, or of those on which `torchrun` runs it.
+        device: where to compute; by default all GPUs of this machine or, under `torchrun`, each process's own.
         verify: write nothing, read every byte of the latents and compare.
         progress: called with a stage, samples done and samples in all.
 
@@ -135,11 +135,18 @@ def _encode(
                 plans = _plan(reader, autoencoder, views, height, width)
                 todo = _begin(folder, known, plans)
                 _keep(autoencoder, folder / "autoencoder")
-        names = process.tell([plan.name for plan in todo or ()] if process.first else None)
+        names, digests = process.tell(
+            ([plan.name for plan in todo or ()], [plan.digest for plan in plans]) if process.first else None
+        )
         with process.together():
             if not process.first:
                 autoencoder = _given(vae, folder)
                 plans = _plan(reader, autoencoder, views, height, width)
+                if [plan.digest for plan in plans] != digests:
+                    raise HistodsError(
+                        f"{source} or the autoencoder {vae} is not the same here as for process 0: put both where "
+                        "all machines see them."
+                    )
             own = set(names[process.rank :: process.ranks])
             shape = _shape(autoencoder, views, height, width)
             encode_shards(
@@ -157,7 +164,7 @@ def _encode(
                 if todo is None:
                     _same(known, reader.shards)
                 else:
-                    _finish(folder, reader.shards, autoencoder, shape)
+                    _finish(folder, reader.shards, autoencoder, shape, {plan.name for plan in plans})
                 tidy(folder)
         return EncodeResult(
             latents=LatentSet.describe(folder), written=len(names), present=len(plans) - len(names)
@@ -298,9 +305,16 @@ def _same(known: LatentSet | None, source: ShardSet) -> LatentSet:
     return known
 
 
-def _finish(folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Shape) -> LatentSet:
+def _finish(
+    folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Shape, planned: set[str]
+) -> LatentSet:
     """Write the index and, last, the description that vouches for all."""
     shards, index = gather(folder, INDEX.empty_table())
+    if missing := sorted(planned - {one.name for one in shards}):
+        raise HistodsError(
+            f"{missing[0]} is not in {folder}, although a process has written it ({len(missing)} shards in all): "
+            "put the folder where all machines see it, and run the same command again."
+        )
     training = training_split({one.split for one in shards})
     sums = add_up([folder / f"{one.name}{LatentSet.SUFFIX}" for one in shards if one.split in training])
     mean, std = sums.mean_and_std()

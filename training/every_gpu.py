@@ -1,7 +1,8 @@
 """One process per GPU of this machine, joined as `torchrun` joins those that it starts.
 
-`torchrun` starts a command, and a failure in one process becomes a page of its own words; here a Python function
-is started, its progress comes back, and an error is the error of the function. Several machines need `torchrun`.
+`torchrun` starts a command, and turns a failure of one process into a page of its own output; here a Python
+function is started, its progress comes back, and an error is the error of the function. Several machines need
+`torchrun`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.multiprocessing import get_context
-from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from histods.errors import HistodsError
+from histods.interrupts import hidden_signals, leave_signals_to_parent
 from histods.records import silent
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _LOOK_SECONDS = 0.1
 
 
 def gpus_to_share(device: torch.device | str | None) -> int:
-    """How many GPUs of this machine to use: all, but 1 where a device is named or `torchrun` shares them out."""
+    """How many GPUs of this machine to use: all, but 1 where a device is named or `torchrun` assigns them."""
     if device is not None or "WORLD_SIZE" in os.environ or not torch.cuda.is_available():
         return 1
     return torch.cuda.device_count()
@@ -42,7 +44,7 @@ def gpus_to_share(device: torch.device | str | None) -> int:
 def in_processes(
     work: Callable[..., Result], count: int, arguments: Mapping[str, Any], progress: Progress | None
 ) -> Result:
-    """Call a function in some processes at once.
+    """Call a function in several processes at once.
 
     Args:
         work: called with the arguments and `progress`; importable by name. It uses `training.device.processes`.
@@ -58,19 +60,23 @@ def in_processes(
     """
     queue: SimpleQueue[tuple[str, int, Any]] = get_context("spawn").SimpleQueue()
     calls = (work, count, _free_port(), dict(arguments), queue)
-    with _no_main_module():
+    with _no_main_module(), hidden_signals():  # a process that is told to end as it starts shows a traceback
         started: ProcessContext = start_processes(_call, calls, nprocs=count, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
     listening = _Listening(queue, progress or silent)
     try:
         while not started.join(timeout=_LOOK_SECONDS):
             listening.listen()
-    except ProcessExitedException as error:
+    except ProcessException as error:
         listening.listen()
-        failure = HistodsError(f"process {error.error_index} of {count} was ended from outside ({error.msg}).")
+        failure = HistodsError(
+            f"Process {error.error_index} of {count} has ended ({' '.join(str(error).split())[:200]}), perhaps "
+            "since memory is short; run the same command again."
+        )
         raise listening.failure or failure from error
     finally:
         for process in started.processes:
             process.kill()
+            process.join()
     listening.listen()
     if listening.failure is not None:
         raise listening.failure
@@ -96,11 +102,11 @@ class _Listening:
         self._queue = queue
         self._progress = progress
         self._done: dict[str, dict[int, int]] = {}
-        self.failure: HistodsError | None = None
+        self.failure: Exception | None = None
         self.result: Any = None
 
     def listen(self) -> None:
-        """Take in all that is there."""
+        """Process all messages that have arrived."""
         while not self._queue.empty():
             kind, rank, told = self._queue.get()
             if kind == "progress":
@@ -109,8 +115,13 @@ class _Listening:
                 self._progress(stage, sum(self._done[stage].values()), total)
             elif kind == "result":
                 self.result = told
-            elif self.failure is None or not str(told).startswith("Stopped, since"):
+            elif self.failure is None or _is_cause(told):
                 self.failure = told
+
+
+def _is_cause(error: Exception) -> bool:
+    """Whether an error is one's own, and no word of another process's or of a connection that was lost with it."""
+    return isinstance(error, HistodsError | OSError) and not str(error).startswith("Stopped, since")
 
 
 def _call(
@@ -134,14 +145,21 @@ def _call(
     def progress(stage: str, done: int, total: int) -> None:
         queue.put(("progress", rank, (stage, done, total)))
 
-    with suppress(KeyboardInterrupt):  # Ctrl-C reaches all; the first process says it
-        try:
-            result = work(**arguments, progress=progress)
-        except HistodsError as error:
-            queue.put(("failure", rank, error))
-        else:
-            if rank == 0:
-                queue.put(("result", rank, result))
+    leave_signals_to_parent()
+    try:
+        result = work(**arguments, progress=progress)
+    except Exception as error:  # raised again by the parent
+        queue.put(("failure", rank, _portable(error)))
+    else:
+        if rank == 0:
+            queue.put(("result", rank, result))
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that another process can read; of other libraries its words."""
+    if isinstance(error, HistodsError) or type(error) in (OSError, PermissionError, FileNotFoundError):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _free_port() -> int:

@@ -172,7 +172,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             autoencoder = run.load_autoencoder(process.device)
             reader = _reader(run, autoencoder, order.map, order.space)
             named, passed_over = find_masks(order.masks)
-            checked = check_masks(named, reader, progress)
+            checked = check_masks(named, reader, progress if process.first else None)
             recipe = _recipe(run, autoencoder, order.sampling, weights=order.weights, seed=order.seed, half=half)
             folder = _choose_folder(order.space, run, recipe, order.out)
             _check_place(order.space, folder, order.masks)
@@ -182,14 +182,21 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                 held.enter_context(only_one(folder, "makes images"))
                 store.claim()
                 missing = [item.name for item in _missing(items, store, reader)]
-        missing = process.tell(missing if process.first else None)
+        missing, own_recipe = process.tell((missing, recipe) if process.first else None)
         with process.together():
-            batches = _batches(items, missing, order.batch)[process.rank :: process.ranks]
+            if recipe != own_recipe:
+                raise HistodsError(
+                    f"{run.checkpoint} is not what process 0 samples from: put the workspace where all machines "
+                    "see it, and name the checkpoint while the run goes on."
+                )
+            everything = _batches(items, missing, order.batch)
+            batches = everything[process.rank :: process.ranks]
             if batches:
                 painter = _painter(run, autoencoder, order.sampling, order.weights, process.device, half=half)
-                _make(batches, missing, painter, store, reader, progress or silent, process.ranks)
+                _make(batches, missing, painter, store, reader, progress or silent, len(everything))
         with process.together():
             if process.first:
+                store.forget(missing)  # what other processes made is read from its files
                 records = store.finish(items)
                 how = f"{_in_words(order.sampling)}, seed {order.seed}"
                 title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
@@ -250,6 +257,7 @@ def _recipe(
         "eta": sampling.eta,
         "reference": sampling.reference,
         "precision": "bf16" if half else "fp32",
+        "noise": "philox4x32",  # what comes of a seed
         "seed": seed,
     }
 
@@ -326,14 +334,14 @@ def _make(
     store: SampleFolder,
     reader: MaskReader,
     report: Progress,
-    ranks: int,
+    total: int,
 ) -> None:
-    """Make the missing images, batch by batch; as many are made in each other process."""
+    """Make the missing images, batch by batch; `total` batches are made by all processes together."""
     wanted = set(missing)
     for place, batch in enumerate(batches):
 
         def tell(step: int, steps: int, before: int = place) -> None:
-            report("sampling, in steps", before * steps + step, len(batches) * ranks * steps)
+            report("sampling, in steps", before * steps + step, total * steps)
 
         tell(0, painter.sampling.steps)
         classes = [reader.read_again(item.mask) for item in batch]

@@ -252,7 +252,7 @@ class Trainer:
         if not due_at(run, self.step, last=last):
             return
         # Process 0 knows what is written.
-        owed = self.process.tell(owed_at(self.folder, run, self.step, last=last))
+        owed = self.process.tell(owed_at(self.folder, run, self.step, last=last) if self.process.first else None)
         if "validation" in owed and validation:
             with self._gauges.spending("validating"):
                 self._validate(validation, metrics)

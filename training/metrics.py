@@ -1,4 +1,4 @@
-"""What a run writes of itself as it goes: `metrics.jsonl`, one JSON object per line, and the boards that show it.
+"""What a run writes about itself as it goes: `metrics.jsonl`, one JSON object per line, and what boards show.
 
 What depends on the machine's speed stands under `timing`; all else is the same each time the run is made.
 """
@@ -6,6 +6,9 @@ What depends on the machine's speed stands under `timing`; all else is the same 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from queue import Full, Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from histods.storage.atomic import write_text
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from training.boards import Board
 
+_MOST_WAITING = 1000  # calls, of some lines each
+_PATIENCE_SECONDS = 30.0
 _TAGS = {
     "loss": "loss/train",
     "rate": "learning rate",
@@ -37,7 +42,7 @@ class Metrics:
         step: where the run goes on; lines of later steps, which a killed run may have left, are removed.
         boards: where else numbers and previews are shown; see `training.boards`.
         settings: of the run, by `section.key`, for boards that show them.
-        say: called with a line where a board fails; the run goes on without it.
+        say: called with a line where a board fails, whose server or disk is gone; the run goes on without it.
     """
 
     def __init__(
@@ -51,42 +56,60 @@ class Metrics:
         self._path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._boards = open_boards(boards, folder, settings or {}, step)
-        self._say = say
+        self._boards = _Telling(open_boards(boards, folder, settings or {}, step), say)
 
     def __enter__(self) -> Metrics:
         self._file = self._path.open("a", encoding="utf-8")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._file.close()
-        self._tell(lambda board: board.close())
+        self._boards.end(finished=kind is None)
 
     def write(self, lines: list[dict[str, Any]]) -> None:
         """Append lines; each has `kind` and `step`."""
         self._file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._file.flush()
-
-        def show(board: Board) -> None:
-            for line in lines:
-                board.numbers(dict(_tagged(line)), line["step"])
-
-        self._tell(show)
+        steps = [(line["step"], dict(_tagged(line))) for line in lines]
+        self._boards.tell(lambda board: board.numbers(steps))
 
     def show(self, preview: NDArray[np.uint8], step: int) -> None:
         """Show a preview, uint8 [H, W, 3] with masks above their images, on the boards."""
-        self._tell(lambda board: board.picture("preview", preview, step))
+        self._boards.tell(lambda board: board.picture("preview", preview, step))
 
-    def _tell(self, call: Callable[[Board], None]) -> None:
-        """Tell all boards; one that fails, for a server or a disk that is gone, is not worth the end of a run."""
-        for board in tuple(self._boards):
-            try:
-                call(board)
-            except Exception as error:  # of other libraries: anything
-                self._boards.remove(board)
-                if self._say is not None:
-                    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                    self._say(f"{type(board).__name__} failed ({reason}); the run goes on without it.")
+
+class _Telling:
+    """Tells boards in a thread, so that no step waits for a server, and no run ends because one is gone."""
+
+    def __init__(self, boards: list[Board], say: Callable[[str], None] | None) -> None:
+        self._boards = boards
+        self._say = say
+        self._calls: Queue[Callable[[Board], None] | None] = Queue(_MOST_WAITING)
+        self._thread = Thread(target=self._work, name="boards", daemon=True)
+        self._thread.start()
+
+    def tell(self, call: Callable[[Board], None]) -> None:
+        """Have all boards called; where they are too far behind, they miss this."""
+        with suppress(Full):
+            self._calls.put_nowait(call)
+
+    def end(self, *, finished: bool) -> None:
+        """Close the boards when they have been told all; after a while they are left to themselves."""
+        self.tell(lambda board: board.close(finished=finished))
+        with suppress(Full):
+            self._calls.put(None, timeout=_PATIENCE_SECONDS)
+        self._thread.join(_PATIENCE_SECONDS)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            for board in tuple(self._boards):
+                try:
+                    call(board)
+                except Exception as error:  # of other libraries: anything
+                    self._boards.remove(board)
+                    if self._say is not None:
+                        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                        self._say(f"{type(board).__name__} failed ({reason}); the run goes on without it.")
 
 
 def _tagged(line: dict[str, Any]) -> Iterator[tuple[str, float]]:

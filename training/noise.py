@@ -1,8 +1,8 @@
-"""Standard normal noise by seed and position: nothing is remembered, and a device draws a whole batch at once.
+"""Standard normal noise by seed and position: no state is kept, and a device draws a whole batch at once.
 
 Philox 4x32 with ten rounds (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
 gives four words for each key and counter, and the method of Box and Muller (1958) turns two words into two normal
-numbers. So the same seed gives the same noise on every device, but for the last bits of sines and logarithms.
+numbers. So the same seed gives the same noise on every device, except for the last bits of sines and logarithms.
 
 Shapes: S streams, B images, N groups of four numbers.
 """
@@ -94,7 +94,7 @@ def philox(key0: Tensor, key1: Tensor, counter: Tensor, stream: Tensor) -> tuple
     """
     counter, stream, key0, key1 = torch.broadcast_tensors(counter, stream, key0, key1)  # type: ignore[no-untyped-call]
     # Words 0 and 2 are multiplied; words 1 and 3 are the low halves of the products before. A round puts those of
-    # one pair in the place of the other. Bits above 32 are cut once per round: that products wrap does no harm.
+    # one pair in the place of the other. Bits above 32 are cut off once per round; products may wrap.
     pair = (2, *[1] * key0.ndim)
     factors, steps = (torch.tensor(both, device=key0.device).view(pair) for both in (_MULTIPLIERS, _WEYL))
     rounds = torch.arange(_ROUNDS, device=key0.device).view(-1, *[1] * (1 + key0.ndim))

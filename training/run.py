@@ -180,7 +180,8 @@ def train(
             if process.first:  # only now: of a call that fails nothing stays
                 write_run(folder, resolved)
             began = trainer.step
-            if trainer.step < resolved.run.steps or owed_at(folder, resolved.run, trainer.step, last=True):
+            owed = process.tell(owed_at(folder, resolved.run, began, last=True) if process.first else None)
+            if began < resolved.run.steps or owed:
                 _run(trainer, call)
         return TrainResult(
             folder=folder,
@@ -260,8 +261,8 @@ def _say_eager(run: RunConfig, process: Process) -> Iterator[str]:
     """That a GPU is not used as it could be, and why."""
     if process.device.type == "cuda" and not run.compile:
         able = can_compile(process.device)
-        why = "run.compile is false" if able else "there is no C compiler (gcc or clang); install one"
-        yield f"NOT COMPILED, since {why}: a step takes about 1.7 times as long as it could (an estimate)."
+        why = "run.compile is false" if able else "there is no C compiler (install gcc or clang)"
+        yield f"NOT COMPILED, because {why}: each step takes an estimated 1.7 times as long as it could."
 
 
 def _say_absent(source: Source) -> Iterator[str]:
@@ -352,15 +353,16 @@ def _run(trainer: Trainer, call: Call) -> None:
     """Train to the last step, with validation and previews; process 0 writes what comes of them."""
     call.progress("preparing validation", 0, 0)
     process, run = trainer.process, trainer.config.run
-    validation = Validation(trainer)
+    with process.together():
+        validation = Validation(trainer)
     draws = process.tell(run.preview_every > 0 and trainer.encoder.autoencoder is not None and can_draw())
     preview = Preview(trainer, validation.masks_BCHW) if draws else None
     with ExitStack() as held:
         metrics = None
-        if process.first:
-            metrics = held.enter_context(
-                Metrics(trainer.folder, trainer.step, run.boards, flatten(trainer.config), call.say)
-            )
+        with process.together():
+            if process.first:
+                settings = flatten(trainer.config)
+                metrics = held.enter_context(Metrics(trainer.folder, trainer.step, run.boards, settings, call.say))
         trainer.run(metrics, validation if run.validate_every else None, preview, call.progress)
 
 

@@ -205,6 +205,11 @@ class SampleFolder:
                 ) from error
         self._note(item, hashlib.sha256(content[item.image]).hexdigest())
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop the records of images by name, so that `finish` reads their files again."""
+        for name in names:
+            self._images.pop(f"{name}.png", None)
+
     def finish(self, items: Iterable[Item]) -> list[dict[str, Any]]:
         """Write the record and the table of pairs.
 

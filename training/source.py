@@ -271,8 +271,8 @@ class Encoder:
 
 
 def _varies(batch: LatentBatch) -> bool:
-    """Whether any latent has a variance to speak of; those of some autoencoders have none."""
-    return bool(batch.logvars_BCHW.max() > NO_VARIANCE / 2)
+    """Whether any latent has a variance; those of some autoencoders have none."""
+    return bool(batch.logvars_BCHW.max() > NO_VARIANCE)
 
 
 class _Fixed:

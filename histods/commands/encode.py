@@ -42,7 +42,7 @@ def encode(
             "--out", "-o", "--output", help="Folder for the latents; 'latents' in the workspace by default."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; all GPUs of this machine by default.")] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing; read every byte of the latents and compare.")
     ] = False,

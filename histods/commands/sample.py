@@ -75,7 +75,7 @@ def sample(
     weights: WeightsOption = WeightsName.ema,
     seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
     batch: Annotated[int, typer.Option(help="Images made at once; less needs less memory.")] = 8,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda; a GPU if there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; all GPUs of this machine by default.")] = None,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main

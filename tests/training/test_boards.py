@@ -101,6 +101,6 @@ def test_a_board_that_fails_later_is_said_once_and_the_run_goes_on(
 
 
 def test_an_unknown_board_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(HistodsError, match=f"a list of {', '.join(BOARDS)}"):
+    with pytest.raises(HistodsError, match=f"a list of names from {', '.join(BOARDS)}"):
         read_config(None, ["run.boards=[tensorbord]"])
     assert read_config(None, ["run.boards=[]"]).run.boards == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -22,8 +23,10 @@ from training import sample
 from training.encode import _encode, encode
 from training.every_gpu import gpus_to_share, in_processes
 from training.generate import _sample
+from training.sample_folder import Item, SampleFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Site
@@ -68,7 +71,9 @@ def test_an_error_in_one_process_is_the_error_of_the_call(rank: int) -> None:
 
 
 def test_a_killed_process_ends_the_others_and_is_said() -> None:
-    with pytest.raises(HistodsError, match=r"^process 1 of 2 was ended from outside"):
+    with pytest.raises(
+        HistodsError, match=r"^Process 1 of 2 has ended \(.*signal SIGKILL\).*; run the same command again\.$"
+    ):
         in_processes(fail, 2, {"rank": 1, "killed": True}, None)
 
 
@@ -126,3 +131,38 @@ def test_two_processes_make_the_same_images_as_one(tmp_path: Path) -> None:
     assert {name for name in ours if ours[name] != theirs[name]} <= {
         "overview/contact_sheet.png"
     }  # names its folder
+
+
+def test_latents_that_another_machine_kept_to_itself_are_not_vouched_for(site: Site, tmp_path: Path) -> None:
+    """Without a shared folder, process 0 lacks the shards of the others."""
+    folder = tmp_path / "latents"
+    written = encode(workspace=site.workspace, out=folder, device="cpu").latents.shards
+    shutil.rmtree(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.encode.encode_shards", lambda *_, **__: None)  # as if it went elsewhere
+        with pytest.raises(HistodsError, match=f"^{written[0].name} is not in .*where all machines see it"):
+            encode(workspace=site.workspace, out=folder, device="cpu")
+    assert not (folder / "latents.json").exists()
+
+
+def test_images_that_other_processes_made_again_are_recorded_as_they_are(tmp_path: Path) -> None:
+    workspace, mask = tmp_path / "out", write_mask(tmp_path / "masks" / "a.png", halves(2, 1))
+    make_run(workspace / "runs" / "default")
+    first = sample(workspace=workspace, masks=mask, out=tmp_path / "one", device="cpu")
+    before = first.record.read_bytes()
+    (first.folder / "a.png").unlink()
+    with pytest.MonkeyPatch.context() as patch:  # another process writes: nothing is noted in this one
+        patch.setattr("training.sample_folder.SampleFolder._note", _note_less())
+        sample(workspace=workspace, masks=mask, out=tmp_path / "one", device="cpu")
+    assert first.record.read_bytes() == before
+
+
+def _note_less() -> Callable[..., None]:
+    """Notes an image only when its file is read, not when it is written."""
+    noted = SampleFolder._note
+
+    def note(self: SampleFolder, item: Item, digest: str) -> None:
+        if sys._getframe(1).f_code.co_name == "finish":
+            noted(self, item, digest)
+
+    return note

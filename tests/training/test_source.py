@@ -136,7 +136,7 @@ def test_images_come_back_from_what_the_network_sees_as_from_the_autoencoder(
     coder, images = autoencoder(), patches(4, 48, 48, seed=7)
     space = LatentSpace.preset(preset, mean=[0.3, -1, 2, 0], std=[0.5, 1, 3, 0.2])
     low = {"default": -1, "paper": -1, "fork": 0}[preset]
-    seen = space.normalise(Encoder(coder, space.image_low, CPU)(images_of(images), None))
+    seen = space.normalise(Encoder(coder, space.image_low, CPU).mean(images_of(images)))
     decoded = coder.decode(space.denormalise(seen))
     expected = coder.decode(coder.encode(images.double().div(255).mul(1 - low).add(low).float())[0])
     torch.testing.assert_close(decoded, expected, rtol=1e-4, atol=1e-4)
@@ -152,7 +152,7 @@ def test_pixels_that_the_autoencoder_can_hold_come_back_exactly(preset: str) -> 
     images = greys.repeat_interleave(8, 2).repeat_interleave(8, 3).expand(1, 3, 64, 64).contiguous()
     coder = LinearAutoencoder.fit([images])
     space = LatentSpace.preset(preset, mean=[1.0] * 4, std=[2.0] * 4)
-    seen = space.normalise(Encoder(coder, space.image_low, CPU)(images_of(images), None))
+    seen = space.normalise(Encoder(coder, space.image_low, CPU).mean(images_of(images)))
     pixels = to_pixels(coder.decode(space.denormalise(seen)), space.image_low)
     assert np.array_equal(pixels, images.permute(0, 2, 3, 1).numpy())
 

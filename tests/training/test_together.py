@@ -73,10 +73,10 @@ def test_machines_that_see_other_checkpoints_say_which(folder: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two in the environment is no whole number"),
-        ({"WORLD_SIZE": "2", "RANK": "x"}, "RANK=x in the environment is no whole number"),
-        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is no number of one of WORLD_SIZE=2 processes"),
-        ({"WORLD_SIZE": "0"}, "RANK=0 is no number of one of WORLD_SIZE=0 processes"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two in the environment is not a whole number"),
+        ({"WORLD_SIZE": "2", "RANK": "x"}, "RANK=x in the environment is not a whole number"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is not a valid rank among WORLD_SIZE=2 processes"),
+        ({"WORLD_SIZE": "0"}, "RANK=0 is not a valid rank among WORLD_SIZE=0 processes"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, "Process 0 of 2 on .* found no others .*MASTER_"),
     ],
 )
