@@ -39,6 +39,8 @@ class DiffusionConfig:
         prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
         min_snr_gamma: weigh errors by min(SNR, gamma) (Hang et al. 2023), so that a level of no signal weighs
             nothing where v or x0 is predicted; None weighs all alike.
+        min_v_weight: least weight of an error of v at any level: brightness is decided where there is next to no
+            signal, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
         null_probability: share of samples whose condition is dropped in training.
         guidance_scale: of sampling unless it is told otherwise; 1 is none.
 
@@ -54,6 +56,7 @@ class DiffusionConfig:
     zero_terminal_snr: bool = False
     prediction: Prediction = "v"
     min_snr_gamma: float | None = 5.0
+    min_v_weight: float = 0.0  # new runs have 0.1: see `training.settings`
     null_probability: float = 0.1
     guidance_scale: float = 3.0
 
@@ -71,6 +74,7 @@ class DiffusionConfig:
         _expect(self.schedule in get_args(NoiseSchedule), "schedule", "cosine or linear", self.schedule)
         _expect(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
         _expect(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
+        _expect(0 <= self.min_v_weight <= 1, "min_v_weight", "from 0 to 1", self.min_v_weight)
         _expect(0 <= self.null_probability <= 1, "null_probability", "from 0 to 1", self.null_probability)
         _expect(
             0 <= self.guidance_scale < math.inf, "guidance_scale", "at least 0 and finite", self.guidance_scale
@@ -189,19 +193,20 @@ class Schedule:
             return (x_BCHW - signal * output_BCHW) / noise
         return signal * output_BCHW + noise * x_BCHW
 
-    def loss_weights(self, prediction: Prediction, gamma: float | None) -> Tensor:
+    def loss_weights(self, prediction: Prediction, gamma: float | None, min_v_weight: float = 0.0) -> Tensor:
         """Weights of squared errors at each level, float32 [T]: min-SNR-gamma, or 1 without gamma.
 
         An error of x0 weighs min(SNR, gamma); Hang et al., "Efficient diffusion training via min-SNR weighting
         strategy", ICCV 2023, section 3.4. The same error is SNR times as large as one of epsilon and SNR + 1 times
-        as large as one of v, hence min(SNR, gamma) / SNR and min(SNR, gamma) / (SNR + 1).
+        as large as one of v, hence min(SNR, gamma) / SNR and min(SNR, gamma) / (SNR + 1). The latter is never
+        below `min_v_weight`; docs/loss-weights.md has the trial.
         """
         if gamma is None:
             return torch.ones_like(self.signal_T)
         # In powers of signal and noise, of which the first may be 0: SNR + 1 = 1 / noise^2.
         signal_T, noise_T = self.signal_T.double().square(), self.noise_T.double().square()
         if prediction == "v":
-            return torch.minimum(signal_T, gamma * noise_T).float()
+            return torch.minimum(signal_T, gamma * noise_T).clamp_min(min_v_weight).float()
         if prediction == "x0":
             return (signal_T / noise_T).clamp_max(gamma).float()
         return (gamma * noise_T / signal_T).clamp_max(1).float()
@@ -218,4 +223,5 @@ def loss_per_sample(
     """Weighted mean squared error of each sample's prediction, float32 [B], whatever the prediction's type."""
     target_BCHW = schedule.target(config.prediction, x0_BCHW, noise_BCHW, t_B)
     errors_B = (output_BCHW.float() - target_BCHW.float()).square().mean(dim=(1, 2, 3))
-    return errors_B * schedule.loss_weights(config.prediction, config.min_snr_gamma)[t_B]
+    weights_T = schedule.loss_weights(config.prediction, config.min_snr_gamma, config.min_v_weight)
+    return errors_B * weights_T[t_B]

@@ -10,7 +10,7 @@ from training.config import TrainConfig, merge, read_config, with_classes
 from training.device import can_compile, computes_in_bf16
 from training.image_size import reduction
 from training.source import Source, find_data, holds_data
-from training.standing import refuse_imported, settings_of
+from training.standing import kept_settings, refuse_imported, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from training.initial import Initial
 
 _SIDE_ON_CPU = 128
+_MIN_V_WEIGHT = 0.1  # what won the trial in docs/loss-weights.md; runs of versions before have none
 """Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
 
 
@@ -80,9 +81,10 @@ def settle(call: Call, process: Process) -> Settled:
     """
     refuse_imported(call.folder)
     initial = _read_initial(call)
-    defaults = (
-        settings_of(call.folder, process) if call.begun else defaults_for(process, complete=call.config is None)
-    )
+    if call.begun:
+        defaults = settings_of(call.folder, process)
+    else:
+        defaults = merge(defaults_for(process, complete=call.config is None), kept_settings(call.folder))
     if initial is not None:
         defaults = merge(defaults, initial.defaults())
     asked = call.read(defaults)
@@ -177,7 +179,8 @@ def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any
             "precision": "bf16" if half else "fp32",
             "compile": can_compile(process.device),
             "channels_last": gpu,
-        }
+        },
+        "diffusion": {"min_v_weight": _MIN_V_WEIGHT},
     }
     if complete:
         size = (
@@ -190,6 +193,6 @@ def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any
             )
         )
         chosen["model"] = {**size[0], "spatial": True}
-        chosen["diffusion"] = size[1]
+        chosen["diffusion"] |= size[1]
         chosen["run"] |= size[2]
     return chosen

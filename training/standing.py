@@ -95,6 +95,13 @@ def settings_of(folder: Path, process: Process) -> dict[str, dict[str, Any]]:
     return settings
 
 
+def kept_settings(folder: Path) -> dict[str, dict[str, Any]]:
+    """Settings that stay as a run began, though new runs have others: it may be of a version without them."""
+    if not (folder / "config.yaml").is_file():
+        return {}
+    return {"diffusion": {"min_v_weight": read_config(folder / "config.yaml").diffusion.min_v_weight}}
+
+
 def due_at(run: RunConfig, step: int, *, last: bool) -> set[str]:
     """Which of `validation` and `preview` are due after a step."""
     return {

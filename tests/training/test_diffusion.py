@@ -156,6 +156,17 @@ def test_weights_are_finite_at_zero_terminal_snr() -> None:
     }
 
 
+@pytest.mark.parametrize("zero", [False, True])
+def test_no_level_of_v_weighs_less_than_the_least_weight_and_the_others_as_before(zero: bool) -> None:
+    schedule = Schedule.of(DiffusionConfig(zero_terminal_snr=zero))
+    plain, raised = schedule.loss_weights("v", 5.0), schedule.loss_weights("v", 5.0, 0.1)
+    assert plain[-100:].sum() / plain.sum() < 0.003  # the share of the levels at which brightness is decided
+    assert raised[-100:].sum() / raised.sum() > 0.025
+    assert torch.equal(raised, plain.clamp_min(0.1))
+    for prediction in ("epsilon", "x0"):
+        assert torch.equal(schedule.loss_weights(prediction, 5.0, 0.1), schedule.loss_weights(prediction, 5.0))
+
+
 def test_without_gamma_all_errors_weigh_alike() -> None:
     schedule = Schedule.of(DiffusionConfig())
     assert all(schedule.loss_weights(prediction, None).unique().tolist() == [1] for prediction in PREDICTIONS)
@@ -215,6 +226,8 @@ def test_a_schedule_moves_as_a_whole() -> None:
         ({"schedule": "sigmoid"}, "schedule is sigmoid; it must be cosine or linear"),
         ({"prediction": "score"}, "prediction is score; it must be epsilon, v or x0"),
         ({"min_snr_gamma": 0.0}, "min_snr_gamma"),
+        ({"min_v_weight": -0.1}, "min_v_weight"),
+        ({"min_v_weight": 1.5}, "min_v_weight"),
         ({"null_probability": 1.5}, "null_probability is 1.5; it must be from 0 to 1"),
         ({"guidance_scale": -1.0}, "guidance_scale"),
         ({"zero_terminal_snr": True, "prediction": "epsilon"}, "prediction is epsilon; it must be v or x0"),

@@ -126,6 +126,18 @@ def test_two_processes_stop_soon_after_sigterm_and_go_on(folder: Path, tmp_path:
     assert 0 < read_run(run).step < 2000
 
 
+def test_new_runs_have_a_least_weight_and_those_of_before_go_on_without(folder: Path, tmp_path: Path) -> None:
+    run = run_tiny(tmp_path, folder, "run.steps=4").folder
+    assert read_run(run).config.diffusion.min_v_weight == 0.1
+    for path in run.rglob("*"):  # as version 0.1.0 wrote them
+        if path.name in ("config.yaml", "settings.yaml"):
+            lines = path.read_text().splitlines(keepends=True)
+            path.write_text("".join(line for line in lines if "min_v_weight" not in line))
+    assert run_tiny(tmp_path, folder, "run.steps=4").config.diffusion.min_v_weight == 0
+    again = run_tiny(tmp_path, folder, "run.steps=8", resume=True)
+    assert (again.step, again.config.diffusion.min_v_weight) == (8, 0)
+
+
 def test_accumulated_steps_give_the_losses_of_whole_ones(folder: Path, tmp_path: Path) -> None:
     settings = ("run.steps=5", "model.dropout=0.0")
     whole = run_tiny(tmp_path / "a", folder, *settings)
@@ -193,15 +205,17 @@ def test_a_torn_checkpoint_is_named(folder: Path, tmp_path: Path, torn: str) -> 
 
 def poison(monkeypatch: pytest.MonkeyPatch, *, first: int, last: int) -> None:
     """Make latents of some steps that are no numbers, as damaged latents would be."""
-    encode = training.source.Encoder.__call__
+    draw = training.source.Encoder.draw
 
-    def poisoned(self: Encoder, batch: training.source.Batch, seeds: list[int] | None) -> torch.Tensor:
-        latents = encode(self, batch, seeds)
+    def poisoned(
+        self: Encoder, batch: training.source.Batch, seeds: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        latents, noise = draw(self, batch, seeds)
         steps = batch.positions_B // 4
-        bad = (steps >= first) & (steps <= last) & torch.tensor(seeds is not None)
-        return torch.where(bad[:, None, None, None], torch.nan, latents)
+        bad = (steps >= first) & (steps <= last)
+        return torch.where(bad[:, None, None, None], torch.nan, latents), noise
 
-    monkeypatch.setattr(training.source.Encoder, "__call__", poisoned)
+    monkeypatch.setattr(training.source.Encoder, "draw", poisoned)
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(
