@@ -212,16 +212,21 @@ class Schedule:
         return (gamma * noise_T / signal_T).clamp_max(1).float()
 
 
-def loss_per_sample(
-    schedule: Schedule,
-    config: DiffusionConfig,
-    output_BCHW: Tensor,
-    x0_BCHW: Tensor,
-    noise_BCHW: Tensor,
-    t_B: Tensor,
-) -> Tensor:
-    """Weighted mean squared error of each sample's prediction, float32 [B], whatever the prediction's type."""
-    target_BCHW = schedule.target(config.prediction, x0_BCHW, noise_BCHW, t_B)
-    errors_B = (output_BCHW.float() - target_BCHW.float()).square().mean(dim=(1, 2, 3))
-    weights_T = schedule.loss_weights(config.prediction, config.min_snr_gamma, config.min_v_weight)
-    return errors_B * weights_T[t_B]
+class Loss:
+    """Weighted mean squared error of each sample's prediction; the weights are computed once.
+
+    Args:
+        schedule: of the noise, on the device.
+        config: what is predicted, and the weights of the levels.
+    """
+
+    def __init__(self, schedule: Schedule, config: DiffusionConfig) -> None:
+        self._schedule = schedule
+        self._prediction = config.prediction
+        self._weights_T = schedule.loss_weights(config.prediction, config.min_snr_gamma, config.min_v_weight)
+
+    def __call__(self, output_BCHW: Tensor, x0_BCHW: Tensor, noise_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        """The error of each sample, float32 [B], whatever the prediction's type."""
+        target_BCHW = self._schedule.target(self._prediction, x0_BCHW, noise_BCHW, t_B)
+        errors_B = (output_BCHW.float() - target_BCHW.float()).square().mean(dim=(1, 2, 3))
+        return errors_B * self._weights_T[t_B]

@@ -25,7 +25,7 @@ from histods.errors import HistodsError, TerminatedError
 from training.checkpoint import State
 from training.checkpoint_writer import CheckpointWriter
 from training.compiling import begin_step, compile_blocks
-from training.diffusion import Schedule, loss_per_sample
+from training.diffusion import Loss, Schedule
 from training.ema import Ema
 from training.ending import Quiet, closing, explained, signals
 from training.gauges import Gauges, finite_or_none
@@ -85,6 +85,7 @@ class Trainer:
         self.encoder, self.space, self.folder = encoder, space, folder
         self._autoencoder = autoencoder
         self.schedule = Schedule.of(config.diffusion).to(process.device)
+        self._loss_of = Loss(self.schedule, config.diffusion)
         self.half = config.run.precision == "bf16"
         self.step = 0
         self.skipped = 0
@@ -329,7 +330,7 @@ class Trainer:
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
             output_BCHW = self._net(noisy_BCHW, times_B, masks_BCHW, dropped_B)
-        return loss_per_sample(self.schedule, diffusion, output_BCHW, x0_BCHW, noise_BCHW, times_B).mean()
+        return self._loss_of(output_BCHW, x0_BCHW, noise_BCHW, times_B).mean()
 
     def _log(self, metrics: Metrics | None) -> None:
         """Fetch the numbers of the steps since the last time, write them, and look whether to give up."""

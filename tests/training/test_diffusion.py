@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from histods.errors import HistodsError
 from training.diffusion import (
     DiffusionConfig,
+    Loss,
     Prediction,
     Schedule,
     cosine_betas,
     linear_betas,
-    loss_per_sample,
     rescale_zero_terminal_snr,
 )
 
@@ -178,9 +178,9 @@ def test_a_sample_s_loss_is_its_own_weighted_mean_square(prediction: Prediction)
     schedule = Schedule.of(config)
     x0, noise, times = drawn(3, 4, 8, 8), drawn(3, 4, 8, 8, seed=1), torch.tensor([10, 500, 990])
     target = schedule.target(prediction, x0, noise, times)
-    assert loss_per_sample(schedule, config, target, x0, noise, times).tolist() == [0, 0, 0]
+    assert Loss(schedule, config)(target, x0, noise, times).tolist() == [0, 0, 0]
     errors = torch.tensor([1.0, 2.0, 3.0])
-    losses = loss_per_sample(schedule, config, target + errors[:, None, None, None], x0, noise, times)
+    losses = Loss(schedule, config)(target + errors[:, None, None, None], x0, noise, times)
     expected = errors.square() * schedule.loss_weights(prediction, 5.0)[times]
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-7)
 
@@ -190,9 +190,9 @@ def test_the_loss_of_a_bfloat16_output_is_taken_in_float32() -> None:
     schedule = Schedule.of(config)
     x0, noise, times = drawn(2, 4, 8, 8), drawn(2, 4, 8, 8, seed=1), torch.tensor([10, 500])
     output = drawn(2, 4, 8, 8, seed=2).bfloat16().requires_grad_()
-    losses = loss_per_sample(schedule, config, output, x0, noise, times)
+    losses = Loss(schedule, config)(output, x0, noise, times)
     assert losses.dtype == torch.float32
-    expected = loss_per_sample(schedule, config, output.detach().float(), x0, noise, times)
+    expected = Loss(schedule, config)(output.detach().float(), x0, noise, times)
     torch.testing.assert_close(losses.detach(), expected, rtol=0, atol=0)
     losses.mean().backward()
     assert output.grad is not None
@@ -201,7 +201,7 @@ def test_the_loss_of_a_bfloat16_output_is_taken_in_float32() -> None:
 def test_latents_of_half_precision_lose_nothing_more_in_the_loss() -> None:
     config = DiffusionConfig(prediction="x0", min_snr_gamma=None)
     x0, output = drawn(2, 4, 8, 8).bfloat16(), drawn(2, 4, 8, 8, seed=1).bfloat16()
-    losses = loss_per_sample(Schedule.of(config), config, output, x0, x0, torch.tensor([10, 500]))
+    losses = Loss(Schedule.of(config), config)(output, x0, x0, torch.tensor([10, 500]))
     expected = (output.double() - x0.double()).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(losses.double(), expected, rtol=1e-6, atol=0)
 
