@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +23,8 @@ kill_workers: list[Callable[[], None]] = []
 """Called before a process ends without closing what is under way: a worker that is at its start or at a file that
 never answers does not notice that its parent has ended."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_WATCH_SECONDS = 0.5
+"""How often a worker looks whether the process that started it still lives."""
 
 
 class Interrupts:
@@ -87,3 +90,20 @@ def leave_signals_to_parent() -> None:
     """Ignore Ctrl-C in a worker, which its parent answers for both, and receive SIGTERM again."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def end_with_parent(parent: int) -> None:
+    """End this worker when its parent has ended, however it did: a killed parent can tell its workers nothing.
+
+    Linux can send a signal then (PR_SET_PDEATHSIG), but sends it when the *thread* that started the worker ends.
+
+    Args:
+        parent: its process id.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_SECONDS)
+        os._exit(1)  # nothing of this worker is needed any more, not even its cleaning up
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -19,7 +19,7 @@ from torch.multiprocessing import get_context
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from histods.errors import HistodsError
-from histods.interrupts import hidden_signals, leave_signals_to_parent
+from histods.interrupts import end_with_parent, hidden_signals, leave_signals_to_parent
 from histods.records import silent
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def in_processes(
         HistodsError: a process failed, or was killed.
     """
     queue: SimpleQueue[tuple[str, int, Any]] = get_context("spawn").SimpleQueue()
-    calls = (work, count, _free_port(), dict(arguments), queue)
+    calls = (work, count, os.getpid(), _free_port(), dict(arguments), queue)
     with _no_main_module(), hidden_signals():  # a process that is told to end as it starts shows a traceback
         started: ProcessContext = start_processes(_call, calls, nprocs=count, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
     listening = _Listening(queue, progress or silent)
@@ -128,6 +128,7 @@ def _call(
     rank: int,
     work: Callable[..., Any],
     count: int,
+    parent: int,
     port: int,
     arguments: dict[str, Any],
     queue: SimpleQueue[tuple[str, int, Any]],
@@ -146,6 +147,7 @@ def _call(
         queue.put(("progress", rank, (stage, done, total)))
 
     leave_signals_to_parent()
+    end_with_parent(parent)
     try:
         result = work(**arguments, progress=progress)
     except Exception as error:  # raised again by the parent

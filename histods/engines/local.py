@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from multiprocessing import resource_tracker
@@ -16,7 +14,7 @@ from loky.backend import resource_tracker as loky_tracker
 from loky.process_executor import BrokenProcessPool
 
 from histods.engines.base import WorkerDiedError
-from histods.interrupts import break_waits, hidden_signals, kill_workers, leave_signals_to_parent
+from histods.interrupts import break_waits, end_with_parent, hidden_signals, kill_workers, leave_signals_to_parent
 from histods.start import hurry
 
 if TYPE_CHECKING:
@@ -35,9 +33,6 @@ _NO_WARNING = "ignore:resource_tracker:UserWarning"
 
 _FEEDER_SECONDS = 5.0
 """How long the thread that hands out tasks may take to end: it takes milliseconds."""
-
-_WATCH_SECONDS = 0.5
-"""How often a worker looks whether the process that started it still lives."""
 
 
 class LocalPool:
@@ -139,14 +134,4 @@ def _prepare(parent: int) -> None:
     """Let the parent alone answer Ctrl-C (one line on a terminal, not one traceback per worker); end with it."""
     leave_signals_to_parent()
     hurry()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this worker when its parent has ended, however it did: a killed parent can tell its workers nothing.
-
-    Linux can send a signal then (PR_SET_PDEATHSIG), but sends it when the *thread* that started the worker ends.
-    """
-    while os.getppid() == parent:
-        time.sleep(_WATCH_SECONDS)
-    os._exit(1)  # nothing of this worker is needed any more, not even its cleaning up
+    end_with_parent(parent)

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +29,6 @@ from training.sample_folder import Item, SampleFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import Site
 
@@ -166,3 +167,27 @@ def _note_less() -> Callable[..., None]:
             noted(self, item, digest)
 
     return note
+
+
+def test_processes_end_with_a_parent_that_is_killed_even_where_it_ignores_ctrl_c(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what ends in &\n"
+        "from tests.training.sharing import share\n"
+        "from training.every_gpu import in_processes\n"
+        "in_processes(share, 2, {'number': 10**9}, lambda *stage: print(*stage, flush=True))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline().startswith("counting")
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    assert len(children) >= 2
+    parent.kill()
+    parent.communicate()
+    until = time.monotonic() + 120
+    while any(Path("/proc", child).exists() for child in children):
+        assert time.monotonic() < until, children
+        time.sleep(0.05)
