@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
+from queue import Full, Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from histods.errors import HistodsError, MissingExtraError
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 _PROJECT = "histods"
 _IDS = "boards.json"  # in a run's folder: the ID by which each board knows the run
 _MOST_METRICS = 1000  # that MLflow takes at once
+_MOST_WAITING = 1000  # calls, of some lines each
+_PATIENCE_SECONDS = 30.0
 
 
 class Board(Protocol):
@@ -172,6 +177,40 @@ BOARDS: dict[str, Callable[[Path, Mapping[str, Any], int], Board]] = {
     "mlflow": MLflow,
 }
 """Each takes the run's folder, its settings by `section.key`, and the step at which the run goes on."""
+
+
+class Boards:
+    """Tells boards in a thread, so that no step waits for a server, and no run ends because one is gone."""
+
+    def __init__(self, boards: list[Board], say: Callable[[str], None] | None) -> None:
+        self._boards = boards
+        self._say = say
+        self._calls: Queue[Callable[[Board], None] | None] = Queue(_MOST_WAITING)
+        self._thread = Thread(target=self._work, name="boards", daemon=True)
+        self._thread.start()
+
+    def tell(self, call: Callable[[Board], None]) -> None:
+        """Have all boards called; where they are too far behind, they miss this."""
+        with suppress(Full):
+            self._calls.put_nowait(call)
+
+    def end(self, *, finished: bool) -> None:
+        """Close the boards when they have been told all; after a while they are left to themselves."""
+        self.tell(lambda board: board.close(finished=finished))
+        with suppress(Full):
+            self._calls.put(None, timeout=_PATIENCE_SECONDS)
+        self._thread.join(_PATIENCE_SECONDS)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            for board in tuple(self._boards):
+                try:
+                    call(board)
+                except Exception as error:  # of other libraries: anything
+                    self._boards.remove(board)
+                    if self._say is not None:
+                        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                        self._say(f"{type(board).__name__} failed ({reason}); the run goes on without it.")
 
 
 def open_boards(names: Sequence[str], folder: Path, settings: Mapping[str, Any], step: int) -> list[Board]:

@@ -105,7 +105,7 @@ def encode(
     if views not in (1, 8):
         raise HistodsError(f"--views is {views}; it must be 8 or 1: choose one of them.")
     if folder.is_file():
-        raise HistodsError(f"{folder} is a file; give --out a folder.")
+        raise HistodsError(f"{folder} is a file; --out must name a folder.")
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(read_json(space.audit)["root"]))
     arguments: dict[str, Any] = {"source": source, "folder": folder, "vae": vae, "views": views, "device": device}
@@ -147,7 +147,7 @@ def _encode(
                         f"{source} or the autoencoder {vae} is not the same here as for process 0: put both where "
                         "all machines see them."
                     )
-            own = set(names[process.rank :: process.ranks])
+            wanted, own = set(names), set(names[process.rank :: process.ranks])
             shape = _shape(autoencoder, views, height, width)
             encode_shards(
                 [plan for plan in plans if plan.name in own],
@@ -157,12 +157,12 @@ def _encode(
                 shape,
                 process.device,
                 progress,
-                samples=sum(len(plan.numbers) for plan in plans if plan.name in names),
+                samples=sum(len(plan.numbers) for plan in plans if plan.name in wanted),
             )
         with process.together():
             if process.first:
                 if todo is None:
-                    _same(known, reader.shards)
+                    _adopt(known, reader.shards)
                 else:
                     _finish(folder, reader.shards, autoencoder, shape, {plan.name for plan in plans})
                 tidy(folder)
@@ -175,6 +175,11 @@ def _given(vae: str | Path, folder: Path) -> Autoencoder:
     """The autoencoder that process 0 encodes with; the embedded one lies beside the latents."""
     if str(vae) == LINEAR:
         return LinearAutoencoder.load(folder / "autoencoder")
+    return _load(vae)
+
+
+def _load(vae: str | Path) -> Autoencoder:
+    """The autoencoder of a folder, by its whole path, or of a hub id."""
     return load_autoencoder(str(Path(vae).resolve()) if Path(vae).is_dir() else str(vae))
 
 
@@ -210,7 +215,7 @@ def _autoencoder(
     if str(vae) == LINEAR:
         _refuse_others(known, LINEAR, views, None)
         return _linear(folder / "autoencoder", reader, progress)
-    found = load_autoencoder(str(Path(vae).resolve()) if Path(vae).is_dir() else str(vae))
+    found = _load(vae)
     _refuse_others(known, found.name, views, found.digest)
     return found
 
@@ -296,18 +301,14 @@ def _begin(folder: Path, known: LatentSet | None, plans: list[Plan]) -> list[Pla
     return [plan for plan in plans if plan.name in names]
 
 
-def _same(known: LatentSet | None, source: ShardSet) -> LatentSet:
-    """Latents that need no new shard, although the images may be in other shards than before."""
+def _adopt(known: LatentSet | None, source: ShardSet) -> None:
+    """Keep latents that need no new shard, although the images may be in other shards than before."""
     assert known is not None  # noqa: S101 - all that is planned is there
     if known.source_digest != source.index_digest:
-        known = replace(known, source_digest=source.index_digest)
-        known.write()
-    return known
+        replace(known, source_digest=source.index_digest).write()
 
 
-def _finish(
-    folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Shape, planned: set[str]
-) -> LatentSet:
+def _finish(folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Shape, planned: set[str]) -> None:
     """Write the index and, last, the description that vouches for all."""
     shards, index = gather(folder, INDEX.empty_table())
     if missing := sorted(planned - {one.name for one in shards}):
@@ -338,7 +339,6 @@ def _finish(
         std=std,
     )
     latents.write()
-    return latents
 
 
 def _verify(folder: Path, source: Path, progress: Progress | None) -> EncodeResult:

@@ -196,7 +196,8 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                 _make(batches, missing, painter, store, reader, progress or silent, len(everything))
         with process.together():
             if process.first:
-                store.forget(missing)  # what other processes made is read from its files
+                if process.ranks > 1:  # what other processes made is read from its files
+                    store.forget(missing)
                 records = store.finish(items)
                 how = f"{_in_words(order.sampling)}, seed {order.seed}"
                 title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
@@ -271,7 +272,7 @@ def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str 
 def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
     """Refuse to write among the masks, or into the dataset."""
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; give --out a folder.")
+        raise HistodsError(f"{folder} is a file; --out must name a folder.")
     source = (masks if masks.is_dir() else masks.parent).resolve()
     target = folder.resolve()
     if target == source or (masks.is_dir() and (target.is_relative_to(source) or source.is_relative_to(target))):

@@ -6,13 +6,10 @@ What depends on the machine's speed stands under `timing`; all else is the same 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from queue import Full, Queue
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from histods.storage.atomic import write_text
-from training.boards import open_boards
+from training.boards import Boards, open_boards
 from training.validation import BUCKETS
 
 if TYPE_CHECKING:
@@ -22,10 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from training.boards import Board
-
-_MOST_WAITING = 1000  # calls, of some lines each
-_PATIENCE_SECONDS = 30.0
 _TAGS = {
     "loss": "loss/train",
     "rate": "learning rate",
@@ -56,7 +49,7 @@ class Metrics:
         self._path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._boards = _Telling(open_boards(boards, folder, settings or {}, step), say)
+        self._boards = Boards(open_boards(boards, folder, settings or {}, step), say)
 
     def __enter__(self) -> Metrics:
         self._file = self._path.open("a", encoding="utf-8")
@@ -76,40 +69,6 @@ class Metrics:
     def show(self, preview: NDArray[np.uint8], step: int) -> None:
         """Show a preview, uint8 [H, W, 3] with masks above their images, on the boards."""
         self._boards.tell(lambda board: board.picture("preview", preview, step))
-
-
-class _Telling:
-    """Tells boards in a thread, so that no step waits for a server, and no run ends because one is gone."""
-
-    def __init__(self, boards: list[Board], say: Callable[[str], None] | None) -> None:
-        self._boards = boards
-        self._say = say
-        self._calls: Queue[Callable[[Board], None] | None] = Queue(_MOST_WAITING)
-        self._thread = Thread(target=self._work, name="boards", daemon=True)
-        self._thread.start()
-
-    def tell(self, call: Callable[[Board], None]) -> None:
-        """Have all boards called; where they are too far behind, they miss this."""
-        with suppress(Full):
-            self._calls.put_nowait(call)
-
-    def end(self, *, finished: bool) -> None:
-        """Close the boards when they have been told all; after a while they are left to themselves."""
-        self.tell(lambda board: board.close(finished=finished))
-        with suppress(Full):
-            self._calls.put(None, timeout=_PATIENCE_SECONDS)
-        self._thread.join(_PATIENCE_SECONDS)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            for board in tuple(self._boards):
-                try:
-                    call(board)
-                except Exception as error:  # of other libraries: anything
-                    self._boards.remove(board)
-                    if self._say is not None:
-                        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                        self._say(f"{type(board).__name__} failed ({reason}); the run goes on without it.")
 
 
 def _tagged(line: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -181,7 +181,7 @@ def remap(
     tasks = list(plan_masks(samples, histograms.lists()))
     folder = Path(write_masks)
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; give --write-masks a folder.")
+        raise HistodsError(f"{folder} is a file; --write-masks must name a folder.")
     with locked(folder, "writes masks"):
         claim_folder(folder, result.map_digest, audit["manifest_digest"])
         report = run_mask_tasks(work, tasks, folder, workers, progress)

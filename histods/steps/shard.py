@@ -108,7 +108,7 @@ def shard(
     audit = space.read_audit()
     space.check_place(folder, "--out", Path(audit["root"]))
     if folder.is_file():
-        raise HistodsError(f"{folder} is a file; give --out a folder.")
+        raise HistodsError(f"{folder} is a file; --out must name a folder.")
     with engine_for("local", workers) as engine:
         if not (folder / ShardSet.FILE).is_file():  # else there may be nothing to write
             engine.warm_up(get_ready)

@@ -138,7 +138,7 @@ def tile(
     root = Path(audit["root"])
     space.check_place(folder, "--to", root)
     if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; give --to a folder.")
+        raise HistodsError(f"{folder} is a file; --to must name a folder.")
     names = labels_of_audit(audit)
     options = TileOptions(
         root=audit["root"],

@@ -502,7 +502,7 @@ def test_calls_that_are_wrong_are_refused_in_one_line(own: Path, shards: Site, t
     )
     (tmp_path / "file").touch()
     assert refusal(lambda: encode(workspace=own, out=tmp_path / "file")) == (
-        f"{tmp_path / 'file'} is a file; give --out a folder."
+        f"{tmp_path / 'file'} is a file; --out must name a folder."
     )
     assert refusal(lambda: encode(workspace=own, out=shards.root / "here")).startswith(
         f"{shards.root / 'here'} is not outside the dataset {shards.root}, which is never written to; "

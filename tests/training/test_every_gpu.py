@@ -134,7 +134,7 @@ def test_two_processes_make_the_same_images_as_one(tmp_path: Path) -> None:
     }  # names its folder
 
 
-def test_latents_that_another_machine_kept_to_itself_are_not_vouched_for(site: Site, tmp_path: Path) -> None:
+def test_latents_without_the_shards_of_another_machine_are_refused(site: Site, tmp_path: Path) -> None:
     """Without a shared folder, process 0 lacks the shards of the others."""
     folder = tmp_path / "latents"
     written = encode(workspace=site.workspace, out=folder, device="cpu").latents.shards

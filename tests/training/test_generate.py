@@ -243,7 +243,7 @@ def test_what_is_in_the_way_is_refused_and_stays(workspace: Path, masks: Path, t
             r"made for another mask of this name than .*patch\.0_mask\.png; choose",
         ),
         ({"out": tmp_path / "photographs"}, r"photographs already holds .*holiday\.jpg; choose a new"),
-        ({"out": tmp_path / "file"}, r"file is a file; give --out a folder"),
+        ({"out": tmp_path / "file"}, r"file is a file; --out must name a folder"),
         ({"out": masks}, r"overlaps the folder of the masks"),
         ({"out": masks / "new"}, r"overlaps the folder of the masks"),
         ({"out": masks, "masks": masks / "patch.0_mask.png"}, r"overlaps the folder of the masks"),

@@ -539,7 +539,7 @@ def test_a_folder_of_other_masks_is_refused(site: Site, tmp_path: Path) -> None:
         f"{filled} holds PNG files already, such as {filled}/deep/other.png; choose a new folder."
     )
     file.write_text("")
-    assert attempt(file) == f"{file} is a file; give --write-masks a folder."
+    assert attempt(file) == f"{file} is a file; --write-masks must name a folder."
 
 
 def test_masks_that_changed_since_the_audit_are_refused_by_name_and_the_others_written(

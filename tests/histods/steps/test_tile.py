@@ -445,7 +445,7 @@ def test_places_that_are_not_free_are_refused(mixed: Set, tmp_path: Path) -> Non
     assert "which is never written to" in refusal(cut(mixed.root / "tiles"))
     assert "which is never written to" in refusal(cut(tmp_path))
     (tmp_path / "file").touch()
-    assert "is a file; give --to a folder" in refusal(cut(tmp_path / "file"))
+    assert "is a file; --to must name a folder" in refusal(cut(tmp_path / "file"))
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "x.png").touch()
     assert "already holds x.png; choose a new or empty folder for --to." in refusal(cut(tmp_path / "used"))
