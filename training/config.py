@@ -362,7 +362,7 @@ def _number(value: Any, name: str) -> float:
 def _describe(options: Sequence[Any]) -> str:
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
     named = [
-        " or ".join(map(str, get_args(option)))
+        _listed(list(map(str, get_args(option))))
         if get_origin(option) is Literal
         else "a list"
         if get_origin(option) is tuple
@@ -372,6 +372,11 @@ def _describe(options: Sequence[Any]) -> str:
         for option in options
     ]
     return " or ".join(named)
+
+
+def _listed(names: list[str]) -> str:
+    """Names as in `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _nearest(found: str, known: Any) -> str:
