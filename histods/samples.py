@@ -57,7 +57,7 @@ def join_measurements(paired: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFr
     """Give each sample what was measured of its image and of its mask; null where there is no such file.
 
     Args:
-        paired: one row a sample with `image_path` and `mask_path`.
+        paired: one row per sample with `image_path` and `mask_path`.
         measured: one row a file with `path` and `is_mask`.
 
     Returns:

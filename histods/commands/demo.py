@@ -86,7 +86,7 @@ def show_demo(console: Console, result: DemoResult) -> None:
             ["the dataset", f"{result.folder}/dataset"],
             ["what was planted in it", f"{result.folder}/planted.csv"],
             ["what the audit found", f"{result.workspace}/findings.parquet, audit.json"],
-            ["one row a sample", f"{result.workspace}/manifest.parquet"],
+            ["one row per sample", f"{result.workspace}/manifest.parquet"],
             ["classes", f"{result.workspace}/remap/"],
             ["charts", f"{result.plot.files[0].parent}/"],
             ["which split each sample is in", f"{result.workspace}/split.parquet"],

@@ -1,4 +1,4 @@
-"""Pair images and masks: one row a sample, no file lost, everything that competes said."""
+"""Pair images and masks: one row per sample, no file lost, everything that competes said."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pairing:
     """What the files of a dataset are.
 
     Attributes:
-        samples: one row a sample, sorted by key, image_path, mask_path; columns `key`, `image_path` (null
+        samples: one row per sample, sorted by key, image_path, mask_path; columns `key`, `image_path` (null
             for a mask without an image), `mask_path` (null for an image without a mask), `collision`
             (null, or a text that names the files that compete), `rivals` (the same for masks of one image),
             `by_design` (an image that has no mask by design), `outside` (a picture that the layout does not

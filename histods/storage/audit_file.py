@@ -47,7 +47,7 @@ class AuditResult:
         suggestions: patterns that would pair more, where several are as good or few files pair; best first.
         hidden: number of hidden files and folders (a leading dot), which were passed over.
         notes: sentences on what was taken or passed over beside images and masks.
-        manifest: one row a sample.
+        manifest: one row per sample.
         options: what later commands need: the labels file with its digest and whether it has colours, whether
             colours were matched nearest, and the CSV file of pairs with its digest.
         command: the shell command that audits the dataset in the same way, without its workspace.

@@ -92,7 +92,7 @@ class Dataset:
 
     Attributes:
         layout: the layout that was given or found.
-        samples: one row a sample: the columns of `Pairing.samples`, and group, image_outside, mask_outside.
+        samples: one row per sample: the columns of `Pairing.samples`, and group, image_outside, mask_outside.
         files: one row a file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to see if it is
             an image at all).
         other: files that are no pictures, by suffix; also folders that histods wrote, by path.

@@ -31,7 +31,7 @@ def with_given_sides(
     """Add `given`, the side that a sample has already, and `line`, where the pairs file gives it; null where none.
 
     Args:
-        frame: one row a sample with `key` and `image_path`.
+        frame: one row per sample with `key` and `image_path`.
         space: the workspace, whose earlier split counts with `keep`.
         audit: `audit.json`, with the command that makes it again.
         plan: the sides to make.
@@ -133,7 +133,7 @@ def refuse_conflicts(
     """Refuse sides that tear a group, or images with the same bytes, apart.
 
     Args:
-        rows: one row a sample with `image_path`, `group`, `given` and `line`.
+        rows: one row per sample with `image_path`, `group`, `given` and `line`.
         fixed: [samples] number of the side that was given, -1 for none.
         groups: [samples] number of the group, -1 for none.
         digests: [samples] number of the image's digest, -1 for none.

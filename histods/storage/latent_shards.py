@@ -56,7 +56,7 @@ SAMPLES = pa.schema(
         ("pixels", pa.list_(pa.uint32())),
     ]
 )
-"""What a shard is made from, one row a sample; columns of the index of image shards."""
+"""What a shard is made from, one row per sample; columns of the index of image shards."""
 
 
 class Shape(NamedTuple):

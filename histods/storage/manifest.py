@@ -1,4 +1,4 @@
-"""The manifest: one row a sample, in Parquet, sorted by key."""
+"""The manifest: one row per sample, in Parquet, sorted by key."""
 
 from __future__ import annotations
 

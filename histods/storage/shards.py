@@ -56,7 +56,7 @@ SAMPLES = pa.schema(
         ("pixels", pa.list_(pa.uint32())),
     ]
 )
-"""What a shard is made from, one row a sample. `classes` are those after the label map, `pixels` theirs."""
+"""What a shard is made from, one row per sample. `classes` are those after the label map, `pixels` theirs."""
 
 _PNG, _GREY_8 = b"\x89PNG\r\n\x1a\n", b"\x08\x00"  # magic bytes; bit depth and colour type
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

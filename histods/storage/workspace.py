@@ -96,7 +96,7 @@ class Workspace:
 
     @property
     def split(self) -> Path:
-        """The split that each sample is in, one row a sample."""
+        """The split that each sample is in, one row per sample."""
         return self.folder / "split.parquet"
 
     @property
@@ -120,7 +120,7 @@ class Workspace:
         return self.folder / "fixes"
 
     def remap_table(self, name: str) -> Path:
-        """Class histograms of the class system `name`, one row a sample."""
+        """Class histograms of the class system `name`, one row per sample."""
         return self.folder / "remap" / f"{name}.parquet"
 
     def remap_summary(self, name: str) -> Path:
