@@ -27,6 +27,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # The peers of the benchmarks stay out of the tests' environment: one of them brings a torchvision that fits no CPU build.
 bench:
