@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from histods.steps.tile import tile
     from histods.storage.manifest import Manifest
     from reports.charts import plot
-    from training.convert import import_checkpoint
-    from training.encode import encode
-    from training.export import export
-    from training.generate import sample
-    from training.run import train
+    from training.exchange.export_diffusers import export
+    from training.exchange.import_diffinfinite import import_checkpoint
+    from training.verbs.encode import encode
+    from training.verbs.sample import sample
+    from training.verbs.train import train
 
 __version__ = "0.2.0"
 __all__ = [
@@ -54,19 +54,19 @@ _HOMES = {
     "Manifest": "histods.storage.manifest",
     "audit": "histods.steps.audit",
     "demo": "histods.demo_pipeline",
-    "encode": "training.encode",
-    "export": "training.export",
+    "encode": "training.verbs.encode",
+    "export": "training.exchange.export_diffusers",
     "fix": "histods.steps.fix",
-    "import_checkpoint": "training.convert",
+    "import_checkpoint": "training.exchange.import_diffinfinite",
     "plot": "reports.charts",
     "remap": "histods.steps.remap",
-    "sample": "training.generate",
+    "sample": "training.verbs.sample",
     "shard": "histods.steps.shard",
     "show": "histods.steps.show",
     "split": "histods.steps.split",
     "status": "histods.steps.status",
     "tile": "histods.steps.tile",
-    "train": "training.run",
+    "train": "training.verbs.train",
 }
 
 

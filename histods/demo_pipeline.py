@@ -25,9 +25,9 @@ from reports.charts import PlotResult, plot
 if TYPE_CHECKING:
     from histods.records import Progress
     from histods.storage.audit_file import AuditResult
-    from training.encode import EncodeResult
-    from training.generate import SampleResult
-    from training.run import TrainResult
+    from training.verbs.encode import EncodeResult
+    from training.verbs.sample import SampleResult
+    from training.verbs.train import TrainResult
 
 MARK = "MADE_BY_HISTODS_DEMO.txt"
 MAPS = ("label_map_5.yml", "label_map_10.yml")
@@ -140,10 +140,10 @@ def demo(
 
 def _train(folder: Path, workspace: Path, label_map: str, steps: int, progress: Progress | None) -> Training:
     """Encode the shards, train a small network on them, and make images for masks that it has not seen."""
-    from training.checkpoint import newest
-    from training.encode import encode
-    from training.generate import sample
-    from training.run import train
+    from training.runs.checkpoint import newest
+    from training.verbs.encode import encode
+    from training.verbs.sample import sample
+    from training.verbs.train import train
 
     latents = encode(workspace=workspace, device="cpu", progress=progress)
     run = train(

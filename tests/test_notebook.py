@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from tests.training.runs import TINY
+from tests.training.trained_runs import TINY
 
 NOTEBOOK = Path(__file__).parent.parent / "docs" / "first-steps.ipynb"
 CELLS = [

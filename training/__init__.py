@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.checkpoint import load_model
-    from training.generate import sample
-    from training.run import train
+    from training.runs.checkpoint import load_model
+    from training.verbs.sample import sample
+    from training.verbs.train import train
 
 __all__ = ["load_model", "sample", "train"]
 
 _HOMES = {
-    "load_model": "training.checkpoint",
-    "sample": "training.generate",
-    "train": "training.run",
+    "load_model": "training.runs.checkpoint",
+    "sample": "training.verbs.sample",
+    "train": "training.verbs.train",
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from histods.errors import HistodsError, TerminatedError
 from histods.storage.workspace import Workspace
-from training.run import train
+from training.verbs.train import train
 
 _LINE_SECONDS = 30.0
 

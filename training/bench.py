@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from histods.errors import HistodsError
-from training.config import DataConfig, RunConfig, TrainConfig
-from training.device import Process, choose_device, describe
-from training.diffusion import DiffusionConfig
-from training.flops import count_flops
-from training.latent_space import LatentSpace
-from training.model_config import AttentionForm, ModelConfig
-from training.plan import matrix_rate
-from training.source import Source
-from training.step_counts import StepCounts, count_step
-from training.trial import Synthetic, Trial, run_trial
-from training.unet import UNet
+from training.benchmark.step_counts import StepCounts, count_step
+from training.benchmark.timing import Synthetic, Trial, run_trial
+from training.config.load import DataConfig, RunConfig, TrainConfig
+from training.config.model import AttentionForm, ModelConfig
+from training.data.source import Source
+from training.diffusion.process import DiffusionConfig
+from training.distributed import Process, choose_device, describe
+from training.latents.latent_space import LatentSpace
+from training.model.cost import matrix_rate
+from training.model.flops import count_flops
+from training.model.unet import UNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

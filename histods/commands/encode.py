@@ -21,7 +21,7 @@ from histods.console import make_console, make_results, print_json, print_line, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.encode import EncodeResult
+    from training.verbs.encode import EncodeResult
 
 EXAMPLE = "histods encode --vae stabilityai/sd-vae-ft-mse"
 
@@ -52,7 +52,7 @@ def encode(
 ) -> None:
     """Encode the images of shards into latents, ahead of training: most of a step's work, done once."""
     from histods.console import Watch
-    from training.encode import encode as run
+    from training.verbs.encode import encode as run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:

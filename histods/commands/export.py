@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write a run in the layout of diffusers, with a README that says how to use it."""
     from histods.console import Watch
-    from training.export import export as run_export
+    from training.exchange.export_diffusers import export as run_export
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
@@ -63,12 +63,12 @@ def show_export(console: Console, document: dict[str, Any]) -> None:
 
 def to_document(folder: Path) -> dict[str, Any]:
     """The result for `--json`."""
-    from training.export import read_export
+    from training.exchange.export_diffusers import read_export
 
     about = read_export(folder)
     kind = about["autoencoder"]["kind"]
-    parts = {"scheduler": "diffusers: DDIMScheduler", "unet": "histods: training.unet.UNet"}
+    parts = {"scheduler": "diffusers: DDIMScheduler", "unet": "histods: training.model.unet.UNet"}
     if kind is not None:
-        linear = "histods: training.autoencoder.load_autoencoder"
+        linear = "histods: training.autoencoders.base.load_autoencoder"
         parts["vae"] = linear if kind == "linear" else f"diffusers: {kind}"
     return {"folder": folder.as_posix(), "parts": parts, **about}

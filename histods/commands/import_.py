@@ -16,7 +16,7 @@ from histods.console import make_console, make_results, print_json, print_line, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.checkpoint import Run
+    from training.runs.checkpoint import Run
 
 
 class PresetName(StrEnum):
@@ -51,8 +51,8 @@ def import_(
 ) -> None:
     """Make a run of a published checkpoint, to sample from or to export."""
     from histods.console import Watch
-    from training.checkpoint import read_run
-    from training.convert import import_checkpoint
+    from training.exchange.import_diffinfinite import import_checkpoint
+    from training.runs.checkpoint import read_run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
@@ -101,7 +101,7 @@ def show_import(console: Console, run: Run) -> None:
 def _parameters(run: Run) -> int:
     import torch
 
-    from training.unet import UNet
+    from training.model.unet import UNet
 
     with torch.device("meta"):
         return sum(weight.numel() for weight in UNet(run.config.model).parameters())

@@ -25,7 +25,7 @@ from histods.console import make_console, make_results, print_json, print_line, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.generate import SampleResult
+    from training.verbs.sample import SampleResult
 
 
 class SamplerName(StrEnum):
@@ -82,7 +82,7 @@ def sample(
 ) -> None:
     """Make images for masks with a trained run, each beside its mask: pairs that audit reads."""
     from histods.console import Watch
-    from training.generate import sample as run_sample
+    from training.verbs.sample import sample as run_sample
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:

@@ -22,8 +22,8 @@ from histods.console import make_console, make_results, print_json, print_line, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.config import TrainConfig
-    from training.run import TrainResult
+    from training.config.load import TrainConfig
+    from training.verbs.train import TrainResult
 
 EXAMPLE = "histods train --set run.steps=2000 --name first-try"
 
@@ -86,7 +86,7 @@ def train(
     On several GPUs or machines: torchrun --nproc-per-node 8 -m training --workspace histods-out
     """
     from histods.console import Watch
-    from training.run import train as run
+    from training.verbs.train import train as run
 
     console = make_console(quiet=quiet)
     with Watch(console) as watch:

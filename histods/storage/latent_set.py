@@ -92,7 +92,7 @@ class LatentSet(Series):
 
     @property
     def autoencoder_source(self) -> str:
-        """What `training.autoencoder.load_autoencoder` takes to load the autoencoder of these latents."""
+        """What `training.autoencoders.base.load_autoencoder` takes to load the autoencoder of these latents."""
         return str(self.folder / "autoencoder") if self.autoencoder.name == LINEAR else self.autoencoder.name
 
     @property

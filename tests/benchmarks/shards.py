@@ -41,8 +41,8 @@ from histods.storage.images import decode_mask, decode_rgb
 from histods.storage.shard_reader import ShardReader
 from histods.synthetic import drsk_proportions, make_benchmark
 from histods.synthetic.benchmark import DRSK_PAIRS
-from training.data import ShardDataset, Turner, balanced
-from training.loader import Loader
+from training.data.dataset import ShardDataset, Turner, balanced
+from training.data.image_loader import Loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

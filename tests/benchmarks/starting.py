@@ -14,9 +14,9 @@ from pathlib import Path
 
 import histods
 from histods.synthetic import make_demo
-from training.encode import encode
-from training.metrics import read_metrics
-from training.run import train
+from training.runs.metrics import read_metrics
+from training.verbs.encode import encode
+from training.verbs.train import train
 
 NETWORK = ("model.dim=16", "model.dim_mults=[1,2,4]", "model.spatial=true", "diffusion.batch_size=8")
 OFTEN = ("run.preview_every=0", "run.validation_samples=100", "run.checkpoint_every=1000", "diffusion.lr=1e-3")

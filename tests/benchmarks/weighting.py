@@ -28,13 +28,13 @@ from torch import Tensor
 
 import histods
 from histods.synthetic import make_demo
-from training.diffusion import DiffusionConfig, Schedule
-from training.ema import Ema, EmaConfig
-from training.latent_space import LatentSpace
-from training.linear_autoencoder import LinearAutoencoder
-from training.model_config import ModelConfig
-from training.sampler import dpm_solver_2m
-from training.unet import UNet
+from training.autoencoders.linear import LinearAutoencoder
+from training.config.model import ModelConfig
+from training.diffusion.process import DiffusionConfig, Schedule
+from training.diffusion.samplers import dpm_solver_2m
+from training.latents.latent_space import LatentSpace
+from training.model.unet import UNet
+from training.trainer.ema import Ema, EmaConfig
 
 SIDE = 64
 GAMMA = 5.0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from histods import remap, show, split, status
 from histods.printing import MOST_ROWS, printed
 from reports.charts import PlotResult
-from training.run import TrainResult
+from training.verbs.train import TrainResult
 
 if TYPE_CHECKING:
     from tests.conftest import Site

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from training.diffusion import cosine_betas
-from training.unet import ModelConfig, UNet
+from training.diffusion.process import cosine_betas
+from training.model.unet import ModelConfig, UNet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from training.checkpoint import State, newest, read_state
-from training.checkpoint_writer import CheckpointWriter
-from training.config import TrainConfig
+from training.config.load import TrainConfig
+from training.runs.checkpoint import State, newest, read_state
+from training.runs.checkpoint_writer import CheckpointWriter
 
 
 def state_at(step: int) -> State:

@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
-from training.device import processes
+from training.distributed import processes
 
 if TYPE_CHECKING:
     from histods.records import Progress

@@ -17,14 +17,14 @@ from histods import shard
 from histods.errors import HistodsError
 from training import bench as bench_module
 from training.bench import VARIANTS, BenchResult, bench, count_variants, main, to_document
-from training.config import RunConfig, TrainConfig
-from training.device import Process
-from training.diffusion import DiffusionConfig
-from training.encode import encode
-from training.flops import count_flops
-from training.latent_space import LatentSpace
-from training.model_config import ModelConfig
-from training.trial import Synthetic, Trial, run_trial
+from training.benchmark.timing import Synthetic, Trial, run_trial
+from training.config.load import RunConfig, TrainConfig
+from training.config.model import ModelConfig
+from training.diffusion.process import DiffusionConfig
+from training.distributed import Process
+from training.latents.latent_space import LatentSpace
+from training.model.flops import count_flops
+from training.verbs.encode import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_no_memory_is_an_entry_and_leaves_the_next_trial_unharmed() -> None:
 # The compiler is missed whatever the network is: one convolution is traced in a moment, the whole takes a minute.
 UNCOMPILED = """
 import torch
-import training.trial
+import training.benchmark.timing
 from tests.training.test_bench import CPU, MODEL, LatentSpace, Synthetic, run_trial, trial_of
 
 class Convolution(torch.nn.Conv2d):
@@ -147,7 +147,7 @@ class Convolution(torch.nn.Conv2d):
     def forward(self, latents, times, mask, dropped):
         return super().forward(latents).sin()
 
-training.trial.UNet = Convolution
+training.benchmark.timing.UNet = Convolution
 assert run_trial(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
 print(run_trial(trial_of(compile=True), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error)
 """

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.commands import histods
 from tests.training.published import published, write
-from training.linear_autoencoder import LinearAutoencoder
+from training.autoencoders.linear import LinearAutoencoder
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,7 +37,10 @@ def test_a_checkpoint_becomes_a_run_and_the_run_a_folder(tmp_path: Path) -> None
     exported = histods("export", "--run", "theirs", "--json", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     document = json.loads(exported.stdout)
-    assert document["parts"] == {"scheduler": "diffusers: DDIMScheduler", "unet": "histods: training.unet.UNet"}
+    assert document["parts"] == {
+        "scheduler": "diffusers: DDIMScheduler",
+        "unet": "histods: training.model.unet.UNet",
+    }
     assert (tmp_path / document["folder"] / "README.md").is_file()
     assert "Export of theirs, step 12,000 (ema)" in exported.stderr
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from histods import audit, shard
 from training import sample, train
-from training.metrics import read_metrics
+from training.runs.metrics import read_metrics
 
 if TYPE_CHECKING:
     from pathlib import Path

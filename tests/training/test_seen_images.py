@@ -29,8 +29,8 @@ def make_dataset(root: Path, contents: dict[str, bytes]) -> None:
 
 def test_batches_hold_what_viewers_show(tmp_path: Path) -> None:
     from histods.storage.shard_reader import ShardReader
-    from training.data import ShardDataset, balanced
-    from training.loader import Loader
+    from training.data.dataset import ShardDataset, balanced
+    from training.data.image_loader import Loader
 
     expected = {name: CONVERTED[name][1] for name in SMALL}
     expected |= {name: AS_STORED[name][1] for name in ("png-opencv", "tiff-zstd", "webp-vips", "bmp-opencv")}

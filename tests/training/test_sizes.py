@@ -10,8 +10,8 @@ from PIL import Image
 
 from histods import audit, shard
 from histods.errors import HistodsError
-from tests.training.runs import run_tiny
-from training.encode import encode
+from tests.training.trained_runs import run_tiny
+from training.verbs.encode import encode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from histods.errors import HistodsError
-from tests.training.runs import ROOT, command, free_port, run_tiny
+from tests.training.trained_runs import ROOT, command, free_port, run_tiny
 from tests.watchdog import WATCHED, finish
-from training.device import Process, computes_in_bf16, processes
+from training.distributed import Process, computes_in_bf16, processes
 
 if TYPE_CHECKING:
     from pathlib import Path

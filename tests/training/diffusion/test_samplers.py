@@ -1,0 +1,392 @@
+"""Samplers: diffusers' steps, exact solutions where there are some, pictures that depend on their seed alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from histods.errors import HistodsError
+from training.diffusion import samplers as sampler
+from training.diffusion.noise import normal_noise
+from training.diffusion.process import DiffusionConfig, Schedule
+from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_a_class, sampling_times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from training.diffusion.process import Prediction
+    from training.diffusion.samplers import Denoise
+
+SHAPE = (4, 8, 8)
+THEIRS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+BETAS = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
+MEAN, DEVIATION = 0.5, 0.3
+
+
+def schedule(kind: Any = "cosine", *, zero: bool = False) -> Schedule:
+    return Schedule.of(DiffusionConfig(schedule=kind, zero_terminal_snr=zero))
+
+
+def some_network(x: Tensor, t: Tensor) -> Tensor:
+    """Any smooth function of neighbours and time."""
+    mixed = x + 0.5 * x.roll(1, -1) - 0.3 * x.roll(1, 1)
+    return torch.sin(mixed + t[:, None, None, None] / 300) * 0.8
+
+
+def gaussian(levels: Schedule) -> Denoise:
+    """The best prediction of x0 where data are N(MEAN, DEVIATION^2)."""
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        signal, noise = levels.at(t)
+        share = DEVIATION**2 * signal / (signal**2 * DEVIATION**2 + noise**2)
+        return MEAN + share * (x - signal * MEAN)
+
+    return denoise
+
+
+def exact(levels: Schedule, x: Tensor) -> Tensor:
+    """Where the probability flow of that data leads from x: it stretches and moves."""
+    signal, noise = levels.signal_T[-1], levels.noise_T[-1]
+    width = (signal**2 * DEVIATION**2 + noise**2).sqrt()
+    return MEAN + DEVIATION * (x - signal * MEAN) / width
+
+
+class Network(nn.Module):
+    """A small network with the U-Net's call; it keeps what it was called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(4 + 1, 4, 3, padding=1)
+        self.calls: list[tuple[Tensor, Tensor | None]] = []
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, t: Tensor, mask: Tensor, dropped: Tensor | None = None) -> Tensor:
+        self.calls.append((mask, dropped))
+        seen = mask.float() if dropped is None else mask.float() * ~dropped[:, None, None, None]
+        cells = nn.functional.adaptive_avg_pool2d(seen, x.shape[-2:])
+        answer: Tensor = torch.tanh(self.conv(torch.cat([x, cells], 1)) + t[:, None, None, None] / 1000)
+        return answer
+
+
+def masks(*classes: tuple[int, int]) -> Tensor:
+    """Masks [B, 1, 64, 64] of two classes each, side by side."""
+    made = torch.zeros(len(classes), 1, 64, 64, dtype=torch.uint8)
+    for mask, (left, right) in zip(made, classes, strict=True):
+        mask[:, :, :24], mask[:, :, 24:] = left, right
+    return made
+
+
+def steps_of(scheduler: Any, times: list[int], x: Tensor, **options: Any) -> Tensor:
+    for time in times:
+        output = some_network(x, torch.full((len(x),), time))
+        x = scheduler.step(output, time, x, **options).prev_sample
+    return x
+
+
+@pytest.fixture
+def _all_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin at the last level whatever its signal, as diffusers does."""
+    monkeypatch.setattr(sampler, "_LEAST_SIGNAL", 0.0)
+
+
+@pytest.mark.usefixtures("_all_levels")
+@pytest.mark.parametrize("steps", [10, 250])
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize(
+    ("kind", "prediction", "zero"),
+    [
+        ("linear", "epsilon", False),
+        ("cosine", "v", False),
+        ("linear", "v", True),
+        ("cosine", "v", True),
+        ("cosine", "x0", False),
+    ],
+)
+def test_ddim_is_diffusers(kind: str, prediction: Prediction, zero: bool, clip: float | None, steps: int) -> None:
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(
+        1000,
+        beta_schedule=BETAS[kind],
+        prediction_type=THEIRS[prediction],
+        clip_sample=clip is not None,
+        clip_sample_range=clip or 1.0,
+        timestep_spacing="trailing",
+        rescale_betas_zero_snr=zero,
+    )
+    scheduler.set_timesteps(steps)
+    times = sampling_times(1000, steps)
+    assert scheduler.timesteps.tolist() == times[:-1]
+    x = normal_noise([1, 2], SHAPE, "cpu")
+    theirs = steps_of(scheduler, times[:-1], x, use_clipped_model_output=prediction != "epsilon")
+    ours = ddim(some_network, schedule(kind, zero=zero), x, prediction=prediction, steps=steps, clip=clip)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_ddim_with_noise_is_diffusers_given_the_same_noise() -> None:
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(
+        1000, beta_schedule="squaredcos_cap_v2", clip_sample=True, timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(50)
+    x = normal_noise([1, 2], SHAPE, "cpu")
+    theirs = x
+    for step, time in enumerate(sampling_times(1000, 50)[:-1], start=1):
+        output = some_network(theirs, torch.full((2,), time))
+        fresh = normal_noise([1, 2], SHAPE, "cpu", stream=step)
+        theirs = scheduler.step(output, time, theirs, eta=0.7, variance_noise=fresh).prev_sample
+    ours = ddim(some_network, schedule(), x, prediction="epsilon", steps=50, eta=0.7, clip=1.0, seeds=[1, 2])
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("_all_levels")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers with NumPy 2
+@pytest.mark.parametrize("steps", [5, 25, 100])
+@pytest.mark.parametrize(
+    ("kind", "prediction"), [("linear", "epsilon"), ("linear", "v"), ("cosine", "v"), ("cosine", "x0")]
+)
+def test_dpm_solver_is_diffusers(kind: str, prediction: Prediction, steps: int) -> None:
+    from diffusers import DPMSolverMultistepScheduler
+
+    scheduler = DPMSolverMultistepScheduler(
+        1000,
+        beta_schedule=BETAS[kind],
+        prediction_type=THEIRS[prediction],
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+    )
+    times = sampling_times(1000, steps)[:-1]
+    scheduler.set_timesteps(timesteps=times)
+    x = normal_noise([1, 2], SHAPE, "cpu")
+    theirs = steps_of(scheduler, times, x)
+    ours = dpm_solver_2m(some_network, schedule(kind), x, prediction=prediction, steps=steps)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("kind", ["cosine", "linear"])
+def test_both_converge_to_the_exact_flow(kind: str, zero: bool) -> None:
+    levels = schedule(kind, zero=zero)
+    x = normal_noise([1], SHAPE, "cpu")
+
+    def error(solve: Callable[..., Tensor], steps: int) -> float:
+        made = solve(gaussian(levels), levels, x, prediction="x0", steps=steps)
+        return (made - exact(levels, x)).abs().max().item()
+
+    coarse_1, fine_1 = error(ddim, 20), error(ddim, 80)
+    coarse_2, fine_2 = error(dpm_solver_2m, 20), error(dpm_solver_2m, 80)
+    assert fine_1 < coarse_1 / 3  # first order: a quarter of the step, a quarter of the error
+    assert fine_2 < coarse_2 / 12  # second order: a sixteenth
+    assert fine_2 < 3e-3 < fine_1
+    assert coarse_2 < coarse_1
+
+
+@pytest.mark.usefixtures("_all_levels")
+@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
+def test_every_prediction_leads_to_the_same_picture(solve: Callable[..., Tensor]) -> None:
+    levels = schedule("linear")
+    best = gaussian(levels)
+
+    def predict(prediction: Prediction) -> Denoise:
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            x0 = best(x, t)
+            return levels.target(prediction, x0, levels.to_noise("x0", x0, x, t), t)
+
+        return denoise
+
+    x = normal_noise([5], SHAPE, "cpu")
+    pictures = [solve(predict(kind), levels, x, prediction=kind, steps=30) for kind in THEIRS]
+    torch.testing.assert_close(pictures[0], pictures[2], rtol=0, atol=1e-4)
+    torch.testing.assert_close(pictures[1], pictures[2], rtol=0, atol=1e-4)
+
+
+def test_ddim_with_all_the_noise_draws_from_the_data() -> None:
+    levels = schedule()
+    seeds = list(range(16))
+    x = normal_noise(seeds, (4, 16, 16), "cpu")
+    made = ddim(gaussian(levels), levels, x, prediction="x0", steps=1000, eta=1.0, seeds=seeds)
+    assert made.mean() == pytest.approx(MEAN, abs=4 * DEVIATION / made.numel() ** 0.5)
+    assert made.std() == pytest.approx(DEVIATION, rel=0.02)
+    # Noise of its own made every picture: it has forgotten where it began, and its neighbours.
+    pairs = torch.corrcoef(torch.cat([made.flatten(1), x.flatten(1)]))
+    assert (pairs - torch.eye(32)).abs().max() < 5 / 1024**0.5
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize(
+    ("solve", "options"),
+    [(ddim, {}), (ddim, {"eta": 1.0}), (dpm_solver_2m, {})],
+    ids=["ddim", "ddim with noise", "dpm"],
+)
+@pytest.mark.parametrize("guide", [guided, one_pass_a_class])
+def test_a_picture_depends_on_its_seed_and_mask_alone(
+    guide: Callable[..., Denoise], solve: Callable[..., Tensor], options: dict[str, float], zero: bool
+) -> None:
+    module, levels = Network(), schedule(zero=zero)
+    seeds, wanted = [3, 2**62 + 1, 7], masks((0, 1), (3, 1), (2, 0))
+
+    def make(rows: list[int]) -> Tensor:
+        own = [seeds[row] for row in rows]
+        noise = normal_noise(own, SHAPE, "cpu")
+        extra = options | ({"seeds": own} if options else {})
+        return solve(guide(module, wanted[rows], 3.0), levels, noise, prediction="v", steps=10, **extra)
+
+    together = make([0, 1, 2])
+    assert torch.isfinite(together).all()
+    for rows in ([0], [1], [2], [2, 0]):
+        torch.testing.assert_close(make(rows), together[rows], rtol=0, atol=1e-5)
+    assert (together[0] - together[2]).abs().max() > 0.1
+
+
+def test_guidance_is_two_forwards_in_one_call() -> None:
+    module, mask = Network(), masks((0, 1), (2, 1))
+    x, t = normal_noise([1, 2], SHAPE, "cpu"), torch.tensor([10, 900])
+    result = guided(module, mask, 3.0)(x, t)
+    assert [(len(seen), dropped.tolist()) for seen, dropped in module.calls if dropped is not None] == [
+        (4, [False, False, True, True])
+    ]
+    conditional, null = module(x, t, mask), module(x, t, mask, torch.tensor([True, True]))
+    torch.testing.assert_close(result, null + 3 * (conditional - null), rtol=0, atol=1e-5)
+
+
+def test_a_scale_of_1_is_one_forward_and_0_is_the_null() -> None:
+    module, mask = Network(), masks((0, 1))
+    x, t = normal_noise([1], SHAPE, "cpu"), torch.tensor([500])
+    result = guided(module, mask, 1.0)(x, t)
+    assert [(len(seen), dropped) for seen, dropped in module.calls] == [(1, None)]
+    assert torch.equal(result, module(x, t, mask))
+    null = module(x, t, mask, torch.tensor([True]))
+    torch.testing.assert_close(guided(module, mask, 0.0)(x, t), null, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_one_pass_a_class_pastes_passes_of_single_classes(scale: float) -> None:
+    module, mask = Network(), masks((0, 3), (2, 1), (1, 1))
+    x, t = normal_noise([1, 2, 3], SHAPE, "cpu"), torch.tensor([10, 500, 900])
+    result = one_pass_a_class(module, mask, scale)(x, t)
+    forwards = sum(len(seen) for seen, _ in module.calls)
+    assert forwards == (5 if scale == 1 else 10)  # two classes, two, and one
+    for row, classes in enumerate([(0, 3), (2, 1), (1, 1)]):
+        for index, columns in zip(classes, (slice(0, 3), slice(3, 8)), strict=True):
+            alone = torch.where(mask == index, mask, 0)[row : row + 1]
+            expected = guided(module, alone, scale)(x[row : row + 1], t[row : row + 1])
+            torch.testing.assert_close(result[row, :, :, columns], expected[0, :, :, columns], rtol=0, atol=1e-5)
+
+
+def test_one_pass_a_class_never_shows_the_network_two_classes() -> None:
+    module, mask = Network(), torch.arange(64, dtype=torch.int64).remainder(5).expand(1, 1, 64, 64)
+    x = normal_noise([1], SHAPE, "cpu")
+    ddim(one_pass_a_class(module, mask, 2.0), schedule(), x, prediction="v", steps=3)
+    assert {frozenset(seen.unique().tolist()) - {0} for seen, _ in module.calls} == {
+        frozenset(),
+        *(frozenset({index}) for index in range(1, 5)),
+    }
+    assert len(module.calls) == 3 * 5
+
+
+@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
+def test_clipped_pictures_stay_within_the_clip(solve: Callable[..., Tensor]) -> None:
+    x = normal_noise([1], SHAPE, "cpu")
+    made = solve(lambda x, _t: 5 * x, schedule(), x, prediction="x0", steps=10, clip=0.7)
+    assert made.abs().max() == pytest.approx(0.7)
+    free = solve(some_network, schedule(), x, prediction="x0", steps=10)
+    assert torch.equal(solve(some_network, schedule(), x, prediction="x0", steps=10, clip=9.0), free)
+
+
+@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
+@pytest.mark.parametrize("steps", [1, 7])
+def test_every_step_is_told_and_asks_the_network_once(solve: Callable[..., Tensor], steps: int) -> None:
+    told: list[tuple[int, int]] = []
+    asked: list[int] = []
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        asked.extend(t.tolist())
+        return x.requires_grad_(x.is_leaf)
+
+    x = normal_noise([1], SHAPE, "cpu")
+    made = solve(denoise, schedule(), x, prediction="v", steps=steps, progress=lambda *step: told.append(step))
+    assert told == [(step + 1, steps) for step in range(steps)]
+    assert asked == sampling_times(1000, steps)[:-1]
+    assert not made.requires_grad  # no graph of all the steps is kept
+
+
+def test_times_are_those_of_the_reference() -> None:
+    assert sampling_times(1000, 250) == np.linspace(-1, 999, 251).astype(int)[::-1].tolist()
+
+
+@given(st.integers(1, 2000).flatmap(lambda levels: st.tuples(st.just(levels), st.integers(1, levels))))
+@settings(deadline=None)
+def test_times_fall_from_the_last_level_to_none(sizes: tuple[int, int]) -> None:
+    timesteps, steps = sizes
+    times = sampling_times(timesteps, steps)
+    assert (times[0], times[-1], len(times)) == (timesteps - 1, -1, steps + 1)
+    gaps = -np.diff(times)
+    assert gaps.min() >= 1
+    assert gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_steps_without_levels_are_refused(steps: int) -> None:
+    with pytest.raises(HistodsError, match="sampling steps do not fit 1000 timesteps; choose from 1 to 1000"):
+        sampling_times(1000, steps)
+
+
+@pytest.mark.parametrize("seeds", [[], [1], [1, 2, 3]])
+def test_noise_on_the_way_needs_a_seed_an_image(seeds: list[int]) -> None:
+    x = normal_noise([1, 2], SHAPE, "cpu")
+    with pytest.raises(HistodsError, match="a seed for each of 2 images"):
+        ddim(some_network, schedule(), x, prediction="v", steps=5, eta=1.0, seeds=seeds)
+
+
+@pytest.mark.parametrize("method", ["ddim", "ddpm", "dpm"])
+@pytest.mark.parametrize(("kind", "zero"), [("cosine", False), ("linear", False), ("cosine", True)])
+@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
+def test_an_error_of_1_percent_in_each_prediction_changes_the_spread_of_samples_by_less_than_5_percent(
+    prediction: Prediction, kind: str, zero: bool, method: str
+) -> None:
+    if zero and prediction == "epsilon":
+        pytest.skip("refused: of pure noise, its noise says nothing")
+    levels, random = schedule(kind, zero=zero), torch.Generator().manual_seed(0)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        """The best prediction where data are standard normal, with an error."""
+        signal, noise = levels.at(t)
+        answer = {"epsilon": noise * x, "x0": signal * x, "v": torch.zeros_like(x)}[prediction]
+        return answer + 0.01 * torch.randn(x.shape, generator=random)
+
+    start = torch.randn(16, *SHAPE, generator=random)
+    if method == "dpm":
+        made = dpm_solver_2m(denoise, levels, start, prediction=prediction, steps=25)
+    else:
+        eta, seeds = (1.0, range(16)) if method == "ddpm" else (0.0, ())
+        made = ddim(denoise, levels, start, prediction=prediction, steps=250, eta=eta, seeds=list(seeds))
+    assert abs(made.std().item() / start.std().item() - 1) < 0.05
+    assert abs(made.mean().item()) < 0.05
+
+
+@pytest.mark.parametrize(("steps", "clip", "made"), [(1000, None, 967), (250, None, 250), (1000, 1.0, 1000)])
+def test_levels_that_are_left_out_are_no_steps(steps: int, clip: float | None, made: int) -> None:
+    told: list[tuple[int, int]] = []
+    ddim(
+        some_network,
+        schedule(),
+        torch.randn(1, *SHAPE),
+        prediction="epsilon",
+        steps=steps,
+        clip=clip,
+        progress=lambda step, of: told.append((step, of)),
+    )
+    assert told[-1] == (made, made)
+    assert len(told) == made

@@ -1,0 +1,1 @@
+"""Measurements of the training loop, which `python -m training.bench` prints."""

@@ -1,0 +1,1 @@
+"""Batches for training, in an order that is a pure function of (seed, position)."""

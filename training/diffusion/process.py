@@ -1,0 +1,232 @@
+"""The diffusion process: noise schedules, what is predicted, and how errors are weighed. Pure functions.
+
+x_t = signal_t x0 + noise_t e, with signal_t = sqrt(abar_t) and noise_t = sqrt(1 - abar_t), where abar_t is the
+product of 1 - beta up to t (Ho, Jain and Abbeel 2020, eq. 4). SNR_t is (signal_t / noise_t)^2.
+
+Shapes: B samples, C channels, H and W of latents; T noise levels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+
+from training.config.setting import expect_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+Prediction = Literal["epsilon", "v", "x0"]
+NoiseSchedule = Literal["cosine", "linear"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffusionConfig:
+    """The process and what is asked of the network.
+
+    Attributes:
+        timesteps: noise levels.
+        sampling_timesteps: steps of a sampler unless it is told otherwise.
+        batch_size: samples of an optimizer step, over all processes.
+        lr: highest learning rate.
+        schedule: `cosine` (Nichol and Dhariwal 2021) or `linear` (Ho et al. 2020).
+        zero_terminal_snr: rescale the schedule so that the last level is pure noise (Lin et al. 2024).
+        prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
+        min_snr_gamma: weigh errors by min(SNR, gamma) (Hang et al. 2023), so that a level of no signal weighs
+            nothing where v or x0 is predicted; None weighs all alike.
+        min_v_weight: least weight of an error of v at any level: brightness is decided where there is next to no
+            signal, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
+        null_probability: share of samples whose condition is dropped in training.
+        guidance_scale: of sampling unless it is told otherwise; 1 is none.
+
+    Raises:
+        HistodsError: a value is out of range, or values do not fit each other.
+    """
+
+    timesteps: int = 1000
+    sampling_timesteps: int = 250
+    batch_size: int = 4
+    lr: float = 1e-4
+    schedule: NoiseSchedule = "cosine"
+    zero_terminal_snr: bool = False
+    prediction: Prediction = "v"
+    min_snr_gamma: float | None = 5.0
+    min_v_weight: float = 0.0  # new runs have 0.1: see `training.verbs.train_settings`
+    null_probability: float = 0.1
+    guidance_scale: float = 3.0
+
+    def __post_init__(self) -> None:
+        steps, gamma = self.timesteps, self.min_snr_gamma
+        _expect(steps >= 2, "timesteps", "at least 2", steps)
+        _expect(
+            1 <= self.sampling_timesteps <= steps,
+            "sampling_timesteps",
+            f"from 1 to the number of timesteps, {steps}",
+            self.sampling_timesteps,
+        )
+        _expect(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _expect(0 < self.lr < math.inf, "lr", "above 0 and finite", self.lr)
+        _expect(self.schedule in get_args(NoiseSchedule), "schedule", "cosine or linear", self.schedule)
+        _expect(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
+        _expect(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
+        _expect(0 <= self.min_v_weight <= 1, "min_v_weight", "from 0 to 1", self.min_v_weight)
+        _expect(0 <= self.null_probability <= 1, "null_probability", "from 0 to 1", self.null_probability)
+        _expect(
+            0 <= self.guidance_scale < math.inf, "guidance_scale", "at least 0 and finite", self.guidance_scale
+        )
+        _expect(
+            not self.zero_terminal_snr or self.prediction != "epsilon",
+            "prediction",
+            "v or x0 with zero_terminal_snr (the noise in pure noise says nothing about the image)",
+            self.prediction,
+        )
+
+
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
+    expect_setting(fits, f"diffusion.{name}", condition, found)
+
+
+def cosine_betas(timesteps: int, s: float = 0.008, most: float = 0.999) -> Tensor:
+    """Betas, float64 [T], of abar(t) = cos^2(((t / T + s) / (1 + s)) pi / 2) / abar(0), none above `most`.
+
+    Nichol and Dhariwal, "Improved denoising diffusion probabilistic models", ICML 2021, eq. 17.
+    """
+    times = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
+    bars = torch.cos((times + s) / (1 + s) * math.pi / 2).square()
+    return (1 - bars[1:] / bars[:-1]).clamp_max(most)
+
+
+def linear_betas(timesteps: int, first: float = 1e-4, last: float = 0.02) -> Tensor:
+    """Betas, float64 [T], rising in equal steps.
+
+    Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020, section 4.
+    """
+    return torch.linspace(first, last, timesteps, dtype=torch.float64)
+
+
+def rescale_zero_terminal_snr(betas_T: Tensor) -> Tensor:
+    """Betas [T] whose last level is pure noise and whose first is as before.
+
+    Lin, Liu, Li and Yang, "Common diffusion noise schedules and sample steps are flawed", WACV 2024, algorithm 1.
+    """
+    signal_T = (1 - betas_T).cumprod(0).sqrt()
+    signal_T = (signal_T - signal_T[-1]) * signal_T[0] / (signal_T[0] - signal_T[-1])
+    bars_T = signal_T.square()
+    return 1 - torch.cat([bars_T[:1], bars_T[1:] / bars_T[:-1]])
+
+
+_BETAS: dict[NoiseSchedule, Callable[[int], Tensor]] = {"cosine": cosine_betas, "linear": linear_betas}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """How much signal and how much noise there is at each level.
+
+    Attributes:
+        signal_T: float32 [T], sqrt(abar).
+        noise_T: float32 [T], sqrt(1 - abar).
+    """
+
+    signal_T: Tensor
+    noise_T: Tensor
+
+    @classmethod
+    def of(cls, config: DiffusionConfig) -> Schedule:
+        """The schedule of a configuration."""
+        betas_T = _BETAS[config.schedule](config.timesteps)
+        if config.zero_terminal_snr:
+            betas_T = rescale_zero_terminal_snr(betas_T)
+        return cls.from_betas(betas_T)
+
+    @classmethod
+    def from_betas(cls, betas_T: Tensor) -> Schedule:
+        """The schedule of betas [T], computed in float64."""
+        bars_T = (1 - betas_T.double()).cumprod(0)
+        return cls(bars_T.sqrt().float(), (1 - bars_T).sqrt().float())
+
+    def to(self, device: torch.device | str) -> Schedule:
+        """The same on a device."""
+        return Schedule(self.signal_T.to(device), self.noise_T.to(device))
+
+    def at(self, t_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and noise at levels, each [B, 1, 1, 1]."""
+        return self.signal_T[t_B][:, None, None, None], self.noise_T[t_B][:, None, None, None]
+
+    def add_noise(self, x0_BCHW: Tensor, noise_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        """Noisy latents [B, C, H, W]: x_t = signal x0 + noise e."""
+        signal, noise = self.at(t_B)
+        return signal * x0_BCHW + noise * noise_BCHW
+
+    def target(self, prediction: Prediction, x0_BCHW: Tensor, noise_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        """What the network should predict, [B, C, H, W].
+
+        The velocity is v = signal e - noise x0: Salimans and Ho, "Progressive distillation for fast sampling of
+        diffusion models", ICLR 2022, appendix D.
+        """
+        if prediction == "epsilon":
+            return noise_BCHW
+        if prediction == "x0":
+            return x0_BCHW
+        signal, noise = self.at(t_B)
+        return signal * noise_BCHW - noise * x0_BCHW
+
+    def to_x0(self, prediction: Prediction, output_BCHW: Tensor, x_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        """The x0 that a prediction at x_t means; from `epsilon` it is undefined where there is no signal."""
+        signal, noise = self.at(t_B)
+        if prediction == "epsilon":
+            return (x_BCHW - noise * output_BCHW) / signal
+        if prediction == "x0":
+            return output_BCHW
+        return signal * x_BCHW - noise * output_BCHW
+
+    def to_noise(self, prediction: Prediction, output_BCHW: Tensor, x_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        """The noise that a prediction at x_t means; there is noise at every level."""
+        signal, noise = self.at(t_B)
+        if prediction == "epsilon":
+            return output_BCHW
+        if prediction == "x0":
+            return (x_BCHW - signal * output_BCHW) / noise
+        return signal * output_BCHW + noise * x_BCHW
+
+    def loss_weights(self, prediction: Prediction, gamma: float | None, min_v_weight: float = 0.0) -> Tensor:
+        """Weights of squared errors at each level, float32 [T]: min-SNR-gamma, or 1 without gamma.
+
+        An error of x0 weighs min(SNR, gamma); Hang et al., "Efficient diffusion training via min-SNR weighting
+        strategy", ICCV 2023, section 3.4. The same error is SNR times as large as one of epsilon and SNR + 1 times
+        as large as one of v, hence min(SNR, gamma) / SNR and min(SNR, gamma) / (SNR + 1). The latter is never
+        below `min_v_weight`; docs/loss-weights.md has the trial.
+        """
+        if gamma is None:
+            return torch.ones_like(self.signal_T)
+        # In powers of signal and noise, of which the first may be 0: SNR + 1 = 1 / noise^2.
+        signal_T, noise_T = self.signal_T.double().square(), self.noise_T.double().square()
+        if prediction == "v":
+            return torch.minimum(signal_T, gamma * noise_T).clamp_min(min_v_weight).float()
+        if prediction == "x0":
+            return (signal_T / noise_T).clamp_max(gamma).float()
+        return (gamma * noise_T / signal_T).clamp_max(1).float()
+
+
+class Loss:
+    """Weighted mean squared error of each sample's prediction; the weights are computed once.
+
+    Args:
+        schedule: of the noise, on the device.
+        config: what is predicted, and the weights of the levels.
+    """
+
+    def __init__(self, schedule: Schedule, config: DiffusionConfig) -> None:
+        self._schedule = schedule
+        self._prediction = config.prediction
+        self._weights_T = schedule.loss_weights(config.prediction, config.min_snr_gamma, config.min_v_weight)
+
+    def __call__(self, output_BCHW: Tensor, x0_BCHW: Tensor, noise_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        """The error of each sample, float32 [B], whatever the prediction's type."""
+        target_BCHW = self._schedule.target(self._prediction, x0_BCHW, noise_BCHW, t_B)
+        errors_B = (output_BCHW.float() - target_BCHW.float()).square().mean(dim=(1, 2, 3))
+        return errors_B * self._weights_T[t_B]

@@ -1,0 +1,1 @@
+"""Checkpoints and exports of other programs: one file per format."""

@@ -1,0 +1,204 @@
+"""export: a run as a folder for others, in the layout of diffusers."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+
+from histods.errors import HistodsError
+from histods.records import silent
+from histods.storage.atomic import only_one, replacing, write_json, write_text
+from histods.storage.workspace import Workspace, read_json
+from training.autoencoders.base import DiffusersAutoencoder
+from training.autoencoders.linear import LinearAutoencoder
+from training.diffusion.process import DiffusionConfig
+from training.exchange.export_readme import write_guide
+from training.runs.checkpoint import Run, Weights, load_model, read_run
+
+if TYPE_CHECKING:
+    from histods.records import Progress
+    from training.autoencoders.base import Autoencoder
+
+_ABOUT = "histods.json"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+"""What diffusers calls the weights of a part."""
+_BETAS = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
+_PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+
+
+def export(
+    run: str | Path = "default",
+    *,
+    out: str | Path | None = None,
+    workspace: str | Path | None = None,
+    weights: Weights = "ema",
+    progress: Progress | None = None,
+) -> Path:
+    """Write a run as `scheduler/` and `vae/`, which diffusers loads, and `unet/`; its README says how to use it.
+
+    Args:
+        run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
+        out: folder to write; a new one, or one of this same export. In `exports` of the workspace if None.
+        workspace: folder of `runs` and `exports`.
+        weights: `ema` (averaged), or `model` (as the optimizer left them).
+        progress: called with what is being done.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HistodsError: there is no such run, it is damaged, its autoencoder is not at hand, or the folder is in use.
+    """
+    report = progress or silent
+    space = Workspace.find(workspace)
+    read = read_run(run, space.runs)
+    folder = space.folder / "exports" / f"{read.folder.name}-{read.checkpoint.name}" if out is None else Path(out)
+    _check_place(space, folder)
+    report("reading the run", 0, 0)
+    model = load_model(read, weights=weights, device="cpu")
+    autoencoder = read.load_autoencoder() if read.state.autoencoder["name"] else None
+    about = _about(read, weights, autoencoder)
+    with only_one(folder, "exports"):
+        report("writing the export", 0, 0)
+        _claim(folder, about)
+        write_json(folder / "scheduler" / "scheduler_config.json", scheduler_config(read))
+        settings = {"_class_name": "UNet", "_module": "training.model.unet", **asdict(read.config.model)}
+        write_json(folder / "unet" / "config.json", settings)
+        with replacing(folder / "unet" / WEIGHTS_FILE) as temporary:
+            save_file(model.state_dict(), temporary, metadata={"format": "pt"})
+        if autoencoder is not None:
+            _write_autoencoder(autoencoder, folder / "vae")
+        write_text(folder / "README.md", write_guide(read, about["autoencoder"]["kind"]))  # last: all is there
+    return folder
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """What an export says of itself.
+
+    Raises:
+        HistodsError: the folder is none.
+    """
+    return read_json(folder / _ABOUT)
+
+
+def scheduler_config(run: Run) -> dict[str, Any]:
+    """Settings with which diffusers' `DDIMScheduler` has the noise schedule of a run and takes its steps."""
+    diffusion, clip = run.config.diffusion, run.space.clip
+    return {
+        "_class_name": "DDIMScheduler",
+        "num_train_timesteps": diffusion.timesteps,
+        "beta_schedule": _BETAS[diffusion.schedule],
+        "beta_start": 1e-4,
+        "beta_end": 0.02,
+        "trained_betas": None,
+        "rescale_betas_zero_snr": diffusion.zero_terminal_snr,
+        "prediction_type": _PREDICTIONS[diffusion.prediction],
+        "clip_sample": clip is not None,
+        "clip_sample_range": 1.0 if clip is None else clip,
+        "thresholding": False,
+        "set_alpha_to_one": True,  # the last step ends where there is no noise
+        "timestep_spacing": "trailing",  # the first step begins at the last level
+        "steps_offset": 0,
+    }
+
+
+def read_scheduler(folder: Path) -> DiffusionConfig:
+    """The noise schedule and the prediction of an export.
+
+    Raises:
+        HistodsError: the settings of its scheduler are not as `export` writes them.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    document = read_json(path)
+    try:
+        return DiffusionConfig(
+            timesteps=document["num_train_timesteps"],
+            sampling_timesteps=1,
+            schedule=_reverse(_BETAS)[document["beta_schedule"]],
+            zero_terminal_snr=document["rescale_betas_zero_snr"],
+            prediction=_reverse(_PREDICTIONS)[document["prediction_type"]],
+        )
+    except (KeyError, TypeError) as error:
+        raise HistodsError(
+            f"{path} is not as 'histods export' writes it ({error}): export the run again."
+        ) from error
+
+
+def _reverse(names: dict[str, str]) -> dict[str, Any]:
+    return {theirs: ours for ours, theirs in names.items()}
+
+
+def _about(run: Run, weights: Weights, autoencoder: Autoencoder | None) -> dict[str, Any]:
+    """What no other file of the export says."""
+    files = read_json(run.checkpoint / "state.json").get("files", {})
+    diffusion = run.config.diffusion
+    return {
+        "schema_version": 1,
+        "run": run.folder.name,
+        "step": run.step,
+        "weights": weights,
+        "weights_digest": files.get(f"{weights}.safetensors", ""),
+        "classes": list(run.classes),
+        "map_digest": run.state.map_digest,
+        "autoencoder": {"kind": _kind(autoencoder), "digest": run.state.autoencoder["digest"]},
+        "latent_space": run.state.latent_space,
+        "guidance_scale": diffusion.guidance_scale,
+        "sampling_timesteps": diffusion.sampling_timesteps,
+    }
+
+
+def _kind(autoencoder: Autoencoder | None) -> str | None:
+    """`linear`, or the name of a class of diffusers."""
+    if isinstance(autoencoder, DiffusersAutoencoder):
+        return type(autoencoder.module).__name__
+    return None if autoencoder is None else autoencoder.name
+
+
+def _check_place(space: Workspace, folder: Path) -> None:
+    """Refuse a folder that is in use, or that of the dataset."""
+    if folder.exists() and not folder.is_dir():
+        _refuse(folder, "is a file")
+    if folder.is_dir() and not (folder / _ABOUT).is_file():
+        used = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+        if used:
+            _refuse(folder, f"already holds {used[0]}")
+    if space.audit.is_file():
+        space.check_place(folder, "--out", Path(str(read_json(space.audit).get("root"))))
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> None:
+    """Say in the folder what is exported into it; the same export goes on there, no other."""
+    path = folder / _ABOUT
+    if path.is_file() and (other := read_export(folder)) != about:
+        _refuse(
+            folder,
+            f"already holds the export of {other.get('run')}, step {other.get('step')} ({other.get('weights')})",
+        )
+    write_json(path, about)
+
+
+def _refuse(folder: Path, found: str) -> None:
+    raise HistodsError(f"{folder} {found}; choose a new folder with --out.")
+
+
+def _write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
+    """Weights and settings of an autoencoder, each file whole under its name."""
+    making = folder.with_name(".vae.part")
+    shutil.rmtree(making, ignore_errors=True)
+    try:
+        if isinstance(autoencoder, DiffusersAutoencoder):
+            autoencoder.module.save_pretrained(making)
+            settings = read_json(making / "config.json")
+            settings.pop("_name_or_path", None)  # a path of this machine
+            write_json(making / "config.json", settings)
+        elif isinstance(autoencoder, LinearAutoencoder):
+            autoencoder.save(making)
+        folder.mkdir(exist_ok=True)
+        for path in making.iterdir():
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)

@@ -1,0 +1,229 @@
+"""Weights to start a run from, with what gives them their meaning: those of another run, or of an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from histods.errors import HistodsError
+from histods.storage.checked import fit
+from histods.storage.workspace import read_json
+from training.autoencoders.base import load_autoencoder
+from training.config.load import MEANING, LatentConfig, TrainConfig, flatten
+from training.config.model import ModelConfig
+from training.exchange.export_diffusers import WEIGHTS_FILE, read_export, read_scheduler
+from training.latents.latent_space import LatentSpace
+from training.runs.checkpoint import Weights, read_run, read_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from training.autoencoders.base import Autoencoder
+
+_OF_DATA = frozenset({"model.num_classes", "model.image_size", "data.binarise", "data.reduce"})
+"""Settings that follow the new run's data."""
+_OF_ENDS = frozenset({"model.channels", "latents.space"})
+"""Settings of the first and the last layer."""
+_ENDS = ("init_conv.weight", "init_conv.bias", "final_conv.weight", "final_conv.bias")
+_TABLE, _FIRST = "classes_emb.weight", "init_conv.weight"
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Initial:
+    """Trained weights, and what they were trained for.
+
+    Attributes:
+        place: the run with its step, or the export, in words.
+        config: settings of the network, of the process and of the latents; of an export, all others by default.
+        space: what the network saw of latents.
+        classes: names of the classes.
+        tensors: the weights, by name.
+        autoencoder: None where the weights were imported without one.
+        remake_ends: the first and the last layer begin anew, and may see and give other latents.
+    """
+
+    place: str
+    config: TrainConfig
+    space: LatentSpace
+    classes: tuple[str, ...]
+    tensors: dict[str, Tensor]
+    autoencoder: Autoencoder | None
+    remake_ends: bool = False
+
+    @property
+    def known_autoencoder(self) -> Autoencoder | None:
+        """The one whose latents the new network has to see, too; None where it may be any."""
+        return None if self.remake_ends else self.autoencoder
+
+    @property
+    def known_space(self) -> LatentSpace | None:
+        """What the new network has to see of latents, too; None where it may be anything."""
+        return None if self.remake_ends else self.space
+
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        """Settings that the weights need, below those that are asked for."""
+        needed: dict[str, dict[str, Any]] = {"latents": {"autoencoder": self.config.latents.autoencoder}}
+        settings = flatten(self.config)
+        for key in sorted(MEANING - _OF_DATA):
+            section, name = key.split(".")
+            needed.setdefault(section, {})[name] = settings[key]
+        return needed
+
+    def check(self, config: TrainConfig) -> None:
+        """Refuse settings with which the weights mean something else.
+
+        Args:
+            config: settings of the new run.
+
+        Raises:
+            HistodsError: there are some.
+        """
+        before, now = flatten(self.config), flatten(config)
+        free = _OF_DATA | (_OF_ENDS if self.remake_ends else frozenset())
+        other = [
+            f"{key}: {before[key]} there, {now[key]} here"
+            for key in sorted(MEANING - free)
+            if before[key] != now[key]
+        ]
+        if other:
+            raise HistodsError(
+                f"The weights of {self.place} were trained with other settings: {'; '.join(other[:3])}. Leave "
+                "these out to start from them."
+            )
+
+    def check_autoencoder(self, digest: str) -> None:
+        """Refuse latents of another autoencoder.
+
+        Raises:
+            HistodsError: the weights were trained on those of one autoencoder, and the run has another.
+        """
+        known = self.known_autoencoder
+        if known is None or known.digest == digest:
+            return
+        raise HistodsError(
+            f"The weights of {self.place} were trained on latents of the autoencoder {known.digest[:12]}, "
+            f"and these data are latents of {digest[:12]}: train on shards (--data), whose images are encoded "
+            "with the first, or add --remake-ends for a new first and last layer."
+        )
+
+    def fill(self, model: nn.Module, classes: tuple[str, ...]) -> str:
+        """Put the weights into a network; classes are matched by name, and what is left keeps its first weights.
+
+        Args:
+            model: a network of these settings.
+            classes: names of its classes.
+
+        Returns:
+            What it starts from, in a sentence.
+
+        Raises:
+            HistodsError: the weights are of another network.
+        """
+        known = {name.casefold(): index for index, name in enumerate(self.classes)}
+        pairs = [(index, known.get(name.casefold())) for index, name in enumerate(classes)]
+        ours = [index for index, theirs in pairs if theirs is not None]
+        theirs = [index for _, index in pairs if index is not None]
+        state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        try:
+            for name, tensor in state.items():
+                if self.remake_ends and name in _ENDS:
+                    continue
+                given = self.tensors[name]
+                if name == _TABLE:
+                    tensor[ours] = given[theirs]
+                elif name == _FIRST and self.config.model.spatial:
+                    channels = self.config.model.channels
+                    tensor[:, :channels] = given[:, :channels]
+                    tensor[:, [channels + index for index in ours]] = given[
+                        :, [channels + index for index in theirs]
+                    ]
+                else:
+                    tensor.copy_(given)
+        except (KeyError, RuntimeError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise HistodsError(
+                f"The weights of {self.place} are of another network than its settings say: {reason}."
+            ) from error
+        model.load_state_dict(state)
+        return self._describe(
+            [name for name, (_, index) in zip(classes, pairs, strict=True) if index is None], classes
+        )
+
+    def _describe(self, new: list[str], classes: tuple[str, ...]) -> str:
+        named = ", ".join(new[:_MOST_NAMED]) + (
+            f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
+        )
+        begun = f", {named} anew" if new else ""
+        ends = "; the first and the last layer begin anew" if self.remake_ends else ""
+        matched = len(classes) - len(new)
+        return (
+            f"Starting from the weights of {self.place}: {matched} of {len(classes)} classes by name{begun}{ends}."
+        )
+
+
+def read_initial(init: str | Path, runs: Path, weights: Weights = "ema", *, remake_ends: bool = False) -> Initial:
+    """Weights of a run (its folder, one of its checkpoints, or its name among `runs`), or of an export.
+
+    Args:
+        init: which.
+        runs: folder of the workspace's runs.
+        weights: of a run, `ema` (averaged), or `model` (as the optimizer left them).
+        remake_ends: begin the first and the last layer anew.
+
+    Raises:
+        HistodsError: there is no such run and no such export, or it is damaged.
+    """
+    if (Path(init) / "unet" / WEIGHTS_FILE).is_file():
+        return _of_export(Path(init), remake_ends=remake_ends)
+    read = read_run(init, runs)
+    named = read.state.autoencoder["name"]
+    own = "linear" if named in ("", "autoencoder") else named
+    return Initial(
+        place=f"{read.folder} at step {read.step:,}",
+        config=replace(read.config, latents=replace(read.config.latents, autoencoder=own)),
+        space=read.space,
+        classes=read.classes,
+        tensors=read_tensors(read.checkpoint, weights),
+        autoencoder=read.load_autoencoder() if named else None,
+        remake_ends=remake_ends,
+    )
+
+
+def _of_export(folder: Path, *, remake_ends: bool) -> Initial:
+    about = read_export(folder)
+    try:
+        settings = read_json(folder / "unet" / "config.json")
+        known = {entry.name for entry in fields(ModelConfig)}
+        values = {name: value for name, value in settings.items() if name in known}
+        model = ModelConfig(**values | {"dim_mults": tuple(values["dim_mults"])})
+        classes = fit(about["classes"], tuple[str, ...], "classes")
+        space = LatentSpace.from_json(about["latent_space"])
+        tensors = load_file(folder / "unet" / WEIGHTS_FILE)
+    except (KeyError, TypeError, SafetensorError, OSError) as error:
+        raise HistodsError(
+            f"{folder} is no whole export ({error}): make it again with 'histods export'."
+        ) from error
+    vae = folder / "vae"
+    autoencoder = load_autoencoder(str(vae)) if vae.is_dir() else None
+    linear = autoencoder is None or autoencoder.name == "linear"
+    latents = LatentConfig(autoencoder="linear" if linear else str(vae.resolve()), space=_name_space(space))
+    return Initial(
+        place=str(folder),
+        config=TrainConfig(model=model, diffusion=read_scheduler(folder), latents=latents),
+        space=space,
+        classes=classes,
+        tensors=tensors,
+        autoencoder=autoencoder,
+        remake_ends=remake_ends,
+    )
+
+
+def _name_space(space: LatentSpace) -> Any:
+    """Name of a latent space; `default` has a mean and a deviation of its own."""
+    named = [name for name in ("paper", "fork") if LatentSpace.preset(name) == space]
+    return named[0] if named else "default"

@@ -1,0 +1,271 @@
+"""A folder of generated images: pairs that `histods audit` reads, and in `overview/` what they were made from.
+
+```
+OUT/
+  x.png  x_mask.png               an image and the classes it was made for; x-1.png, x-2.png are more of them
+  overview/samples.json           the recipe, and a record of each image
+  overview/pairs.csv              for `histods audit OUT --pairs`: images of one mask are one group
+  overview/contact_sheet.png      masks in colours beside their images
+```
+
+The audit knows a folder with `samples.json` and `contact_sheet.png` as histods' own and passes it over.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from histods.errors import HistodsError, UnreadableFileError
+from histods.storage.atomic import file_digest, write_bytes, write_json, write_text
+from histods.storage.checked import fit, stays_inside
+from histods.storage.workspace import read_json
+from training.inference.mask_inputs import MASK_ENDING, MaskFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+_OVERVIEW = "overview"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Record:
+    """What `samples.json` says of an image."""
+
+    image: str
+    mask: str
+    of: str
+    number: int
+    seed: int
+    width: int
+    height: int
+    source_digest: str
+    image_digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One image to make: the `number`-th (from 0) for a mask; `name` is its path in the folder without suffix."""
+
+    mask: MaskFile
+    number: int
+    name: str
+    seed: int
+
+    @property
+    def image(self) -> str:
+        """Path of the image in the folder."""
+        return f"{self.name}.png"
+
+    @property
+    def mask_copy(self) -> str:
+        """Path in the folder of the mask that goes with it."""
+        return f"{self.name}{MASK_ENDING}.png"
+
+
+def seed_of(seed: int, name: str, number: int) -> int:
+    """The seed of an image: a function of the call's seed, the mask's name and the number alone."""
+    digest = hashlib.sha256(f"{seed}\0{name}\0{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # torch's seeds are signed
+
+
+def plan_items(masks: Sequence[MaskFile], count: int, seed: int) -> list[Item]:
+    """The images to make, `count` for each mask.
+
+    Raises:
+        HistodsError: two would have the same name, or one the name of the overview.
+    """
+    items = [
+        Item(
+            mask=mask,
+            number=number,
+            name=f"{mask.name}-{number}" if number else mask.name,
+            seed=seed_of(seed, mask.name, number),
+        )
+        for mask in masks
+        for number in range(count)
+    ]
+    taken: dict[str, Item] = {}
+    for item in items:
+        if item.name.split("/")[0] == _OVERVIEW and "/" in item.name:
+            raise HistodsError(
+                f"{item.mask.path} lies in a folder called {_OVERVIEW}, but that name is kept for the overview "
+                "of the images; rename that folder."
+            )
+        other = taken.setdefault(item.name, item)
+        if other is not item:
+            raise HistodsError(
+                f"{other.mask.path} and {item.mask.path} would both give the image {item.name}; "
+                "rename one of them."
+            )
+    return items
+
+
+def digest_of(recipe: dict[str, Any]) -> str:
+    """SHA-256 of a recipe."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+class SampleFolder:
+    """Reads and writes such a folder.
+
+    Args:
+        folder: where; it need not exist.
+        recipe: what images are made from and how, as JSON; images of another recipe are never mixed in.
+    """
+
+    def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
+        self.folder = folder
+        self.contact_sheet = folder / _OVERVIEW / "contact_sheet.png"
+        self.record = folder / _OVERVIEW / "samples.json"
+        self._recipe = recipe
+        self._images: dict[str, dict[str, Any]] = {}
+
+    def claim(self) -> None:
+        """Mark the folder as holding images of this recipe, or see that it is marked so already.
+
+        Raises:
+            HistodsError: it holds images of another recipe, or files of somebody else.
+        """
+        if self.record.is_file():
+            document = read_json(self.record)
+            if document.get("recipe") != self._recipe:
+                raise HistodsError(
+                    f"{self.folder} holds images of another recipe "
+                    f"({_differences(document.get('recipe'), self._recipe)}); choose another folder with --out."
+                )
+            try:
+                records = fit(document.get("images", []), tuple[_Record, ...], "images")
+            except ValueError as error:
+                raise HistodsError(
+                    f"{self.record} is not a record of images ({error}); choose another folder with --out."
+                ) from error
+            self._images = {record.image: asdict(record) for record in records}
+            for torn in self.folder.rglob(".*.part"):  # left by a killed run
+                torn.unlink(missing_ok=True)
+            return
+        stranger = next((path for path in self.folder.rglob("*") if path.is_file() and path.name[0] != "."), None)
+        if stranger is not None:
+            raise HistodsError(
+                f"{self.folder} already holds {stranger}; choose a new folder for the images with --out."
+            )
+        self._write_record()
+
+    def holds(self, item: Item, classes: NDArray[np.uint8]) -> bool:
+        """Whether an image is there already, with these classes as its mask.
+
+        Raises:
+            HistodsError: it was made for another mask of this name.
+        """
+        from histods.storage.images import read_mask
+
+        if not (self.folder / item.image).is_file():
+            return False
+        try:
+            same = np.array_equal(read_mask(self.folder / item.mask_copy).labels, classes)
+        except UnreadableFileError:  # then both are made again
+            return False
+        if not same:
+            raise HistodsError(
+                f"{self.folder / item.image} was made for another mask of this name than {item.mask.path}; "
+                "choose another folder with --out."
+            )
+        return True
+
+    def write_pair(self, item: Item, image: NDArray[np.uint8], classes: NDArray[np.uint8]) -> None:
+        """Write an image [height, width, 3] and its mask; the image last, since it says that both are there.
+
+        Raises:
+            HistodsError: the disk refuses.
+        """
+        from PIL import Image
+
+        from histods.storage.mask_files import encode_mask
+
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        content = {item.mask_copy: encode_mask(classes), item.image: buffer.getvalue()}
+        for name, data in content.items():
+            try:
+                write_bytes(self.folder / name, data)
+            except OSError as error:
+                raise HistodsError(
+                    f"{self.folder / name} could not be written: {error.strerror}; make room and run the same "
+                    "command again: it goes on from there."
+                ) from error
+        self._note(item, hashlib.sha256(content[item.image]).hexdigest())
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop the records of images by name, so that `finish` reads their files again."""
+        for name in names:
+            self._images.pop(f"{name}.png", None)
+
+    def finish(self, items: Iterable[Item]) -> list[dict[str, Any]]:
+        """Write the record and the table of pairs.
+
+        Returns:
+            The records of all images in the folder, by mask and number; also of those that earlier calls made.
+        """
+        for item in items:
+            if item.image not in self._images:  # made by a call that was killed before it wrote its record
+                self._note(item, file_digest(self.folder / item.image))
+        self._images = {
+            name: image
+            for name, image in sorted(self._images.items(), key=lambda entry: (entry[1]["of"], entry[1]["number"]))
+            if all(stays_inside(path) and (self.folder / path).is_file() for path in (name, image["mask"]))
+        }
+        self._write_record()
+        table = io.StringIO()
+        writer = csv.writer(table, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(["image", "mask", "group"])
+        writer.writerows([image["image"], image["mask"], image["of"]] for image in self._images.values())
+        write_text(self.folder / _OVERVIEW / "pairs.csv", table.getvalue())
+        return list(self._images.values())
+
+    def _note(self, item: Item, image_digest: str) -> None:
+        self._images[item.image] = {
+            "image": item.image,
+            "mask": item.mask_copy,
+            "of": item.mask.name,
+            "number": item.number,
+            "seed": item.seed,
+            "width": item.mask.width,
+            "height": item.mask.height,
+            "source_digest": item.mask.digest,
+            "image_digest": image_digest,
+        }
+
+    def _write_record(self) -> None:
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "recipe": self._recipe,
+            "images": list(self._images.values()),
+        }
+        write_json(self.record, document)
+
+
+def _differences(before: Any, now: dict[str, Any]) -> str:
+    """In which entries two recipes differ, in words."""
+    if not isinstance(before, dict):
+        return "a record without a recipe"
+    changed = [
+        f"{key} {_short(before.get(key))} instead of {_short(value)}"
+        for key, value in now.items()
+        if before.get(key) != value
+    ]
+    return ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:12] if len(text) == 64 else text[:60]

@@ -1,0 +1,185 @@
+"""Images for masks: noise in, pixels out, by a trained network, its schedule, latent space and autoencoder.
+
+Shapes: B images, C channels, H and W pixels, h and w of latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+
+from histods.errors import HistodsError
+from training.diffusion.noise import normal_noise
+from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_a_class
+from training.inference.pictures import to_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from training.autoencoders.base import Autoencoder
+    from training.diffusion.process import DiffusionConfig, Prediction, Schedule
+    from training.latents.latent_space import LatentSpace
+
+Sampler = Literal["dpm", "ddim"]
+SOLVER_STEPS = 25
+"""Steps of DPM-Solver++(2M) by default; Lu et al. (2022) find 15 to 20 enough."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How noise becomes an image.
+
+    Attributes:
+        sampler: `dpm`, DPM-Solver++(2M), or `ddim`.
+        steps: how many times the network is asked.
+        guidance: null + guidance (conditional - null); 1 is no guidance.
+        eta: noise that DDIM adds in each step, 0 (none) to 1 (as much as DDPM).
+        reference: one guided pass a class of the mask, pasted by the mask, as the reference samples.
+    """
+
+    sampler: Sampler
+    steps: int
+    guidance: float
+    eta: float
+    reference: bool
+
+    @classmethod
+    def of(
+        cls,
+        config: DiffusionConfig,
+        *,
+        sampler: Sampler | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        eta: float | None = None,
+        reference: bool = False,
+    ) -> Sampling:
+        """What was asked for; the rest as suits the sampler, or as the reference has it.
+
+        Raises:
+            HistodsError: something is out of range.
+        """
+        chosen = sampler or ("ddim" if reference else "dpm")
+        if steps is None:
+            steps = config.sampling_timesteps if chosen == "ddim" else min(SOLVER_STEPS, config.timesteps)
+        if eta is None:
+            eta = 1.0 if reference and chosen == "ddim" else 0.0
+        if guidance is None:
+            guidance = config.guidance_scale
+        _expect(chosen in ("dpm", "ddim"), "--sampler", "dpm or ddim", chosen, "choose one")
+        most = config.timesteps
+        _expect(1 <= steps <= most, "--steps", f"from 1 to {most}", steps, "25 suit dpm, 50 to 250 ddim")
+        _expect(0 <= guidance <= 100, "--guidance", "from 0 to 100", guidance, "3 is usual, 1 is none")
+        _expect(0 <= eta <= 1, "--eta", "from 0 to 1", eta, "0 adds no noise, 1 as much as DDPM")
+        _expect(eta == 0 or chosen == "ddim", "--eta", f"0 with --sampler {chosen}", eta, "leave one out")
+        return cls(sampler=chosen, steps=steps, guidance=guidance, eta=eta, reference=reference)
+
+
+def _expect(fits: bool, name: str, condition: str, found: object, advice: str) -> None:
+    if not fits:
+        raise HistodsError(f"{name} is {found}; it must be {condition}: {advice}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Painter:
+    """Makes images for masks.
+
+    Attributes:
+        model: the network, in eval mode, on the device.
+        autoencoder: on the device.
+        schedule: of the noise.
+        space: what the network sees of latents.
+        prediction: what the network predicts.
+        sampling: how noise becomes an image.
+        device: where to compute.
+        half: let the network compute in bfloat16.
+    """
+
+    model: nn.Module
+    autoencoder: Autoencoder
+    schedule: Schedule
+    space: LatentSpace
+    prediction: Prediction
+    sampling: Sampling
+    device: torch.device
+    half: bool = False
+
+    @torch.no_grad()
+    def __call__(
+        self, masks_B1HW: Tensor, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
+    ) -> NDArray[np.uint8]:
+        """Images uint8 [B, H, W, 3] of masks of classes; one seed an image, so that batches may be of any size.
+
+        Args:
+            masks_B1HW: classes, any integer type.
+            seeds: one for each.
+            progress: called with each step and their number.
+
+        Raises:
+            HistodsError: what came out are no numbers.
+        """
+        masks_B1HW = masks_B1HW.to(self.device)
+        height, width = (side // self.autoencoder.factor for side in masks_B1HW.shape[2:])
+        noise_BChw = normal_noise(seeds, (self.autoencoder.channels, height, width), self.device)
+        latents_BChw = self._solve(masks_B1HW, noise_BChw, seeds, progress)
+        images_BCHW = self.autoencoder.decode(self.space.denormalise(latents_BChw))
+        if not torch.isfinite(images_BCHW).all():
+            raise HistodsError(
+                "The network's images hold numbers that are not finite: its weights have diverged; "
+                "choose an earlier checkpoint (--run RUN/checkpoints/step-N)."
+            )
+        return to_pixels(images_BCHW, self.space.image_low)
+
+    def _solve(
+        self,
+        masks_B1HW: Tensor,
+        noise_BChw: Tensor,
+        seeds: Sequence[int],
+        progress: Callable[[int, int], None] | None,
+    ) -> Tensor:
+        """Latents, as the network sees them, from noise."""
+        sampling = self.sampling
+        guide = one_pass_a_class if sampling.reference else guided
+        denoise = guide(_InPrecision(self.model, half=self.half), masks_B1HW, sampling.guidance)
+        if sampling.sampler == "dpm":
+            return dpm_solver_2m(
+                denoise,
+                self.schedule,
+                noise_BChw,
+                prediction=self.prediction,
+                steps=sampling.steps,
+                clip=self.space.clip,
+                progress=progress,
+            )
+        return ddim(
+            denoise,
+            self.schedule,
+            noise_BChw,
+            prediction=self.prediction,
+            steps=sampling.steps,
+            eta=sampling.eta,
+            clip=self.space.clip,
+            seeds=seeds,
+            progress=progress,
+        )
+
+
+class _InPrecision(nn.Module):
+    """A network that computes in bfloat16 or float32 and answers in float32: guidance takes differences."""
+
+    def __init__(self, model: nn.Module, *, half: bool) -> None:
+        super().__init__()
+        self._model = model
+        self._half = half
+
+    def forward(self, x_BChw: Tensor, *condition: Tensor) -> Tensor:
+        with torch.autocast(x_BChw.device.type, torch.bfloat16, enabled=self._half):
+            output: Tensor = self._model(x_BChw, *condition)
+        return output.float()

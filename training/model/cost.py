@@ -1,0 +1,139 @@
+"""What a run will cost, before it begins: parameters, arithmetic, memory and time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch._subclasses import FakeTensorMode
+
+from training.model.flops import count_flops
+from training.model.unet import UNet
+
+if TYPE_CHECKING:
+    from training.config.load import RunConfig, TrainConfig
+    from training.distributed import Process
+
+_USE = {"cuda": 0.4, "cpu": 0.5}
+"""Share of the device's matrix rate that a training step is expected to reach."""
+_FACTOR = 8  # pixels of an image a pixel of a latent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run will cost.
+
+    Attributes:
+        parameters: of the U-Net, the null condition's not counted.
+        null_parameters: of the learned null condition.
+        flops_an_image: floating-point operations of a training step for one image, counted.
+        memory_bytes: on each device: weights, gradients, moments, average, and activations of a forward pass,
+            counted; on a CPU also the copies of which checkpoints are written. What kernels need besides is not
+            in it.
+        matrix_rate: operations a second of a large matrix product in the run's precision, measured now.
+        seconds: expected time of all steps, validations and previews at 0.4 (GPU) or 0.5 (CPU) of that rate;
+            reading the first images is not in it.
+    """
+
+    parameters: int
+    null_parameters: int
+    flops_an_image: int
+    memory_bytes: int
+    matrix_rate: float
+    seconds: float
+
+
+def plan_run(config: TrainConfig, process: Process) -> Plan:
+    """Count and measure what a run will cost; nothing of it is kept."""
+    model = _on_meta(config)
+    counts = {name: weight.numel() for name, weight in model.named_parameters()}
+    null = counts.pop("null_emb", 0)
+    parameters = sum(counts.values())
+    share = config.diffusion.batch_size // config.run.accumulate // process.ranks
+    flops = count_flops(config.model, train=True)
+    rate = matrix_rate(process.device, config.run.precision)
+    images = config.run.steps * config.diffusion.batch_size / process.ranks
+    once = count_flops(config.model, train=False)
+    tensors = 5 if process.device.type == "cuda" else 9
+    return Plan(
+        parameters=parameters,
+        null_parameters=null,
+        flops_an_image=flops,
+        memory_bytes=4 * tensors * (parameters + null) + activation_bytes(config, share, process.device),
+        matrix_rate=rate,
+        seconds=(images * flops + _evaluations(config.run) * once) / (rate * _USE.get(process.device.type, 0.4)),
+    )
+
+
+def _evaluations(run: RunConfig) -> int:
+    """Forward passes of one image each in all validations and previews of a run."""
+
+    def times(every: int) -> int:
+        return -(-run.steps // every) if every else 0
+
+    validations = times(run.validate_every) * 2 * run.validation_samples  # weights as trained, and averaged
+    return validations + times(run.preview_every) * 2 * run.preview_samples * run.preview_steps  # guided
+
+
+def activation_bytes(config: TrainConfig, batch: int, device: torch.device) -> int:
+    """Bytes that a forward pass of `batch` samples keeps for the backward pass, counted without computing.
+
+    Which operations are in bfloat16 is a matter of the device: each kind has a list of its own.
+    """
+    seen: dict[int, int] = {}
+    kept: list[torch.Tensor] = []  # so that no address is used twice
+    size = config.model.image_size
+    side = size // _FACTOR
+    # Tensors without memory of their own that, unlike those on the meta device, autocast turns into bfloat16.
+    with FakeTensorMode(), device:
+        model = UNet(config.model).train()
+        weights = {weight.untyped_storage()._cdata for weight in model.parameters()}  # noqa: SLF001
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            memory = tensor.untyped_storage()
+            if memory._cdata not in weights:  # noqa: SLF001 - nor a view of one
+                kept.append(tensor)
+                seen[memory._cdata] = memory.nbytes()  # noqa: SLF001
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+            torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bf16"),
+        ):
+            model(
+                torch.empty(batch, config.model.channels, side, side),
+                torch.empty(batch, dtype=torch.int64),
+                torch.empty(batch, 1, size, size, dtype=torch.uint8),
+                torch.empty(batch, dtype=torch.bool),
+            )
+    return sum(seen.values())
+
+
+def matrix_rate(device: torch.device, precision: str, seconds: float = 0.5) -> float:
+    """Operations a second of the product of two large square matrices, measured."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    size = 8192 if device.type == "cuda" else 512
+    left, right = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+    torch.matmul(left, right)
+    best = float("inf")
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        _wait(device)
+        started = time.perf_counter()
+        torch.matmul(left, right)
+        _wait(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _on_meta(config: TrainConfig) -> UNet:
+    """The network without memory of its own."""
+    with torch.device("meta"):
+        return UNet(config.model)

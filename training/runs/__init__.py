@@ -1,0 +1,1 @@
+"""Runs on disk: checkpoints, metrics, and the boards that show them."""

@@ -1,0 +1,335 @@
+"""Checkpoints and runs on disk: safetensors and JSON, written beside and renamed, proved by digests when read.
+
+```
+runs/NAME/
+  config.yaml                     the resolved configuration
+  autoencoder/                    the linear autoencoder, where that is the one
+  checkpoints/latest              the name of the newest checkpoint
+  checkpoints/step-00001000/      model, ema, optimizer (.safetensors), state.json, config.yaml
+  metrics.jsonl  tensorboard/  samples/
+```
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from histods.errors import HistodsError
+from histods.storage.atomic import file_digest, write_json, write_text
+from histods.storage.checked import build, is_name
+from histods.storage.workspace import read_json
+from training.config.load import TrainConfig, read_config
+from training.diffusion.process import Schedule
+from training.latents.latent_space import LatentSpace
+from training.model.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from torch import Tensor
+
+    from training.autoencoders.base import Autoencoder
+
+SCHEMA_VERSION = 1
+_CONFIG = "config.yaml"
+Weights = Literal["ema", "model"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """Where a run stands: `state.json`.
+
+    Attributes:
+        step: optimizer steps done.
+        position: the next position of the sequence of samples.
+        index_digest: of the shards or latents that the sequence is over; empty for an imported model.
+        classes: names of the classes.
+        map_digest: digest of the label map behind them.
+        autoencoder: name (`autoencoder` is that in the run's folder) and digest; empty where an import had none.
+        latent_space: scale, shift, mean, std, clip and image range.
+        skipped: steps that were skipped because something was not finite.
+    """
+
+    step: int
+    position: int
+    index_digest: str
+    classes: tuple[str, ...]
+    map_digest: str
+    autoencoder: dict[str, str]
+    latent_space: dict[str, Any]
+    skipped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run that can be sampled from: its newest checkpoint, or the one that was named."""
+
+    folder: Path
+    checkpoint: Path
+    config: TrainConfig
+    state: State
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.state.step
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.state.classes
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule."""
+        return Schedule.of(self.config.diffusion)
+
+    @property
+    def space(self) -> LatentSpace:
+        """What the network sees of latents."""
+        return LatentSpace.from_json(self.state.latent_space)
+
+    def load_autoencoder(self, device: torch.device | str = "cpu") -> Autoencoder:
+        """The autoencoder that the run was trained with.
+
+        Raises:
+            HistodsError: it cannot be loaded, or it is another one now.
+        """
+        from training.autoencoders.base import load_autoencoder
+
+        name = self.state.autoencoder["name"]
+        if not name:
+            raise HistodsError(
+                f"{self.folder} was imported without an autoencoder; run "
+                "'histods import' again with --autoencoder and the same --out."
+            )
+        if name == "autoencoder":
+            name = str(self.folder / name)
+        autoencoder = load_autoencoder(name, device)
+        if autoencoder.digest != self.state.autoencoder["digest"]:
+            raise HistodsError(
+                f"{name} is another autoencoder ({autoencoder.digest[:12]}) than the one with which {self.folder} "
+                f"was trained ({self.state.autoencoder['digest'][:12]}); put the old one back."
+            )
+        return autoencoder
+
+
+def write_run(folder: Path, config: TrainConfig) -> None:
+    """Begin a run: its folder and its configuration."""
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", config.to_yaml())
+
+
+def save_checkpoint(
+    run: Path,
+    state: State,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    *,
+    config: TrainConfig | None = None,
+    keep: int | None = None,
+) -> Path:
+    """Write a checkpoint beside its final name, rename it, and only then point `latest` to it.
+
+    Args:
+        run: the run's folder.
+        state: where the run stands.
+        parts: `model`, `ema` and `optimizer` (or some of them), each tensors by name.
+        config: settings that the weights were trained with; those of the run's folder, which may become others
+            when training goes on, if None.
+        keep: remove all but so many of the newest checkpoints; None keeps all.
+
+    Raises:
+        HistodsError: it could not be written; earlier checkpoints are as they were.
+    """
+    home = run / "checkpoints"
+    name = f"step-{state.step:08d}"
+    for torn in home.glob(".step-*.part"):
+        shutil.rmtree(torn, ignore_errors=True)
+    making = home / f".{name}.part"
+    try:
+        making.mkdir(parents=True)
+        for part, tensors in parts.items():
+            _write_tensors(making / f"{part}.safetensors", tensors)
+        if config is not None:
+            write_text(making / _CONFIG, config.to_yaml())
+        files = {path.name: file_digest(path) for path in sorted(making.iterdir())}
+        write_json(making / "state.json", {"schema_version": SCHEMA_VERSION, **asdict(state), "files": files})
+        _sync(making)
+        shutil.rmtree(home / name, ignore_errors=True)
+        making.rename(home / name)
+        write_text(home / "latest", name + "\n")
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(making, ignore_errors=True)
+        before = newest(run)
+        there = f"; {before.name} is whole" if before else ""
+        raise HistodsError(
+            f"The checkpoint {home / name} could not be written: {error}{there}; make room and run the same "
+            "command again."
+        ) from error
+    if keep is not None:
+        for old in sorted(home.glob("step-*"))[:-keep]:
+            shutil.rmtree(old)
+    return home / name
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path)
+
+
+def _sync(folder: Path) -> None:
+    """Bring a folder's files to the disk before its name says that they are there."""
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def newest(run: Path) -> Path | None:
+    """The checkpoint that `latest` names, or the newest whole one where that file is missing; None without any."""
+    home = run / "checkpoints"
+    try:
+        name = (home / "latest").read_text(encoding="utf-8").strip()
+        if is_name(name) and (home / name / "state.json").is_file():
+            return home / name
+    except (OSError, UnicodeDecodeError):
+        pass
+    whole = [path for path in sorted(home.glob("step-*")) if (path / "state.json").is_file()]
+    return whole[-1] if whole else None
+
+
+def read_settings(checkpoint: Path) -> TrainConfig:
+    """The settings that a checkpoint's weights were trained with.
+
+    Checkpoints of histods 0.1 do not have them, but their run's folder does.
+
+    Raises:
+        HistodsError: the file is not a configuration.
+    """
+    own = checkpoint / _CONFIG
+    return read_config(own if own.is_file() else checkpoint.parent.parent / _CONFIG)
+
+
+def read_state(checkpoint: Path) -> State:
+    """Where a checkpoint stands.
+
+    Raises:
+        HistodsError: `state.json` is not one.
+    """
+    document = read_json(checkpoint / "state.json")
+    document.pop("files", None)
+    try:
+        version = document.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise HistodsError(
+                f"{checkpoint} is a checkpoint of version {version}, and this histods reads version "
+                f"{SCHEMA_VERSION}; use the histods that wrote it."
+            )
+        return build(State, document)
+    except (KeyError, ValueError) as error:
+        raise HistodsError(
+            f"{checkpoint / 'state.json'} does not hold a checkpoint's state ({error}); {_instead(checkpoint)}."
+        ) from error
+
+
+def read_tensors(checkpoint: Path, part: str) -> dict[str, Tensor]:
+    """The tensors of one part, proved by the digest that was written with them.
+
+    Raises:
+        HistodsError: the file is missing or damaged; the message names the checkpoint to go on from instead.
+    """
+    path = checkpoint / f"{part}.safetensors"
+    expected = read_json(checkpoint / "state.json").get("files", {}).get(path.name)
+    if expected is None:
+        raise HistodsError(f"{checkpoint} has no part {part!r}; choose other weights.")
+    try:
+        found = file_digest(path)
+        if found == expected:
+            return load_file(path)
+        reason = f"its SHA-256 is {found[:12]} instead of {expected[:12]}"
+    except (OSError, SafetensorError) as error:
+        reason = str(error)
+    raise HistodsError(f"{path} is missing or damaged ({reason}); {_instead(checkpoint)}.")
+
+
+def _instead(damaged: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    others = [path for path in sorted(damaged.parent.glob("step-*")) if path != damaged]
+    sound = [path.name for path in others if (path / "state.json").is_file()]
+    remove = f"remove {damaged} and run 'histods train' again"
+    return f"{remove}: it goes on from {sound[-1]}" if sound else f"{remove}: it begins anew"
+
+
+def find_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> tuple[Path, Path]:
+    """A run's folder and checkpoint from a path of either, or from a name among `runs`.
+
+    Raises:
+        HistodsError: there is no such run, or it has no checkpoint yet.
+    """
+    for folder in (Path(run), runs / run):
+        if (folder / "state.json").is_file():
+            return folder.resolve().parent.parent, folder.resolve()
+        if (folder / "config.yaml").is_file():
+            checkpoint = newest(folder)
+            if checkpoint is None:
+                raise HistodsError(
+                    f"There is no checkpoint in {folder} yet; run 'histods train --name {folder.name}'."
+                )
+            return folder, checkpoint
+    known = sorted(path.parent.name for path in runs.glob("*/config.yaml"))
+    there = f"choose one of {', '.join(known[:10])}" if known else "'histods train' makes one"
+    raise HistodsError(f"There is no run {run}, as a folder or in {runs}; {there}.")
+
+
+def read_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> Run:
+    """A run, with its newest checkpoint or the one that is named.
+
+    Raises:
+        HistodsError: there is no such run, or it is damaged.
+    """
+    folder, checkpoint = find_run(run, runs)
+    return Run(
+        folder=folder,
+        checkpoint=checkpoint,
+        config=read_settings(checkpoint),
+        state=read_state(checkpoint),
+    )
+
+
+def load_model(
+    run: str | Path | Run, *, weights: Weights = "ema", device: torch.device | str | None = None
+) -> UNet:
+    """The trained network: `module(x[B, 4, h, w], t[B] int, mask[B, 1, H, W] int) -> [B, 4, h, w]`, in eval mode.
+
+    Args:
+        run: a run's folder, one of its checkpoints, or a run that was read.
+        weights: `ema` (averaged), or `model` (as the optimizer left them).
+        device: where to; a GPU if there is one by default.
+
+    Raises:
+        HistodsError: there is no such run, or it is damaged.
+    """
+    from training.distributed import choose_device
+
+    read = run if isinstance(run, Run) else read_run(run)
+    model = UNet(read.config.model)
+    tensors = read_tensors(read.checkpoint, weights)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise HistodsError(
+            f"{read.checkpoint} has weights of another network than its settings say: {reason}; put the "
+            "config.yaml back with which it was made."
+        ) from error
+    return model.to(choose_device(device)).eval()

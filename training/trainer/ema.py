@@ -1,0 +1,116 @@
+"""The average of weights over a run, which samples better than the last weights do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+
+from training.config.setting import expect_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+_COPIED = 100
+"""Steps of `exponential` in which the average is the weights: what a network learns first is no part of it."""
+
+AverageKind = Literal["exponential", "power"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmaConfig:
+    """How weights are averaged.
+
+    Attributes:
+        kind: `exponential`, or `power`, whose window grows with the run (Karras et al. 2024).
+        decay: of `exponential`, what remains of the average at an update once the run is long.
+        every: steps between updates.
+        sigma_rel: of `power`, the standard deviation of the window as a share of the run.
+
+    Raises:
+        HistodsError: a value is out of range.
+    """
+
+    kind: AverageKind = "power"
+    decay: float = 0.995
+    every: int = 1
+    sigma_rel: float = 0.05
+
+    def __post_init__(self) -> None:
+        _expect(self.kind in get_args(AverageKind), "kind", "exponential or power", self.kind)
+        _expect(0 <= self.decay < 1, "decay", "at least 0 and below 1", self.decay)
+        _expect(self.every >= 1, "every", "at least 1", self.every)
+        _expect(0 < self.sigma_rel <= 0.28, "sigma_rel", "above 0 and at most 0.28", self.sigma_rel)
+
+
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
+    expect_setting(fits, f"ema.{name}", condition, found)
+
+
+def power_exponent(sigma_rel: float) -> float:
+    """The gamma for which the window t^gamma, t from 0 to 1, has the standard deviation `sigma_rel`.
+
+    sigma_rel^2 = (gamma + 1) (gamma + 2)^-2 (gamma + 3)^-1: Karras et al., "Analyzing and improving the training
+    dynamics of diffusion models", CVPR 2024, eq. 123 to 127; gamma is the one positive root of a cubic.
+    """
+    precision = sigma_rel**-2
+    return float(np.roots([1, 7, 16 - precision, 12 - precision]).real.max())
+
+
+def decay_at(config: EmaConfig, step: int) -> float:
+    """What remains of the average at the update after `step` steps, a multiple of `every`.
+
+    Exponential: 0 up to step 100, so that the average is the weights themselves; then 1 - (1 + n)^(-2/3) with n
+    steps since, up to `decay`, as in the library that the reference averages with (ema-pytorch, by default).
+    Power: (1 - every / step)^(gamma + 1), the decay 1 - 1 / t to the gamma + 1 over `every` steps (Karras et al.
+    2024, eq. 2); the first weights have no part in it.
+    """
+    if config.kind == "power":
+        return float((1 - config.every / step) ** (power_exponent(config.sigma_rel) + 1))
+    since = step - _COPIED
+    return 0.0 if since <= 0 else min(1 - (1 + since) ** (-2 / 3), config.decay)
+
+
+class Ema:
+    """Averages of a module's parameters in float32, where the module is; they begin with its first weights.
+
+    Attributes:
+        tensors: the averages, by the parameters' names.
+    """
+
+    def __init__(self, config: EmaConfig, module: nn.Module) -> None:
+        self._config = config
+        self.tensors = {
+            name: weight.detach().to(torch.float32, copy=True) for name, weight in module.named_parameters()
+        }
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take in the weights after `step` steps (from 1), where an update is due; the host waits for nothing."""
+        if step % self._config.every:
+            return
+        weights = [weight.float() for weight in module.parameters()]
+        torch._foreach_lerp_(list(self.tensors.values()), weights, 1 - decay_at(self._config, step))
+
+    @torch.no_grad()
+    def copy_to(self, module: nn.Module) -> None:
+        """Put the averages into a module."""
+        for name, weight in module.named_parameters():
+            weight.copy_(self.tensors[name])
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from averages that were saved.
+
+        Raises:
+            KeyError: names or shapes are not those of the module.
+        """
+        ours = {name: average.shape for name, average in self.tensors.items()}
+        theirs = {name: tensor.shape for name, tensor in tensors.items()}
+        if ours != theirs:
+            raise KeyError(*sorted(name for name, _ in ours.items() ^ theirs.items())[:3])
+        for name, average in self.tensors.items():
+            average.copy_(tensors[name])

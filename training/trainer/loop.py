@@ -1,0 +1,392 @@
+"""The training loop: draws, noise, one prediction, one step.
+
+Nothing in it waits for the device but every `run.log_every` steps, when numbers are fetched, nor for the disk:
+checkpoints are written in a thread.
+
+What a run remembers is its weights, the optimizer's and the average's tensors, and one integer, the position.
+Everything random is a function of (seed, position), so that a run that was killed goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import signal
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from histods.counting import random_words
+from histods.errors import HistodsError, TerminatedError
+from training.data.source import chance_at
+from training.diffusion.process import Loss, Schedule
+from training.model.compiling import begin_step, compile_blocks
+from training.runs.checkpoint import State
+from training.runs.checkpoint_writer import CheckpointWriter
+from training.trainer.ema import Ema
+from training.trainer.lr_schedule import beta1_at, rate_at
+from training.trainer.optimizer import load_optimizer, make_optimizer, optimizer_tensors
+from training.trainer.resume import due_at, owed_at
+from training.trainer.shutdown import Quiet, closing, explained, signals
+from training.trainer.step_metrics import Gauges, finite_or_none
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from histods.records import Progress
+    from training.config.load import TrainConfig
+    from training.data.dataset import Batch
+    from training.data.latent_loader import LatentBatch
+    from training.data.source import Encoder, Source
+    from training.distributed import Process
+    from training.latents.latent_space import LatentSpace
+    from training.model.unet import UNet
+    from training.runs.metrics import Metrics
+    from training.trainer.preview import Preview
+    from training.trainer.validation import Validation
+
+_DROPOUT = 18  # second word of the counter: of the seeds of dropout
+
+
+class Trainer:
+    """One process's part of a run.
+
+    Args:
+        config: all settings, resolved.
+        process: which of the processes this is, and its device.
+        source: where samples come from.
+        encoder: makes latents of batches.
+        space: what the network sees of latents.
+        model: the network, on the device.
+        autoencoder: name and digest, for checkpoints.
+        folder: of the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: TrainConfig,
+        process: Process,
+        source: Source,
+        encoder: Encoder,
+        space: LatentSpace,
+        model: UNet,
+        autoencoder: dict[str, str],
+        folder: Path,
+    ) -> None:
+        self.config, self.process, self.source = config, process, source
+        self.encoder, self.space, self.folder = encoder, space, folder
+        self._autoencoder = autoencoder
+        self.schedule = Schedule.of(config.diffusion).to(process.device)
+        self._loss_of = Loss(self.schedule, config.diffusion)
+        self.half = config.run.precision == "bf16"
+        self.step = 0
+        self.skipped = 0
+        if config.run.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.model = model
+        self.ema = Ema(config.ema, model)
+        self._optimizer = make_optimizer(config.optimizer, model)
+        self._net = self._wrap(model)
+        self._batches = source.batches(
+            config.run.seed, config.diffusion.batch_size // config.run.accumulate, process
+        )
+        self._position = 0  # after the last whole step; batches may be further
+        self._intact = True  # whether weights, moments and average are those after `step` steps
+        self._stage = "training"  # as progress is called: with the newest loss
+        self._tried = 0  # the step at which a checkpoint was last begun
+        self._gauges = Gauges(config.model.channels, process)
+        self._writer = CheckpointWriter(folder)
+
+    def _wrap(self, model: UNet) -> Callable[..., Tensor]:
+        """The network as it is called in a step: compiled, and joined with those of the other processes."""
+        if self.config.run.compile:
+            compile_blocks(model, self.config.run.compile_mode)
+        net: Any = model
+        if self.process.ranks > 1:
+            cuda = self.process.device.type == "cuda"
+            net = DistributedDataParallel(
+                net, device_ids=[self.process.device] if cuda else None, gradient_as_bucket_view=True
+            )
+            if self.config.run.compress_gradients and cuda:  # NCCL alone has it
+                net.register_comm_hook(None, bf16_compress_hook)
+        return net  # type: ignore[no-any-return]
+
+    def restore(self, state: State, read: Callable[[str], dict[str, Tensor]]) -> None:
+        """Go on where a checkpoint stands.
+
+        Raises:
+            HistodsError: the checkpoint is damaged or of another network, or the data are others.
+        """
+        self._batches.load_state_dict({"position": state.position, "index_digest": state.index_digest})
+        try:
+            self.model.load_state_dict(read("model"))
+            self.ema.load(read("ema"))
+            load_optimizer(self._optimizer, self.model, read("optimizer"))
+        except (RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise HistodsError(
+                f"The checkpoint in {self.folder} does not fit this network: {reason}; "
+                "go on with the configuration with which the run began."
+            ) from error
+        self.step, self.skipped = state.step, state.skipped
+        self._position, self._tried = state.position, state.step
+
+    def state(self) -> State:
+        """Where the run stands."""
+        return State(
+            step=self.step,
+            position=self._position,
+            index_digest=self.source.index_digest,
+            classes=self.source.classes,
+            map_digest=self.source.map_digest,
+            autoencoder=self._autoencoder,
+            latent_space=self.space.to_json(),
+            skipped=self.skipped,
+        )
+
+    def save(self) -> None:
+        """Begin to write a checkpoint, which process 0 alone does; training goes on meanwhile."""
+        if self.process.first:
+            with self._gauges.spending("saving"):
+                self._write()
+
+    def finish_saving(self) -> None:
+        """Wait until the last checkpoint is written, in all processes.
+
+        Raises:
+            HistodsError: it could not be.
+        """
+        with self._gauges.spending("saving"):
+            self._writer.wait()
+            self.process.wait()
+
+    def _write(self) -> None:
+        self._tried = self.step
+        parts = {
+            "model": dict(self.model.state_dict()),
+            "ema": self.ema.tensors,
+            "optimizer": optimizer_tensors(self._optimizer, self.model),
+        }
+        self._writer.begin(self.state(), parts, config=self.config, keep=self.config.run.keep_checkpoints)
+
+    def run(
+        self,
+        metrics: Metrics | None,
+        validation: Validation | None,
+        preview: Preview | None,
+        progress: Progress,
+    ) -> None:
+        """Train to the last step.
+
+        Args:
+            metrics: where process 0 writes; None for the others.
+            validation: of all processes, each with its share.
+            preview: likewise; called with the step and the averaged network.
+            progress: called with each step.
+
+        Raises:
+            TerminatedError: SIGTERM came; a checkpoint was written. So with KeyboardInterrupt and Ctrl-C.
+            HistodsError: too many steps in a row were not finite, data are damaged, or a disk is full.
+        """
+        run = self.config.run
+        progress("training", self.step, run.steps)
+        self._gauges.start()
+        with signals() as asked, Quiet() as quiet, closing(self._batches) as batches:
+            try:
+                if self.step:  # what a kill right after the checkpoint kept from being made
+                    self._look(metrics, validation, preview)
+                stop = False
+                while self.step < run.steps and not stop:
+                    self.train_step(batches)
+                    quiet()
+                    progress(self._stage, self.step, run.steps)
+                    stop = self._after_step(asked, metrics, validation, preview)
+            except Exception as error:
+                self._rescue(metrics)
+                if not asked:
+                    raise explained(error, self.folder) from error
+                stop = True
+            if stop:
+                raise KeyboardInterrupt if signal.SIGINT in asked else TerminatedError
+
+    def _after_step(
+        self,
+        asked: list[int],
+        metrics: Metrics | None,
+        validation: Validation | None,
+        preview: Preview | None,
+    ) -> bool:
+        """Write what is due after a step, and say whether to stop."""
+        run = self.config.run
+        last = self.step == run.steps
+        saved = last or self.step % run.checkpoint_every == 0
+        # With each checkpoint too: a run that goes on from there would lack the lines up to it.
+        logged = saved or self.step % run.log_every == 0
+        stop = self.process.agree(bool(asked))
+        if logged or stop:
+            self._log(metrics)
+        self._writer.check()
+        if saved or stop:
+            self.save()
+        if last or stop:
+            self.finish_saving()
+        if not stop:
+            self._look(metrics, validation, preview)
+        return stop
+
+    def _look(
+        self,
+        metrics: Metrics | None,
+        validation: Validation | None,
+        preview: Preview | None,
+    ) -> None:
+        """Validate and draw a preview where that is due and not done; all processes take their share."""
+        run, last = self.config.run, self.step == self.config.run.steps
+        if not due_at(run, self.step, last=last):
+            return
+        # Process 0 knows what is written.
+        owed = self.process.tell(owed_at(self.folder, run, self.step, last=last) if self.process.first else None)
+        if "validation" in owed and validation:
+            with self._gauges.spending("validating"):
+                self._validate(validation, metrics)
+        if "preview" in owed and preview:
+            with self._gauges.spending("previewing"):
+                picture = preview(self.step, self.averaged())
+                if metrics is not None and picture is not None:
+                    metrics.show(picture, self.step)
+
+    def _rescue(self, metrics: Metrics | None) -> None:
+        """After an error, save the steps since the last checkpoint; other processes are not waited for."""
+        with contextlib.suppress(Exception):  # the first error counts
+            self._writer.wait()
+        if not self._intact or self._tried == self.step or not self.process.first:
+            return
+        with contextlib.suppress(Exception):
+            if self.process.ranks == 1 and self._gauges.steps:
+                self._log(metrics)
+        with contextlib.suppress(Exception):
+            self._write()
+            self._writer.wait()
+
+    def train_step(self, batches: Iterator[Batch | LatentBatch]) -> None:
+        """One optimizer step over `diffusion.batch_size` samples of all processes."""
+        run, optimizer = self.config.run, self._optimizer
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(self.step, run.steps, self.config.diffusion.lr, self.config.optimizer)
+            beta1 = beta1_at(self.step, run.steps, self.config.optimizer)
+            group["betas"] = (beta1, self.config.optimizer.betas[1])
+        losses = []
+        for turn in range(run.accumulate):
+            if run.compile:
+                begin_step()
+            with self._gauges.spending("waiting"):
+                batch = next(batches)
+            last = turn == run.accumulate - 1
+            joined = isinstance(self._net, DistributedDataParallel) and not last
+            with self._net.no_sync() if joined else contextlib.nullcontext():  # type: ignore[attr-defined]
+                loss = self._loss(batch) / run.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        norm = clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
+        finite = torch.isfinite(norm)
+        # A fused optimizer leaves weights and moments as they are where this is 1, without the host asking.
+        optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self._intact = False
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.ema.update(self.model, self.step)
+        self._position += self.config.diffusion.batch_size
+        self._intact = True
+        self._gauges.step(torch.stack(losses).sum(), norm.detach(), finite)
+
+    def _loss(self, batch: Batch | LatentBatch) -> Tensor:
+        """Mean loss of one batch."""
+        diffusion, device = self.config.diffusion, self.process.device
+        chance = chance_at(
+            self.config.run.seed, batch.positions_B, diffusion.timesteps, diffusion.null_probability
+        )
+        with torch.no_grad():
+            z_BCHW, noise_BCHW = self.encoder.draw(batch, chance.seeds_B)
+            x0_BCHW = self.space.normalise(z_BCHW)
+        times_B = chance.times_B.to(device, non_blocking=True)
+        dropped_B = chance.dropped_B.to(device, non_blocking=True)
+        masks_BCHW = batch.masks_BCHW.to(device, non_blocking=True)
+        noisy_BCHW = self.schedule.add_noise(x0_BCHW, noise_BCHW, times_B)
+        if self.config.run.channels_last:
+            noisy_BCHW = noisy_BCHW.contiguous(memory_format=torch.channels_last)
+        self._gauges.see(x0_BCHW)
+        # Dropout draws from the device's own generator: seeded by position too, so that nothing is remembered.
+        torch.manual_seed(
+            int(random_words(self.config.run.seed, batch.positions_B[:1].numpy(), _DROPOUT)[0, 0] >> 1)
+        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
+            output_BCHW = self._net(noisy_BCHW, times_B, masks_BCHW, dropped_B)
+        return self._loss_of(output_BCHW, x0_BCHW, noise_BCHW, times_B).mean()
+
+    def _log(self, metrics: Metrics | None) -> None:
+        """Fetch the numbers of the steps since the last time, write them, and look whether to give up."""
+        run, config, read = self.config.run, self.config, self._gauges.read()
+        first = self.step - len(read.losses)
+        self.skipped += sum(read.skipped)
+        rates = [
+            rate_at(first + place, run.steps, config.diffusion.lr, config.optimizer)
+            for place in range(len(read.losses))
+        ]
+        finite = [loss for loss in read.losses if math.isfinite(loss)]
+        if finite:
+            self._stage = f"training, loss {sum(finite) / len(finite):.3f}"
+        lines = read.lines(first, rates, self.skipped, config.diffusion.batch_size)
+        if metrics is not None:
+            metrics.write(lines)
+        if read.in_a_row >= run.most_skipped:
+            self.save()
+            self.finish_saving()
+            behind = min(place for place, skip in enumerate(reversed(read.skipped)) if skip)
+            bad = self.step - behind
+            raise HistodsError(
+                f"The gradients were not finite in {read.in_a_row} steps in a row, the last of them {bad} "
+                f"({self._culprits(behind)}); the weights from before are in "
+                f"{self.folder}/checkpoints/step-{self.step:08d}: lower diffusion.lr, or look at these samples."
+            )
+
+    def _culprits(self, behind: int) -> str:
+        """Some samples, by key, of the step that lies so many steps behind the last one.
+
+        They are told by position: with batches of another size before, steps do not tell it.
+        """
+        size = self.config.diffusion.batch_size
+        start = self._position - (behind + 1) * size
+        keys = self.source.keys_at(range(start, start + min(size, 3)))
+        return f"samples {', '.join(keys)}" + (", ..." if size > len(keys) else "")
+
+    def _validate(self, validation: Validation, metrics: Metrics | None) -> None:
+        raw, averaged = validation(self.model), validation(self.averaged())
+        if metrics is None:
+            return
+        line = {
+            "kind": "validation",
+            "step": self.step,
+            "split": validation.split,
+            "model": finite_or_none(raw.mean),
+            "ema": finite_or_none(averaged.mean),
+            "model_buckets": [finite_or_none(loss) for loss in raw.buckets],
+            "ema_buckets": [finite_or_none(loss) for loss in averaged.buckets],
+        }
+        metrics.write([line])
+
+    def averaged(self) -> UNet:
+        """A copy of the network with the averaged weights, in eval mode, compiled where the network is."""
+        averaged = copy.deepcopy(self.model)
+        self.ema.copy_to(averaged)
+        if self.config.run.compile:
+            compile_blocks(averaged, self.config.run.compile_mode)
+        return averaged.eval()

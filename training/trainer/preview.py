@@ -1,0 +1,85 @@
+"""Pictures of a run as it goes: the same masks and the same noise each time, beside each other."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from histods.counting import random_words
+from training.inference.pictures import coloured, sheet, write_png
+from training.inference.pipeline import Painter, Sampling
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from training.model.unet import UNet
+    from training.trainer.loop import Trainer
+
+_STREAM = 19  # second word of the counter: of the seeds of previews
+
+
+class Preview:
+    """Makes images for a few fixed masks with fixed noise and writes `samples/step-N.png`: masks above.
+
+    Processes share the masks out, and process 0 writes.
+
+    Args:
+        trainer: the run; its autoencoder is at hand.
+        masks_BCHW: masks to choose from: those with the most classes, each once.
+    """
+
+    def __init__(self, trainer: Trainer, masks_BCHW: Tensor) -> None:
+        self._trainer = trainer
+        run = trainer.config.run
+        order = sorted(range(len(masks_BCHW)), key=lambda row: (-len(np.unique(masks_BCHW[row])), row))
+        chosen: list[Tensor] = []
+        for row in order:
+            if len(chosen) < run.preview_samples and not any(masks_BCHW[row].equal(mask) for mask in chosen):
+                chosen.append(masks_BCHW[row])
+        self._masks_BCHW = torch.stack(chosen)
+        words = random_words(run.seed, np.arange(len(chosen)), _STREAM)
+        self._seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64).tolist()
+
+    def __call__(self, step: int, module: UNet) -> NDArray[np.uint8] | None:
+        """Make images with a network and write the sheet, uint8 [H, W, 3]; None in all processes but the first."""
+        trainer = self._trainer
+        autoencoder = trainer.encoder.autoencoder
+        assert autoencoder is not None  # noqa: S101 - there is no preview without
+        diffusion = trainer.config.diffusion
+        paint = Painter(
+            model=module,
+            autoencoder=autoencoder,
+            schedule=trainer.schedule,
+            space=trainer.space,
+            prediction=diffusion.prediction,
+            sampling=Sampling.of(diffusion, steps=min(trainer.config.run.preview_steps, diffusion.timesteps)),
+            device=trainer.process.device,
+            half=trainer.half,
+        )
+        process = trainer.process
+        own = slice(process.rank, None, process.ranks)
+        seeds = self._seeds[own]
+        shares = process.gather(list(paint(self._masks_BCHW[own], seeds)) if seeds else [])
+        if not process.first:
+            return None
+        images = [shares[row % process.ranks][row // process.ranks] for row in range(len(self._seeds))]
+        masks = [coloured(mask) for mask in self._masks_BCHW[:, 0].numpy()]
+        picture = sheet([masks, images])
+        write_png(self.path(trainer.folder, step), picture)
+        return picture
+
+    @staticmethod
+    def path(folder: Path, step: int) -> Path:
+        """Where the preview of a step is, in a run's folder."""
+        return folder / "samples" / f"step-{step:08d}.png"
+
+
+def can_draw() -> bool:
+    """Whether Pillow is there, which lean GPU machines lack."""
+    return find_spec("PIL") is not None

@@ -1,0 +1,102 @@
+"""How training ends before its last step: signals that ask for it, and errors as one line."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from training.data.dataset import Batch
+    from training.data.latent_loader import LatentBatch
+    from training.data.source import Batches
+
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """A list of the signals that asked for an end: the step under way is finished, but a second one insists.
+
+    Where this is not the main thread, which alone may say so, signals do what they did.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, _frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Quiet:
+    """Keeps torch from raising an error wherever the program is when a process that decodes images ends.
+
+    A signal to the whole group, as schedulers send it, ends those processes too; that must not end a step in its
+    middle. Their end is noticed when the next batch is asked for. Use it in a `with` statement.
+    """
+
+    def __enter__(self) -> Quiet:
+        self._main = threading.current_thread() is threading.main_thread()
+        self._before: Any = None
+        return self
+
+    def __call__(self) -> None:
+        """Take torch's handler away; it is there once the first batch was asked for."""
+        if self._main and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
+            self._before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGCHLD, self._before)
+
+
+def is_short_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory, of the machine or of a GPU."""
+    said = ("can't allocate memory" in str(error)) or ("not enough memory" in str(error))
+    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def explained(error: Exception, folder: Path) -> Exception:
+    """What is wrong and what to do, where that is known; else the error itself."""
+    text = " ".join(str(error).split())[:200]
+    if isinstance(error, OSError):
+        return HistodsError(f"{folder} could not be written: {text}; make room and run the same command again.")
+    if is_short_of_memory(error):
+        return HistodsError(
+            f"There is too little memory for a step ({text}); lower diffusion.batch_size, or raise run.accumulate."
+        )
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
+        return HistodsError(
+            f"A process that decodes images has ended: {text.rstrip('. ')}; run the same "
+            "command again, with a smaller data.workers where memory is short."
+        )
+    return error
+
+
+@contextmanager
+def closing(batches: Batches) -> Iterator[Iterator[Batch | LatentBatch]]:
+    """Batches whose processes or threads end here, and not when somebody forgets an error."""
+    made = iter(batches)
+    try:
+        yield made
+    finally:
+        if isinstance(made, Generator):
+            made.close()

@@ -1,0 +1,129 @@
+"""Loss on a fixed set of (latent, noise level, noise), in ten stretches of noise levels.
+
+The training loss looks flat because noise levels differ far more than epochs do; here every sample keeps its
+noise level and its noise, so that two numbers can be compared, and each stretch is seen by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import mse_loss
+
+from histods.counting import random_words
+from training.diffusion.noise import normal_noise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from histods.storage.latent_reader import LatentReader
+    from histods.storage.shard_reader import ShardReader
+    from training.data.source import Source
+    from training.trainer.loop import Trainer
+
+BUCKETS = 10
+HELD_OUT = "held out"
+"""Stands for the name of a split where a part of the training samples is held out."""
+_STREAM = 17  # second word of the counter: not one that training draws from
+
+
+class Losses(NamedTuple):
+    """Mean squared error of the prediction, without weights: over all, and in each stretch of noise levels."""
+
+    mean: float
+    buckets: list[float]
+
+
+class Validation:
+    """The fixed set; it is the same for a seed, whatever else changes. Processes share it out.
+
+    Attributes:
+        split: where its samples are from: a split, or the part of the training samples that is held out; None
+            where nothing is: then they are trained on too.
+        masks_BCHW: masks of its samples.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        config, source, device = trainer.config, trainer.source, trainer.process.device
+        reader, samples, self.split = _choose(source)
+        count = max(config.run.validation_samples, BUCKETS)
+        places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(np.int64)
+        batch = source.fixed(reader, np.resize(samples[places], count).tolist())
+        self.masks_BCHW = batch.masks_BCHW
+        words = random_words(config.run.seed, np.arange(count), _STREAM)
+        self._bucket_B = torch.arange(count) % BUCKETS
+        timesteps = config.diffusion.timesteps
+        fractions = (words[:, 0] >> np.uint64(11)) * 2.0**-53
+        levels = (self._bucket_B.numpy() + fractions) / BUCKETS * timesteps
+        self._times_B = torch.from_numpy(np.minimum(levels.astype(np.int64), timesteps - 1)).to(device)
+        ranks = trainer.process.ranks
+        self._size = min(config.diffusion.batch_size // config.run.accumulate // ranks, -(-count // ranks))
+        slices = _slices(count, self._size)
+        self._x0_BCHW = torch.cat(
+            [trainer.space.normalise(trainer.encoder.mean(_rows(batch, rows))) for rows in slices]
+        )
+        seeds = (words[:, 1] >> np.uint64(1)).astype(np.int64).tolist()
+        self._noise_BCHW = normal_noise(seeds, self._x0_BCHW.shape[1:], device)
+        self._process = trainer.process
+        self._schedule, self._prediction = trainer.schedule, config.diffusion.prediction
+        self._half = trainer.half
+
+    @torch.no_grad()
+    def __call__(self, module: nn.Module) -> Losses:
+        """The losses of a network, in all processes; its dropout is off meanwhile."""
+        was_training = module.training
+        module.eval()
+        process, slices = self._process, _slices(len(self._times_B), self._size)
+        own = [self._loss(module, rows).cpu() for rows in slices[process.rank :: process.ranks]]
+        module.train(was_training)
+        losses = torch.empty(len(self._times_B))
+        for rank, shares in enumerate(process.gather(own)):
+            for rows, share in zip(slices[rank :: process.ranks], shares, strict=True):
+                losses[rows] = share
+        buckets = [losses[self._bucket_B == bucket].mean().item() for bucket in range(BUCKETS)]
+        return Losses(losses.mean().item(), buckets)
+
+    def _loss(self, module: nn.Module, rows: slice) -> Tensor:
+        x0, noise, times = self._x0_BCHW[rows], self._noise_BCHW[rows], self._times_B[rows]
+        noisy = self._schedule.add_noise(x0, noise, times)
+        with torch.autocast(x0.device.type, torch.bfloat16, enabled=self._half):
+            output = module(noisy, times, self.masks_BCHW[rows].to(x0.device))
+        target = self._schedule.target(self._prediction, x0, noise, times)
+        return mse_loss(output.float(), target, reduction="none").mean(dim=(1, 2, 3))
+
+
+def describe_validation(source: Source) -> str:
+    """What a run validates on, in a sentence."""
+    if source.validation_split is not None:
+        return f"Validation: {source.validation_split}."
+    if source.held_out.any():
+        return (
+            f"Validation: {source.held_out.sum():,} of the {len(source.reader):,} samples, held out (groups stay "
+            "whole), since there is no split named val."
+        )
+    return (
+        "Validation uses samples that are trained on, since there is no split named val and no group is small "
+        "enough to hold out; 'histods split --val 0.1' makes one."
+    )
+
+
+def _choose(source: Source) -> tuple[ShardReader | LatentReader, NDArray[np.int64], str | None]:
+    """A reader, the samples in it to validate on, and where they are from."""
+    if source.validation_split is not None:
+        reader = source.read((source.validation_split,))
+        return reader, np.arange(len(reader)), source.validation_split
+    if source.held_out.any():
+        return source.reader, np.flatnonzero(source.held_out), HELD_OUT
+    return source.reader, np.arange(len(source.reader)), None
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _rows(batch: Any, rows: slice) -> Any:
+    """Some rows of a batch."""
+    return type(batch)(*(column[rows] for column in batch))

@@ -1,0 +1,368 @@
+"""sample: images for masks from a trained run, each with its mask beside it, and a sheet to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from histods.errors import HistodsError
+from histods.printing import printed
+from histods.records import silent
+from histods.storage.atomic import only_one, write_bytes
+from histods.storage.workspace import Workspace, read_json
+from training.distributed import describe, processes
+from training.gpu_processes import gpus_to_share, in_processes
+from training.inference.contact_sheet import draw_sheet
+from training.inference.mask_inputs import MaskReader, check_masks, choose_map, find_masks, sizes_of
+from training.inference.output_folder import SampleFolder, digest_of, plan_items
+from training.inference.pipeline import Painter, Sampler, Sampling
+from training.runs.checkpoint import Run, Weights, load_model, read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from histods.records import Progress
+    from training.autoencoders.base import Autoencoder
+    from training.inference.output_folder import Item
+
+_PATIENCE = timedelta(days=1)  # one process may have a batch more than another, or a slower GPU
+
+
+@printed()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleResult:
+    """What was made, and from what.
+
+    Attributes:
+        folder: where the images and their masks are.
+        contact_sheet: masks in colours beside their images.
+        record: recipe and record of each image, as JSON.
+        run: folder of the run.
+        step: training steps behind the weights.
+        weights: `ema` or `model`.
+        sampling: sampler, steps, guidance, eta and whether it was the reference's way.
+        seed: of the call.
+        device: in words.
+        masks: how many masks there are images for.
+        written: images that this call made.
+        present: images that were there already.
+        passed_over: files in the folder of masks that are none.
+        warnings: one line each.
+    """
+
+    folder: Path
+    contact_sheet: Path
+    record: Path
+    run: Path
+    step: int
+    weights: Weights
+    sampling: Sampling
+    seed: int
+    device: str
+    masks: int
+    written: int
+    present: int
+    passed_over: int
+    warnings: tuple[str, ...] = field(default=())
+
+
+def sample(
+    *,
+    run: str | Path = "default",
+    masks: str | Path,
+    workspace: str | Path | None = None,
+    out: str | Path | None = None,
+    map: str | Path | None = None,  # noqa: A002 - named like the command's option
+    count: int = 1,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: Sampler | None = None,
+    eta: float | None = None,
+    reference: bool = False,
+    weights: Weights = "ema",
+    seed: int = 0,
+    batch: int = 8,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> SampleResult:
+    """Make images for masks with a trained network.
+
+    All masks are checked before anything is begun. An image depends on its own seed alone, a function of
+    `seed`, the mask's name and the image's number; the same call again makes what is not there yet.
+
+    Args:
+        run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
+        masks: a mask, or a folder of them (at any depth); see `mask_inputs.find_masks`. They hold classes.
+        workspace: folder of `runs`, and of `samples` where `out` is None.
+        out: folder for images and masks; in `samples` one for each run, checkpoint and way of sampling if None.
+        map: label map to apply to the masks first, where they hold source labels.
+        count: images for each mask.
+        steps: how many times the network is asked for an image; 25 with dpm, as in the configuration with ddim.
+        guidance: null + guidance (conditional - null); as in the configuration if None.
+        sampler: `dpm`, DPM-Solver++(2M), or `ddim`; dpm if None, ddim with `reference`.
+        eta: noise that DDIM adds, 0 to 1; 0 if None, 1 with `reference`.
+        reference: one guided pass for each class of a mask, as the reference samples.
+        weights: `ema` (averaged), or `model` (as the optimizer left them).
+        seed: of all images.
+        batch: images that are made at once; the result is the same, but for rounding.
+        device: `cpu`, `cuda`; by default all GPUs of this machine, or those on which `torchrun` runs it.
+        progress: called with a stage, steps done and steps in all.
+
+    Raises:
+        HistodsError: a mask cannot be used, there is no such run, or the folder holds something else.
+    """
+    _expect(count >= 1, "--count", "at least 1", count)
+    _expect(batch >= 1, "--batch", "at least 1", batch)
+    _expect(0 <= seed < 1 << 63, "--seed", "from 0 to 2**63 - 1", seed)
+    space = Workspace.find(workspace)
+    read = read_run(run, space.runs)
+    order = _Order(
+        space=space,
+        run=read,
+        masks=Path(masks),
+        out=out,
+        map=map,
+        count=count,
+        sampling=Sampling.of(
+            read.config.diffusion, sampler=sampler, steps=steps, guidance=guidance, eta=eta, reference=reference
+        ),
+        weights=weights,
+        seed=seed,
+        batch=batch,
+        device=device,
+    )
+    gpus = gpus_to_share(device)
+    if gpus > 1:
+        return in_processes(_sample, gpus, {"order": order}, progress)
+    return _sample(order, progress)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Order:
+    """What is to be made; see `sample`."""
+
+    space: Workspace
+    run: Run
+    masks: Path
+    out: str | Path | None
+    map: str | Path | None
+    count: int
+    sampling: Sampling
+    weights: Weights
+    seed: int
+    batch: int
+    device: str | None
+
+
+def _sample(order: _Order, progress: Progress | None) -> SampleResult:
+    """Make images in this process, or in its share of those that were started together."""
+    run = order.run
+    with processes(order.device, patience=_PATIENCE) as process, ExitStack() as held:
+        half = process.device.type == "cuda" and run.config.run.precision == "bf16"
+        with process.together():
+            autoencoder = run.load_autoencoder(process.device)
+            reader = _reader(run, autoencoder, order.map, order.space)
+            named, passed_over = find_masks(order.masks)
+            checked = check_masks(named, reader, progress if process.first else None)
+            recipe = _recipe(run, autoencoder, order.sampling, weights=order.weights, seed=order.seed, half=half)
+            folder = _choose_folder(order.space, run, recipe, order.out)
+            _check_place(order.space, folder, order.masks)
+            items = plan_items(checked, order.count, order.seed)
+            store = SampleFolder(folder, recipe)
+            if process.first:
+                held.enter_context(only_one(folder, "makes images"))
+                store.claim()
+                missing = [item.name for item in _missing(items, store, reader)]
+        missing, own_recipe = process.tell((missing, recipe) if process.first else None)
+        with process.together():
+            if recipe != own_recipe:
+                raise HistodsError(
+                    f"{run.checkpoint} is not what process 0 samples from: put the workspace where all machines "
+                    "see it, and name the checkpoint while the run goes on."
+                )
+            everything = _batches(items, missing, order.batch)
+            batches = everything[process.rank :: process.ranks]
+            if batches:
+                painter = _painter(run, autoencoder, order.sampling, order.weights, process.device, half=half)
+                _make(batches, missing, painter, store, reader, progress or silent, len(everything))
+        with process.together():
+            if process.first:
+                if process.ranks > 1:  # what other processes made is read from its files
+                    store.forget(missing)
+                records = store.finish(items)
+                how = f"{_in_words(order.sampling)}, seed {order.seed}"
+                title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
+                write_bytes(store.contact_sheet, draw_sheet(title, folder, records, run.classes))
+        where = describe(process.device)
+        return SampleResult(
+            folder=folder,
+            contact_sheet=store.contact_sheet,
+            record=store.record,
+            run=run.folder,
+            step=run.step,
+            weights=order.weights,
+            sampling=order.sampling,
+            seed=order.seed,
+            device=where if process.ranks == 1 else f"{where}, {process.ranks} processes",
+            masks=len(checked),
+            written=len(missing),
+            present=len(items) - len(missing),
+            passed_over=passed_over,
+            warnings=_warn_of_sizes(sizes_of(checked), run.config.model.image_size),
+        )
+
+
+def _expect(fits: bool, name: str, condition: str, found: object) -> None:
+    if not fits:
+        raise HistodsError(f"{name} is {found}; it must be {condition}: give another number.")
+
+
+def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, space: Workspace) -> MaskReader:
+    """Reads masks as the run's network takes them."""
+    classes = run.config.model.num_classes
+    assert classes is not None  # noqa: S101 - a run's configuration is resolved
+    return MaskReader(
+        classes,
+        autoencoder.factor * run.config.model.size_multiple,
+        None if label_map is None else choose_map(label_map, run.classes, run.state.map_digest, space),
+        reduce=run.config.data.reduce,
+    )
+
+
+def _recipe(
+    run: Run, autoencoder: Autoencoder, sampling: Sampling, *, weights: Weights, seed: int, half: bool
+) -> dict[str, Any]:
+    """All that an image depends on, besides its mask and its number."""
+    files = read_json(run.checkpoint / "state.json").get("files", {})
+    network = [asdict(run.config.model), asdict(run.config.diffusion), run.state.latent_space]
+    return {
+        "run": run.folder.name,
+        "step": run.step,
+        "weights": weights,
+        "weights_digest": files.get(f"{weights}.safetensors", ""),
+        "network_digest": hashlib.sha256(json.dumps(network, sort_keys=True).encode()).hexdigest(),
+        "autoencoder_digest": autoencoder.digest,
+        "classes": list(run.classes),
+        "sampler": sampling.sampler,
+        "steps": sampling.steps,
+        "guidance": sampling.guidance,
+        "eta": sampling.eta,
+        "reference": sampling.reference,
+        "precision": "bf16" if half else "fp32",
+        "noise": "philox4x32",  # what comes of a seed
+        "seed": seed,
+    }
+
+
+def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    return space.folder / "samples" / f"{run.folder.name}-{run.checkpoint.name}-{digest_of(recipe)[:8]}"
+
+
+def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
+    """Refuse to write among the masks, or into the dataset."""
+    if folder.exists() and not folder.is_dir():
+        raise HistodsError(f"{folder} is a file; --out must name a folder.")
+    source = (masks if masks.is_dir() else masks.parent).resolve()
+    target = folder.resolve()
+    if target == source or (masks.is_dir() and (target.is_relative_to(source) or source.is_relative_to(target))):
+        raise HistodsError(
+            f"{folder} overlaps the folder of the masks; choose another folder for the images with --out."
+        )
+    if space.audit.is_file():
+        space.check_place(folder, "--out", Path(str(read_json(space.audit).get("root"))))
+
+
+def _missing(items: Sequence[Item], store: SampleFolder, reader: MaskReader) -> list[Item]:
+    """The images that are not there yet."""
+    missing = []
+    for mask, group in groupby(items, key=lambda item: item.mask):
+        classes = reader.read_again(mask)
+        missing += [item for item in group if not store.holds(item, classes)]
+    return missing
+
+
+def _painter(
+    run: Run, autoencoder: Autoencoder, sampling: Sampling, weights: Weights, device: torch.device, *, half: bool
+) -> Painter:
+    model = load_model(run, weights=weights, device=device)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Painter(
+        model=model,
+        autoencoder=autoencoder,
+        schedule=run.schedule.to(device),
+        space=run.space,
+        prediction=run.config.diffusion.prediction,
+        sampling=sampling,
+        device=device,
+        half=half,
+    )
+
+
+def _batches(items: Sequence[Item], missing: Collection[str], size: int) -> list[list[Item]]:
+    """Batches of masks of one size in which something is missing.
+
+    They are cut out of all images, not of the missing ones: a run that was killed then makes the same batches
+    again, and with them the same bytes, although rounding depends on what is in a batch.
+    """
+    wanted = set(missing)
+
+    def shape(item: Item) -> tuple[int, int]:
+        return item.mask.height, item.mask.width
+
+    batches = []
+    for _, group in groupby(sorted(items, key=shape), key=shape):
+        alike = list(group)
+        batches += [alike[first : first + size] for first in range(0, len(alike), size)]
+    return [batch for batch in batches if any(item.name in wanted for item in batch)]
+
+
+def _make(
+    batches: Sequence[Sequence[Item]],
+    missing: Collection[str],
+    painter: Painter,
+    store: SampleFolder,
+    reader: MaskReader,
+    report: Progress,
+    total: int,
+) -> None:
+    """Make the missing images, batch by batch; `total` batches are made by all processes together."""
+    wanted = set(missing)
+    for place, batch in enumerate(batches):
+
+        def tell(step: int, steps: int, before: int = place) -> None:
+            report("sampling, in steps", before * steps + step, total * steps)
+
+        tell(0, painter.sampling.steps)
+        classes = [reader.read_again(item.mask) for item in batch]
+        images = painter(torch.from_numpy(np.stack(classes)[:, None]), [item.seed for item in batch], tell)
+        for item, image, mask in zip(batch, images, classes, strict=True):
+            if item.name in wanted:
+                store.write_pair(item, image, mask)
+
+
+def _in_words(sampling: Sampling) -> str:
+    method = "DPM-Solver++(2M)" if sampling.sampler == "dpm" else f"DDIM, eta {sampling.eta:g}"
+    way = ", one pass a class" if sampling.reference else ""
+    return f"{method}, {sampling.steps} steps, guidance {sampling.guidance:g}{way}"
+
+
+def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int) -> tuple[str, ...]:
+    """One line for each size of masks that the network was not trained on."""
+    return tuple(
+        f"masks of {width}x{height} px ({number:,}): the network was trained on {trained}x{trained}, "
+        "so tissue may look too large or too small"
+        for (height, width), number in sorted(sizes.items())
+        if (height, width) != (trained, trained)
+    )

@@ -1,0 +1,377 @@
+"""train: from shards or latents to a run with checkpoints, metrics and pictures, on whatever device there is."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from histods.errors import HistodsError
+from histods.labels import IDENTITY
+from histods.printing import printed
+from histods.records import silent
+from histods.storage.atomic import only_one
+from histods.storage.workspace import Workspace
+from training.config.load import flatten
+from training.data.source import Encoder, Source
+from training.distributed import can_compile, describe, processes
+from training.latents.fit import autoencoder_of, space_of
+from training.latents.latent_space import LatentSpace
+from training.model.cost import Plan, plan_run
+from training.model.unet import UNet, shapes
+from training.runs.checkpoint import newest, read_tensors, write_run
+from training.runs.metrics import Metrics, read_metrics
+from training.trainer.loop import Trainer
+from training.trainer.preview import Preview, can_draw
+from training.trainer.resume import check_alike, find_state, owed_at, say_leap
+from training.trainer.shutdown import is_short_of_memory
+from training.trainer.validation import Validation, describe_validation
+from training.verbs.train_settings import Call, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from histods.records import Progress
+    from training.config.load import RunConfig, TrainConfig
+    from training.distributed import Process
+    from training.exchange.initial_weights import Initial
+    from training.runs.checkpoint import State, Weights
+
+
+_MOST_NAMED = 5
+
+
+@printed(hide=("config", "latent_space", "plan"))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a run is, or would be.
+
+    Attributes:
+        folder: of the run.
+        data: the shards or latents that it is trained on; None for a dry run without.
+        splits: which of their splits.
+        samples: how many samples of these are trained on.
+        map: name of the label map behind the classes; None for a dry run without data.
+        validation_split: the split that is validated on; None where there is none.
+        held_out: samples of `splits` that are validated on instead, and not trained on.
+        device: in words.
+        processes: how many train together.
+        config: all settings, resolved.
+        plan: what it costs; None but for a dry run.
+        shapes: name and shape of what flows through the network; empty unless asked for.
+        step: optimizer steps done.
+        began: step at which this call went on; 0 for a new run.
+        finished: whether the last step is done.
+        skipped: steps that were skipped because something was not finite.
+        losses: validation losses of the averaged weights, (step, loss); None where that was not finite.
+        latent_space: what the network sees of latents.
+    """
+
+    folder: Path
+    data: Path | None
+    splits: tuple[str, ...]
+    samples: int
+    validation_split: str | None
+    held_out: int
+    device: str
+    processes: int
+    config: TrainConfig
+    latent_space: dict[str, Any]
+    map: str | None = None
+    plan: Plan | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    step: int = 0
+    began: int = 0
+    finished: bool = False
+    skipped: int = 0
+    losses: tuple[tuple[int, float | None], ...] = ()
+
+
+def train(
+    *,
+    workspace: str | Path | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    name: str = "default",
+    map: str | Path | None = None,  # noqa: A002 - named like the command's option
+    data: str | Path | None = None,
+    prepare: bool = True,
+    resume: bool = False,
+    init: str | Path | None = None,
+    init_weights: Weights = "ema",
+    remake_ends: bool = False,
+    device: str | None = None,
+    dry_run: bool = False,
+    debug: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> TrainResult:
+    """Train the conditional latent diffusion model, or go on with a run that was interrupted.
+
+    What the workspace lacks for it is made first: the split, shards, and latents where they pay. What is out of
+    date is made again. The same call again goes on where a run was killed, to the same bits. Under `torchrun` all
+    its processes train together, each with its share of every batch; nothing is prepared then.
+
+    Args:
+        workspace: folder of shards or latents, and of `runs`.
+        config: YAML file with the sections of `training.config.load.TrainConfig`; a file of the reference is one.
+        settings: `section.key=value` on top of it.
+        name: of the run.
+        map: label map; the workspace's only one by default, and `labels` keeps the labels.
+        data: folder of shards or latents, which are taken as they are; the workspace's by default.
+        prepare: make what is missing or out of date; else refuse with the command that makes it.
+        resume: go on also where settings differ, for example with more steps; without `config`, with those of the
+            run below `settings`.
+        init: weights that a new run starts from: a run's folder, one of its checkpoints, its name among the
+            workspace's runs, or a folder of `histods export`. Optimizer, average and data begin anew.
+        init_weights: of a run, `ema` (averaged), or `model` (as the optimizer left them).
+        remake_ends: begin the first and the last layer anew, for latents of another kind.
+        device: `cpu`, `cuda`; a GPU if there is one by default.
+        dry_run: train nothing; say what would be done and what it would cost.
+        debug: also give the shapes of what flows through the network.
+        progress: called with each step.
+        say: called with what was chosen, in words, before the first step.
+
+    Raises:
+        HistodsError: the input is wrong, data or a checkpoint are damaged, a disk is full, or training diverged.
+        TerminatedError: SIGTERM came; a checkpoint was written. So with KeyboardInterrupt and Ctrl-C.
+    """
+    report = progress or silent
+    space = Workspace.find(workspace)
+    folder = space.runs / _parse_name(name)
+    with processes(device) as process:
+        call = Call(
+            space=space,
+            folder=folder,
+            config=config,
+            settings=settings,
+            map=map,
+            data=data,
+            prepare=prepare,
+            resume=resume,
+            init=init,
+            init_weights=init_weights,
+            remake_ends=remake_ends,
+            dry_run=dry_run,
+            say=say if say is not None and process.first else _ignore,
+            progress=report,
+        )
+        with process.together():
+            settled = settle(call, process)
+        asked, source = settled.config, settled.source
+        if dry_run or source is None:
+            return _dry_run(folder, asked, source, process, debug=debug)
+        resolved = replace(asked, model=replace(asked.model, image_size=source.image_size))
+        with ExitStack() as held:
+            with process.together():
+                if process.first:
+                    held.enter_context(only_one(folder, "trains"))
+                state = find_state(folder, resolved, resume=resume)
+                start = settled.initial if state is None else None
+                if start is not None:
+                    start.check(resolved)
+            check_alike(folder, state, process)
+            for line in _in_words(folder, resolved, source, process, state, asked.model.image_size):
+                call.say(line)
+            trainer = _prepare(folder, resolved, source, process, state, start, call)
+            if process.first:  # only now: of a call that fails nothing stays
+                write_run(folder, resolved)
+            began = trainer.step
+            owed = process.tell(owed_at(folder, resolved.run, began, last=True) if process.first else None)
+            if began < resolved.run.steps or owed:
+                _run(trainer, call)
+        return TrainResult(
+            folder=folder,
+            data=source.folder,
+            splits=source.splits,
+            samples=len(source.samples),
+            validation_split=source.validation_split,
+            held_out=int(source.held_out.sum()),
+            device=describe(process.device),
+            processes=process.ranks,
+            config=resolved,
+            latent_space=trainer.space.to_json(),
+            map=source.map,
+            shapes=_shapes(resolved) if debug else (),
+            step=trainer.step,
+            began=began,
+            finished=trainer.step >= resolved.run.steps,
+            skipped=trainer.skipped,
+            losses=tuple(
+                (line["step"], line["ema"]) for line in read_metrics(folder) if line["kind"] == "validation"
+            ),
+        )
+
+
+def _ignore(text: str) -> None:
+    """Say nothing."""
+
+
+def _dry_run(
+    folder: Path, config: TrainConfig, source: Source | None, process: Process, *, debug: bool
+) -> TrainResult:
+    """What would be done and what it would cost; without data where the configuration says enough."""
+    return TrainResult(
+        folder=folder,
+        data=None if source is None else source.folder,
+        splits=() if source is None else source.splits,
+        samples=0 if source is None else len(source.samples),
+        validation_split=None if source is None else source.validation_split,
+        held_out=0 if source is None else int(source.held_out.sum()),
+        device=describe(process.device),
+        processes=process.ranks,
+        config=config,
+        latent_space={},
+        plan=plan_run(config, process),
+        shapes=_shapes(config) if debug else (),
+    )
+
+
+def _in_words(
+    folder: Path, config: TrainConfig, source: Source, process: Process, state: State | None, size: int
+) -> Iterator[str]:
+    """What will be done, and what to know of it, a line each."""
+    model, run = config.model, config.run
+    what = "latents" if source.encoded else "images"
+    where = describe(process.device) + (f", {process.ranks} processes" if process.ranks > 1 else "")
+    begin = f"going on at step {state.step:,}" if state else "from the beginning"
+    other = "" if size == model.image_size else f" (the images', not model.image_size={size})"
+    yield (
+        f"Training on {len(source.samples):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
+        f"{begin}: {model.image_size} px{other}, dim {model.dim}, {model.num_classes} classes"
+        f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.diffusion.batch_size}, "
+        f"{run.precision}{', compiled' if run.compile else ''}. Other settings: --set section.key=value, "
+        "--dry-run shows all."
+    )
+    if run.validate_every:
+        yield describe_validation(source)
+    if state is not None:
+        yield from say_leap(folder, config)
+    yield from _say_absent(source)
+    yield from _say_reduced(config, source)
+    yield from _say_eager(run, process)
+    if run.preview_every and not can_draw():
+        yield "No previews are drawn, since Pillow is not installed."
+
+
+def _say_eager(run: RunConfig, process: Process) -> Iterator[str]:
+    """That a GPU is not used as it could be, and why."""
+    if process.device.type == "cuda" and not run.compile:
+        able = can_compile(process.device)
+        why = "run.compile is false" if able else "there is no C compiler (install gcc or clang)"
+        yield f"NOT COMPILED, because {why}: each step takes an estimated 1.7 times as long as it could."
+
+
+def _say_absent(source: Source) -> Iterator[str]:
+    """Which classes are never drawn, since no sample has them; nothing where there are none."""
+    names = source.without_samples
+    if source.map == IDENTITY:
+        if len(names) > _MOST_NAMED:  # fewer are numbers between labels
+            yield (
+                f"{len(names)} of {len(source.classes)} classes have no sample, since labels are the classes: a "
+                "label map makes fewer ('histods remap --draft my_map.yml')."
+            )
+    elif names:
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        yield f"No sample has {', '.join(names[:_MOST_NAMED])}{more}: probability 0."
+
+
+def _say_reduced(config: TrainConfig, source: Source) -> Iterator[str]:
+    """How to train on whole images, where they are reduced for a first look."""
+    if source.reduce > 1:
+        yield (
+            f"Images are reduced from {config.model.image_size * source.reduce} px by "
+            f"data.reduce={source.reduce}, for a first look in minutes; in earnest, on a GPU: "
+            "--set data.reduce=1 --set model.dim=256 --set run.steps=50000."
+        )
+
+
+def _parse_name(name: str) -> str:
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise HistodsError(f"--name {name!r} is not a plain name for a run; give, for example, --name first-try.")
+    return name
+
+
+def _prepare(
+    folder: Path,
+    config: TrainConfig,
+    source: Source,
+    process: Process,
+    state: State | None,
+    start: Initial | None,
+    call: Call,
+) -> Trainer:
+    """The trainer, where the run stands."""
+    given = None if start is None else start.known_autoencoder
+    described, autoencoder = autoencoder_of(config, source, folder, process, state, call.progress, given=given)
+    if start is not None:
+        start.check_autoencoder(described["digest"])
+    if state is None:
+        seen = None if start is None else start.known_space
+        space = space_of(config, source, autoencoder, process, call.progress, given=seen)
+    else:
+        space = LatentSpace.from_json(state.latent_space)
+    torch.manual_seed(config.run.seed)
+    with process.together():
+        model = _make_network(config, process)
+        if start is not None:
+            call.say(start.fill(model, source.classes))
+    trainer = Trainer(
+        config=config,
+        process=process,
+        source=source,
+        encoder=Encoder(autoencoder, space.image_low, process.device, compiled=config.run.compile),
+        space=space,
+        model=model,
+        autoencoder=described,
+        folder=folder,
+    )
+    if state is not None:
+        checkpoint = newest(folder)
+        assert checkpoint is not None  # noqa: S101 - the state was read from it
+        trainer.restore(state, lambda part: read_tensors(checkpoint, part))
+    return trainer
+
+
+def _make_network(config: TrainConfig, process: Process) -> UNet:
+    """The network with its first weights, on the device."""
+    try:
+        return UNet(config.model).to(process.device)
+    except (MemoryError, RuntimeError) as error:
+        if not is_short_of_memory(error):
+            raise
+        raise HistodsError(
+            f"The network does not fit into the memory of {describe(process.device)} "
+            f"({' '.join(str(error).split())[:200]}): lower model.dim or model.dim_mults."
+        ) from error
+
+
+def _run(trainer: Trainer, call: Call) -> None:
+    """Train to the last step, with validation and previews; process 0 writes what comes of them."""
+    call.progress("preparing validation", 0, 0)
+    process, run = trainer.process, trainer.config.run
+    with process.together():
+        validation = Validation(trainer)
+    draws = process.tell(run.preview_every > 0 and trainer.encoder.autoencoder is not None and can_draw())
+    preview = Preview(trainer, validation.masks_BCHW) if draws else None
+    with ExitStack() as held:
+        metrics = None
+        with process.together():
+            if process.first:
+                settings = flatten(trainer.config)
+                metrics = held.enter_context(Metrics(trainer.folder, trainer.step, run.boards, settings, call.say))
+        trainer.run(metrics, validation if run.validate_every else None, preview, call.progress)
+
+
+def _shapes(config: TrainConfig) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """What flows through the network for 4 images, counted without computing it."""
+    batch, size = 4, config.model.image_size
+    with torch.device("meta"):
+        model = UNet(config.model)
+        x = torch.empty(batch, config.model.channels, size // 8, size // 8)
+        times = torch.empty(batch, dtype=torch.int64)
+        masks = torch.empty(batch, 1, size, size, dtype=torch.uint8)
+    return tuple((name, tuple(shape)) for name, shape in shapes(model, x, times, masks))

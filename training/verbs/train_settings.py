@@ -1,0 +1,198 @@
+"""What a call of `train` comes to: its data, and its settings from defaults, preset, file and `--set`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from histods.errors import HistodsError
+from training.config.load import TrainConfig, merge, read_config, with_classes
+from training.data.image_size import reduction
+from training.data.source import Source, find_data, holds_data
+from training.distributed import can_compile, computes_in_bf16
+from training.trainer.resume import kept_settings, refuse_imported, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from histods.records import Progress
+    from histods.storage.workspace import Workspace
+    from training.distributed import Process
+    from training.exchange.initial_weights import Initial
+    from training.runs.checkpoint import Weights
+
+_SIDE_ON_CPU = 128
+_MIN_V_WEIGHT = 0.1  # what won the trial in docs/loss-weights.md; runs of versions before have none
+"""Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """What `train` was called with: see there."""
+
+    space: Workspace
+    folder: Path
+    config: str | Path | None
+    settings: Sequence[str]
+    map: str | Path | None
+    data: str | Path | None
+    prepare: bool
+    resume: bool
+    init: str | Path | None
+    init_weights: Weights
+    remake_ends: bool
+    dry_run: bool
+    say: Callable[[str], None]
+    progress: Progress
+
+    @property
+    def begun(self) -> bool:
+        """Whether it goes on with the settings of its run: it has none of its own."""
+        return (
+            self.config is None and (self.resume or not self.settings) and (self.folder / "config.yaml").is_file()
+        )
+
+    def read(self, defaults: dict[str, dict[str, Any]]) -> TrainConfig:
+        """The settings, on top of defaults."""
+        return read_config(self.config, self.settings, defaults=defaults)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Settled:
+    """What a call comes to.
+
+    Attributes:
+        config: all settings; `model.image_size` is that of the images unless another one was asked for.
+        source: the data; None for a dry run before there are any.
+        initial: weights to start from; None where none were named, or the run goes on.
+    """
+
+    config: TrainConfig
+    source: Source | None
+    initial: Initial | None = None
+
+
+def settle(call: Call, process: Process) -> Settled:
+    """Find the data of a call, making them where they are missing, and resolve its settings for them.
+
+    Raises:
+        HistodsError: data are missing, damaged or do not fit the settings, or these are wrong.
+    """
+    refuse_imported(call.folder)
+    initial = _read_initial(call)
+    if call.begun:
+        defaults = settings_of(call.folder, process)
+    else:
+        defaults = merge(defaults_for(process, complete=call.config is None), kept_settings(call.folder))
+    if initial is not None:
+        defaults = merge(defaults, initial.defaults())
+    asked = call.read(defaults)
+    if call.dry_run and call.data is None and not holds_data(call.space):
+        whole = _without_data(call, asked, process)
+        if whole is not None:
+            return Settled(config=call.read(merge(defaults, {"model": whole})), source=None)
+    source = _open(_find(call, asked, process), asked)
+    if call.config is None and not call.begun and process.device.type == "cpu":
+        factor = source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce
+        defaults = merge(defaults, {"data": {"reduce": factor}})
+        asked = call.read(defaults)
+        if asked.data.reduce != source.reduce:
+            source = _open(source.folder, asked)
+    source.check_fits(asked.model)
+    # The size of the images at hand, unless another one is named: that counts in a dry run alone.
+    asked = call.read(merge(defaults, {"model": {"image_size": source.image_size}}))
+    asked = with_classes(asked, source.classes, str(source.folder))
+    if call.dry_run:
+        source.batches(asked.run.seed, asked.diffusion.batch_size, process)  # every class must have samples
+    return Settled(config=asked, source=source, initial=initial)
+
+
+def _open(folder: Path, config: TrainConfig) -> Source:
+    return Source(folder, config.data, validates=config.run.validate_every > 0)
+
+
+def _read_initial(call: Call) -> Initial | None:
+    """The weights that were named; a run that goes on has its own."""
+    if call.init is None or call.begun:
+        return None
+    from training.exchange.initial_weights import read_initial
+
+    return read_initial(call.init, call.space.runs, call.init_weights, remake_ends=call.remake_ends)
+
+
+def _find(call: Call, asked: TrainConfig, process: Process) -> Path:
+    """The folder to train from: the one that is named, as it is; else the workspace's, once it is prepared."""
+    if call.data is None:
+        _prepare_data(call, asked, process)
+    elif call.map is not None:
+        raise HistodsError("--map chooses the classes of the workspace's shards: leave it out with --data.")
+    return find_data(call.space, call.data)
+
+
+def _prepare_data(call: Call, asked: TrainConfig, process: Process) -> None:
+    """Make what training needs, where there is an audit to make it from; see `training.verbs.prepare`."""
+    space = call.space
+    if not space.audit.is_file():
+        return
+    try:
+        from training.verbs.prepare import Preparation, prepare
+    except ModuleNotFoundError as error:  # GPU machines often carry little but PyTorch
+        call.say(f"What {space.folder} holds is used as it is, unchecked: {error.name} is not installed.")
+        return
+    preparation = Preparation(
+        space=space,
+        run=call.folder,
+        map=call.map,
+        make=call.prepare and process.ranks == 1 and not call.dry_run,
+        say=call.say,
+        progress=call.progress,
+    )
+    prepare(preparation, asked, process)
+
+
+def _without_data(call: Call, asked: TrainConfig, process: Process) -> dict[str, Any] | None:
+    """What a dry run takes for the network before there are shards; None where nothing tells."""
+    if asked.model.num_classes is not None:
+        return {}
+    if not call.space.audit.is_file():
+        return None
+    from training.verbs.prepare import foresee
+
+    classes, side = foresee(call.space, call.map, asked)
+    if call.config is None and process.device.type == "cpu":
+        side //= reduction((side, side), asked.model, _SIDE_ON_CPU)
+    return {"num_classes": len(classes), "image_size": side}
+
+
+def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any]]:
+    """Settings that suit the device, below all others.
+
+    Args:
+        process: with the device.
+        complete: also choose the network's size, the batch and the steps; else only how it is computed.
+    """
+    gpu = process.device.type == "cuda"
+    half = computes_in_bf16(process.device)
+    chosen: dict[str, dict[str, Any]] = {
+        "run": {
+            "precision": "bf16" if half else "fp32",
+            "compile": can_compile(process.device),
+            "channels_last": gpu,
+        },
+        "diffusion": {"min_v_weight": _MIN_V_WEIGHT},
+    }
+    if complete:
+        size = (
+            ({"dim": 256}, {"batch_size": 64 * process.ranks, "lr": 1e-4}, {"steps": 50_000})
+            if gpu
+            else (
+                {"dim": 32},
+                {"batch_size": 8 * process.ranks, "lr": 1e-3, "sampling_timesteps": 50},
+                {"steps": 500, "checkpoint_every": 100, "validate_every": 100, "preview_every": 250},
+            )
+        )
+        chosen["model"] = {**size[0], "spatial": True}
+        chosen["diffusion"] |= size[1]
+        chosen["run"] |= size[2]
+    return chosen
