@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
+    from histods.dataset.manifest import Manifest
     from histods.demo_pipeline import demo
     from histods.steps.audit import audit
     from histods.steps.fix import fix
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from histods.steps.split import split
     from histods.steps.status import status
     from histods.steps.tile import tile
-    from histods.storage.manifest import Manifest
     from reports.charts import plot
     from training.exchange.export_diffusers import export
     from training.exchange.import_diffinfinite import import_checkpoint
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Manifest": "histods.storage.manifest",
+    "Manifest": "histods.dataset.manifest",
     "audit": "histods.steps.audit",
     "demo": "histods.demo_pipeline",
     "encode": "training.verbs.encode",

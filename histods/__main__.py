@@ -9,7 +9,7 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run a command; Ctrl-C also ends it quietly while its modules are imported."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from histods import cli
+    from histods.cli import main as cli
 
     cli.main()
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.errors import HistodsError
+from histods.images.reader import decode_mask
+from histods.io.atomic import write_bytes, write_text
+from histods.io.workspace import Workspace
 from histods.printing import printed
 from histods.steps.audit import audit
 from histods.steps.remap import RemapResult, remap
 from histods.steps.shard import ShardResult, shard
 from histods.steps.split import SplitResult, split
-from histods.storage.atomic import write_bytes, write_text
-from histods.storage.images import decode_mask
-from histods.storage.workspace import Workspace
 from histods.synthetic import Fault, make_demo, make_unconditional, read_faults
 from reports.charts import PlotResult, plot
 
 if TYPE_CHECKING:
+    from histods.measurement.audit_result import AuditResult
     from histods.records import Progress
-    from histods.storage.audit_file import AuditResult
     from training.verbs.encode import EncodeResult
     from training.verbs.sample import SampleResult
     from training.verbs.train import TrainResult
@@ -175,7 +175,7 @@ def _train(folder: Path, workspace: Path, label_map: str, steps: int, progress: 
 
 def _write_masks(shards: Path, folder: Path) -> None:
     """The masks of the test split that hold the most classes, as the shards have them."""
-    from histods.storage.shard_reader import ShardReader
+    from histods.shards.images.reader import ShardReader
 
     reader = ShardReader(shards, ["test"])
     masks = {reader.key(sample): mask for sample in range(len(reader)) if (mask := reader.read(sample).mask)}

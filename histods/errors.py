@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from histods.mask_colours import ColourCounts
+    from histods.colours.colour_counts import ColourCounts
 
 
 class HistodsError(Exception):

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import MaxNLocator
 
 from histods.palette import Fill, class_fill
-from reports.canvas import AXIS_LABEL, GAP, MARGIN, PAGE, RULE, TOP, Canvas, RowLabels, Size, row_pitch
-from reports.tables import percent_of
-from reports.text import counted, percent_text, pixels_text, text_width, tick_text, wrapped
+from reports.class_table import percent_of
+from reports.style import AXIS_LABEL, GAP, MARGIN, PAGE, RULE, TOP, Canvas, RowLabels, Size, row_pitch
+from reports.text_layout import counted, percent_text, pixels_text, text_width, tick_text, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
 
-    from reports.tables import ClassSystem
+    from reports.class_table import ClassSystem
 
 WHOLE = 100
 """All, in percent."""

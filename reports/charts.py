@@ -7,24 +7,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import replacing, write_text
+from histods.io.workspace import Workspace
 from histods.printing import printed
-from histods.storage.atomic import replacing, write_text
-from histods.storage.manifest import Manifest
-from histods.storage.workspace import Workspace
-from reports.balance import balance_csv, balance_figure, count_balance, read_sides
 from reports.bars import images_figure, percent_figure
-from reports.canvas import COLUMN, PAGE, chart_style
-from reports.matrix import cooccurrence_figure
+from reports.class_table import (
+    ClassSystem,
+    images_csv,
+    percent_csv,
+    read_counts_system,
+    read_systems,
+    together_csv,
+)
+from reports.cooccurrence import cooccurrence_figure
 from reports.overview import overviews
-from reports.tables import ClassSystem, images_csv, percent_csv, read_counts_system, read_systems, together_csv
+from reports.split_balance import balance_csv, balance_figure, count_balance, read_sides
+from reports.style import COLUMN, PAGE, chart_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from matplotlib.figure import Figure
 
-    from reports.canvas import Size
+    from reports.style import Size
 
 SIZES = {"page": PAGE, "column": COLUMN}
 SUFFIXES = ("png", "svg", "pdf", "csv")

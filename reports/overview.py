@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from histods.checks import CHECKS
+from histods.measurement.findings_file import to_csv
 from histods.palette import SEVERITIES, class_fill
-from histods.storage.findings_file import to_csv
 from reports.bars import Bar, Scale, draw_bars
-from reports.tables import printable
-from reports.text import counted
+from reports.class_table import printable
+from reports.text_layout import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matplotlib.figure import Figure
 
-    from reports.canvas import Size
+    from reports.style import Size
 
 MOST_SIZES = 20
 MOST_GROUPS = 40

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from histods import cli
+from histods.cli import main as cli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

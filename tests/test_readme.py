@@ -14,9 +14,9 @@ import typer
 
 from histods import Manifest, __version__
 from histods.checks import CHECKS
-from histods.cli import app
-from histods.storage.manifest import SCHEMA
-from histods.storage.pairs_csv import read_pairs
+from histods.cli.main import app
+from histods.dataset.manifest import SCHEMA
+from histods.dataset.pairs_csv import read_pairs
 from tests.commands import histods
 
 ROOT = Path(__file__).parent.parent

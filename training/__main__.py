@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from histods.errors import HistodsError, TerminatedError
-from histods.storage.workspace import Workspace
+from histods.io.workspace import Workspace
 from training.verbs.train import train
 
 _LINE_SECONDS = 30.0

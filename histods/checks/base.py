@@ -15,7 +15,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from histods.listed import Witness
+    from histods.labels.listed import Witness
 
 Severity = Literal["error", "warning", "info"]
 
@@ -73,7 +73,7 @@ SAMPLES = pl.Schema(
         "runs": pl.UInt32(),  # run-length runs in row-major order
         "specks": pl.UInt32(),  # runs of at most 3 pixels between two different labels
         "off_palette": pl.UInt32(),  # pixels whose colour is not in the labels file
-        "look": LOOK,  # of an image without a mask that may be none; see `histods.looks.Look`
+        "look": LOOK,  # of an image without a mask that may be none; see `histods.masks.looks.Look`
         "colours": pl.List(COLOUR),  # of colour and palette masks, most frequent first; see `ColourCounts`
         "colours_total": pl.UInt32(),  # different colours, also those beyond the list
         "palette": pl.String(),  # digest of the whole palette

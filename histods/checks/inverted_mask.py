@@ -11,7 +11,7 @@ from __future__ import annotations
 import polars as pl
 
 from histods.checks.base import Check, Context, found, measured_mask, palette_entries
-from histods.mask_colours import GREY_SPREAD
+from histods.colours.colour_counts import GREY_SPREAD
 
 WHITE = 0xFFFFFF
 

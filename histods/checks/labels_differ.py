@@ -14,7 +14,7 @@ import polars as pl
 from histods.checks.base import Check, Context, found
 
 if TYPE_CHECKING:
-    from histods.listed import Witness
+    from histods.labels.listed import Witness
 
 LISTED = 8  # names in one message
 UNLISTED_SHARE = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from histods.checks.base import Check, Context, found
-from histods.looks import Look
+from histods.masks.looks import Look
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from histods.checks.base import Check, Context, found
-from histods.tiling import tile_advice
+from histods.tiles.grid import tile_advice
 
 COMMON_SHARE = 0.5  # of all images that can be read
 LISTED = 20  # sizes that are named where none is common

@@ -15,7 +15,7 @@ from loky.process_executor import BrokenProcessPool
 
 from histods.engines.base import WorkerDiedError
 from histods.interrupts import break_waits, end_with_parent, hidden_signals, kill_workers, leave_signals_to_parent
-from histods.start import hurry
+from histods.startup import hurry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

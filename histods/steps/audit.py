@@ -15,15 +15,21 @@ import xxhash
 
 from histods import __version__
 from histods.checks import Context, judge_all
-from histods.drafting import draft_labels, list_colours
+from histods.colours.colour_labels import OFF_PALETTE_LABEL
+from histods.dataset.listing import LayoutOptions, list_files, pair_files, unconditional_folders
+from histods.dataset.manifest import BESIDE, Manifest
+from histods.dataset.manifest import SCHEMA as MANIFEST
 from histods.engines import engine_for
 from histods.errors import HistodsError
-from histods.groups import check_group_regex, with_groups
-from histods.jobs.measuring import measure_dataset
-from histods.records import silent
-from histods.samples import count, join_measurements, total_labels, with_roles
-from histods.storage.atomic import file_digest
-from histods.storage.audit_file import (
+from histods.io.atomic import file_digest
+from histods.io.checked import fit
+from histods.io.workspace import Workspace, read_json
+from histods.labels.draft import draft_labels, list_colours
+from histods.labels.draft_files import check_draft_path, write_draft
+from histods.labels.label_map_file import find_label_map
+from histods.labels.label_names import read_labels
+from histods.labels.witness import hear_dataset_csv
+from histods.measurement.audit_result import (
     AuditResult,
     command_of,
     options_left_out,
@@ -31,26 +37,20 @@ from histods.storage.audit_file import (
     write_result,
     write_summary,
 )
-from histods.storage.checked import fit
-from histods.storage.colours import OFF_PALETTE_LABEL
-from histods.storage.dataset import LayoutOptions, list_files, pair_files, unconditional_folders
-from histods.storage.label_maps import find_label_map
-from histods.storage.label_names import read_labels
-from histods.storage.labels_draft import check_draft_path, write_draft
-from histods.storage.manifest import BESIDE, Manifest
-from histods.storage.manifest import SCHEMA as MANIFEST
-from histods.storage.measure import MeasureOptions, measure_files
-from histods.storage.tile_mark import find_tile_pairs
-from histods.storage.witness import hear_dataset_csv
-from histods.storage.workspace import Workspace, read_json
+from histods.measurement.job import measure_dataset
+from histods.measurement.samples import count, join_measurements, total_labels, with_roles
+from histods.measurement.worker import MeasureOptions, measure_files
+from histods.records import silent
+from histods.splits.groups import check_group_regex, with_groups
+from histods.tiles.mark import find_tile_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from histods.labels import LabelTable
-    from histods.layouts import Layout
+    from histods.dataset.layouts import Layout
+    from histods.dataset.listing import Dataset
+    from histods.labels.label_map import LabelTable
     from histods.records import Progress
-    from histods.storage.dataset import Dataset
 
 
 def audit(

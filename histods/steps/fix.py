@@ -11,21 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from histods.checks import CHECKS
+from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError, StaleFileError
-from histods.printing import printed
-from histods.storage.atomic import only_one
-from histods.storage.findings_file import read_findings
-from histods.storage.manifest import Manifest
-from histods.storage.move_journal import (
-    Plan,
-    find_unfinished,
-    mark,
-    masks_place,
-    read_journal,
-    write_journal,
-)
-from histods.storage.move_plan import choose_files
-from histods.storage.moves import (
+from histods.io.atomic import only_one
+from histods.io.workspace import Workspace
+from histods.measurement.findings_file import read_findings
+from histods.moves.execute import (
     Found,
     Move,
     carry_out,
@@ -34,16 +25,25 @@ from histods.storage.moves import (
     restore_folders,
     survey,
 )
-from histods.storage.workspace import Workspace
+from histods.moves.journal import (
+    Plan,
+    find_unfinished,
+    mark,
+    masks_place,
+    read_journal,
+    write_journal,
+)
+from histods.moves.plan import choose_files
+from histods.printing import printed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
 
+    from histods.moves.journal import Journal
+    from histods.moves.plan import Stay
     from histods.records import Progress
-    from histods.storage.move_journal import Journal
-    from histods.storage.move_plan import Stay
 
 EXAMPLES = 5
 CODES = tuple(check.code for check in CHECKS)

@@ -11,32 +11,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from histods.errors import HistodsError, StaleFileError
-from histods.jobs.mask_writing import first_of, run_mask_tasks
-from histods.labels import IDENTITY, LabelMap, LabelTable
-from histods.printing import printed
-from histods.records import ClassCount
-from histods.storage.atomic import locked, write_json
-from histods.storage.bundled_labels import doubt_bundled_map
-from histods.storage.class_systems import (
+from histods.classes.class_system import (
     choose_map,
     choose_workspace_map,
     flatten_labels,
     labels_of_audit,
     list_column,
 )
-from histods.storage.dataset_csv import write_dataset_csv
-from histods.storage.label_maps import find_label_map
-from histods.storage.label_names import read_counts
-from histods.storage.labels_draft import write_map_draft
-from histods.storage.manifest import SCHEMA_VERSION, Manifest, write_table
-from histods.storage.mask_files import claim_folder, plan_masks, write_mask_files
-from histods.storage.workspace import Workspace, read_json
+from histods.dataset.manifest import SCHEMA_VERSION, Manifest, write_table
+from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import locked, write_json
+from histods.io.workspace import Workspace, read_json
+from histods.labels.bundled_labels import doubt_bundled_map
+from histods.labels.dataset_csv import write_dataset_csv
+from histods.labels.draft_files import write_map_draft
+from histods.labels.label_map import IDENTITY, LabelMap, LabelTable
+from histods.labels.label_map_file import find_label_map
+from histods.labels.label_names import read_counts
+from histods.masks.writer import claim_folder, plan_masks, write_mask_files
+from histods.masks.writing_job import first_of, run_mask_tasks
+from histods.printing import printed
+from histods.records import ClassCount
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from histods.labels import ClassHistograms
+    from histods.labels.label_map import ClassHistograms
     from histods.records import Progress
 
 _COUNTS = (

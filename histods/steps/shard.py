@@ -11,27 +11,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from histods.classes.class_system import choose_workspace_map, flatten_labels, labels_of_audit, list_column
+from histods.dataset.manifest import Manifest, to_polars
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
+from histods.io.atomic import only_one
+from histods.io.workspace import Workspace
 from histods.printing import printed
-from histods.sharding import cut, shuffled
-from histods.storage.atomic import only_one
-from histods.storage.class_systems import choose_workspace_map, flatten_labels, labels_of_audit, list_column
-from histods.storage.manifest import Manifest, to_polars
-from histods.storage.series import Shard, read_index, write_index
-from histods.storage.shard_check import verify_shard
-from histods.storage.shard_folder import claim, gather, tidy
-from histods.storage.shard_set import INDEX, ShardSet
-from histods.storage.shards import ShardOptions, ShardTask, get_ready, plan_shard, write_shards
-from histods.storage.split_file import SplitOptions, read_any_split, read_split, with_split_groups
-from histods.storage.tar import safe_key, stored_size
-from histods.storage.workspace import Workspace
+from histods.shards.base import Shard, read_index, write_index
+from histods.shards.images.shard_set import INDEX, ShardSet
+from histods.shards.images.tar import safe_key, stored_size
+from histods.shards.images.verify import verify_shard
+from histods.shards.images.writer import ShardOptions, ShardTask, get_ready, plan_shard, write_shards
+from histods.shards.partition import cut, shuffled
+from histods.shards.resumable_write import claim, gather, tidy
+from histods.splits.split_table import SplitOptions, read_any_split, read_split, with_split_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from histods.engines import Engine
-    from histods.labels import LabelMap, LabelTable
+    from histods.labels.label_map import LabelMap, LabelTable
     from histods.records import Progress
 
 ALL = "all"

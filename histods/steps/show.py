@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from histods.checks import CHECKS
+from histods.classes.class_system import labels_of_audit
+from histods.dataset.manifest import Manifest, read_table, to_polars
+from histods.dataset.sample import near_keys
 from histods.errors import HistodsError, UnreadableFileError
+from histods.io.open_file import OpenRoot
+from histods.io.run_files import list_runs
+from histods.io.workspace import Workspace, read_json
+from histods.masks.overlays import draw_overlay, write_overlay
+from histods.measurement.findings_file import read_findings
 from histods.printing import printed
-from histods.storage.class_systems import labels_of_audit
-from histods.storage.findings_file import read_findings
-from histods.storage.manifest import Manifest, read_table, to_polars
-from histods.storage.open_file import OpenRoot
-from histods.storage.overlays import draw_overlay, write_overlay
-from histods.storage.run_files import list_runs
-from histods.storage.sample import near_keys
-from histods.storage.split_file import read_any_split, with_split_groups
-from histods.storage.workspace import Workspace, read_json
+from histods.splits.split_table import read_any_split, with_split_groups
 
 if TYPE_CHECKING:
     from histods.records import Progress

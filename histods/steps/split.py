@@ -10,22 +10,22 @@ import numpy as np
 import polars as pl
 import pyarrow.compute as pc
 
+from histods.classes.absent_classes import AbsentClass, list_absent
+from histods.classes.class_system import LabelHistograms, flatten_labels, labels_of_audit
+from histods.dataset.manifest import Manifest, to_polars
 from histods.errors import HistodsError, TooFewSamplesError
-from histods.groups import SHOWN, Proposal, check_group_regex, propose_groups
+from histods.io.workspace import Workspace
 from histods.printing import printed
 from histods.records import silent
-from histods.splitting import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
-from histods.storage.absent_classes import AbsentClass, list_absent
-from histods.storage.class_systems import LabelHistograms, flatten_labels, labels_of_audit
-from histods.storage.given_sides import refuse_conflicts, with_given_sides
-from histods.storage.manifest import Manifest, to_polars
-from histods.storage.split_file import SplitCheck, SplitOptions, check_split, with_split_groups, write_split
-from histods.storage.workspace import Workspace
+from histods.splits.assign import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
+from histods.splits.groups import SHOWN, Proposal, check_group_regex, propose_groups
+from histods.splits.preassigned import refuse_conflicts, with_given_sides
+from histods.splits.split_table import SplitCheck, SplitOptions, check_split, with_split_groups, write_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from histods.labels import LabelTable
+    from histods.labels.label_map import LabelTable
     from histods.records import Progress
 
     Integers = NDArray[np.int64]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from histods.classes.class_system import find_by_digest, list_label_maps
 from histods.errors import HistodsError
+from histods.io.workspace import Workspace, read_json
+from histods.labels.label_map_file import propose_label_map
 from histods.printing import printed
-from histods.storage.class_systems import find_by_digest, list_label_maps
-from histods.storage.label_maps import propose_label_map
-from histods.storage.latent_set import LatentSet
-from histods.storage.shard_set import ShardSet
-from histods.storage.stages import (
+from histods.shards.images.shard_set import ShardSet
+from histods.shards.latents.latent_set import LatentSet
+from histods.stages import (
     Stage,
     class_system_stages,
     latent_stage,
@@ -24,7 +25,6 @@ from histods.storage.stages import (
     split_stage,
     training_map,
 )
-from histods.storage.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

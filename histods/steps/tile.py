@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
 
+from histods.classes.class_system import labels_of_audit
+from histods.colours.colour_labels import OFF_PALETTE_LABEL
+from histods.dataset.manifest import Manifest
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import locked
+from histods.io.workspace import Workspace
 from histods.printing import printed
-from histods.storage.atomic import locked
-from histods.storage.class_systems import labels_of_audit
-from histods.storage.colours import OFF_PALETTE_LABEL
-from histods.storage.given_sides import read_split_column
-from histods.storage.manifest import Manifest
-from histods.storage.tile_mark import SCHEMA_VERSION, TileMark, write_mark
-from histods.storage.tile_plan import chunk_tasks, digest_plan, plan_tiles
-from histods.storage.tile_set import claim, copy_label_maps, open_journal, read_done, remove_torn, write_tables
-from histods.storage.tiles import TileOptions, cut_tiles
-from histods.storage.workspace import Workspace
+from histods.splits.preassigned import read_split_column
+from histods.tiles.cut import TileOptions, cut_tiles
+from histods.tiles.folder import claim, copy_label_maps, open_journal, read_done, remove_torn, write_tables
+from histods.tiles.mark import SCHEMA_VERSION, TileMark, write_mark
+from histods.tiles.plan import chunk_tasks, digest_plan, plan_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from histods.engines import Engine
+    from histods.io.journal import Journal
     from histods.records import Progress
-    from histods.storage.journal import Journal
-    from histods.storage.tiles import TileTask
+    from histods.tiles.cut import TileTask
 
 EDGES = ("shift", "pad")
 _MOST_SIDE = 65_535  # of a PNG that every reader takes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.errors import HistodsError
-from histods.storage.atomic import write_text
+from histods.io.atomic import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

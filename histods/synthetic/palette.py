@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from histods.storage.atomic import write_text
-from histods.storage.label_maps import find_label_map
-from histods.storage.label_names import read_labels
+from histods.io.atomic import write_text
+from histods.labels.label_map_file import find_label_map
+from histods.labels.label_names import read_labels
 from histods.synthetic.files import encode
 
 if TYPE_CHECKING:

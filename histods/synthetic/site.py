@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from histods.storage.atomic import write_bytes
+from histods.io.atomic import write_bytes
 from histods.synthetic.faults import Fault
 from histods.synthetic.files import encode
 

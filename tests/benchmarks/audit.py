@@ -39,7 +39,7 @@ from loky import ProcessPoolExecutor, cpu_count
 from PIL import Image
 
 from histods.engines.local import WORKER_ENVIRONMENT
-from histods.runs import find_runs, histogram
+from histods.run_lengths import find_runs, histogram
 from histods.synthetic import drsk_proportions, make_benchmark
 
 if TYPE_CHECKING:

@@ -36,9 +36,9 @@ import webdataset as wds
 from torch.utils.data import DataLoader, Dataset
 
 from histods import audit, shard
-from histods.sampling import random_words
-from histods.storage.images import decode_mask, decode_rgb
-from histods.storage.shard_reader import ShardReader
+from histods.images.reader import decode_mask, decode_rgb
+from histods.sampling.draws import random_words
+from histods.shards.images.reader import ShardReader
 from histods.synthetic import drsk_proportions, make_benchmark
 from histods.synthetic.benchmark import DRSK_PAIRS
 from training.data.dataset import ShardDataset, Turner, balanced

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histods.layouts import choose_layout, pair
-from histods.storage.dataset import LayoutOptions, list_files, pair_files
+from histods.dataset.layouts import choose_layout, pair
+from histods.dataset.listing import LayoutOptions, list_files, pair_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

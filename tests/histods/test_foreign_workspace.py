@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histods import audit, fix, remap, shard, split
+from histods.dataset.manifest import Manifest
 from histods.engines import Done, Engine
 from histods.errors import HistodsError
-from histods.storage.atomic import file_digest
-from histods.storage.manifest import Manifest
-from histods.storage.shard_reader import ShardReader
-from histods.storage.workspace import Workspace
-from reports.tables import read_systems
+from histods.io.atomic import file_digest
+from histods.io.workspace import Workspace
+from histods.shards.images.reader import ShardReader
+from reports.class_table import read_systems
 
 JSON_VALUES = (
     *(None, True, -1, 0, 1, 2**31, 2**60, 2**64, 10**400, 1e300, float("nan"), "", "x", "\0", "a\nb", [], {}),

@@ -19,13 +19,13 @@ import pytest
 from PIL import Image
 
 from histods import audit, fix, remap, shard
+from histods.dataset.scan import scan
 from histods.errors import HistodsError
+from histods.io import atomic
+from histods.io.atomic import locked, replacing, write_bytes
+from histods.measurement.cache import open_journal
 from histods.records import ClassCount
-from histods.storage import atomic
-from histods.storage.atomic import locked, replacing, write_bytes
-from histods.storage.measurements import open_journal
-from histods.storage.scan import scan
-from reports.tables import RAW, ClassSystem, percent_csv
+from reports.class_table import RAW, ClassSystem, percent_csv
 from tests.commands import histods, in_own_process
 
 
@@ -298,7 +298,8 @@ def test_a_journal_of_another_version_is_as_good_as_none(
     import pyarrow as pa
     import xxhash
 
-    from histods.storage import journal, measurements
+    from histods.io import journal
+    from histods.measurement import cache as measurements
 
     sink = pa.BufferOutputStream()
     table = pa.table({"path": ["x1.png"], "is_mask": [False]})
@@ -323,7 +324,7 @@ def test_a_journal_of_another_version_is_as_good_as_none(
 def test_a_journal_goes_on_after_its_sound_records(tmp_path: Path) -> None:
     import pyarrow as pa
 
-    from histods.storage.measure import SCHEMA
+    from histods.measurement.worker import SCHEMA
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, SCHEMA) as writer:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histods.errors import HistodsError
-from histods.storage.label_names import read_labels
+from histods.labels.label_names import read_labels
 from histods.synthetic import Planted, make_demo, make_unconditional, read_faults
 from histods.synthetic.faults import speck_share
 from histods.synthetic.palette import colour_table

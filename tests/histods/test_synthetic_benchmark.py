@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histods.errors import HistodsError
-from histods.storage.label_names import read_labels
+from histods.labels.label_names import read_labels
 from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, make_convention
 from histods.synthetic.benchmark import _distinct_masks
 from histods.synthetic.conventions import Convention

@@ -12,7 +12,7 @@ from PIL import Image
 
 import histods
 from histods.errors import HistodsError
-from histods.storage.workspace import Workspace
+from histods.io.workspace import Workspace
 
 VERBS = [
     name

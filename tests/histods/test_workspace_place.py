@@ -16,10 +16,10 @@ from PIL import Image
 
 from histods import audit, fix, plot, remap, shard, split
 from histods.errors import HistodsError
-from histods.storage import atomic
-from histods.storage.atomic import write_bytes
-from histods.storage.workspace import Workspace
-from reports.tables import read_systems
+from histods.io import atomic
+from histods.io.atomic import write_bytes
+from histods.io.workspace import Workspace
+from reports.class_table import read_systems
 
 
 def write_pair(folder: Path, name: str) -> None:

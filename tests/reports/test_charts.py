@@ -20,19 +20,19 @@ from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 from PIL import Image
 
+from histods.dataset.manifest import SCHEMA, Manifest, write_table
 from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import file_digest, write_json
+from histods.io.workspace import Workspace
 from histods.palette import HUES, INK, class_fill, luminance
 from histods.records import ClassCount
-from histods.storage.atomic import file_digest, write_json
-from histods.storage.manifest import SCHEMA, Manifest, write_table
-from histods.storage.workspace import Workspace
-from reports import tables
+from reports import class_table as tables
 from reports.bars import images_figure, percent_figure
-from reports.canvas import COLUMN, PAGE, STYLE, Size, chart_style
 from reports.charts import PlotResult, plot
-from reports.matrix import DARK_SHARE, SHARES, cooccurrence_figure
-from reports.tables import ClassSystem, count_together
-from reports.text import percent_text, pixels_text, shortened, text_width, tick_text
+from reports.class_table import ClassSystem, count_together
+from reports.cooccurrence import DARK_SHARE, SHARES, cooccurrence_figure
+from reports.style import COLUMN, PAGE, STYLE, Size, chart_style
+from reports.text_layout import percent_text, pixels_text, shortened, text_width, tick_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from histods import audit, plot, remap, split
 from histods.checks import CHECKS
+from histods.dataset.manifest import read_table, to_polars
+from histods.dataset.own_files import _PATTERNS
 from histods.palette import SEVERITIES, split_fill
-from histods.storage.manifest import read_table, to_polars
-from histods.storage.own_files import _PATTERNS
-from reports.balance import Balance, balance_figure
-from reports.canvas import COLUMN, PAGE, Size, chart_style
 from reports.charts import KINDS, OVERVIEWS, SUFFIXES
 from reports.overview import Overview, overviews
+from reports.split_balance import Balance, balance_figure
+from reports.style import COLUMN, PAGE, Size, chart_style
 from tests.reports.test_charts import LONG, check_texts, make_system
 
 if TYPE_CHECKING:

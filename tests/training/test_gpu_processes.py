@@ -15,7 +15,7 @@ import torch
 
 from histods import shard, split
 from histods.errors import HistodsError
-from histods.storage.latent_set import LINEAR
+from histods.shards.latents.latent_set import LINEAR
 from tests.conftest import make_site
 from tests.training.sharing import fail, share
 from tests.training.trained_runs import ROOT

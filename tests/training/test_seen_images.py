@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from histods import audit, shard, split
-from tests.histods.storage.test_rgb import AS_STORED, CONVERTED, REFUSED
+from tests.histods.images.test_rgb import AS_STORED, CONVERTED, REFUSED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def make_dataset(root: Path, contents: dict[str, bytes]) -> None:
 
 
 def test_batches_hold_what_viewers_show(tmp_path: Path) -> None:
-    from histods.storage.shard_reader import ShardReader
+    from histods.shards.images.reader import ShardReader
     from training.data.dataset import ShardDataset, balanced
     from training.data.image_loader import Loader
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from histods.errors import HistodsError, MissingExtraError
-from histods.storage.workspace import read_json
+from histods.io.workspace import read_json
 from training.autoencoders.linear import NO_VARIANCE, LinearAutoencoder, is_linear
 
 if TYPE_CHECKING:

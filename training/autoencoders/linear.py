@@ -15,8 +15,8 @@ import torch
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from histods.errors import HistodsError
-from histods.storage.atomic import replacing, write_json
-from histods.storage.workspace import read_json
+from histods.io.atomic import replacing, write_json
+from histods.io.workspace import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,17 +13,17 @@ import torch
 from torch.utils.data import Dataset
 
 from histods.errors import HistodsError
-from histods.sampling import BalancedDraws, class_cutoffs
-from histods.tiling import tile_advice
+from histods.sampling.draws import BalancedDraws, class_cutoffs
+from histods.tiles.grid import tile_advice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from histods.sampling import ClassLists, Draws
-    from histods.storage.latent_reader import LatentReader
-    from histods.storage.shard_reader import ShardReader
+    from histods.sampling.draws import ClassLists, Draws
+    from histods.shards.images.reader import ShardReader
+    from histods.shards.latents.reader import LatentReader
 
 _FLIPS = {1: 1, 2: -1, 3: 0, 4: 1, 6: 0, 7: -1}
 """What OpenCV mirrors to show a view, before rows and columns change places where the view is odd."""
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class DrawsSamples(Protocol):
-    """Says what stands at positions; see `histods.sampling`."""
+    """Says what stands at positions; see `histods.sampling.draws`."""
 
     def draw(self, positions: ArrayLike) -> Draws:
         """What stands at the positions, an array of shape [n]."""
@@ -197,7 +197,7 @@ class ShardDataset(Dataset[Batch]):
 
     def _read(self, sample: int, out: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Pixels of a sample, decoded into `out` if that can be, and its mask; None if that is zero everywhere."""
-        from histods.storage.images import decode_rgb
+        from histods.images.reader import decode_rgb
 
         files = self.reader.read(sample)
         try:
@@ -214,7 +214,7 @@ class ShardDataset(Dataset[Batch]):
         """A mask, or None for zeros: most zero masks are the same file, which is decoded once."""
         import xxhash
 
-        from histods.storage.images import decode_mask
+        from histods.images.reader import decode_mask
 
         digest = xxhash.xxh3_128_digest(content)
         if digest in self._zero_masks:
@@ -242,7 +242,7 @@ def reduce_mask(mask: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 class Turner:
-    """Shows pixels in one of their 8 dihedral views, in place; see `histods.sampling.dihedral`, its oracle.
+    """Shows pixels in one of their 8 dihedral views, in place; see `histods.sampling.draws.dihedral`, its oracle.
 
     In place, because an image can then be decoded straight into its batch: memory that is not in the cache costs
     nothing while a decoder computes, and 20 to 140 us where finished pixels of 512x512 are copied to it. OpenCV

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from histods.sampling import ClassLists
+from histods.sampling.draws import ClassLists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from histods.errors import HistodsError
-from histods.tiling import tile_advice
+from histods.tiles.grid import tile_advice
 from training.config.model import LATENT_FACTOR
 
 if TYPE_CHECKING:

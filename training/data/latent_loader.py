@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
-    from histods.storage.latent_reader import LatentReader
+    from histods.shards.latents.reader import LatentReader
     from training.data.dataset import DrawsSamples
 
 _READ_AHEAD = 2  # batches for each thread, ready or under way

@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
-from histods.sampling import InOrder, rank_positions
+from histods.sampling.draws import InOrder, rank_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from histods.storage.latent_set import LatentSet
-    from histods.storage.shard_set import ShardSet
+    from histods.shards.images.shard_set import ShardSet
+    from histods.shards.latents.latent_set import LatentSet
     from training.data.dataset import DrawsSamples
 
 

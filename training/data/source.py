@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from histods.counting import below, random_words
 from histods.errors import HistodsError
-from histods.sampling import Draws
-from histods.storage.latent_reader import LatentReader
-from histods.storage.latent_set import LatentSet
-from histods.storage.series import read_index
-from histods.storage.shard_reader import ShardReader
-from histods.storage.shard_set import ShardSet
+from histods.sampling.draws import Draws
+from histods.sampling.philox import below, random_words
+from histods.shards.base import read_index
+from histods.shards.images.reader import ShardReader
+from histods.shards.images.shard_set import ShardSet
+from histods.shards.latents.latent_set import LatentSet
+from histods.shards.latents.reader import LatentReader
 from training.autoencoders.linear import NO_VARIANCE
 from training.config.model import LATENT_FACTOR
 from training.data.dataset import Batch, ShardDataset, balanced
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
-    from histods.storage.workspace import Workspace
+    from histods.io.workspace import Workspace
     from training.autoencoders.base import Autoencoder
     from training.config.load import DataConfig
     from training.config.model import ModelConfig
     from training.distributed import Process
 
-_STREAM = 16  # second word of the counter, beside those of `histods.sampling`
+_STREAM = 16  # second word of the counter, beside those of `histods.sampling.draws`
 
 
 class Chance(NamedTuple):

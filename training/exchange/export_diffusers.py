@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 
 from histods.errors import HistodsError
+from histods.io.atomic import only_one, replacing, write_json, write_text
+from histods.io.workspace import Workspace, read_json
 from histods.records import silent
-from histods.storage.atomic import only_one, replacing, write_json, write_text
-from histods.storage.workspace import Workspace, read_json
 from training.autoencoders.base import DiffusersAutoencoder
 from training.autoencoders.linear import LinearAutoencoder
 from training.diffusion.process import DiffusionConfig

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from histods.errors import HistodsError
+from histods.io.atomic import file_digest, only_one, write_json
+from histods.io.workspace import read_json
+from histods.labels.label_map_file import find_label_map, read_label_map
 from histods.records import silent
-from histods.storage.atomic import file_digest, only_one, write_json
-from histods.storage.label_maps import find_label_map, read_label_map
-from histods.storage.workspace import read_json
 from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.load import read_config

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from histods.errors import HistodsError
-from histods.storage.checked import fit
-from histods.storage.workspace import read_json
+from histods.io.checked import fit
+from histods.io.workspace import read_json
 from training.autoencoders.base import load_autoencoder
 from training.config.load import MEANING, LatentConfig, TrainConfig, flatten
 from training.config.model import ModelConfig

@@ -69,7 +69,7 @@ def draw_sheet(title: str, folder: Path, records: Sequence[dict[str, Any]], clas
 
 
 def _read_cell(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Cell:
-    from histods.storage.images import decode_rgb, read_mask
+    from histods.images.reader import decode_rgb, read_mask
 
     images = []
     path = folder / records[0]["mask"]

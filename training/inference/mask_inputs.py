@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.errors import HistodsError, MissingExtraError, StaleFileError, UnreadableFileError
+from histods.labels.label_map_file import find_label_map, read_label_map
 from histods.records import silent
-from histods.storage.label_maps import find_label_map, read_label_map
 from training.data.dataset import reduce_mask
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from histods.labels import LabelMap
+    from histods.io.workspace import Workspace
+    from histods.labels.label_map import LabelMap
     from histods.records import Progress
-    from histods.storage.workspace import Workspace
 
 MASK_ENDING = "_mask"
 """What a mask's name adds to its image's, here and in datasets."""
@@ -73,8 +73,8 @@ class MaskReader:
             HistodsError: the mask cannot be used; the message names it.
         """
         try:
-            from histods.storage.images import decode_mask
-            from histods.storage.open_file import OpenFile
+            from histods.images.reader import decode_mask
+            from histods.io.open_file import OpenFile
         except ImportError as error:
             raise MissingExtraError(
                 f'Reading masks needs {error.name}, which is not installed; run "pip install histods".'
@@ -139,7 +139,7 @@ def choose_map(
         HistodsError: there is no such map, or it leads to other classes.
     """
     if space is not None and str(given) in space.class_systems():
-        from histods.storage.class_systems import read_kept_map  # needs polars
+        from histods.classes.class_system import read_kept_map  # needs polars
 
         label_map = read_kept_map(space, str(given))
     else:

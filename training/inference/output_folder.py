@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histods.errors import HistodsError, UnreadableFileError
-from histods.storage.atomic import file_digest, write_bytes, write_json, write_text
-from histods.storage.checked import fit, stays_inside
-from histods.storage.workspace import read_json
+from histods.io.atomic import file_digest, write_bytes, write_json, write_text
+from histods.io.checked import fit, stays_inside
+from histods.io.workspace import read_json
 from training.inference.mask_inputs import MASK_ENDING, MaskFile
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class SampleFolder:
         Raises:
             HistodsError: it was made for another mask of this name.
         """
-        from histods.storage.images import read_mask
+        from histods.images.reader import read_mask
 
         if not (self.folder / item.image).is_file():
             return False
@@ -190,7 +190,7 @@ class SampleFolder:
         """
         from PIL import Image
 
-        from histods.storage.mask_files import encode_mask
+        from histods.masks.writer import encode_mask
 
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "PNG")

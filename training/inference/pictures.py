@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.errors import MissingExtraError
+from histods.io.atomic import replacing
 from histods.palette import class_fill
-from histods.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

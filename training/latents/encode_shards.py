@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from histods.errors import HistodsError
-from histods.storage.latent_shards import ShardUnderWay
+from histods.shards.latents.writer import ShardUnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from histods.records import Progress
-    from histods.storage.latent_shards import Plan, Shape
-    from histods.storage.shard_reader import ShardReader
+    from histods.shards.images.reader import ShardReader
+    from histods.shards.latents.writer import Plan, Shape
     from training.autoencoders.base import Autoencoder
 
     Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # image [3, H, W] and mask [H, W]
@@ -80,7 +80,7 @@ def _moments(autoencoder: Autoencoder, images_B3HW: Tensor, shape: Shape) -> NDA
 
 
 def dihedral(images_BCHW: Tensor, view: int) -> Tensor:
-    """One of the 8 views of images; see `histods.sampling.dihedral`."""
+    """One of the 8 views of images; see `histods.sampling.draws.dihedral`."""
     return torch.rot90(images_BCHW.flip(-1) if view >= 4 else images_BCHW, view % 4, dims=(-2, -1))
 
 
@@ -101,7 +101,7 @@ def decoded(reader: ShardReader, numbers: NDArray[np.int64]) -> Iterator[Sample]
 
 def _decode(reader: ShardReader, number: int) -> Sample:
     """Image and mask of a sample; zeros where it has no mask."""
-    from histods.storage.images import decode_mask, decode_rgb
+    from histods.images.reader import decode_mask, decode_rgb
 
     files = reader.read(number)
     try:

@@ -13,8 +13,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from histods.errors import HistodsError, MissingExtraError
-from histods.storage.atomic import write_json
-from histods.storage.workspace import read_json
+from histods.io.atomic import write_json
+from histods.io.workspace import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from histods.errors import HistodsError
-from histods.storage.atomic import file_digest, write_json, write_text
-from histods.storage.checked import build, is_name
-from histods.storage.workspace import read_json
+from histods.io.atomic import file_digest, write_json, write_text
+from histods.io.checked import build, is_name
+from histods.io.workspace import read_json
 from training.config.load import TrainConfig, read_config
 from training.diffusion.process import Schedule
 from training.latents.latent_space import LatentSpace

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from histods.storage.atomic import write_text
+from histods.io.atomic import write_text
 from training.runs.boards import Boards, open_boards
 from training.trainer.validation import BUCKETS
 

@@ -20,8 +20,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from histods.counting import random_words
 from histods.errors import HistodsError, TerminatedError
+from histods.sampling.philox import random_words
 from training.data.source import chance_at
 from training.diffusion.process import Loss, Schedule
 from training.model.compiling import begin_step, compile_blocks

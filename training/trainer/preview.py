@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from histods.counting import random_words
+from histods.sampling.philox import random_words
 from training.inference.pictures import coloured, sheet, write_png
 from training.inference.pipeline import Painter, Sampling
 

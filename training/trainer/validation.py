@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
-from histods.counting import random_words
+from histods.sampling.philox import random_words
 from training.diffusion.noise import normal_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from histods.storage.latent_reader import LatentReader
-    from histods.storage.shard_reader import ShardReader
+    from histods.shards.images.reader import ShardReader
+    from histods.shards.latents.reader import LatentReader
     from training.data.source import Source
     from training.trainer.loop import Trainer
 

@@ -19,17 +19,17 @@ import pyarrow.compute as pc
 import torch
 
 from histods.errors import HistodsError
+from histods.io.atomic import file_digest, only_one
+from histods.io.workspace import Workspace, read_json
 from histods.printing import printed
-from histods.storage.atomic import file_digest, only_one
-from histods.storage.latent_check import add_up, check_latents, training_split
-from histods.storage.latent_set import INDEX, LINEAR, EncodedBy, LatentSet
-from histods.storage.latent_shards import SAMPLES, Plan, Shape, plan_shard, rows_of
-from histods.storage.series import read_index, write_index
-from histods.storage.shard_folder import claim, gather, tidy, write_part
-from histods.storage.shard_reader import ShardReader
-from histods.storage.shard_set import ShardSet
-from histods.storage.workspace import Workspace, read_json
-from histods.tiling import tile_advice
+from histods.shards.base import read_index, write_index
+from histods.shards.images.reader import ShardReader
+from histods.shards.images.shard_set import ShardSet
+from histods.shards.latents.latent_set import INDEX, LINEAR, EncodedBy, LatentSet
+from histods.shards.latents.verify import add_up, check_latents, training_split
+from histods.shards.latents.writer import SAMPLES, Plan, Shape, plan_shard, rows_of
+from histods.shards.resumable_write import claim, gather, tidy, write_part
+from histods.tiles.grid import tile_advice
 from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder, is_linear
 from training.data.image_size import one_shape

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from histods.classes.class_system import find_by_digest
+from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError, TooFewSamplesError
-from histods.labels import IDENTITY
-from histods.storage.class_systems import find_by_digest
-from histods.storage.latent_set import LINEAR
-from histods.storage.manifest import Manifest
-from histods.storage.shard_set import ShardSet
-from histods.storage.stages import (
+from histods.labels.label_map import IDENTITY
+from histods.shards.images.shard_set import ShardSet
+from histods.shards.latents.latent_set import LINEAR
+from histods.stages import (
     class_system_stages,
     edited_file,
     latent_stage,
@@ -31,9 +31,9 @@ from training.runs.checkpoint import newest, read_state
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from histods.io.workspace import Workspace
     from histods.records import Progress
-    from histods.storage.stages import Stage
-    from histods.storage.workspace import Workspace
+    from histods.stages import Stage
     from training.config.load import TrainConfig
     from training.distributed import Process
     from training.runs.checkpoint import State
@@ -173,8 +173,8 @@ def _remap(asked: Preparation, name: str | Path) -> None:
 
 def _split(asked: Preparation) -> None:
     """Split as before, or 9 to 1; too few samples stay together."""
+    from histods.splits.split_table import read_any_split
     from histods.steps.split import split
-    from histods.storage.split_file import read_any_split
 
     options: dict[str, Any] = {}
     if asked.space.split.is_file():
@@ -213,7 +213,7 @@ def _shard(asked: Preparation, name: str | Path | None) -> None:
 
 def _encode_again(asked: Preparation, process: Process) -> None:
     """Encode with the autoencoder of the latents that are there."""
-    from histods.storage.latent_set import LatentSet
+    from histods.shards.latents.latent_set import LatentSet
     from training.verbs.encode import encode
 
     before = LatentSet.describe(asked.space.latents)

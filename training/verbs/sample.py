@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from histods.errors import HistodsError
+from histods.io.atomic import only_one, write_bytes
+from histods.io.workspace import Workspace, read_json
 from histods.printing import printed
 from histods.records import silent
-from histods.storage.atomic import only_one, write_bytes
-from histods.storage.workspace import Workspace, read_json
 from training.distributed import describe, processes
 from training.gpu_processes import gpus_to_share, in_processes
 from training.inference.contact_sheet import draw_sheet

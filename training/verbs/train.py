@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from histods.errors import HistodsError
-from histods.labels import IDENTITY
+from histods.io.atomic import only_one
+from histods.io.workspace import Workspace
+from histods.labels.label_map import IDENTITY
 from histods.printing import printed
 from histods.records import silent
-from histods.storage.atomic import only_one
-from histods.storage.workspace import Workspace
 from training.config.load import flatten
 from training.data.source import Encoder, Source
 from training.distributed import can_compile, describe, processes

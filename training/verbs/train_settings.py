@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from histods.io.workspace import Workspace
     from histods.records import Progress
-    from histods.storage.workspace import Workspace
     from training.distributed import Process
     from training.exchange.initial_weights import Initial
     from training.runs.checkpoint import Weights

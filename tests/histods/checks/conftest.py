@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from histods.checks import SAMPLES, Context, judge_all
-from histods.samples import join_measurements
-from histods.storage.measure import MeasureOptions, measure_files
+from histods.measurement.samples import join_measurements
+from histods.measurement.worker import MeasureOptions, measure_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

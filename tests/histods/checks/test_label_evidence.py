@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from histods.checks import Context, judge_all
-from histods.runs import count_between, count_specks, find_runs, histogram
+from histods.run_lengths import count_between, count_specks, find_runs, histogram
 from tests.histods.checks.mask_files import regions
 
 if TYPE_CHECKING:

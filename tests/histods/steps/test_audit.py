@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 from histods import HistodsError, Manifest, audit
-from histods.storage.workspace import Workspace
+from histods.io.workspace import Workspace
 from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, make_convention, make_demo
 
 if TYPE_CHECKING:
-    from histods.storage.audit_file import AuditResult
+    from histods.measurement.audit_result import AuditResult
     from tests.conftest import Site
 
 ARTEFACTS = ("manifest.parquet", "findings.parquet", "measurements.parquet")

@@ -21,16 +21,16 @@ from PIL import Image
 
 from histods import HistodsError, audit, fix
 from histods.checks import CHECKS
+from histods.moves.plan import EXCLUDED, KEPT, LINKED, OUTSIDE, SHARED, UNOPENED
 from histods.steps.fix import CODES, to_document
-from histods.storage.move_plan import EXCLUDED, KEPT, LINKED, OUTSIDE, SHARED, UNOPENED
 from histods.synthetic import make_benchmark, make_demo
 from tests.commands import histods, in_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from histods.measurement.audit_result import AuditResult
     from histods.steps.fix import FixResult
-    from histods.storage.audit_file import AuditResult
 
     Tree = dict[str, tuple[bytes | str | None, int]]
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from histods import audit, plot, remap
+from histods.io.workspace import Workspace
 from histods.steps.remap import to_document
-from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,13 +20,13 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from histods import audit
-from histods.cli import main
+from histods.cli.main import main
+from histods.dataset.manifest import SCHEMA, Manifest
 from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import file_digest, write_json
+from histods.io.workspace import Workspace
+from histods.masks.writer import MaskTask, encode_mask, write_mask_files
 from histods.steps.remap import remap, to_document
-from histods.storage.atomic import file_digest, write_json
-from histods.storage.manifest import SCHEMA, Manifest
-from histods.storage.mask_files import MaskTask, encode_mask, write_mask_files
-from histods.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,7 +21,7 @@ from PIL import Image
 
 from histods import audit, shard, split
 from histods.errors import HistodsError
-from histods.storage.shard_set import ShardSet
+from histods.shards.images.shard_set import ShardSet
 from histods.synthetic import make_benchmark
 from tests.commands import histods
 

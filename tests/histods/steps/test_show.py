@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from histods import HistodsError, audit, remap, show, split
-from histods.commands.complete import complete_codes, complete_maps, complete_shown
+from histods.cli.completion import complete_codes, complete_maps, complete_shown
+from histods.measurement.findings_file import to_csv
 from histods.palette import class_fill
-from histods.storage.findings_file import to_csv
 from tests.commands import histods
 
 MAP = """

@@ -15,15 +15,16 @@ import pytest
 from PIL import Image
 
 from histods import audit, fix, remap, shard
+from histods.dataset.scan import scan
 from histods.engines import Engine
-from histods.storage import contents, moves
-from histods.storage.contents import Room
-from histods.storage.measure import MeasureOptions, measure_files
-from histods.storage.move_plan import Links
-from histods.storage.moves import Found, Move, carry_out, survey
-from histods.storage.open_file import OpenFile, OpenRoot
-from histods.storage.overlap import Pace, overlap
-from histods.storage.scan import scan
+from histods.images import contents
+from histods.images.contents import Room
+from histods.io.open_file import OpenFile, OpenRoot
+from histods.io.overlap import Pace, overlap
+from histods.measurement.worker import MeasureOptions, measure_files
+from histods.moves import execute as moves
+from histods.moves.execute import Found, Move, carry_out, survey
+from histods.moves.plan import Links
 from histods.synthetic import make_benchmark
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Here:
 @pytest.fixture
 def in_flight(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many calls are in flight everywhere, with all work in this process."""
-    for module in ("steps.audit", "jobs.mask_writing", "steps.shard"):
+    for module in ("steps.audit", "masks.writing_job", "steps.shard"):
         monkeypatch.setattr(f"histods.{module}.engine_for", lambda *_: Engine(Here()))  # type: ignore[arg-type]
 
     def use(threads: int) -> None:
@@ -214,7 +215,7 @@ def test_states_of_more_files_than_a_batch_are_those_of_each(
 ) -> None:
     for number in range(100):
         (tmp_path / f"{number}.txt").write_bytes(bytes(number))
-    monkeypatch.setattr("histods.storage.scan.SLOW_SECONDS", 0.0)  # whatever the disk, it is slow
+    monkeypatch.setattr("histods.dataset.scan.SLOW_SECONDS", 0.0)  # whatever the disk, it is slow
     listing = scan(tmp_path)
     assert dict(zip(listing.paths, listing.sizes.tolist(), strict=True)) == {f"{n}.txt": n for n in range(100)}
     assert listing.mtimes.tolist() == [(tmp_path / path).stat().st_mtime_ns for path in listing.paths]

@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histods import HistodsError, audit, shard, split
-from histods.commands.split import to_document
+from histods.cli.commands.split import to_document
+from histods.dataset.manifest import SCHEMA, Manifest, read_table
 from histods.errors import StaleFileError
+from histods.io.atomic import file_digest, write_json
+from histods.io.workspace import Workspace
+from histods.splits.split_table import SplitOptions, read_any_split, read_split
 from histods.steps.split import SplitResult
-from histods.storage.atomic import file_digest, write_json
-from histods.storage.manifest import SCHEMA, Manifest, read_table
-from histods.storage.split_file import SplitOptions, read_any_split, read_split
-from histods.storage.workspace import Workspace
 from tests.commands import histods, in_own_process
 
 

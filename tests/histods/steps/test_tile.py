@@ -25,14 +25,14 @@ import tifffile
 from PIL import Image
 
 from histods import HistodsError, Manifest, audit, remap, split, tile
-from histods.commands.next_step import print_next_after_audit
-from histods.commands.tile import to_document
-from histods.console import make_results
+from histods.cli.commands.tile import to_document
+from histods.cli.console import make_results
+from histods.cli.next_step import print_next_after_audit
 from histods.engines import engine_for
 from histods.engines.base import Engine
 from histods.errors import StaleFileError
-from histods.storage import tiles as worker
-from histods.storage.workspace import Workspace
+from histods.io.workspace import Workspace
+from histods.tiles import cut as worker
 from tests.commands import histods
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from histods.measurement.audit_result import AuditResult
     from histods.steps.tile import TileResult
-    from histods.storage.audit_file import AuditResult
 
 SIZE = 32
 OPTIONS = worker.TileOptions(

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from histods.cli import app
+from histods.cli.main import app
 from histods.errors import HistodsError
+from histods.shards.images.reader import ShardReader
 from histods.steps.audit import audit
 from histods.steps.shard import shard
 from histods.steps.split import split
-from histods.storage.shard_reader import ShardReader
 from tests.histods.checks.mask_files import opencv, photograph, pillow, regions, tiff, vips
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from histods.storage.audit_file import AuditResult
+    from histods.measurement.audit_result import AuditResult
 
 SIZE = 64
 COLOURS = np.array([[255, 255, 255], [200, 20, 60], [0, 120, 0], [40, 60, 200]], np.uint8)

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from histods import audit, shard
-from histods.sampling import InOrder, dihedral
-from histods.storage.shard_reader import ShardReader
+from histods.sampling.draws import InOrder, dihedral
+from histods.shards.images.reader import ShardReader
 from training.data.dataset import ShardDataset, Turner, balanced
 
 if TYPE_CHECKING:

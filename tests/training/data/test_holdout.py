@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histods.sampling import ClassLists, list_classes
+from histods.sampling.draws import ClassLists, list_classes
 from training.data.holdout import choose_held_out, without
 
 

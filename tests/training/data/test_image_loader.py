@@ -19,9 +19,9 @@ from PIL import Image
 
 from histods import audit, shard
 from histods.errors import HistodsError
-from histods.sampling import InOrder
-from histods.storage.images import decode_rgb
-from histods.storage.shard_reader import ShardReader
+from histods.images.reader import decode_rgb
+from histods.sampling.draws import InOrder
+from histods.shards.images.reader import ShardReader
 from training.data.dataset import Batch, ShardDataset, balanced
 from training.data.image_loader import Loader
 
@@ -111,7 +111,7 @@ def test_a_killed_process_goes_on_with_the_same_sequence(folder: Path, tmp_path:
     code = """
 import json, sys
 from pathlib import Path
-from histods.storage.shard_reader import ShardReader
+from histods.shards.images.reader import ShardReader
 from training.data.dataset import ShardDataset, balanced
 from training.data.image_loader import Loader
 folder, log, state = map(Path, sys.argv[1:])

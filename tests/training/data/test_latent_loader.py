@@ -20,9 +20,9 @@ import torch
 
 from histods import shard
 from histods.errors import HistodsError
-from histods.sampling import Draws, InOrder
-from histods.storage.latent_reader import LatentReader
-from histods.storage.shard_reader import ShardReader
+from histods.sampling.draws import Draws, InOrder
+from histods.shards.images.reader import ShardReader
+from histods.shards.latents.reader import LatentReader
 from training.autoencoders.base import load_autoencoder
 from training.data.dataset import ShardDataset, balanced
 from training.data.latent_loader import LatentBatch, LatentLoader
@@ -208,7 +208,7 @@ def test_a_killed_process_goes_on_with_the_same_sequence(latents: Path, tmp_path
     code = """
 import json, sys, zlib
 from pathlib import Path
-from histods.storage.latent_reader import LatentReader
+from histods.shards.latents.reader import LatentReader
 from training.data.dataset import balanced
 from training.data.latent_loader import LatentLoader
 folder, log, state = map(Path, sys.argv[1:])

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from histods import shard, split
 from histods.errors import HistodsError, StaleFileError
-from histods.sampling import InOrder
-from histods.storage.latent_reader import LatentReader
-from histods.storage.shard_reader import ShardReader
-from histods.storage.workspace import Workspace
+from histods.io.workspace import Workspace
+from histods.sampling.draws import InOrder
+from histods.shards.images.reader import ShardReader
+from histods.shards.latents.reader import LatentReader
 from tests.conftest import make_site
 from tests.training.autoencoders.test_base import kl, patches
 from training.autoencoders.base import DiffusersAutoencoder

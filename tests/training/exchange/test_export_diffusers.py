@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from histods.errors import HistodsError
-from histods.storage.atomic import file_digest
+from histods.io.atomic import file_digest
 from tests.training.autoencoders.test_base import kl, tiny
 from tests.training.published import published, write
 from training.autoencoders.base import load_autoencoder

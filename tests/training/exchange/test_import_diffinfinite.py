@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from histods.errors import HistodsError
-from histods.storage.atomic import file_digest
+from histods.io.atomic import file_digest
 from tests.training.plain_unet import PlainUNet
 from tests.training.published import SMALL, published, write
 from training.autoencoders.linear import LinearAutoencoder

@@ -13,8 +13,8 @@ from PIL import Image
 
 from histods import remap
 from histods.errors import HistodsError, StaleFileError
-from histods.storage.label_maps import read_label_map
-from histods.storage.workspace import Workspace
+from histods.io.workspace import Workspace
+from histods.labels.label_map_file import read_label_map
 from training.inference.mask_inputs import MaskReader, check_masks, choose_map, find_masks
 
 if TYPE_CHECKING:

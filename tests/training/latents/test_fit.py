@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from histods.errors import HistodsError
-from histods.storage.latent_reader import LatentReader
+from histods.shards.latents.reader import LatentReader
 from tests.training.autoencoders.test_base import kl
 from tests.training.trained_runs import run_tiny
 from training.autoencoders.base import load_autoencoder

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from histods.errors import HistodsError, MissingExtraError
-from histods.storage.workspace import read_json
+from histods.io.workspace import read_json
 from training.config.load import read_config
 from training.runs.boards import BOARDS, open_boards
 from training.runs.metrics import Metrics, read_metrics

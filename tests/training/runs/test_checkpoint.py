@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from histods.errors import HistodsError
-from histods.storage.atomic import file_digest
+from histods.io.atomic import file_digest
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.load import TrainConfig
 from training.config.model import ModelConfig

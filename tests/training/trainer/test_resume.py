@@ -11,7 +11,7 @@ import pytest
 
 from histods import shard
 from histods.errors import HistodsError
-from histods.storage.atomic import only_one
+from histods.io.atomic import only_one
 from tests.training.trained_runs import run_tiny, weights
 from training.autoencoders.linear import LinearAutoencoder
 from training.runs.checkpoint import load_model, read_run, write_run

@@ -23,10 +23,10 @@ import training.runs.checkpoint_writer
 import training.runs.metrics
 import training.trainer.loop
 import training.trainer.preview
-from histods.commands.train import show_train, train_document
-from histods.console import make_console
+from histods.cli.commands.train import show_train, train_document
+from histods.cli.console import make_console
 from histods.errors import HistodsError
-from histods.sampling import BalancedDraws
+from histods.sampling.draws import BalancedDraws
 from tests.training.trained_runs import ROOT, command, run_tiny, weights
 from tests.watchdog import WATCHED, finish
 from training.runs.checkpoint import read_run, save_checkpoint

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from histods import shard, split
-from histods.storage.shard_reader import ShardReader
+from histods.shards.images.reader import ShardReader
 from tests.conftest import make_site
 from tests.training.trained_runs import make_trainer
 from training.trainer.validation import BUCKETS, Validation, describe_validation

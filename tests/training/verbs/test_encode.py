@@ -22,12 +22,12 @@ from safetensors.numpy import load_file
 
 from histods import audit, shard, split
 from histods.errors import HistodsError, StaleFileError
-from histods.sampling import dihedral
-from histods.storage import latent_shards
-from histods.storage.images import decode_rgb
-from histods.storage.latent_reader import LatentReader
-from histods.storage.latent_set import LatentSet
-from histods.storage.shard_reader import ShardReader
+from histods.images.reader import decode_rgb
+from histods.sampling.draws import dihedral
+from histods.shards.images.reader import ShardReader
+from histods.shards.latents import writer as latent_shards
+from histods.shards.latents.latent_set import LatentSet
+from histods.shards.latents.reader import LatentReader
 from tests.commands import histods
 from tests.conftest import make_site
 from tests.training.autoencoders.test_base import kl, tiny
@@ -196,7 +196,7 @@ def test_progress_counts_samples(own: Path) -> None:
 
 CODE = """
 import sys, time
-from histods.storage import latent_shards
+from histods.shards.latents import writer as latent_shards
 from training.verbs.encode import encode
 latent_shards.SHARD_BYTES = {size}
 encode(workspace=sys.argv[1], out=sys.argv[2], device="cpu", progress=lambda *_: time.sleep(0.005))

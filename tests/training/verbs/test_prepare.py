@@ -11,7 +11,7 @@ from PIL import Image
 
 from histods import audit, remap, sample, shard, split
 from histods.errors import HistodsError
-from histods.storage.shard_set import ShardSet
+from histods.shards.images.shard_set import ShardSet
 from tests.training.trained_runs import TINY
 from training.verbs.train import train
 

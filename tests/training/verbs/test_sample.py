@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from histods import audit
+from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError
-from histods.storage.atomic import file_digest
-from histods.storage.manifest import Manifest
+from histods.io.atomic import file_digest
 from tests.commands import histods
 from training import load_model
 from training.autoencoders.linear import LinearAutoencoder

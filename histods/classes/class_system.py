@@ -1,0 +1,191 @@
+"""What a label map makes of an audited dataset: the map, found and read, and the histograms it is applied to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from histods.colours.colour_labels import OFF_PALETTE_LABEL
+from histods.dataset.manifest import read_table
+from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import file_digest
+from histods.io.checked import fit
+from histods.io.workspace import read_json
+from histods.labels.label_map import IDENTITY, MOST_LABELS, LabelMap, LabelTable, identity_map
+from histods.labels.label_map_file import find_label_map, read_label_map
+from histods.labels.label_names import read_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from histods.io.workspace import Workspace
+
+
+class LabelHistograms(NamedTuple):
+    """Label histograms of many samples, flattened; those of sample i are at `offsets[i]:offsets[i + 1]`."""
+
+    labels: NDArray[np.uint16]
+    pixels: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+
+
+def flatten_labels(samples: pa.Table, column: str = "labels") -> LabelHistograms:
+    """Labels (or what else a column lists) and pixels of all rows; a sample without a mask has no entries."""
+    lengths = pc.fill_null(pc.list_value_length(samples[column]), 0).to_numpy()
+    labels, pixels = (pc.list_flatten(samples[name]).to_numpy() for name in (column, "pixels"))
+    return LabelHistograms(labels, pixels, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+
+def choose_map(
+    name: str | Path | None, root: Path | None, labels: NDArray[np.uint16], names: LabelTable
+) -> LabelMap:
+    """The label map of that name (a path, a file of the dataset's root, a bundled one), or labels as they are.
+
+    Args:
+        name: the label map; labels stay as they are if None or `labels`.
+        root: folder of the dataset, where label maps are looked for too.
+        labels: labels that occur.
+        names: names and colours of the labels.
+
+    Raises:
+        HistodsError: there is no such map, it is wrong, or labels do not fit 8 bits as they are.
+    """
+    if name is None or str(name) == IDENTITY:
+        if names.colours and OFF_PALETTE_LABEL in labels:
+            raise HistodsError(
+                "Some pixels have colours that are not in the labels file, so labels cannot stay as they are; "
+                f"add their colours, or give a --map that has a class for label {OFF_PALETTE_LABEL}."
+            )
+        return identity_map(np.unique(labels).tolist(), names)
+    return read_label_map(find_label_map(name, root), names)
+
+
+def choose_workspace_map(
+    name: str | Path | None, space: Workspace, root: Path, labels: NDArray[np.uint16], names: LabelTable
+) -> LabelMap:
+    """The label map that training uses: the one that is named, else the only one of the workspace.
+
+    Args:
+        name: a class system of the workspace, or what `choose_map` takes; without one, the workspace's only class
+            system, or labels as they are where it has none.
+        space: the workspace.
+        root: folder of the dataset.
+        labels: labels that occur.
+        names: names and colours of the labels.
+
+    Raises:
+        HistodsError: the workspace has several class systems, and none is named; or as `choose_map` raises.
+    """
+    known = list_label_maps(space)
+    if name is None and len(known) > 1:
+        raise HistodsError(
+            f"{space.folder} has {len(known)} label maps: {', '.join(known)}. Choose one with --map {known[0]}, "
+            f"or keep the labels with --map {IDENTITY}."
+        )
+    chosen = known[0] if name is None and known else name
+    if str(chosen) in known:
+        return read_kept_map(space, str(chosen))
+    return choose_map(chosen, root, labels, names)
+
+
+def list_label_maps(space: Workspace) -> list[str]:
+    """Names of the workspace's class systems, sorted, but for labels as they are, which are always there."""
+    return [name for name in space.class_systems() if name != IDENTITY]
+
+
+def find_by_digest(space: Workspace, map_digest: str) -> str | None:
+    """Name of the class system of that label map, which a run was trained on; None where there is none."""
+    for name in list_label_maps(space):
+        try:
+            if read_json(space.remap_summary(name)).get("map_digest") == map_digest:
+                return name
+        except HistodsError:  # damaged, which others say
+            continue
+    return None
+
+
+def read_kept_map(space: Workspace, name: str) -> LabelMap:
+    """The label map of a class system, as `remap` wrote it down: its file is not needed any more.
+
+    Raises:
+        HistodsError: what is written down is damaged.
+    """
+    path = space.remap_summary(name)
+    summary = read_json(path)
+    try:
+        rows = fit(summary.get("classes"), list[dict[str, Any]], "classes")
+        table = {
+            label: index for index, row in enumerate(rows) for label in fit(row["labels"], list[int], "labels")
+        }
+        unmapped = fit(summary.get("unmapped"), dict[str, Any], "unmapped").get("class")
+        label_map = LabelMap(
+            name=name,
+            classes=tuple(fit(row["name"], str, "name") for row in rows),
+            table=table,
+            unmapped=fit(unmapped, int | None, "class"),
+        )
+        if not all(0 <= label < MOST_LABELS for label in table) or not 0 <= (unmapped or 0) < len(rows):
+            raise ValueError("numbers beyond those of labels and classes")  # noqa: TRY301 - one error for all
+    except (KeyError, ValueError) as error:
+        raise HistodsError(
+            f"{path} is damaged ({error}): run 'histods remap --map FILE -w {space.folder}' again."
+        ) from error
+    if label_map.digest != summary.get("map_digest"):
+        raise HistodsError(
+            f"{path} is not as 'histods remap' wrote it: run 'histods remap --map FILE -w {space.folder}' again."
+        )
+    return label_map
+
+
+def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
+    """The labels file that the audit used; where it is gone and gave no colours, the names that the audit kept.
+
+    Raises:
+        StaleFileError: the file changed since, or is gone and gave colours, without which no mask can be read.
+    """
+    options = audit["options"]
+    path, digest = options.get("labels"), options.get("labels_digest")
+    if path is None:
+        return LabelTable(names={})
+    if Path(path).is_file():
+        if digest is not None and file_digest(Path(path)) != digest:
+            raise StaleFileError(
+                f"The labels file {path} has changed since the audit read it; run '{audit['command']}' again."
+            )
+        return read_labels(Path(path))
+    if options.get("labels_have_colours"):
+        raise StaleFileError(
+            f"The labels file {path}, whose colours the audit used, is gone; "
+            f"put it back, or run '{audit['command']}' with another."
+        )
+    return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+
+
+def read_class_systems(
+    space: Workspace, manifest_digest: str
+) -> Iterator[tuple[str, tuple[str, ...], LabelHistograms]]:
+    """Name, classes and class histograms of each class system that was made from this manifest.
+
+    The rows are those of the manifest that are not excluded, in its order. What was made from another manifest,
+    or is damaged, is passed over: whoever uses it is told.
+    """
+    for name in space.class_systems():
+        try:
+            summary, table = read_json(space.remap_summary(name)), read_table(space.remap_table(name))
+            classes = tuple(str(row["name"]) for row in summary["classes"])
+        except (HistodsError, KeyError, TypeError):
+            continue
+        stored = (table.schema.metadata or {}).get(b"manifest_digest", b"").decode()
+        if manifest_digest == summary.get("manifest_digest") == stored:
+            yield name, classes, flatten_labels(table, "classes")
+
+
+def list_column(values: NDArray[np.generic], offsets: NDArray[np.int64], nulls: pa.Array) -> pa.Array:
+    """A column of lists from flattened values; null where `nulls` says so."""
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), mask=nulls)

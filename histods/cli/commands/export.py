@@ -1,0 +1,74 @@
+"""histods export: its options, and what people see of its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.options import (
+    DEFAULT_WORKSPACE,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    WeightsName,
+    WeightsOption,
+    WorkspaceOption,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLE = "histods export --run default --out for-others"
+
+
+def export(
+    run: RunOption = "default",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", "--output", help="Folder to write; in 'exports' of the workspace by default."),
+    ] = None,
+    weights: WeightsOption = WeightsName.ema,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main
+) -> None:
+    """Write a run in the layout of diffusers, with a README that says how to use it."""
+    from histods.cli.console import Watch
+    from training.exchange.export_diffusers import export as run_export
+
+    console = make_console(quiet=quiet)
+    with Watch(console) as watch:
+        folder = run_export(run, out=out, workspace=workspace, weights=weights.value, progress=watch)
+    document = to_document(folder)
+    show_export(make_results(quiet=quiet, json_output=json_output), document)
+    if json_output:
+        print_json(document)
+
+
+def show_export(console: Console, document: dict[str, Any]) -> None:
+    """Print what was written and what loads it."""
+    print_table(
+        console,
+        f"Export of {document['run']}, step {document['step']:,} ({document['weights']})",
+        ["part", "loads with"],
+        [[f"{name}/", loads] for name, loads in document["parts"].items()],
+    )
+    print_line(console, f"Written: {document['folder']} (how to use it: README.md)")
+
+
+def to_document(folder: Path) -> dict[str, Any]:
+    """The result for `--json`."""
+    from training.exchange.export_diffusers import read_export
+
+    about = read_export(folder)
+    kind = about["autoencoder"]["kind"]
+    parts = {"scheduler": "diffusers: DDIMScheduler", "unet": "histods: training.model.unet.UNet"}
+    if kind is not None:
+        linear = "histods: training.autoencoders.base.load_autoencoder"
+        parts["vae"] = linear if kind == "linear" else f"diffusers: {kind}"
+    return {"folder": folder.as_posix(), "parts": parts, **about}

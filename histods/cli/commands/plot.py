@@ -1,0 +1,64 @@
+"""histods plot: its options, and what people see of its result."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from histods.cli.console import make_console, make_results, print_json, print_line
+from histods.cli.next_step import print_next_after
+from histods.cli.options import (
+    DEFAULT_WORKSPACE,
+    CountsOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    WorkspaceOption,
+)
+
+EXAMPLE = "histods plot -w histods-out"
+
+
+class WidthName(StrEnum):
+    """How wide a chart is on paper."""
+
+    page = "page"
+    column = "column"
+
+
+def plot(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    counts: CountsOption = None,
+    width: Annotated[
+        WidthName, typer.Option(help="page: 183 mm; column: one column of a journal, 85 mm.")
+    ] = WidthName.page,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also write PDF files with embedded fonts, as journals want them.")
+    ] = False,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main
+) -> None:
+    """Draw charts of labels, classes, split, findings, image sizes and groups as PNG, SVG and CSV."""
+    from histods.cli.console import Watch
+    from reports.charts import plot as run
+
+    console = make_console(quiet=quiet)
+    with Watch(console) as watch:
+        result = run(workspace, counts=counts, width=width.value, pdf=pdf, progress=watch)
+    for line in result.skipped:
+        print_line(console, line)
+    results = make_results(quiet=quiet, json_output=json_output)
+    print_line(results, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
+    if counts is None:
+        print_next_after(results, "plot", workspace)
+    if json_output:
+        print_json(
+            {
+                "files": [path.as_posix() for path in result.files],
+                "systems": list(result.systems),
+                "skipped": list(result.skipped),
+            }
+        )

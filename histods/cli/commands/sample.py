@@ -1,0 +1,143 @@
+"""histods sample: its options, and what people see of its result."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.next_step import print_next
+from histods.cli.options import (
+    DEFAULT_WORKSPACE,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    WeightsName,
+    WeightsOption,
+    WorkspaceOption,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.verbs.sample import SampleResult
+
+
+class SamplerName(StrEnum):
+    """How noise becomes an image."""
+
+    dpm = "dpm"
+    ddim = "ddim"
+
+
+EXAMPLE = "histods sample --run default --masks masks/ --count 4"
+
+
+def sample(
+    masks: Annotated[
+        Path,
+        typer.Option(
+            help="A mask, or a folder of masks; they hold class indices. In a folder with images, "
+            "masks end in _mask."
+        ),
+    ],
+    run: RunOption = "default",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            "--output",
+            help="Folder for images and masks; in 'samples' of the workspace by default.",
+        ),
+    ] = None,
+    label_map: Annotated[
+        Path | None, typer.Option("--map", help="Masks hold source labels: this label map makes classes of them.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Images for each mask.")] = 1,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps from noise to image; 25 for dpm, the run's setting for ddim.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How strongly the mask counts; 1 is no guidance. The run's setting.")
+    ] = None,
+    sampler: Annotated[SamplerName | None, typer.Option(help="dpm: DPM-Solver++(2M), the default; ddim.")] = None,
+    eta: Annotated[float | None, typer.Option(help="ddim: noise added on the way, 0 to 1; 0 by default.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass a class.")
+    ] = False,
+    weights: WeightsOption = WeightsName.ema,
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
+    batch: Annotated[int, typer.Option(help="Images made at once; less needs less memory.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; all GPUs of this machine by default.")] = None,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by main
+) -> None:
+    """Make images for masks with a trained run, each beside its mask: pairs that audit reads."""
+    from histods.cli.console import Watch
+    from training.verbs.sample import sample as run_sample
+
+    console = make_console(quiet=quiet)
+    with Watch(console) as watch:
+        result = run_sample(
+            run=run,
+            masks=masks,
+            workspace=workspace,
+            out=out,
+            map=label_map,
+            count=count,
+            steps=steps,
+            guidance=guidance,
+            sampler=sampler.value if sampler else None,
+            eta=eta,
+            reference=reference,
+            weights=weights.value,
+            seed=seed,
+            batch=batch,
+            device=device,
+            progress=watch,
+        )
+    show_sample(make_results(quiet=quiet, json_output=json_output), result)
+    if json_output:
+        print_json(to_document(result))
+
+
+def show_sample(console: Console, result: SampleResult) -> None:
+    """Print what was made, of what, and where it is."""
+    sampling = result.sampling
+    print_table(
+        console,
+        "Samples",
+        ["", "value"],
+        [
+            ["run", f"{result.run} at step {result.step:,} ({result.weights})"],
+            ["device", result.device],
+            ["sampler", f"{sampling.sampler}, {sampling.steps} steps, guidance {sampling.guidance:g}"],
+            ["masks", result.masks],
+            ["images made", result.written],
+            ["images there already", result.present],
+        ],
+    )
+    for line in result.warnings:
+        print_line(console, f"Note: {line}.")
+    if result.passed_over:
+        print_line(console, f"{result.passed_over:,} files beside the masks are no masks and were passed over.")
+    print_line(console, f"Written: {result.folder} (look at {result.contact_sheet})")
+    print_next(console, f"histods export --run {shlex.quote(str(result.run))}")
+
+
+def to_document(result: SampleResult) -> dict[str, Any]:
+    """The result for `--json`."""
+    from dataclasses import asdict
+
+    document = asdict(result)
+    for name in ("folder", "contact_sheet", "record", "run"):
+        document[name] = document[name].as_posix()
+    return document

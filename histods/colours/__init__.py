@@ -1,0 +1,1 @@
+"""Colours of masks: counted, and read as labels."""

@@ -1,0 +1,1 @@
+"""The dataset: its files, which mask belongs to which image, and the manifest."""

@@ -1,0 +1,40 @@
+"""Which mask belongs to which image, told from the names of the files.
+
+Nothing here touches a disk: paths are POSIX and relative to the dataset's root.
+
+```
+names.py     what a layout is, and the role and link it gives a file by its name
+patterns.py  patterns with {key} and *
+links.py     names that differ in capitals, accents or zeros before numbers only
+pairs.py     pairing: names in, one row per sample out
+other.py     files that are neither image nor mask
+choose.py    the layout a dataset has, or the patterns to propose
+options.py   candidates with the pairs they make, weighed by what the pictures show
+search.py    patterns that would pair files whose names follow no layout
+cuts.py      what is left of a name without what many names have in common
+globs.py     * for folders that differ from pair to pair
+words.py     words that tell images from masks
+lookalikes.py  names of pictures that are no images
+vocabulary.py  the words of such names, in several languages
+several.py   images with one mask file per object
+unread.py    labels in formats that are not read
+gather.py    a sample of many files, by pairs
+```
+"""
+
+from histods.dataset.layouts.detect import Choice, Suggestion, choose_layout, suggest
+from histods.dataset.layouts.names import Layout
+from histods.dataset.layouts.pairing import Pairing, pair, pair_rows
+from histods.dataset.layouts.unread_labels import with_unread_labels
+
+__all__ = [
+    "Choice",
+    "Layout",
+    "Pairing",
+    "Suggestion",
+    "choose_layout",
+    "pair",
+    "pair_rows",
+    "suggest",
+    "with_unread_labels",
+]

@@ -1,0 +1,1 @@
+"""Image files: formats, structure and damage, and one reader for all of them."""

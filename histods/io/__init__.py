@@ -1,0 +1,1 @@
+"""Files of the workspace: written atomically, read with checks."""

@@ -1,0 +1,120 @@
+"""What training runs say of themselves: settings and metrics, read without the trainer's libraries."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from histods.errors import HistodsError
+from histods.io.workspace import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from histods.io.workspace import Workspace
+
+_LAST = 100
+"""Steps over which the training loss is averaged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """How far a training run came, and how well it does; None where it does not say.
+
+    Attributes:
+        run: its name.
+        step: optimizer steps that its newest checkpoint has.
+        steps: steps that it is to have.
+        loss: mean training loss of its last 100 steps.
+        best: lowest validation loss of the averaged weights.
+        best_step: the step of that.
+        images_per_second: at the end of the last call.
+        settings: all of them, by `section.key`.
+    """
+
+    run: str
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    best: float | None = None
+    best_step: int | None = None
+    images_per_second: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def list_runs(space: Workspace) -> list[RunSummary]:
+    """The runs of a workspace by name; what is damaged is left open."""
+    return [_summarise(config.parent) for config in sorted(space.runs.glob("*/config.yaml"))]
+
+
+def _summarise(folder: Path) -> RunSummary:
+    settings = dict(_flatten(_read_settings(folder)))
+    lines = list(_read_lines(folder / "metrics.jsonl"))
+    losses = [line["loss"] for line in lines if line.get("kind") == "train" and _is_number(line.get("loss"))]
+    validated = [
+        (line["ema"], line["step"])
+        for line in lines
+        if line.get("kind") == "validation" and _is_number(line.get("ema")) and _is_number(line.get("step"))
+    ]
+    speeds = [line["timing"].get("images_per_second") for line in lines if isinstance(line.get("timing"), dict)]
+    best, best_step = min(validated, default=(None, None))
+    steps = settings.get("run.steps")
+    return RunSummary(
+        run=folder.name,
+        step=_read_step(folder),
+        steps=steps if isinstance(steps, int) else None,
+        loss=math.fsum(losses[-_LAST:]) / len(losses[-_LAST:]) if losses else None,
+        best=best,
+        best_step=best_step,
+        images_per_second=next((speed for speed in reversed(speeds) if _is_number(speed)), None),
+        settings=settings,
+    )
+
+
+def _read_settings(folder: Path) -> Any:
+    try:
+        return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+
+
+def _flatten(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by `section.key`."""
+    if not isinstance(settings, dict):
+        yield above, settings
+        return
+    for name, value in settings.items():
+        yield from _flatten(value, f"{above}.{name}" if above else str(name))
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Lines of metrics; a killed run leaves half a line at most."""
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for text in texts:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            return
+        if isinstance(line, dict):
+            yield line
+
+
+def _read_step(folder: Path) -> int | None:
+    """Steps of the newest checkpoint; None before there is one."""
+    try:
+        newest = (folder / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
+        return int(read_json(folder / "checkpoints" / newest / "state.json")["step"])
+    except (OSError, ValueError, TypeError, KeyError, HistodsError):
+        return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

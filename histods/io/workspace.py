@@ -1,0 +1,269 @@
+"""The workspace: where every command writes, and where later commands find what earlier ones made.
+
+```
+histods-out/
+  manifest.parquet findings.parquet audit.json   histods audit
+  findings.csv                                   the findings for spreadsheets
+  measurements.parquet                           what audit measured of each file, so that it is read once
+  remap/NAME.parquet remap/NAME.json             histods remap, one pair a class system
+  charts/                                        histods plot
+  split.parquet                                  histods split
+  shards/                                        histods shard
+  latents/                                       histods encode
+  runs/NAME/                                     histods train
+  fixes/CODE-N.jsonl                             histods fix, the journal of each that was applied
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import file_digest, refuse_pipe
+from histods.io.checked import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_WORKSPACE = Path("histods-out")
+VARIABLE = "HISTODS_WORKSPACE"
+"""The environment's variable that names another workspace by default."""
+_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "fixes")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The files of one workspace folder, by name."""
+
+    folder: Path
+
+    @classmethod
+    def find(cls, workspace: str | Path | None = None) -> Workspace:
+        """The workspace of this folder; else that of `HISTODS_WORKSPACE`, read now; else `histods-out`.
+
+        Args:
+            workspace: its folder; None for the one by default.
+        """
+        if workspace is None:
+            workspace = os.environ.get(VARIABLE) or DEFAULT_WORKSPACE
+        return cls(Path(workspace))
+
+    @property
+    def option(self) -> str:
+        """The option ` -w FOLDER` that a command needs to find this workspace; empty where it finds it anyway."""
+        return "" if self == Workspace.find() else f" -w {shlex.quote(str(self.folder))}"
+
+    @property
+    def manifest(self) -> Path:
+        """One row a sample."""
+        return self.folder / "manifest.parquet"
+
+    @property
+    def findings(self) -> Path:
+        """One row a finding."""
+        return self.folder / "findings.parquet"
+
+    @property
+    def findings_csv(self) -> Path:
+        """The same for spreadsheets."""
+        return self.folder / "findings.csv"
+
+    @property
+    def audit(self) -> Path:
+        """Counts, totals and digests of the last audit."""
+        return self.folder / "audit.json"
+
+    @property
+    def measurements(self) -> Path:
+        """What was measured of each file, with the size and time it had then."""
+        return self.folder / "measurements.parquet"
+
+    @property
+    def journal(self) -> Path:
+        """Measurements of an audit that is at work, or was killed."""
+        return self.folder / "audit.journal"
+
+    @property
+    def charts(self) -> Path:
+        """Folder of charts."""
+        return self.folder / "charts"
+
+    @property
+    def split(self) -> Path:
+        """The split that each sample is in, one row per sample."""
+        return self.folder / "split.parquet"
+
+    @property
+    def shards(self) -> Path:
+        """Folder of shards."""
+        return self.folder / "shards"
+
+    @property
+    def latents(self) -> Path:
+        """Folder of encoded latents."""
+        return self.folder / "latents"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of training runs."""
+        return self.folder / "runs"
+
+    @property
+    def fixes(self) -> Path:
+        """Folder of the journals of fixes."""
+        return self.folder / "fixes"
+
+    def remap_table(self, name: str) -> Path:
+        """Class histograms of the class system `name`, one row per sample."""
+        return self.folder / "remap" / f"{name}.parquet"
+
+    def remap_summary(self, name: str) -> Path:
+        """Class totals of the class system `name`."""
+        return self.folder / "remap" / f"{name}.json"
+
+    def class_systems(self) -> list[str]:
+        """Names of the class systems that were remapped here, sorted."""
+        return sorted(path.stem for path in (self.folder / "remap").glob("*.json"))
+
+    def check_apart(self, dataset: Path, command: str) -> None:
+        """Refuse a workspace that lies in the dataset, or that has the dataset in a folder of its own.
+
+        Args:
+            dataset: folder of the dataset or of some of its images, without links in its path.
+            command: the command that audits the dataset, without a workspace.
+
+        Raises:
+            HistodsError: they are not apart; the message names a folder that is.
+        """
+        links = [path for name in _FOLDERS if (path := self.folder / name).is_symlink()]
+        overlaps = [_say_overlap(self.folder, dataset, _FOLDERS), *(_say_overlap(link, dataset) for link in links)]
+        found = next(filter(None, overlaps), None)
+        if found is None:
+            return
+        other = shlex.quote(str(dataset.with_name(f"{dataset.name}-histods") if dataset.name else dataset))
+        raise HistodsError(f"{found}, and a workspace must be apart from it; run '{command} -w {other}'.")
+
+    def check_place(self, place: Path, option: str, root: Path) -> None:
+        """Refuse to write into the dataset.
+
+        Raises:
+            HistodsError: the place is in the dataset, or the dataset in it.
+        """
+        target = place.resolve()
+        if _is_in(target, root) or root.is_relative_to(target):
+            raise HistodsError(
+                f"{place} is not outside the dataset {root}, which is never written to; "
+                f"choose another place for {option}."
+            )
+
+    def read_audit(self) -> dict[str, Any]:
+        """Read `audit.json` and prove that `manifest.parquet` is the one it describes.
+
+        Its `command` is completed with this workspace: the command that makes the audit again.
+
+        Raises:
+            HistodsError: there is no audit in this workspace, its summary is not readable, or the workspace lies
+                in the dataset.
+            StaleFileError: the manifest changed since the audit wrote it.
+        """
+        if not self.audit.is_file() or not self.manifest.is_file():
+            raise HistodsError(
+                f"There is no audit in {self.folder} yet; run 'histods audit DATASET -w {self.folder}'."
+            )
+        summary = read_json(self.audit)
+        try:
+            _check_summary(summary)
+        except (KeyError, ValueError) as error:
+            raise HistodsError(
+                f"{self.audit} is not the summary of an audit ({error}); "
+                f"run 'histods audit DATASET -w {self.folder}' again."
+            ) from error
+        command = summary.setdefault("command", shlex.join(["histods", "audit", summary["root"]]))
+        self.check_apart(Path(summary["root"]), command)
+        summary["command"] = f"{command} -w {shlex.quote(str(self.folder))}"
+        if file_digest(self.manifest) != summary.get("manifest_digest"):
+            raise StaleFileError(
+                f"{self.manifest} has changed since the audit wrote it; run '{summary['command']}' again."
+            )
+        return summary
+
+
+def _is_in(place: Path, folder: Path) -> bool:
+    """Whether a place is in a folder, also where the folder is mounted a second time."""
+    if place.is_relative_to(folder):
+        return True
+    return folder.exists() and any(one.exists() and one.samefile(folder) for one in (place, *place.parents))
+
+
+def _say_overlap(place: Path, dataset: Path, written: Sequence[str] | None = None) -> str | None:
+    """Say how a folder and the dataset lie in each other; None where they are apart.
+
+    Args:
+        place: a folder that commands write into.
+        dataset: the dataset.
+        written: names of all that they write there, where the dataset may lie beside it.
+    """
+    here = place.resolve()
+    if here == dataset:
+        return f"{place} is the dataset {dataset}"
+    if _is_in(here, dataset):
+        return f"{place} is inside the dataset {dataset}"
+    if not dataset.is_relative_to(here):
+        return None
+    inner = dataset.relative_to(here).parts[0]
+    if written is None:
+        return f"{place} holds the dataset {dataset}"
+    return f"Commands write into {place / inner}, where the dataset {dataset} lies" if inner in written else None
+
+
+_USED: dict[str, Any] = {"root": str, "manifest_digest": str}
+_OPTIONS: dict[str, Any] = {
+    "labels": str | None,
+    "labels_digest": str | None,
+    "nearest_colour": bool,
+    "pairs": str | None,
+    "pairs_digest": str | None,
+}
+
+
+def _check_summary(summary: dict[str, Any]) -> None:
+    """Check what later commands take from `audit.json`; without options, they are those by default.
+
+    Raises:
+        KeyError: something is missing.
+        ValueError: something is of another type.
+    """
+    for name, kind in _USED.items():
+        fit(summary[name], kind, name)
+    fit(summary.get("command"), str | None, "command")
+    for row in fit(summary.setdefault("labels", []), list[dict[str, Any]], "labels"):
+        fit(row["label"], int, "label")
+        fit(row["name"], str, "name")
+    options = fit(
+        summary.setdefault("options", {"labels": None, "nearest_colour": False}), dict[str, Any], "options"
+    )
+    for name, kind in _OPTIONS.items():
+        if name in options:
+            fit(options[name], kind, name)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that histods wrote.
+
+    Raises:
+        HistodsError: the file does not hold a JSON object.
+    """
+    refuse_pipe(path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise HistodsError(f"{path} cannot be read as JSON ({error}); make it again.") from error
+    if not isinstance(document, dict):
+        raise HistodsError(f"{path} holds a {type(document).__name__} instead of a JSON object; make it again.")
+    return document

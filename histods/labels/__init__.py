@@ -1,0 +1,1 @@
+"""Labels and classes: names, colours, label maps."""

@@ -1,0 +1,1 @@
+"""Masks: labels as stored, colours of labels, evidence of damage, remapped masks."""

@@ -1,0 +1,1 @@
+"""What an audit measures of each file, and how measurements are kept."""

@@ -1,0 +1,243 @@
+"""The result of an audit, and `audit.json`, from which it can be had again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from histods.dataset.layouts import Layout, Suggestion
+from histods.dataset.manifest import SCHEMA_VERSION, Manifest
+from histods.errors import HistodsError
+from histods.io.atomic import file_digest, write_json
+from histods.io.checked import fit
+from histods.io.workspace import Workspace, read_json
+from histods.measurement.findings_file import write_findings
+from histods.printing import printed
+from histods.records import ColourCount, Counts, Finding, LabelCount, LabelTotals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from histods.dataset.listing import LayoutOptions
+    from histods.measurement.worker import MeasureOptions
+
+
+@printed(table="labels", hide=("palette", "suggestions", "options", "fingerprint"))
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        root: the dataset's folder.
+        workspace: where `manifest.parquet`, `findings.parquet` and `audit.json` are.
+        layout: how images and masks were paired.
+        counts: files and samples.
+        findings: number of findings of each code that occurs.
+        severities: number of findings of each severity that occurs.
+        labels: totals of each label over the masks in use: those of the conditional and unconditional samples.
+        masks_in_use: number of these masks.
+        excluded_labels: totals over the masks of excluded samples that can be read, which no other table counts.
+        palette: the colours of colour and palette masks, most frequent first; at most 256.
+        groups: number of different groups (slides, patients).
+        other_files: files that are neither images nor masks, by suffix.
+        suggestions: patterns that would pair more, where several are as good or few files pair; best first.
+        hidden: number of hidden files and folders (a leading dot), which were passed over.
+        notes: sentences on what was taken or passed over beside images and masks.
+        manifest: one row per sample.
+        options: what later commands need: the labels file with its digest and whether it has colours, whether
+            colours were matched nearest, and the CSV file of pairs with its digest.
+        command: the shell command that audits the dataset in the same way, without its workspace.
+        fingerprint: digest of all files' names, sizes and times and of the options; None where a file could
+            not be read for a reason that may pass.
+        files_read: files that this run read.
+        files_reused: files that had not changed since an earlier run measured them.
+        seconds: time the audit took.
+    """
+
+    root: Path
+    workspace: Path
+    layout: Layout
+    counts: Counts
+    findings: dict[str, int]
+    severities: dict[str, int]
+    labels: tuple[LabelCount, ...]
+    masks_in_use: int
+    excluded_labels: LabelTotals
+    palette: tuple[ColourCount, ...]
+    groups: int
+    other_files: dict[str, int]
+    suggestions: tuple[Suggestion, ...]
+    hidden: int
+    notes: tuple[str, ...]
+    manifest: Manifest
+    options: dict[str, str | bool | None]
+    command: str
+    fingerprint: str | None
+    files_read: int
+    files_reused: int
+    seconds: float
+
+    @property
+    def suggestion(self) -> Suggestion | None:
+        """The first of the suggestions."""
+        return self.suggestions[0] if self.suggestions else None
+
+    def findings_frame(self) -> pl.DataFrame:
+        """All findings: key, path, code, severity and message, sorted by key, path and code."""
+        return pl.read_parquet(Workspace(self.workspace).findings)
+
+    def iter_findings(self) -> Iterator[Finding]:
+        """Go through all findings, sorted by key, path and code."""
+        for row in self.findings_frame().iter_rows(named=True):
+            yield Finding(**row)
+
+    def first_findings(self) -> dict[str, Finding]:
+        """The first finding of each code that occurs."""
+        first = self.findings_frame().unique("code", keep="first", maintain_order=True)
+        return {row["code"]: Finding(**row) for row in first.iter_rows(named=True)}
+
+
+def command_of(
+    root: Path,
+    layouts: LayoutOptions,
+    measured: MeasureOptions,
+    recorded: Mapping[str, str | bool | None],
+    group_regex: str | None,
+) -> str:
+    """The shell command that audits a dataset as it was audited; what is as by default is left out."""
+    usual = Layout(kind="suffix")
+    words: list[str] = ["histods", "audit", str(root)]
+    for option, value, default in (
+        ("--layout", layouts.kind, None),
+        ("--mask-suffix", layouts.mask_suffix, usual.mask_suffix),
+        ("--images-dir", layouts.images_dir, usual.images_dir),
+        ("--masks-dir", layouts.masks_dir, usual.masks_dir),
+        ("--image-pattern", layouts.image_pattern, None),
+        ("--mask-pattern", layouts.mask_pattern, None),
+        ("--pairs", recorded["pairs"], None),
+        *(("--unconditional", _absolute(folder), None) for folder in layouts.unconditional),
+        ("--labels", recorded["labels"], None),
+        ("--group-regex", group_regex, None),
+        ("--verify", "decode" if measured.decode else None, None),
+    ):
+        if value != default:
+            words += [option, str(value)]
+    words += ["--allow-unpaired"] if layouts.allow_unpaired else []
+    words += ["--nearest-colour"] if measured.nearest else []
+    words += ["--hash"] if measured.digest_images else []
+    return shlex.join(words)
+
+
+def options_left_out(before: str, command: str) -> list[str]:
+    """Options of one audit's command that another lacks, whatever their values are.
+
+    Raises:
+        HistodsError: the first is no shell command.
+    """
+    try:
+        words = shlex.split(before)
+    except ValueError as error:
+        raise HistodsError(f"Not a shell command: {before}") from error
+    given = {word for word in shlex.split(command) if word.startswith("--")}
+    return [word for word in dict.fromkeys(words) if word.startswith("--") and word not in given]
+
+
+def _absolute(folder: str | Path) -> str:
+    """An unconditional folder for a command that is run elsewhere; one below the root is named from there."""
+    return str(Path(folder).absolute() if Path(folder).is_dir() else folder)
+
+
+def write_result(result: AuditResult, findings: pl.DataFrame) -> None:
+    """Write the manifest, the findings (Parquet and CSV), and last `audit.json`, which marks them as complete."""
+    space = Workspace(result.workspace)
+    result.manifest.write(space.manifest)
+    write_findings(findings, space)
+    write_summary(result)
+
+
+def write_summary(result: AuditResult) -> None:
+    """Write `audit.json` for the manifest and the findings that are in the workspace."""
+    space = Workspace(result.workspace)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "root": result.root.as_posix(),
+        "layout": asdict(result.layout),
+        "counts": asdict(result.counts),
+        "findings": result.findings,
+        "severities": result.severities,
+        "groups": result.groups,
+        "labels": [asdict(label) for label in result.labels],
+        "masks_in_use": result.masks_in_use,
+        "excluded_labels": asdict(result.excluded_labels),
+        "palette": [asdict(colour) for colour in result.palette],
+        "other_files": result.other_files,
+        "suggestion": asdict(result.suggestions[0]) if result.suggestions else None,
+        "suggestions": [asdict(suggestion) for suggestion in result.suggestions],
+        "hidden": result.hidden,
+        "notes": list(result.notes),
+        "options": result.options,
+        "command": result.command,
+        "fingerprint": result.fingerprint,
+        "manifest_digest": file_digest(space.manifest),
+        "findings_digest": file_digest(space.findings),
+        "timing": {
+            "seconds": round(result.seconds, 3),
+            "files_read": result.files_read,
+            "files_reused": result.files_reused,
+        },
+    }
+    write_json(space.audit, document)
+
+
+_KEPT: dict[str, Any] = {
+    "layout": Layout,
+    "counts": Counts,
+    "findings": dict[str, int],
+    "severities": dict[str, int],
+    "labels": tuple[LabelCount, ...],
+    "masks_in_use": int,
+    "palette": tuple[ColourCount, ...],
+    "excluded_labels": LabelTotals,
+    "groups": int,
+    "other_files": dict[str, int],
+    "suggestions": tuple[Suggestion, ...],
+    "hidden": int,
+    "notes": tuple[str, ...],
+    "options": dict[str, str | bool | None],
+    "command": str,
+}
+"""What `audit.json` keeps of a result as it is, with the types that it must have."""
+
+
+def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
+    """The result that is in the workspace, if it is of the same files and options and is whole."""
+    if not all(path.is_file() for path in (space.audit, space.manifest, space.findings, space.findings_csv)):
+        return None
+    try:
+        document: dict[str, Any] = read_json(space.audit)
+    except HistodsError:  # damaged: as if there were none
+        return None
+    written = (document.get("manifest_digest"), document.get("findings_digest"))
+    if document.get("schema_version") != SCHEMA_VERSION or document.get("fingerprint") != fingerprint:
+        return None
+    if written != (file_digest(space.manifest), file_digest(space.findings)):
+        return None
+    try:
+        known = {name: fit(document[name], kind, name) for name, kind in _KEPT.items()}
+        timing = fit(document["timing"], dict[str, int | float], "timing")
+        return AuditResult(
+            **known,
+            root=Path(fit(document["root"], str, "root")),
+            workspace=space.folder,
+            manifest=Manifest.read(space.manifest),
+            fingerprint=fingerprint,
+            files_read=0,
+            files_reused=int(timing["files_read"] + timing["files_reused"]),
+            seconds=0.0,
+        )
+    except (KeyError, ValueError, HistodsError):  # not ours or damaged: treated as missing
+        return None

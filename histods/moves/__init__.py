@@ -1,0 +1,1 @@
+"""Files moved such that every move can be finished or undone."""

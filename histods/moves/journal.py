@@ -1,0 +1,268 @@
+"""The journal of a fix: the whole plan is on the disk before the first file moves, and its end is noted last.
+
+A text file of JSON lines: a header, one line a move, the digest of all that, and then, appended, one line for
+each state that was reached. A state counts when its line is whole, so that a torn one is as good as none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import xxhash
+
+from histods.errors import HistodsError
+from histods.io.atomic import refuse_pipe, replacing
+from histods.io.checked import build, fit, leads_inside, lies_inside, stays_inside
+from histods.moves.execute import Folders, Move
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+State = Literal["planned", "moved", "undoing", "undone"]
+
+VERSION = 1
+_TAIL = 4096  # more than all the lines of states, which are under 32 bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a fix does: the header of its journal.
+
+    Attributes:
+        code: the finding that it is for.
+        root: the dataset's folder.
+        to: where the files go.
+        manifest_digest: digest of the manifest that it was planned from.
+        samples: samples whose files move.
+        folders: folders that it makes and changes.
+    """
+
+    code: str
+    root: str
+    to: str
+    manifest_digest: str
+    samples: int
+    folders: Folders
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Journal:
+    """A journal as it was read: `token` is its digest, which names temporary files."""
+
+    path: Path
+    plan: Plan
+    moves: list[Move]
+    state: State
+    token: str
+
+
+def write_journal(folder: Path, plan: Plan, moves: Sequence[Move]) -> Path:
+    """Write the plan under the next free name `CODE-N.jsonl`, and wait until it is on the disk."""
+    numbers = [int(path.stem.rpartition("-")[2]) for path in list_journals(folder, plan.code)]
+    path = folder / f"{plan.code}-{max(numbers, default=0) + 1}.jsonl"
+    header = {
+        "fix": plan.code,
+        "version": VERSION,
+        "journal": str(path.resolve()),  # two workspaces never share a digest, nor temporary files
+        "root": plan.root,
+        "to": plan.to,
+        "manifest_digest": plan.manifest_digest,
+        "samples": plan.samples,
+        "moves": len(moves),
+        "created": plan.folders.created,
+        "touched": plan.folders.touched,
+    }
+    content = _line(header) + b"".join(_line(move._asdict()) for move in moves)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content + _line({"digest": _digest(content)}))
+        file.flush()
+        os.fsync(file.fileno())
+    for parent in (folder, folder.parent):  # the names, too
+        descriptor = os.open(parent, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    return path
+
+
+def read_journal(path: Path) -> Journal:
+    """Read a journal and prove that its plan is the one that was written.
+
+    Raises:
+        HistodsError: there is none, or its bytes changed.
+    """
+    lines = _read(path).splitlines(keepends=True)
+    header = _parse(path, lines[0] if lines else b"")
+    end = header.moves + 1
+    content = b"".join(lines[:end])
+    if len(lines) <= end or lines[end] != _line({"digest": _digest(content)}):  # its newline too: marks follow it
+        raise HistodsError(
+            f"{path} is damaged: it does not hold the whole plan that was written to it; restore that file."
+        )
+    try:
+        moves = [_parse_move(_load(line)) for line in lines[1:end]]
+        _check_places(header, moves)
+    except (KeyError, ValueError) as error:
+        raise HistodsError(
+            f"{path} does not hold moves between {header.root} and {header.to} ({error}); "
+            "histods wrote no such journal: remove that file."
+        ) from error
+    return Journal(
+        path=path,
+        plan=Plan(
+            code=header.fix,
+            root=header.root,
+            to=header.to,
+            manifest_digest=header.manifest_digest,
+            samples=header.samples,
+            folders=Folders(header.created, header.touched),
+        ),
+        moves=moves,
+        state=_last_state(lines[end + 1 :]),
+        token=_digest(content),
+    )
+
+
+def masks_place(to: str, code: str) -> str:
+    """Where masks go: with their images, but not into a folder of images without masks."""
+    return f"{to}-masks" if code == "zero_mask" else to
+
+
+def _parse_move(document: dict[str, Any]) -> Move:
+    kinds = (str, str, int, int)
+    move = Move(*(fit(document[name], kind, name) for name, kind in zip(Move._fields, kinds, strict=True)))
+    if move.bytes < 0:
+        raise ValueError(f"{move.source} of {move.bytes} bytes")
+    return move
+
+
+def _check_places(header: _Header, moves: Sequence[Move]) -> None:
+    """Check that all files and folders are those of the dataset and of the place that they go to.
+
+    Raises:
+        ValueError: one is elsewhere, or behind a link that leads elsewhere.
+    """
+    targets = (header.to, masks_place(header.to, header.fix))
+    for place in (header.root, *targets):
+        if not place.startswith("/") or not stays_inside(place[1:]):
+            raise ValueError(f"the folder {place!r}")
+    if any(place == header.root or lies_inside(place, header.root) for place in targets):
+        raise ValueError(f"the folder {header.to} in the dataset")
+    parents = {}
+    for move in moves:
+        for path, homes in ((move.source, [header.root]), (move.target, [*targets])):
+            home = next((place for place in homes if lies_inside(path, place)), None)
+            if home is None:
+                raise ValueError(f"the file {path!r} elsewhere")
+            parents[path.rpartition("/")[0]] = home
+    for folder, home in parents.items():
+        if not leads_inside(folder, home):
+            raise ValueError(f"the folder {folder}, in which a link leads elsewhere")
+    _check_folders((*header.created, *header.touched), header.root, targets)
+
+
+def _check_folders(folders: Sequence[str], root: str, targets: Sequence[str]) -> None:
+    """Check that folders are in the dataset or where the files go, or lead to that place."""
+    for folder in folders:
+        here = folder in (root, *targets) or any(lies_inside(folder, home) for home in (root, *targets))
+        above = folder.startswith("/") and any(lies_inside(home, folder) for home in targets)
+        if not here and not above:
+            raise ValueError(f"the folder {folder!r} elsewhere")
+
+
+def mark(path: Path, state: State) -> None:
+    """Note that a state was reached, and wait until that is on the disk."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        tail_start = file.seek(max(0, size - _TAIL))
+        tail = file.read()
+        file.truncate(tail_start + tail.rfind(b"\n") + 1)  # a kill may have torn the line of a state
+        file.seek(0, os.SEEK_END)
+        file.write(_line({"state": state}))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def find_unfinished(folder: Path) -> tuple[Path, Plan, State] | None:
+    """The journal of a fix, or of undoing one, that was interrupted; there is at most one."""
+    for path in list_journals(folder):
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            state = _last_state(file.read().splitlines(keepends=True))
+        if state in ("planned", "undoing"):
+            return path, read_journal(path).plan, state
+    return None
+
+
+def list_journals(folder: Path, code: str = "") -> list[Path]:
+    """Journals in a folder, of one code or of all, in order of their names."""
+    name = re.compile(rf"{re.escape(code) or '[a-z_]+'}-[0-9]+\.jsonl")
+    return sorted(path for path in folder.glob("*.jsonl") if name.fullmatch(path.name) and path.is_file())
+
+
+def _read(path: Path) -> bytes:
+    refuse_pipe(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HistodsError(
+            f"{path} cannot be read ({error.strerror}); "
+            "look for the journal of the fix in the folder fixes of the workspace."
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """The first line of a journal; see `Plan`. `moves` is the number of lines that follow."""
+
+    fix: str
+    version: Literal[1]
+    journal: str
+    root: str
+    to: str
+    manifest_digest: str
+    samples: int
+    moves: int
+    created: list[str]
+    touched: dict[str, int]
+
+
+def _parse(path: Path, line: bytes) -> _Header:
+    try:
+        header = build(_Header, _load(line))
+        if header.moves < 0:
+            raise ValueError(f"{header.moves} moves")  # noqa: TRY301 - all that is wrong with it is one error
+    except ValueError as error:
+        raise HistodsError(
+            f"{path} is not the journal of a fix; look for it in the folder fixes of the workspace."
+        ) from error
+    return header
+
+
+def _last_state(lines: Sequence[bytes]) -> State:
+    """The last state of which the line is whole."""
+    states = [_load(line).get("state") for line in lines if line.endswith(b"\n")]
+    last: State = next((state for state in reversed(states) if state in get_args(State)), "planned")
+    return last
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    """One line of JSON; a name that is not UTF-8 keeps its bytes."""
+    return (json.dumps(document, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _load(line: bytes) -> dict[str, Any]:
+    """The object in a line; empty where the line holds none."""
+    try:
+        document = json.loads(line.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _digest(content: bytes) -> str:
+    return xxhash.xxh3_64_hexdigest(content)

@@ -1,0 +1,1 @@
+"""Random draws that are pure functions of (seed, position)."""

@@ -1,0 +1,1 @@
+"""Shards of images and masks as TAR archives."""

@@ -1,0 +1,1 @@
+"""Shards of latents and masks as files that safetensors reads."""

@@ -1,0 +1,153 @@
+"""A folder of shards while they are written: what is planned, what is done, and how a killed run goes on.
+
+It serves all kinds of shards: a shard is a file with a final name, and a part of the index that says it is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from histods.dataset.manifest import metadata_of, read_table, write_table
+from histods.errors import HistodsError
+from histods.io.atomic import write_json
+from histods.io.checked import fit, is_name
+from histods.io.workspace import read_json
+from histods.shards.base import Series, Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+_MARK = "unfinished.json"
+
+
+def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iterable[Shard]) -> list[str]:
+    """Write down which shards are about to be written, and clear away what a killed run of another plan left.
+
+    Args:
+        kind: of the shards.
+        folder: where they go.
+        plans: name -> digest of the plan of each shard to write.
+        kept: finished shards that stay.
+
+    Returns:
+        Names of those of the planned shards that no killed run finished.
+
+    Raises:
+        HistodsError: the folder holds shards that no run of this command wrote.
+    """
+    for other in {"shards.json", "latents.json"} - {kind.FILE}:
+        if (folder / other).is_file():
+            raise HistodsError(f"{folder} holds other shards ({other}); choose another folder with --out.")
+    if (folder / "parts").is_symlink():
+        raise HistodsError(f"{folder / 'parts'} is a link, not a folder of this command; remove it.")
+    mark = folder / _MARK
+    earlier = _read_mark(mark) if mark.is_file() else set()
+    if (folder / kind.FILE).is_file():
+        earlier |= {one.name for one in kind.describe(folder).shards}
+    strangers = sorted(path.name for path in folder.glob(f"*{kind.SUFFIX}") if path.stem not in earlier)
+    if strangers:
+        raise HistodsError(
+            f"{folder} holds {strangers[0]}, which is not of this command; choose a new folder with --out."
+        )
+    done = _clear(kind, folder, plans, earlier - {one.name for one in kept})
+    if plans:
+        write_json(mark, {"shards": sorted(plans)})
+    return [name for name in plans if name not in done]
+
+
+def _clear(kind: type[Series], folder: Path, plans: Mapping[str, str], earlier: set[str]) -> set[str]:
+    """Remove what killed runs left, but for planned shards that they finished; the names of these."""
+    for part in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
+        part.unlink()
+    done = {name for name, plan in plans.items() if _is_done(part_of(folder, name), plan, kind.SUFFIX)}
+    for part in (folder / "parts").glob("*.parquet"):
+        if part.stem not in done:
+            part.unlink()
+    for name in sorted((earlier | plans.keys()) - done):
+        (folder / f"{name}{kind.SUFFIX}").unlink(missing_ok=True)
+    return done
+
+
+def _read_mark(mark: Path) -> set[str]:
+    """Names of the shards that a killed run was about to write.
+
+    Raises:
+        HistodsError: the file names something else.
+    """
+    try:
+        names = fit(read_json(mark).get("shards"), list[str], "shards")
+        if wrong := next((name for name in names if not is_name(name)), None):
+            raise ValueError(f"shards {wrong!r}")  # noqa: TRY301 - all that is wrong with it is one error
+    except ValueError as error:
+        raise HistodsError(
+            f"{mark} does not hold names of shards ({error}); remove that file and run the same command again."
+        ) from error
+    return set(names)
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """The part of the index that says that a shard is done."""
+    return folder / "parts" / f"{name}.parquet"
+
+
+def write_part(folder: Path, name: str, rows: pa.Table, *, size: int, sha256: str, plan: str) -> None:
+    """Say that a shard is done: its rows of the index, its bytes and their digest."""
+    write_table(rows, part_of(folder, name), {"bytes": str(size), "sha256": sha256, "plan": plan})
+
+
+def _is_done(part: Path, plan: str, suffix: str) -> bool:
+    """A killed run wrote this shard, from the same samples, and finished it."""
+    archive = part.parent.parent / f"{part.stem}{suffix}"
+    if not part.is_file() or not archive.is_file():
+        return False
+    try:
+        metadata = _read_part(part)[1]
+    except HistodsError:
+        return False
+    return metadata.get("plan") == plan and metadata.get("bytes") == str(archive.stat().st_size)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what was only needed to go on after a kill; everything is in the index now."""
+    (folder / _MARK).unlink(missing_ok=True)
+    for part in (folder / "parts").glob("*.parquet"):
+        part.unlink()
+    if (folder / "parts").is_dir():
+        (folder / "parts").rmdir()
+
+
+def gather(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
+    """Shards whose part of the index is in the folder, and the index of these and of the kept rows, by key.
+
+    Raises:
+        HistodsError: a part is not one of ours.
+    """
+    shards, tables = [], [kept]
+    for path in sorted((folder / "parts").glob("*.parquet")):
+        table, metadata = _read_part(path)
+        try:
+            tables.append(table.cast(kept.schema))
+            shards.append(
+                Shard(
+                    name=path.stem,
+                    split=table["split"][0].as_py(),
+                    samples=len(table),
+                    bytes=int(metadata["bytes"]),
+                    sha256=metadata["sha256"],
+                    plan=metadata["plan"],
+                )
+            )
+        except (KeyError, ValueError, IndexError, pa.ArrowException) as error:
+            raise HistodsError(
+                f"{path} is not a part of the index; remove that file and run the same command again."
+            ) from error
+    return shards, pa.concat_tables(tables).sort_by("key").combine_chunks()
+
+
+def _read_part(path: Path) -> tuple[pa.Table, dict[str, str]]:
+    """The rows of the index of one shard, and what else is known of it."""
+    table = read_table(path)
+    return table.replace_schema_metadata(None), metadata_of(table)

@@ -1,0 +1,1 @@
+"""Splits: groups that stay together, sizes and balance, and the table on disk."""

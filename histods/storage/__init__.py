@@ -1,1 +1,0 @@
-"""All disk access: one reader for every image, atomic writing, the manifest, the workspace."""

@@ -1,0 +1,1 @@
+"""Tiles: large images and their masks cut into patches of one size."""

@@ -1,0 +1,152 @@
+"""A folder of tiles while it is filled: whose it is, what a killed run had done, and the tables at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from histods.dataset.manifest import read_table, to_polars, write_table
+from histods.dataset.scan import ask_states
+from histods.errors import HistodsError, UnreadableFileError
+from histods.io.atomic import file_digest, write_bytes, write_text
+from histods.io.journal import Journal
+from histods.io.open_file import OpenRoot
+from histods.io.strict_yaml import MOST_BYTES
+from histods.tiles.cut import CUT
+from histods.tiles.mark import PAIRS, SCHEMA_VERSION, TABLE, read_mark, write_mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from histods.tiles.mark import TileMark
+
+_JOURNAL = "tiles.journal"
+_HEAD = f"histods tiles, version {SCHEMA_VERSION}\n".encode()
+COLUMNS = (
+    *("key", "image_path", "mask_path", "status", "source", "source_image", "source_mask"),
+    *("x", "y", "width", "height", "tissue", "role", "group", "split", "image_bytes", "mask_bytes", "reason"),
+)
+
+
+def claim(folder: Path, wanted: TileMark) -> TileMark | None:
+    """See that a folder is empty, or that the same tiles have been cut there or begun.
+
+    Args:
+        folder: where tiles go.
+        wanted: what its mark will be.
+
+    Returns:
+        The mark that is there.
+
+    Raises:
+        HistodsError: the folder holds something else.
+    """
+    known = read_mark(folder)
+    if known is None:
+        other = next((path for path in sorted(folder.iterdir()) if path.name != _JOURNAL), None)
+        if other is not None:
+            raise HistodsError(f"{folder} already holds {other.name}; choose a new or empty folder for --to.")
+        return None
+    if known.asked() != wanted.asked():
+        raise HistodsError(
+            f"{folder} holds tiles of other options, those of '{known.command}'; "
+            "run that command, or choose another folder with --to."
+        )
+    if known.plan_digest != wanted.plan_digest:
+        found = "the same dataset as it was before" if known.root == wanted.root else known.root
+        raise HistodsError(
+            f"{folder} holds tiles of {found}, not of {wanted.root} as it was audited last; "
+            "remove that folder, or choose another with --to."
+        )
+    return known
+
+
+def open_journal(folder: Path) -> Journal:
+    """The journal of a folder of tiles."""
+    taken = f"Another process is cutting tiles in {folder}; wait for it."
+    return Journal(folder / _JOURNAL, CUT, head=_HEAD, taken=taken)
+
+
+def read_done(folder: Path, mark: TileMark | None, journal: Journal) -> pl.DataFrame:
+    """Rows of `CUT` of the images all of whose tiles are there, by earlier runs of the same plan."""
+    if mark is None:
+        return to_polars(CUT.empty_table())
+    rows = to_polars(journal.table())
+    table = folder / TABLE
+    if mark.tiles_digest is not None and table.is_file() and file_digest(table) == mark.tiles_digest:
+        stored = to_polars(read_table(table, CUT.names).cast(CUT))
+        rows = pl.concat([stored.select(CUT.names), rows])
+    rows = rows.unique(["source", "x", "y"], keep="last", maintain_order=True)
+    files = pl.concat(
+        [
+            rows.select("source", path=f"{kind}_path", bytes=f"{kind}_bytes").drop_nulls("path")
+            for kind in ("image", "mask")
+        ]
+    )
+    sizes, _ = ask_states(folder, files["path"].to_list())
+    torn = files.filter(pl.col("bytes") != pl.Series(sizes))["source"]
+    return rows.filter(~pl.col("source").is_in(torn.implode()))
+
+
+def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
+    """Copy the YAML files at the top of a dataset, its label maps: they are looked for beside the images.
+
+    Else a map would not be found, or one that is bundled under the same name would be taken.
+
+    Returns:
+        Their names.
+    """
+    names = []
+    with OpenRoot(root) as dataset:
+        for path in sorted(root.glob("*.y*ml")):
+            if path.suffix not in (".yml", ".yaml") or path.name.startswith("."):
+                continue
+            try:
+                with dataset.open(path.name) as file:
+                    if file.size <= MOST_BYTES:
+                        write_bytes(folder / path.name, file.read())
+                        names.append(path.name)
+            except UnreadableFileError:  # a folder, or a link that leads elsewhere
+                continue
+    return tuple(names)
+
+
+def write_tables(folder: Path, tiles: pl.DataFrame, mark: TileMark) -> None:
+    """Write the two tables, and last the mark that they are complete.
+
+    Args:
+        folder: where the tiles are.
+        tiles: columns of `CUT`, and source_image, source_mask, role, group, split; in any order.
+        mark: what the folder holds, without the digest.
+    """
+    key = pl.col("image_path").str.replace(r"\.[^./]+$", "")
+    tiles = tiles.with_columns(key=key).select(COLUMNS).sort("source", "y", "x")
+    written = tiles.filter(status="written").select("image_path", "mask_path", "group", "split")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "mask", "group", "split"])
+    writer.writerows(written.iter_rows())  # null as an empty field
+    write_text(folder / PAIRS, text.getvalue())
+    metadata = {
+        "schema_version": str(SCHEMA_VERSION),
+        "plan_digest": mark.plan_digest,
+        "manifest_digest": mark.manifest_digest,
+    }
+    write_table(tiles.to_arrow(), folder / TABLE, metadata)
+    write_mark(folder, mark, file_digest(folder / TABLE))
+
+
+def remove_torn(folder: Path, targets: Iterable[str]) -> None:
+    """Remove half-written files that killed runs left.
+
+    Args:
+        folder: where the tiles are.
+        targets: folders below it whose tiles were not finished.
+    """
+    for place in (folder, *(folder / target for target in targets)):
+        for part in place.glob(".*.part"):
+            part.unlink(missing_ok=True)

@@ -1,0 +1,107 @@
+"""What marks a folder of tiles: what they were cut from, and how the audit knows them for what they are.
+
+```
+tiles.json        what the tiles were cut from, how, and the digest of tiles.parquet (null: unfinished)
+tiles.parquet     one row per tile: its files, its source image, its place there, its group
+tiles.csv         the same for the audit: image,mask,group,split
+tiles.journal     what a killed run had done
+pairs/ unconditional/
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from histods.errors import HistodsError
+from histods.io.atomic import write_json
+from histods.io.checked import build
+from histods.io.workspace import read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+MARK, TABLE, PAIRS = "tiles.json", "tiles.parquet", "tiles.csv"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TileMark:
+    """What `tiles.json` says.
+
+    Attributes:
+        schema_version: of this file and of `tiles.parquet`.
+        root: the dataset's folder.
+        size: pixels of a side of a tile.
+        stride: pixels from one tile to the next.
+        edge: what became of the last tile of a row or column.
+        pad_label: label of the padding of masks.
+        keep_blank: whether blank tiles were written.
+        plan_digest: digest of the files that were cut, of their labels, and of how they were.
+        manifest_digest: digest of the manifest of the audit.
+        command: the command that cuts these tiles.
+        tiles_digest: digest of `tiles.parquet`; None while tiles are missing.
+    """
+
+    schema_version: int
+    root: str
+    size: int
+    stride: int
+    edge: Literal["shift", "pad"]
+    pad_label: int
+    keep_blank: bool
+    plan_digest: str
+    manifest_digest: str
+    command: str
+    tiles_digest: str | None
+
+    def asked(self) -> tuple[object, ...]:
+        """The options that were given."""
+        return (self.size, self.stride, self.edge, self.pad_label, self.keep_blank)
+
+
+def read_mark(folder: Path) -> TileMark | None:
+    """What a folder of tiles says of itself; None where it is no folder of tiles.
+
+    Raises:
+        HistodsError: its file says something else.
+    """
+    path = folder / MARK
+    if not path.is_file():
+        return None
+    try:
+        mark: TileMark = build(TileMark, read_json(path))
+    except ValueError as error:
+        raise HistodsError(
+            f"{path} is not what 'histods tile' wrote ({error}); remove that file, or choose another folder."
+        ) from error
+    return mark
+
+
+def write_mark(folder: Path, mark: TileMark, tiles_digest: str | None = None) -> None:
+    """Write what a folder holds; without a digest, what it will hold."""
+    write_json(folder / MARK, asdict(mark) | {"tiles_digest": tiles_digest})
+
+
+def find_tile_pairs(root: Path, group_regex: str | None) -> Path | None:
+    """The file of pairs of a folder of tiles, by which the audit knows their groups; None for other folders.
+
+    Args:
+        root: folder of a dataset.
+        group_regex: what the user gives for groups.
+
+    Raises:
+        HistodsError: tiles are missing, or the user gives other groups.
+    """
+    mark = read_mark(root)
+    if mark is None:
+        return None
+    if mark.tiles_digest is None or not (root / PAIRS).is_file():
+        raise HistodsError(f"The tiles in {root} are not finished; run '{mark.command}' to go on.")
+    if group_regex is not None:
+        raise HistodsError(
+            f"--group-regex {group_regex!r} does not work on tiles, whose groups are those of their images; "
+            f"audit {mark.root} with it and run '{mark.command}' again: no tile is cut twice."
+        )
+    return root / PAIRS

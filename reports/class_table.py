@@ -1,0 +1,296 @@
+"""What the charts show, read from a workspace or from a table of counts, and written as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from histods.dataset.manifest import Manifest, read_table
+from histods.errors import HistodsError, StaleFileError
+from histods.io.atomic import file_digest
+from histods.io.workspace import Workspace, read_json
+from histods.labels.label_names import read_counts
+from histods.records import ClassCount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+RAW = "labels"
+"""Name under which the source labels themselves are drawn."""
+DRAWN_LIMIT = 40
+"""Most classes on one chart, beside one bar for all others."""
+COUNTED_LIMIT = 256
+"""Most classes of which is counted which occur together; a mask of instance numbers can hold thousands."""
+CHUNK_ROWS = 65536
+"""Images counted at a time, a multiple of 64: at 256 classes 16 MiB."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ClassSystem:
+    """The source labels or the classes of one label map, with all that a chart shows of them.
+
+    `images` is the number of masks in use (those of samples that are not excluded) and `together` the images
+    that hold both of two classes, int64 of shape [n, n] over the `counted` classes; both are None for a table of
+    counts.
+    `images_with_others` is the number of images that hold a class that is not `drawn`.
+    `source` names what the numbers were made from, by digest.
+    """
+
+    name: str
+    classes: tuple[ClassCount, ...]
+    images: int | None
+    together: NDArray[np.int64] | None
+    source: str
+    images_with_others: int | None = None
+
+    @property
+    def noun(self) -> str:
+        """What a row of this system is called: label before a label map, class after it."""
+        return "label" if self.name == RAW else "class"
+
+    @property
+    def pixels(self) -> int:
+        """Pixels over all classes."""
+        return sum(row.pixels for row in self.classes)
+
+    @property
+    def title_name(self) -> str:
+        """What titles call it; the source labels need no name."""
+        return "" if self.name == RAW else self.name
+
+    @property
+    def counted(self) -> tuple[ClassCount, ...]:
+        """The classes of `together`, by index: all, or the `COUNTED_LIMIT` with most pixels."""
+        return largest(self.classes, COUNTED_LIMIT)
+
+    @property
+    def drawn(self) -> tuple[ClassCount, ...]:
+        """The classes on the charts, by index: all, or the `DRAWN_LIMIT` with most pixels."""
+        return largest(self.classes, DRAWN_LIMIT)
+
+    @property
+    def others(self) -> ClassCount | None:
+        """All other classes as one; None where all are drawn."""
+        left = set(self.classes) - set(self.drawn)
+        if not left:
+            return None
+        return ClassCount(
+            index=-1,
+            name=f"{len(left):,} {'other' if len(left) == 1 else 'others'}",
+            pixels=sum(row.pixels for row in left),
+            percent=math.fsum(row.percent for row in left),
+            images=self.images_with_others,
+        )
+
+    def say_drawn(self, number: int) -> str:
+        """Which classes are drawn, where these are not all."""
+        total = len(self.classes)
+        return "" if number == total else f"The {number} of {total:,} with most pixels"
+
+    @property
+    def note(self) -> str:
+        """The same for charts that have one bar for all others."""
+        said = self.say_drawn(len(self.drawn))
+        return f"{said}; the others are one bar" if said else ""
+
+
+def largest(classes: Iterable[ClassCount], number: int) -> tuple[ClassCount, ...]:
+    """The classes with most pixels, so many of them, by index."""
+    first = sorted(classes, key=lambda row: (-row.pixels, row.index))[:number]
+    return tuple(sorted(first, key=lambda row: row.index))
+
+
+def read_systems(workspace: Workspace) -> list[ClassSystem]:
+    """The source labels of the audit and every class system of a workspace, in that order.
+
+    Raises:
+        HistodsError: there is no audit, a summary is not readable, or no mask is in use.
+        StaleFileError: the manifest or a class system is not of this audit.
+    """
+    summary = workspace.read_audit()
+    digest = str(summary["manifest_digest"])
+    classes = parse_classes(summary.get("labels"), "label", workspace.audit)
+    table = Manifest.read(workspace.manifest).table
+    table = table.filter(pc.not_equal(table["role"], "excluded"))
+    systems = [_with_images(RAW, classes, table, "labels", digest)]
+    remapped = (_read_remapped(workspace, name, digest) for name in workspace.class_systems())
+    return systems + [system for system in remapped if system is not None]
+
+
+def _read_remapped(workspace: Workspace, name: str, digest: str) -> ClassSystem | None:
+    """One class system, proved to be made from the manifest with this digest; None for the labels themselves."""
+    path = workspace.remap_summary(name)
+    summary = read_json(path)
+    classes = parse_classes(summary.get("classes"), "class", path)
+    if name == RAW:
+        if all(row.get("labels") == [row["class"]] for row in summary["classes"]):
+            return None  # remapped without a map: drawn already
+        raise HistodsError(
+            f"{path} is a class system named '{RAW}', which means the source labels: remove it, give its label "
+            "map another name and remap."
+        )
+    table = read_table(workspace.remap_table(name))
+    stored = (table.schema.metadata or {}).get(b"manifest_digest", b"").decode()
+    if not digest == summary.get("manifest_digest") == stored:
+        label_map = "" if summary.get("map") is None else f" --map {summary['map']}"
+        raise StaleFileError(
+            f"The class system '{name}' was made from another audit; "
+            f"run 'histods remap{label_map} -w {workspace.folder}' again."
+        )
+    return _with_images(name, classes, table, "classes", digest)
+
+
+def _with_images(
+    name: str, classes: tuple[ClassCount, ...], table: pa.Table, column: str, digest: str
+) -> ClassSystem:
+    masks = table.column(column).drop_null().combine_chunks()
+    if len(masks) == 0:
+        raise HistodsError("There is no mask in use to draw; see 'histods show', then audit again.")
+    return ClassSystem(
+        name=name,
+        classes=classes,
+        images=len(masks),
+        together=count_together(masks, np.array([row.index for row in largest(classes, COUNTED_LIMIT)])),
+        source=f"manifest sha256 {digest}",
+        images_with_others=_count_with_others(masks, [row.index for row in largest(classes, DRAWN_LIMIT)]),
+    )
+
+
+def _count_with_others(masks: pa.ListArray, indices: list[int]) -> int:
+    """Count the images that hold a class other than these."""
+    other = ~np.isin(masks.flatten().to_numpy(), indices)
+    row = np.repeat(np.arange(len(masks)), masks.value_lengths().to_numpy())
+    return len(np.unique(row[other]))
+
+
+def count_together(masks: pa.ListArray, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the images that hold both of two classes.
+
+    Args:
+        masks: the classes of each image, without repeats; no nulls.
+        indices: the n classes to count, ascending; others are left out.
+
+    Returns:
+        int64 of shape [n, n], symmetric; the diagonal is the number of images of each class.
+    """
+    columns = np.full(65536, len(indices))
+    columns[indices] = np.arange(len(indices))
+    column = columns[masks.flatten().to_numpy()]
+    row = np.repeat(np.arange(len(masks)), masks.value_lengths().to_numpy())
+    total = np.zeros((len(indices), len(indices)), np.int64)
+    for start in range(0, len(masks), CHUNK_ROWS):
+        span = slice(*np.searchsorted(row, [start, start + CHUNK_ROWS]))
+        # The last line takes the classes that are not counted.
+        holds = np.zeros((len(indices) + 1, CHUNK_ROWS), bool)
+        holds[column[span], row[span] - start] = True
+        bits = np.packbits(holds[:-1], axis=1).view(np.uint64)
+        for place, own in enumerate(bits):
+            total[place] += np.bitwise_count(bits & own).sum(axis=1, dtype=np.int64)
+    return total
+
+
+def parse_classes(rows: Any, index: str, path: Path) -> tuple[ClassCount, ...]:
+    """Read the list of classes of a summary, each an object with `index`, name, pixels, percent, images.
+
+    Raises:
+        HistodsError: it is not such a list.
+    """
+    try:
+        return tuple(
+            ClassCount(
+                index=int(row[index]),
+                name=printable(str(row["name"])),
+                pixels=int(row["pixels"]),
+                percent=float(row["percent"]),
+                images=None if row["images"] is None else int(row["images"]),
+            )
+            for row in rows
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise HistodsError(
+            f"{path} lacks {index}, name, pixels, percent or images of a {index} ({error}); make it again."
+        ) from error
+
+
+def read_counts_system(path: Path) -> ClassSystem:
+    """Read a table of counts as the source labels.
+
+    Raises:
+        HistodsError: the file is missing or is not such a table, or no label has pixels.
+    """
+    table = read_counts(path)
+    total = int(table.pixels.sum())
+    if total == 0:
+        raise HistodsError(f"{path} has no pixels to draw; check its column 'Pixel Count'.")
+    rows = zip(table.labels.tolist(), table.names, table.pixels.tolist(), strict=True)
+    return ClassSystem(
+        name=RAW,
+        classes=tuple(
+            ClassCount(index=label, name=printable(name), pixels=pixels, percent=100 * pixels / total, images=None)
+            for label, name, pixels in rows
+        ),
+        images=None,
+        together=None,
+        source=f"counts sha256 {file_digest(path)}",
+    )
+
+
+def printable(text: str) -> str:
+    """Text on one line: white space becomes a space, and what no font prints and XML refuses, U+FFFD."""
+    return "".join(" " if mark.isspace() else mark if mark.isprintable() else "\ufffd" for mark in text)
+
+
+def percent_csv(system: ClassSystem) -> str:
+    """Pixels and their share, one line a class, as CSV."""
+    rows = ((row.index, row.name, row.pixels, row.percent) for row in system.classes)
+    return _csv((system.noun, "name", "pixels", "percent"), rows)
+
+
+def images_csv(system: ClassSystem) -> str:
+    """Images that hold a class and their share of all images with a mask in use, one line per class, as CSV."""
+    rows = ((row.index, row.name, row.images, percent_of(row.images, system.images)) for row in system.classes)
+    return _csv((system.noun, "name", "images", "percent_of_images"), rows)
+
+
+def together_csv(system: ClassSystem) -> str:
+    """Images that hold both of two classes, and their share of the first's images, one line a pair, as CSV."""
+    assert system.together is not None  # noqa: S101 - only systems with images have this table
+    noun = system.noun
+    header = (noun, "name", f"other_{noun}", "other_name", "images", f"percent_of_{noun}_images")
+    rows = (
+        (one.index, one.name, other.index, other.name, count, percent_of(count, counts[position]))
+        for position, (one, counts) in enumerate(zip(system.counted, system.together.tolist(), strict=True))
+        for other, count in zip(system.counted, counts, strict=True)
+    )
+    return _csv(header, rows)
+
+
+def percent_of(part: int | None, whole: int | None) -> float:
+    """100 part / whole; 0 where the whole is."""
+    return 100 * part / whole if part and whole else 0.0
+
+
+def _harmless(value: float | str | None) -> float | str | None:
+    """A cell that a spreadsheet shows as it is: a text that begins like a formula gets an apostrophe before it.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _csv(header: tuple[str, ...], rows: Iterable[tuple[int | float | str | None, ...]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(map(_harmless, row) for row in rows)
+    return text.getvalue()

@@ -1,0 +1,210 @@
+"""Split balance: of each class's pixels, the share that lies in each split, beside the share of all pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+from matplotlib.patches import Rectangle
+
+from histods.dataset.manifest import Manifest, read_table, to_polars
+from histods.measurement.findings_file import to_csv
+from histods.palette import INK, luminance, split_fill
+from histods.splits.split_table import read_split
+from reports.class_table import RAW
+from reports.style import AXIS_LABEL, FEW, GAP, MARGIN, SMALL, SOME, TOP, Canvas, RowLabels
+from reports.text_layout import percent_text, shortened, text_width, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from histods.io.workspace import Workspace
+    from reports.class_table import ClassSystem
+    from reports.style import Size
+
+_FIRST = ("train", "val", "test")
+"""Splits that come first, in this order; others follow by name."""
+_CHIP = 0.11
+_LEGEND_ROW = 0.15
+_MOST_NUMBERED = 4
+"""Splits in whose parts numbers are written."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Balance:
+    """Pixels of each class in each split.
+
+    Attributes:
+        splits: names of the splits.
+        pixels: int64 [classes, splits], over all classes of the system.
+        images: images that hold the class, int64 [classes, splits].
+    """
+
+    splits: tuple[str, ...]
+    pixels: NDArray[np.int64]
+    images: NDArray[np.int64]
+
+
+def read_sides(workspace: Workspace, digest: str) -> pl.DataFrame | None:
+    """The split of each sample, `key` and `split`; None where there is no split.
+
+    Raises:
+        StaleFileError: it was made from another manifest.
+    """
+    found = read_split(workspace, digest)
+    return None if found is None else to_polars(found[0]).select("key", "split")
+
+
+def count_balance(system: ClassSystem, workspace: Workspace, sides: pl.DataFrame) -> Balance:
+    """Count the pixels and images of each class in each split."""
+    if system.name == RAW:
+        rows = Manifest.read(workspace.manifest).to_polars().filter(pl.col("role") != "excluded")
+        rows = rows.select("key", "pixels", classes="labels")
+    else:
+        rows = to_polars(read_table(workspace.remap_table(system.name), ["key", "classes", "pixels"]))
+    counts = (
+        rows.join(sides, on="key")
+        .drop_nulls("classes")
+        .explode("classes", "pixels", empty_as_null=False)
+        .group_by("classes", "split")
+        .agg(pixels=pl.col("pixels").cast(pl.Int64).sum(), images=pl.len())
+    )
+    found = sides["split"].unique().to_list()
+    splits = (*(name for name in _FIRST if name in found), *sorted(set(found) - set(_FIRST)))
+    place = {row.index: number for number, row in enumerate(system.classes)}
+    pixels = np.zeros((len(place), len(splits)), np.int64)
+    images = np.zeros_like(pixels)
+    for index, split, counted_pixels, counted_images in counts.iter_rows():
+        if index in place:
+            pixels[place[index], splits.index(split)] = counted_pixels
+            images[place[index], splits.index(split)] = counted_images
+    return Balance(splits, pixels, images)
+
+
+def balance_csv(system: ClassSystem, balance: Balance) -> str:
+    """Pixels and images of each class in each split, and the share of the class's pixels, as CSV."""
+    totals = balance.pixels.sum(axis=1)
+    rows = [
+        (
+            row.index,
+            row.name,
+            split,
+            int(balance.pixels[place, side]),
+            100 * int(balance.pixels[place, side]) / int(totals[place]) if totals[place] else 0.0,
+            int(balance.images[place, side]),
+        )
+        for place, row in enumerate(system.classes)
+        for side, split in enumerate(balance.splits)
+    ]
+    columns = [system.noun, "name", "split", "pixels", f"percent_of_{system.noun}", "images"]
+    return to_csv(pl.DataFrame(rows, schema=columns, orient="row"))
+
+
+def balance_figure(system: ClassSystem, balance: Balance, *, size: Size) -> Figure:
+    """One row per class, divided as its pixels are among the splits; lines stand where all pixels are divided."""
+    places = [place for place, row in enumerate(system.classes) if row in set(system.drawn)]
+    pixels = balance.pixels[places]
+    shares = 100 * pixels / np.maximum(pixels.sum(axis=1), 1)[:, None]
+    whole = 100 * balance.pixels.sum(axis=0) / max(int(balance.pixels.sum()), 1)
+    labels = RowLabels.fit(
+        [row.name for row in system.drawn], [str(row.index) for row in system.drawn], size.names
+    )
+    lacks = [_say_lacks(balance.splits, row, size) for row in pixels.tolist()]
+    right = MARGIN + max(map(text_width, lacks)) + (GAP if any(lacks) else 0)
+    left = MARGIN + labels.width
+    width = size.width - left - max(right, 2 * MARGIN)
+    pitch = 0.25 if len(places) <= FEW else 0.17 if len(places) <= SOME else 0.138
+    lines = wrapped(
+        f"Pixels of the {system.noun} in each split (%); lines: of all pixels", size.width - 2 * MARGIN
+    )
+    legend = _lay_legend(balance.splits, whole.tolist(), size.width - 2 * MARGIN)
+    top = TOP + _LEGEND_ROW * (1 + max(row for row, _, _ in legend))
+    bottom = 0.3 + AXIS_LABEL * len(lines)
+    canvas = Canvas.around(
+        width, pitch * len(places), left=left, right=size.width - left - width, bottom=bottom, top=top
+    )
+    note = (
+        ""
+        if len(places) == len(system.classes)
+        else f"The {len(places)} of {len(system.classes):,} with most pixels"
+    )
+    canvas.title(f"Each {system.noun} in the splits", system.title_name, note)
+    _draw_legend(canvas, balance.splits, legend)
+    axes = canvas.axes
+    axes.set(xlim=(0, 100), ylim=(len(places) - 0.5, -0.5), yticks=[], xticks=[0, 25, 50, 75, 100])
+    axes.spines[["top", "right"]].set_visible(False)
+    bounds = np.cumsum(whole)[:-1]
+    for place, row in enumerate(shares.tolist()):
+        _draw_row(canvas, place, row, balance.splits, _Room(width, bounds.tolist()))
+        canvas.note(lacks[place], (100, place), (GAP, 0), across="left")
+    axes.vlines(bounds, -0.5, len(places) - 0.5, colors=INK, linewidth=0.8, linestyles=(0, (3, 2)))
+    canvas.axis_label(lines)
+    labels.draw(canvas, edge=0, centre=0, offset=0)
+    return canvas.figure
+
+
+def _say_lacks(splits: tuple[str, ...], pixels: list[int], size: Size) -> str:
+    """Which splits have no pixel of a class, in a few words."""
+    lacking = [split for split, count in zip(splits, pixels, strict=True) if not count]
+    if not lacking:
+        return ""
+    text = "no pixels" if len(lacking) == len(splits) else f"none in {', '.join(lacking)}"
+    return shortened(text, 0.25 * size.width)
+
+
+class _Room(NamedTuple):
+    """Where numbers may stand: width of the axis in inches, and lines that they must not lie on, in percent."""
+
+    width: float
+    bounds: list[float]
+
+    def holds(self, text: str, start: float, share: float) -> bool:
+        """Whether a text fits the middle of a part of a row."""
+        half = 50 * (text_width(text, SMALL) + GAP) / self.width
+        middle = start + share / 2
+        return 2 * half < share and not any(abs(bound - middle) < half for bound in self.bounds)
+
+
+def _draw_row(canvas: Canvas, place: int, shares: list[float], splits: tuple[str, ...], room: _Room) -> None:
+    """The parts of one class, each with its share where there is room; of many splits without."""
+    start = 0.0
+    for side, (share, split) in enumerate(zip(shares, splits, strict=True)):
+        if share <= 0:
+            continue
+        look = split_fill(split, side)
+        canvas.fill(look, (start, place - 0.38), (share, 0.76))
+        text = percent_text(share).removesuffix(" %")
+        if len(splits) <= _MOST_NUMBERED and room.holds(text, start, share):
+            colour = "white" if luminance(look.face) < 0.18 else INK
+            across = start + share / 2
+            canvas.axes.text(across, place, text, size=SMALL, color=colour, ha="center", va="center_baseline")
+        start += share
+
+
+def _lay_legend(splits: tuple[str, ...], whole: list[float], room: float) -> list[tuple[int, float, str]]:
+    """Row, place in inches and text of each split's entry."""
+    entries, row, across = [], 0, 0.0
+    for split, share in zip(splits, whole, strict=True):
+        text = f"{shortened(split, 1.2)} ({percent_text(share)} of all)"
+        needed = _CHIP + GAP + text_width(text) + 3 * GAP
+        if across and across + needed > room:
+            row, across = row + 1, 0.0
+        entries.append((row, across, text))
+        across += needed
+    return entries
+
+
+def _draw_legend(canvas: Canvas, splits: tuple[str, ...], entries: list[tuple[int, float, str]]) -> None:
+    """A chip and the name of each split, below the title."""
+    wide, high = canvas.figure.get_size_inches()
+    for side, (split, (row, across, text)) in enumerate(zip(splits, entries, strict=True)):
+        look = split_fill(split, side)
+        up = high - TOP - 0.04 - _LEGEND_ROW * row
+        corner = ((MARGIN + across) / wide, (up - _CHIP / 2) / high)
+        chip = Rectangle(corner, _CHIP / wide, _CHIP / high, fc=look.face, ec=look.edge, hatch=look.hatch, lw=0.5)
+        canvas.figure.add_artist(chip)
+        place = (MARGIN + across + _CHIP + GAP) / wide
+        canvas.figure.text(place, up / high, text, va="center_baseline")

@@ -1,0 +1,461 @@
+"""Splitting keeps units whole, meets sizes exactly where it can, and balances labels better than chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from histods.errors import HistodsError
+from histods.splits.assign import (
+    Plan,
+    Samples,
+    assign,
+    find_conflict,
+    join_units,
+    keyed_hashes,
+    parse_plan,
+    spread_sides,
+)
+from histods.splits.balance import fill_empty, improve, list_content, place, swap
+
+Integers = NDArray[np.int64]
+
+
+def make_samples(
+    number: int, *, units: int = 0, labels: int = 12, seed: int = 0, conditional: float = 0.4, skew: float = 1.5
+) -> Samples:
+    """Random samples; without `units` each is alone, else some units have favourite labels."""
+    random = np.random.default_rng(seed)
+    role = random.random(number) < conditional
+    unit = random.integers(0, units, number) if units else np.arange(number)
+    unit = np.unique(unit, return_inverse=True)[1]
+    has = (random.random((number, labels)) < (np.arange(labels) + 1.0) ** -skew) & role[:, None]
+    if units:
+        has[np.arange(number), unit % labels] |= role
+    sample, label = np.nonzero(has)
+    return Samples(
+        hashes=keyed_hashes((f"sample {i}" for i in range(number)), seed),
+        units=unit,
+        conditional=role,
+        fixed=np.full(number, -1),
+        labels=label.astype(np.uint16),
+        pixels=(random.pareto(2, len(label)) * 1000 + 1).astype(np.uint32),
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(sample, minlength=number))]),
+    )
+
+
+def sizes_of(plan: Plan, samples: Samples) -> Integers:
+    conditional = int(samples.conditional.sum())
+    return plan.sizes(conditional, len(samples.units) - conditional)
+
+
+def count(samples: Samples, sides: Integers, number: int) -> Integers:
+    roles = samples.conditional, ~samples.conditional
+    return np.array([np.bincount(sides[role], minlength=number) for role in roles])
+
+
+def label_shares(samples: Samples, sides: Integers, number: int) -> NDArray[np.float64]:
+    """Share of each label's pixels on each side, [sides, labels]."""
+    table = np.zeros((number, int(samples.labels.max()) + 1))
+    np.add.at(table, (np.repeat(sides, np.diff(samples.offsets)), samples.labels), samples.pixels)
+    return table[:, table.sum(axis=0) > 0] / table.sum(axis=0)[table.sum(axis=0) > 0]
+
+
+def unevenness(samples: Samples, sides: Integers, plan: Plan) -> float:
+    """Root of the mean squared difference between the shares of labels and the fractions."""
+    shares = label_shares(samples, sides, len(plan.names))
+    return float(np.sqrt(((shares - np.array(plan.fractions)[:, None]) ** 2).mean()))
+
+
+# Plans
+
+
+def test_the_dataset_of_skin_patches_is_split_to_the_image() -> None:
+    assert parse_plan(0.1, 0.0, None).sizes(90_726, 156_024).tolist() == [[81_653, 9_073], [140_422, 15_602]]
+    assert parse_plan(None, 0.0, None) == parse_plan(0.1, 0.0, None)
+
+
+@given(
+    st.floats(0.001, 0.6), st.floats(0.0, 0.39), st.integers(0, 3000), st.integers(0, 3000)
+)  # all sums are below 1
+def test_fractions_are_exact_to_the_nearest_sample(test: float, val: float, here: int, there: int) -> None:
+    plan = parse_plan(test, val, None)
+    sizes = plan.sizes(here, there)
+    assert sizes.min() >= 0
+    assert sizes.sum(axis=1).tolist() == [here, there]
+    wanted = np.outer([here, there], plan.fractions[1:])
+    assert np.abs(sizes[:, 1:] - wanted).max() <= 0.5 + 1e-9
+
+
+@given(st.integers(2, 30), st.integers(0, 3000), st.integers(0, 3000))
+def test_folds_are_level_within_each_role_and_in_all(folds: int, here: int, there: int) -> None:
+    sizes = parse_plan(None, 0.0, folds).sizes(here, there)
+    assert sizes.sum(axis=1).tolist() == [here, there]
+    assert max(np.ptp(sizes, axis=1).max(), np.ptp(sizes.sum(axis=0))) <= 1
+
+
+@pytest.mark.parametrize(
+    ("test", "val", "folds", "message"),
+    [
+        (0.0, 0.0, None, "--test 0 is not between 0 and 1; 0.1 is a tenth."),
+        (1.0, 0.0, None, "--test 1 is not between 0 and 1; 0.1 is a tenth."),
+        (-0.5, 0.0, None, "--test -0.5 is not between 0 and 1; 0.1 is a tenth."),
+        (float("nan"), 0.0, None, "--test nan is not between 0 and 1; 0.1 is a tenth."),
+        (10.0, 0.0, None, "--test 10 is not between 0 and 1; 0.1 is a tenth."),
+        (0.1, 1.0, None, "--val 1 is not between 0 and 1; 0.1 is a tenth, 0 is none."),
+        (0.1, -0.1, None, "--val -0.1 is not between 0 and 1; 0.1 is a tenth, 0 is none."),
+        (0.5, 0.5, None, "--test and --val make 1 together, which is not below 1; leave samples for train."),
+        (None, 0.9, None, "--test and --val make 1 together, which is not below 1; leave samples for train."),
+        (None, 0.0, 1, "--folds 1 is below 2; give more, or --test instead."),
+        (
+            0.1,
+            0.0,
+            5,
+            "--folds does not go together with --test or --val, because every fold is a test in "
+            "its turn; leave them out.",
+        ),
+        (
+            None,
+            0.1,
+            5,
+            "--folds does not go together with --test or --val, because every fold is a test in "
+            "its turn; leave them out.",
+        ),
+    ],
+)
+def test_impossible_fractions_are_refused(test: float | None, val: float, folds: int | None, message: str) -> None:
+    with pytest.raises(HistodsError) as refused:
+        parse_plan(test, val, folds)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_of_more_than_64_bits_is_refused(seed: int) -> None:
+    with pytest.raises(HistodsError) as refused:
+        keyed_hashes(["a"], seed)
+    assert str(refused.value) == f"--seed {seed} is not between 0 and 2**64-1; give such a number."
+
+
+# Units and conflicts
+
+CODES = st.lists(st.tuples(st.integers(-1, 12), st.integers(-1, 12)), max_size=40)
+
+
+@given(CODES)
+def test_units_are_the_connected_components(codes: list[tuple[int, int]]) -> None:
+    """Held against a walk from neighbour to neighbour."""
+    units = join_units(*np.array(codes, dtype=np.int64).reshape(-1, 2).T)
+    unseen = set(range(len(codes)))
+    while unseen:
+        reached = {unseen.pop()}
+        border = set(reached)
+        while border:
+            one = codes[border.pop()]
+            near = {i for i in unseen if any(a == b != -1 for a, b in zip(one, codes[i], strict=True))}
+            reached, border, unseen = reached | near, border | near, unseen - near
+        inside = sorted(reached)
+        assert len(set(units[inside].tolist())) == 1
+        assert not set(units[inside].tolist()) & set(np.delete(units, inside).tolist())
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_chain_of_a_hundred_thousand_samples_is_one_unit(turned: bool) -> None:
+    places = np.arange(100_000)[::-1] if turned else np.arange(100_000)
+    assert np.unique(join_units(places // 2, (places + 1) // 2)).tolist() == [0]
+
+
+@given(st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 6)), max_size=20))
+def test_a_conflict_is_found_where_there_is_one(rows: list[tuple[int, int]]) -> None:
+    fixed, codes = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+    conflicts = {
+        (i, j)
+        for i, (side, code) in enumerate(rows)
+        for j, (other, same) in enumerate(rows)
+        if code == same >= 0 and side >= 0 and other >= 0 and side != other
+    }
+    found = find_conflict(fixed, codes)
+    assert found in conflicts if conflicts else found is None
+
+
+def test_a_unit_takes_the_side_that_any_of_its_samples_has() -> None:
+    sides = spread_sides(np.array([-1, 2, -1, 0, -1]), np.array([0, 0, 1, 3, 3]))
+    assert sides.tolist() == [2, 2, -1, 0, 0]
+
+
+# Assigning
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 400),
+    st.integers(1, 20),
+    st.integers(0, 9),
+    st.sampled_from([(0.1, 0.0, None), (0.3, 0.2, None), (None, 0.0, 2), (None, 0.0, 7)]),
+)
+def test_single_samples_get_exact_sizes_in_any_order(
+    number: int, labels: int, seed: int, asked: tuple[float | None, float, int | None]
+) -> None:
+    samples = make_samples(number, labels=labels, seed=seed)
+    targets = sizes_of(parse_plan(*asked), samples)
+    sides = assign(samples, targets)
+    assert count(samples, sides, targets.shape[1]).tolist() == targets.tolist()
+    turned = np.random.default_rng(seed).permutation(number)
+    assert assign(take(samples, turned), targets).tolist() == sides[turned].tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 400),
+    st.integers(1, 60),
+    st.integers(0, 9),
+    st.sampled_from([(0.1, 0.0, None), (0.3, 0.2, None), (None, 0.0, 5)]),
+)
+def test_units_stay_whole_in_any_order(
+    number: int, units: int, seed: int, asked: tuple[float | None, float, int | None]
+) -> None:
+    samples = make_samples(number, units=units, seed=seed)
+    plan = parse_plan(*asked)
+    sides = assign(samples, sizes_of(plan, samples))
+    assert (spread_sides(sides, samples.units) == sides).all()
+    found = len(np.unique(samples.units))
+    if found == (np.bincount(samples.units) > 1).sum():  # each unit has several samples
+        assert len(np.unique(sides)) == min(found, len(plan.names))
+    turned = np.random.default_rng(seed).permutation(number)
+    renamed = np.random.default_rng(seed).permutation(units)
+    other = take(replace(samples, units=renamed[samples.units]), turned)
+    assert assign(other, sizes_of(plan, samples)).tolist() == sides[turned].tolist()
+
+
+def take(samples: Samples, rows: Integers) -> Samples:
+    """The samples in another order."""
+    lengths = np.diff(samples.offsets)[rows]
+    entries = np.concatenate([np.arange(*samples.offsets[row : row + 2]) for row in rows])
+    return Samples(
+        hashes=samples.hashes[rows],
+        units=samples.units[rows],
+        conditional=samples.conditional[rows],
+        fixed=samples.fixed[rows],
+        labels=samples.labels[entries],
+        pixels=samples.pixels[entries],
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 300), st.integers(0, 80), st.integers(0, 9), st.integers(1, 99))
+def test_single_samples_fill_what_units_and_fixed_samples_leave(
+    number: int, grouped: int, seed: int, percent: int
+) -> None:
+    """Wherever whole units and fixed samples fit into the sizes, the sizes are exact."""
+    random = np.random.default_rng(seed)
+    units = np.arange(number) + 8
+    units[: min(grouped, number)] = random.integers(0, 8, min(grouped, number))
+    samples = replace(make_samples(number, seed=seed), units=np.unique(units, return_inverse=True)[1])
+    fixed = np.where(random.random(number) < 0.2, random.integers(0, 2, number), -1)
+    fixed[: min(grouped, number)] = -1
+    samples = replace(samples, fixed=fixed)
+    targets = sizes_of(parse_plan(percent / 100, 0.0, None), samples)
+    sides = assign(samples, targets)
+    assert (sides[fixed >= 0] == fixed[fixed >= 0]).all()
+    assert (spread_sides(sides, samples.units) == sides).all()
+    alone = (np.bincount(samples.units)[samples.units] == 1) & (fixed < 0)
+    settled = count(samples, np.where(alone, 2, sides), 3)[:, :2]
+    sizes = count(samples, sides, 2)
+    for role in range(2):
+        if (settled[role] <= targets[role]).all():
+            assert sizes[role].tolist() == targets[role].tolist()
+        else:  # nothing is added where there is too much already
+            full = settled[role] > targets[role]
+            assert sizes[role][full].tolist() == settled[role][full].tolist()
+
+
+def test_nothing_is_added_to_a_side_beyond_the_plan() -> None:
+    samples = make_samples(500, units=80)
+    fixed = spread_sides(np.where(np.arange(500) < 20, 2, -1), samples.units)
+    plan = parse_plan(0.2, 0.0, None)
+    targets = sizes_of(plan, samples)
+    targets[:, 0] -= count(samples, fixed + 1, 4)[:, 3]
+    sides = assign(replace(samples, fixed=fixed), targets)
+    assert (sides == 2).tolist() == (fixed == 2).tolist()
+    assert np.abs(count(samples, sides, 3)[:, :2] - targets).max() <= 5
+
+
+def test_units_go_where_fixed_samples_leave_room() -> None:
+    """Half of the samples are on the second side already, which is all that it should get."""
+    units = np.concatenate([np.arange(100), 100 + np.arange(100) // 5])
+    samples = replace(make_samples(200), units=units, fixed=np.where(np.arange(200) < 100, 1, -1))
+    sides = assign(samples, sizes_of(parse_plan(0.5, 0.0, None), samples))
+    assert (sides[100:] == 0).sum() >= 90
+
+
+def test_without_masks_there_are_only_sizes() -> None:
+    samples = make_samples(100, conditional=0.0)
+    targets = sizes_of(parse_plan(0.25, 0.0, None), samples)
+    assert len(samples.labels) == 0
+    assert count(samples, assign(samples, targets), 2).tolist() == [[0, 0], [75, 25]]
+
+
+# Balance
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("asked", [(0.15, 0.0, None), (0.2, 0.1, None), (None, 0.0, 4)])
+def test_groups_are_balanced_better_than_the_best_of_many_random_ones(
+    asked: tuple[float | None, float, int | None], seed: int
+) -> None:
+    samples = make_samples(3000, units=60, labels=15, seed=seed, skew=3.0)
+    plan = parse_plan(*asked)
+    ours = assign(samples, sizes_of(plan, samples))
+    random = np.random.default_rng(seed)
+    numbers = np.rint(np.array(plan.fractions) * 60).astype(int)
+    deck = np.repeat(np.arange(len(numbers)), numbers)
+    chance = [unevenness(samples, random.permutation(deck)[samples.units], plan) for _ in range(100)]
+    assert unevenness(samples, ours, plan) < min(chance)
+    got = count(samples, ours, len(plan.names)).sum(axis=0) / 3000
+    assert np.abs(got - plan.fractions).max() < 0.03
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("number", [300, 12_000])
+def test_single_samples_are_balanced_better_than_the_best_of_many_random_ones(number: int, seed: int) -> None:
+    samples = make_samples(number, labels=20, seed=seed)
+    plan = parse_plan(0.1, 0.0, None)
+    ours = assign(samples, sizes_of(plan, samples))
+    random = np.random.default_rng(seed)
+    chance = [unevenness(samples, random.permutation(ours), plan) for _ in range(50)]
+    assert unevenness(samples, ours, plan) < min(chance)
+
+
+def test_units_that_can_be_shared_out_perfectly_are() -> None:
+    """Twenty kinds of unit, ten of each: every fold gets two of each kind."""
+    units = np.repeat(np.arange(200), 3)
+    label = np.repeat(np.arange(200) % 20, 3)
+    samples = Samples(
+        hashes=keyed_hashes(map(str, range(600)), 4),
+        units=units,
+        conditional=np.ones(600, dtype=bool),
+        fixed=np.full(600, -1),
+        labels=label.astype(np.uint16),
+        pixels=np.full(600, 4096, dtype=np.uint32),
+        offsets=np.arange(601),
+    )
+    plan = parse_plan(None, 0.0, 5)
+    sides = assign(samples, sizes_of(plan, samples))
+    assert np.allclose(label_shares(samples, sides, 5), 0.2)
+
+
+def test_another_seed_gives_another_split() -> None:
+    for units in (0, 100):
+        samples = make_samples(1000, units=units)
+        targets = sizes_of(parse_plan(0.2, 0.0, None), samples)
+        splits = set()
+        for seed in range(5):
+            hashes = keyed_hashes((f"sample {i}" for i in range(1000)), seed)
+            splits.add(assign(replace(samples, hashes=hashes), targets).tobytes())
+        assert len(splits) == 5
+
+
+def whole_vectors(samples: Samples) -> NDArray[np.float64]:
+    content = list_content(samples.units, samples.conditional, samples.labels, samples.pixels, samples.offsets)
+    return content.sum_by(samples.units, int(samples.units.max()) + 1)
+
+
+@pytest.mark.parametrize("sides", [2, 3, 6])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_search_ends_where_no_move_and_no_swap_helps(sides: int, seed: int) -> None:
+    vectors = whole_vectors(make_samples(400, units=40, seed=seed))
+    fractions = np.full(sides, 1 / sides)
+    target = np.rint(np.outer(fractions, vectors.sum(axis=0)))
+    deviations = -target
+    chosen = place(vectors, deviations, fractions)
+
+    def objective(where: Integers) -> float:
+        held = np.array([vectors[where == side].sum(axis=0) for side in range(sides)])
+        return float(((held - target) ** 2).sum())
+
+    before = objective(chosen)
+    improve(vectors, chosen, deviations, np.ones(sides, dtype=np.int64))
+    best = objective(chosen)
+    assert best <= before
+    assert (deviations**2).sum() == best
+    for unit in range(40):
+        for other in range(sides):
+            moved = chosen.copy()
+            moved[unit] = other
+            assert objective(moved) >= best or (chosen == chosen[unit]).sum() == 1
+        for partner in range(unit):
+            swapped = chosen.copy()
+            swapped[[unit, partner]] = chosen[[partner, unit]]
+            assert objective(swapped) >= best
+
+
+@pytest.mark.parametrize("labels", [3, 60, 400])
+def test_all_arithmetic_of_the_search_is_exact(labels: int) -> None:
+    """Products and sums are whole numbers that floats hold exactly, so that no order of adding them matters."""
+    vectors = whole_vectors(make_samples(4000, units=30, labels=labels, skew=0.8))
+    total = vectors.sum(axis=0)
+    assert (vectors == np.rint(vectors)).all()
+    assert vectors.shape[1] == 2 + min(labels, 256)
+    largest = 2 * sum(int(part) ** 2 for part in total.tolist()) * 3
+    assert largest < 2**53
+
+
+def test_labels_that_one_unit_holds_do_not_push_sizes_away() -> None:
+    """Forty slides of ten samples, each with five labels of its own: a fifth of them is eight slides."""
+    units = np.repeat(np.arange(40), 10)
+    label = np.arange(400) // 2
+    samples = Samples(
+        hashes=keyed_hashes(map(str, range(400)), 0),
+        units=units,
+        conditional=np.ones(400, dtype=bool),
+        fixed=np.full(400, -1),
+        labels=label.astype(np.uint16),
+        pixels=np.full(400, 4096, dtype=np.uint32),
+        offsets=np.arange(401),
+    )
+    sides = assign(samples, sizes_of(parse_plan(0.2, 0.0, None), samples))
+    assert np.bincount(sides).tolist() == [320, 80]
+
+
+def test_rare_labels_beyond_the_limit_count_as_one() -> None:
+    samples = make_samples(4000, labels=400, skew=0.8, conditional=1.0)
+    content = list_content(samples.units, samples.conditional, samples.labels, samples.pixels, samples.offsets)
+    totals = np.sort(np.bincount(samples.labels, samples.pixels))[::-1]
+    columns = np.bincount(content.columns, content.amounts)
+    assert columns[2:-1].tolist() == totals[:255].tolist()
+    assert columns[-1] == totals[255:].sum()
+
+
+def test_an_empty_side_gets_the_unit_that_costs_least() -> None:
+    vectors = np.array([[8.0], [1.0], [8.0]])
+    sides, target = np.array([0, 0, 0]), np.array([[16.0], [1.0]])
+    deviations = np.array([[17.0], [0.0]]) - target
+    fill_empty(vectors, sides, deviations, np.array([True, True]))
+    assert sides.tolist() == [0, 0, 0]
+    fill_empty(vectors, sides, deviations, np.array([False, False]))
+    assert sides.tolist() == [0, 1, 0]
+    assert deviations.tolist() == [[0.0], [0.0]]
+
+
+def test_no_side_gives_its_only_unit_away() -> None:
+    vectors, sides = np.array([[1.0], [8.0], [8.0]]), np.array([0, 1, 1])
+    deviations = np.array([[5.0], [0.0], [-1.0]])  # the first unit would cost least
+    fill_empty(vectors, sides, deviations, np.array([False, False, False]))
+    assert sorted(sides.tolist()) == [0, 1, 2]
+    assert sides[0] == 0
+
+
+def test_swapping_stops_when_it_has_looked_at_enough() -> None:
+    vectors = whole_vectors(make_samples(400, units=40))
+    sides = np.arange(40) % 2
+    deviations = np.array([vectors[sides == side].sum(axis=0) for side in range(2)])
+    deviations -= np.rint(deviations.mean(axis=0))
+    assert swap(vectors, sides.copy(), deviations.copy(), left=39) == (False, 39)
+    swapped, left = swap(vectors, sides, deviations, left=100)
+    assert swapped
+    assert left == 100 - 2 * 40
