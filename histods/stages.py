@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow.compute as pc
 
-from histods.classes.class_system import choose_workspace_map, flatten_labels, labels_of_audit, list_label_maps
+from histods.classes.class_system import choose_workspace_map, flatten_labels, list_label_maps
 from histods.dataset.manifest import Manifest, metadata_of, read_table
 from histods.errors import HistodsError, StaleFileError
 from histods.io.workspace import read_json
+from histods.labels.audit_labels import labels_of_audit
 from histods.labels.label_map import IDENTITY, LabelTable
 from histods.labels.label_map_file import read_label_map
 from histods.shards.images.shard_set import ShardSet

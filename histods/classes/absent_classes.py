@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from histods.classes.class_system import LabelHistograms, labels_of_audit, read_class_systems
+from histods.classes.class_system import LabelHistograms, read_class_systems
 from histods.classes.coverage import find_gaps
+from histods.labels.audit_labels import labels_of_audit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,16 +10,15 @@ import pyarrow.compute as pc
 
 from histods.colours.colour_labels import OFF_PALETTE_LABEL
 from histods.dataset.manifest import read_table
-from histods.errors import HistodsError, StaleFileError
-from histods.io.atomic import file_digest
+from histods.errors import HistodsError
 from histods.io.checked import fit
 from histods.io.workspace import read_json
 from histods.labels.label_map import IDENTITY, MOST_LABELS, LabelMap, LabelTable, identity_map
 from histods.labels.label_map_file import find_label_map, read_label_map
-from histods.labels.label_names import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -141,30 +139,6 @@ def read_kept_map(space: Workspace, name: str) -> LabelMap:
             f"{path} is not as 'histods remap' wrote it: run 'histods remap --map FILE -w {space.folder}' again."
         )
     return label_map
-
-
-def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
-    """The labels file that the audit used; where it is gone and gave no colours, the names that the audit kept.
-
-    Raises:
-        StaleFileError: the file changed since, or is gone and gave colours, without which no mask can be read.
-    """
-    options = audit["options"]
-    path, digest = options.get("labels"), options.get("labels_digest")
-    if path is None:
-        return LabelTable(names={})
-    if Path(path).is_file():
-        if digest is not None and file_digest(Path(path)) != digest:
-            raise StaleFileError(
-                f"The labels file {path} has changed since the audit read it; run '{audit['command']}' again."
-            )
-        return read_labels(Path(path))
-    if options.get("labels_have_colours"):
-        raise StaleFileError(
-            f"The labels file {path}, whose colours the audit used, is gone; "
-            f"put it back, or run '{audit['command']}' with another."
-        )
-    return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
 
 
 def read_class_systems(

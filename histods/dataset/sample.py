@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from histods.classes.class_system import labels_of_audit
 from histods.errors import HistodsError, UnreadableFileError
 from histods.images.reader import decode_mask, decode_rgb
 from histods.io.open_file import OpenRoot
 from histods.io.workspace import Workspace
+from histods.labels.audit_labels import labels_of_audit
 from histods.masks.overlays import colour_labels, lay_over
 from histods.printing import printed
 

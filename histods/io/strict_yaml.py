@@ -1,4 +1,4 @@
-"""Small text files, read strictly: YAML as plain data, CSV by column names, UTF-8, of bounded size.
+"""Small YAML files, read strictly: as plain data, in UTF-8, of bounded size.
 
 YAML has no tags, anchors, aliases or second document here, and no key twice. What YAML 1.1 would quietly
 turn into something else (`no` into a Boolean, `010` into 8) stays an `OddScalar`, so that the refusal can
@@ -7,58 +7,74 @@ quote it.
 
 from __future__ import annotations
 
-import csv
-import io
+import difflib
 import re
 import stat
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 
 from histods.errors import HistodsError
-from histods.labels.label_map import OddScalar, Origin, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from histods.labels.label_map import Scalar, Value
 
 MOST_BYTES = 1 << 20
 _MOST_DEPTH = 32
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_MOST_SHOWN = 80
+_KINDS = {"bool": "the Boolean", "float": "the fraction", "int": "the number", "timestamp": "the date"}
 
 
-def read_csv(
-    origin: Origin, path: Path, columns: Sequence[Sequence[str]], needed: int, *, most_bytes: int
-) -> Iterator[list[str]]:
-    """The cells of the wanted columns, line by line, without surrounding blanks.
+@dataclass(frozen=True, slots=True)
+class OddScalar:
+    """A YAML scalar that is neither text nor a plain decimal number: its text as written, and YAML's type."""
 
-    Args:
-        origin: for refusals.
-        path: the file.
-        columns: the names that each wanted column may have, in any case.
-        needed: so many of the columns have to be there; those after them may be missing.
-        most_bytes: a larger file is refused.
-    """
-    reader = csv.reader(io.StringIO(read_text(origin, path, most_bytes), newline=""), strict=True)
-    try:
-        lines = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise origin.error("CSV", f"a mistake on line {reader.line_num} ({error})", "correct it") from error
-    header = [cell.strip().lower() for cell in lines[0][1]]
-    places = []
-    for number, names in enumerate(columns):
-        found = [header.index(name.lower()) for name in names if name.lower() in header]
-        if not found and number < needed:
-            wanted = ", ".join(column[0] for column in columns[:needed])
-            raise origin.error(f"the columns {wanted}", f"no {names[0]}", "name the columns in the first line")
-        places += found[:1]
-    for line, row in lines[1:]:
-        if len(row) != len(header):
-            found_cells = f"{len(row)} on line {line}"
-            raise origin.error(f"{len(header)} cells a line", found_cells, "quote cells that hold commas")
-        yield [row[place].strip() for place in places]
+    text: str
+    kind: str
+
+
+Scalar: TypeAlias = "int | str | OddScalar"
+Value: TypeAlias = "Scalar | list[Value] | dict[Scalar, Value]"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where values come from, and the one line that refuses them."""
+
+    path: str
+
+    def error(self, expected: str, found: str, advice: str) -> HistodsError:
+        """The refusal: what is needed here, what is there instead, what to do."""
+        return HistodsError(f"{self.path} needs {expected}, but has {found}; {advice}.")
+
+
+def show(value: Value) -> str:
+    """A value in words, for messages."""
+    if isinstance(value, OddScalar):
+        return "nothing" if value.kind == "null" else f"{_KINDS.get(value.kind, 'the word')} {value.text}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= _MOST_SHOWN else value[: _MOST_SHOWN - 3] + "...")
+    if isinstance(value, int):
+        return f"the number {value}"
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def advise(value: Value, otherwise: str) -> str:
+    """What to do about a value: YAML's Booleans are explained, since nobody sees them coming."""
+    if isinstance(value, OddScalar) and value.kind == "bool":
+        return f"YAML reads {value.text} as true or false: put it in quotes if it is a name"
+    return otherwise
+
+
+def nearest(value: Value, known: Iterable[str]) -> str:
+    """What to do about a name that is not among the known ones."""
+    text = value.text if isinstance(value, OddScalar) else str(value)
+    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.0) if text else []
+    return advise(value, f"the nearest is {close[0]!r}" if close else "write one")
 
 
 def read_text(origin: Origin, path: Path, most_bytes: int) -> str:

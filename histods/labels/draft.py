@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from histods.colours.colour_counts import TRANSLUCENT, unpack
-from histods.labels.label_map import MOST_CLASSES, is_range
+from histods.labels.label_map import MOST_CLASSES
+from histods.labels.parse import is_range
 from histods.records import ColourCount
 
 if TYPE_CHECKING:

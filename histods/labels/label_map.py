@@ -5,14 +5,12 @@ Nothing here touches a disk. Labels are 0..65535 (16-bit masks), classes 0..255 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,11 +26,6 @@ MOST_CLASSES = 256
 IDENTITY = "labels"
 """Name of the class system in which labels stay as they are."""
 _MOST_LISTED = 40
-_MOST_SHOWN = 80
-_BRIGHTEST = 255
-_RANGE = re.compile(r"\s*([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?\s*")
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_KINDS = {"bool": "the Boolean", "float": "the fraction", "int": "the number", "timestamp": "the date"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,96 +228,3 @@ def _check_conserved(before: NDArray[np.int64], after: NDArray[np.int64]) -> Non
             f"The label map changes the number of pixels from {before[first]:,} to {after[first]:,} in sample "
             f"{first} ({wrong.size} in all); run 'histods audit' again."
         )
-
-
-# Reading single values
-
-
-@dataclass(frozen=True, slots=True)
-class OddScalar:
-    """A YAML scalar that is neither text nor a plain decimal number: its text as written, and YAML's type."""
-
-    text: str
-    kind: str
-
-
-Scalar: TypeAlias = "int | str | OddScalar"
-Value: TypeAlias = "Scalar | list[Value] | dict[Scalar, Value]"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where values come from, and the one line that refuses them."""
-
-    path: str
-
-    def error(self, expected: str, found: str, advice: str) -> HistodsError:
-        """The refusal: what is needed here, what is there instead, what to do."""
-        return HistodsError(f"{self.path} needs {expected}, but has {found}; {advice}.")
-
-
-def show(value: Value) -> str:
-    """A value in words, for messages."""
-    if isinstance(value, OddScalar):
-        return "nothing" if value.kind == "null" else f"{_KINDS.get(value.kind, 'the word')} {value.text}"
-    if isinstance(value, str):
-        return repr(value if len(value) <= _MOST_SHOWN else value[: _MOST_SHOWN - 3] + "...")
-    if isinstance(value, int):
-        return f"the number {value}"
-    return "a list" if isinstance(value, list) else "a mapping"
-
-
-def advise(value: Value, otherwise: str) -> str:
-    """What to do about a value: YAML's Booleans are explained, since nobody sees them coming."""
-    if isinstance(value, OddScalar) and value.kind == "bool":
-        return f"YAML reads {value.text} as true or false: put it in quotes if it is a name"
-    return otherwise
-
-
-def nearest(value: Value, known: Iterable[str]) -> str:
-    """What to do about a name that is not among the known ones."""
-    text = value.text if isinstance(value, OddScalar) else str(value)
-    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.0) if text else []
-    return advise(value, f"the nearest is {close[0]!r}" if close else "write one")
-
-
-def is_range(value: Value) -> bool:
-    """Whether a value looks like a label or a range of labels."""
-    return isinstance(value, int) or (isinstance(value, str) and _RANGE.fullmatch(value) is not None)
-
-
-def parse_range(origin: Origin, value: Value, of: str) -> range:
-    """Labels of `7`, `"7"` or `"10-15"` (both ends belong to it)."""
-    match = _RANGE.fullmatch(str(value)) if isinstance(value, int | str) else None
-    if match is None and not isinstance(value, int):
-        advice = advise(value, "write a whole number")
-        raise origin.error(f"labels {of} such as 7 or '10-15'", show(value), advice)
-    low, high = (int(match[1]), int(match[2] or match[1])) if match else (int(str(value)),) * 2
-    if low > high:
-        raise origin.error(f"ranges {of} from low to high", show(value), f"write '{high}-{low}'")
-    if low < 0 or high >= MOST_LABELS:
-        raise origin.error(f"labels {of} from 0 to {MOST_LABELS - 1}", show(value), "correct it")
-    return range(low, high + 1)
-
-
-def parse_name(origin: Origin, value: Value, of: str) -> str:
-    """A name with single spaces."""
-    if isinstance(value, str) and value.strip():
-        return " ".join(value.split())
-    number = isinstance(value, int) or (isinstance(value, OddScalar) and value.kind != "null")
-    raise origin.error(
-        f"a name for {of}", show(value), advise(value, "put it in quotes" if number else "write its name")
-    )
-
-
-def parse_colour(origin: Origin, value: Value, label: int) -> tuple[int, int, int]:
-    """RGB of `"#rrggbb"` or `[red, green, blue]`."""
-    if isinstance(value, str) and _COLOUR.fullmatch(value):
-        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
-    match value:
-        case [int(red), int(green), int(blue)] if all(0 <= part <= _BRIGHTEST for part in (red, green, blue)):
-            return red, green, blue
-    advice = "write '#rrggbb' in quotes, since # starts a comment, or [red, green, blue] from 0 to 255"
-    raise origin.error(
-        f"a colour for label {label}", str(value) if isinstance(value, list) else show(value), advice
-    )

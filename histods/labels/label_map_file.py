@@ -8,26 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
-from histods.io.strict_yaml import load_yaml
-from histods.labels.label_map import (
-    IDENTITY,
-    MOST_CLASSES,
-    LabelMap,
-    LabelTable,
-    OddScalar,
-    Origin,
-    is_range,
-    nearest,
-    parse_name,
-    parse_range,
-    show,
-)
+from histods.io.strict_yaml import OddScalar, Origin, load_yaml, nearest, show
+from histods.labels.label_map import IDENTITY, MOST_CLASSES, LabelMap, LabelTable
 from histods.labels.label_names import labels_part, parse_labels, read_labels
+from histods.labels.parse import is_range, parse_name, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from histods.labels.label_map import Scalar, Value
+    from histods.io.strict_yaml import Scalar, Value
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 _USUAL_MAP, _OF_USUAL_MAP = "label_map_10.yml", "drsk_labels.yml"  # bundled, and the labels that it is for

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from histods.io.strict_yaml import MOST_BYTES, load_yaml, read_csv
-from histods.labels.label_map import (
-    LabelTable,
-    Origin,
-    is_range,
-    nearest,
-    parse_colour,
-    parse_name,
-    parse_range,
-    show,
-)
+from histods.io.csv_table import read_csv
+from histods.io.strict_yaml import MOST_BYTES, Origin, load_yaml, nearest, show
+from histods.labels.label_map import LabelTable
+from histods.labels.parse import is_range, parse_colour, parse_name, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from histods.labels.label_map import Scalar, Value
+    from histods.io.strict_yaml import Scalar, Value
 
 MAP_KEYS = ("name", "classes", "map", "unmapped")
 """Keys of a label map, which may stand in one file with the names of its labels."""

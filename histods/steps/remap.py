@@ -11,17 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from histods.classes.class_system import (
-    choose_map,
-    choose_workspace_map,
-    flatten_labels,
-    labels_of_audit,
-    list_column,
-)
+from histods.classes.class_system import choose_map, choose_workspace_map, flatten_labels, list_column
 from histods.dataset.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import locked, write_json
 from histods.io.workspace import Workspace, read_json
+from histods.labels.audit_labels import labels_of_audit
 from histods.labels.bundled_labels import doubt_bundled_map
 from histods.labels.dataset_csv import write_dataset_csv
 from histods.labels.draft_files import write_map_draft

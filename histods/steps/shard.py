@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from histods.classes.class_system import choose_workspace_map, flatten_labels, labels_of_audit, list_column
+from histods.classes.class_system import choose_workspace_map, flatten_labels, list_column
 from histods.dataset.manifest import Manifest, to_polars
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
 from histods.io.atomic import only_one
 from histods.io.workspace import Workspace
+from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.shards.base import Shard, read_index, write_index
 from histods.shards.images.shard_set import INDEX, ShardSet

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from histods.checks import CHECKS
-from histods.classes.class_system import labels_of_audit
 from histods.dataset.manifest import Manifest, read_table, to_polars
 from histods.dataset.sample import near_keys
 from histods.errors import HistodsError, UnreadableFileError
 from histods.io.open_file import OpenRoot
 from histods.io.run_files import list_runs
 from histods.io.workspace import Workspace, read_json
+from histods.labels.audit_labels import labels_of_audit
 from histods.masks.overlays import draw_overlay, write_overlay
 from histods.measurement.findings_file import read_findings
 from histods.printing import printed

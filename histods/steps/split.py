@@ -11,10 +11,11 @@ import polars as pl
 import pyarrow.compute as pc
 
 from histods.classes.absent_classes import AbsentClass, list_absent
-from histods.classes.class_system import LabelHistograms, flatten_labels, labels_of_audit
+from histods.classes.class_system import LabelHistograms, flatten_labels
 from histods.dataset.manifest import Manifest, to_polars
 from histods.errors import HistodsError, TooFewSamplesError
 from histods.io.workspace import Workspace
+from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.records import silent
 from histods.splits.assign import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
 
-from histods.classes.class_system import labels_of_audit
 from histods.colours.colour_labels import OFF_PALETTE_LABEL
 from histods.dataset.manifest import Manifest
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import locked
 from histods.io.workspace import Workspace
+from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.splits.preassigned import read_split_column
 from histods.tiles.cut import TileOptions, cut_tiles

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import yaml
 
 from histods.errors import HistodsError
-from histods.io.strict_yaml import load_yaml
-from histods.labels.label_map import OddScalar, Origin
+from histods.io.strict_yaml import OddScalar, Origin, load_yaml
 from training.config.setting import expect_setting, wrong_setting
 from training.diffusion.process import DiffusionConfig
 from training.model.unet import ModelConfig
@@ -29,7 +28,7 @@ from training.trainer.lr_schedule import OptimizerConfig
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from histods.labels.label_map import Value
+    from histods.io.strict_yaml import Value
 
 _MOST_STEPS = 99_999_999
 """What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""

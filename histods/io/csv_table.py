@@ -1,0 +1,47 @@
+"""Small CSV files, read by the names of their columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from histods.io.strict_yaml import read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from histods.io.strict_yaml import Origin
+
+
+def read_csv(
+    origin: Origin, path: Path, columns: Sequence[Sequence[str]], needed: int, *, most_bytes: int
+) -> Iterator[list[str]]:
+    """The cells of the wanted columns, line by line, without surrounding blanks.
+
+    Args:
+        origin: for refusals.
+        path: the file.
+        columns: the names that each wanted column may have, in any case.
+        needed: so many of the columns have to be there; those after them may be missing.
+        most_bytes: a larger file is refused.
+    """
+    reader = csv.reader(io.StringIO(read_text(origin, path, most_bytes), newline=""), strict=True)
+    try:
+        lines = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise origin.error("CSV", f"a mistake on line {reader.line_num} ({error})", "correct it") from error
+    header = [cell.strip().lower() for cell in lines[0][1]]
+    places = []
+    for number, names in enumerate(columns):
+        found = [header.index(name.lower()) for name in names if name.lower() in header]
+        if not found and number < needed:
+            wanted = ", ".join(column[0] for column in columns[:needed])
+            raise origin.error(f"the columns {wanted}", f"no {names[0]}", "name the columns in the first line")
+        places += found[:1]
+    for line, row in lines[1:]:
+        if len(row) != len(header):
+            found_cells = f"{len(row)} on line {line}"
+            raise origin.error(f"{len(header)} cells a line", found_cells, "quote cells that hold commas")
+        yield [row[place].strip() for place in places]

@@ -1,0 +1,41 @@
+"""The labels file that an audit used, read again by later commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from histods.errors import StaleFileError
+from histods.io.atomic import file_digest
+from histods.labels.label_map import LabelTable
+from histods.labels.label_map_file import BUNDLED
+from histods.labels.label_names import read_labels
+
+
+def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
+    """The labels file that the audit used; where it is gone and gave no colours, the names that the audit kept.
+
+    A bundled file lies elsewhere in another version or environment: it is known by its name and digest.
+
+    Raises:
+        StaleFileError: the file changed since, or is gone and gave colours, without which no mask can be read.
+    """
+    options = audit["options"]
+    path, digest = options.get("labels"), options.get("labels_digest")
+    if path is None:
+        return LabelTable(names={})
+    if Path(path).is_file():
+        if digest is not None and file_digest(Path(path)) != digest:
+            raise StaleFileError(
+                f"The labels file {path} has changed since the audit read it; run '{audit['command']}' again."
+            )
+        return read_labels(Path(path))
+    bundled = BUNDLED / Path(path).name
+    if bundled.is_file() and file_digest(bundled) == digest:
+        return read_labels(bundled)
+    if options.get("labels_have_colours"):
+        raise StaleFileError(
+            f"The labels file {path}, whose colours the audit used, is gone; "
+            f"put it back, or run '{audit['command']}' with another."
+        )
+    return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})

@@ -1,0 +1,58 @@
+"""Single values of label maps and labels files: ranges of labels, names and colours."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from histods.io.strict_yaml import OddScalar, advise, show
+from histods.labels.label_map import MOST_LABELS
+
+if TYPE_CHECKING:
+    from histods.io.strict_yaml import Origin, Value
+
+_RANGE = re.compile(r"\s*([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?\s*")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_BRIGHTEST = 255
+
+
+def is_range(value: Value) -> bool:
+    """Whether a value looks like a label or a range of labels."""
+    return isinstance(value, int) or (isinstance(value, str) and _RANGE.fullmatch(value) is not None)
+
+
+def parse_range(origin: Origin, value: Value, of: str) -> range:
+    """Labels of `7`, `"7"` or `"10-15"` (both ends belong to it)."""
+    match = _RANGE.fullmatch(str(value)) if isinstance(value, int | str) else None
+    if match is None and not isinstance(value, int):
+        advice = advise(value, "write a whole number")
+        raise origin.error(f"labels {of} such as 7 or '10-15'", show(value), advice)
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (int(str(value)),) * 2
+    if low > high:
+        raise origin.error(f"ranges {of} from low to high", show(value), f"write '{high}-{low}'")
+    if low < 0 or high >= MOST_LABELS:
+        raise origin.error(f"labels {of} from 0 to {MOST_LABELS - 1}", show(value), "correct it")
+    return range(low, high + 1)
+
+
+def parse_name(origin: Origin, value: Value, of: str) -> str:
+    """A name with single spaces."""
+    if isinstance(value, str) and value.strip():
+        return " ".join(value.split())
+    number = isinstance(value, int) or (isinstance(value, OddScalar) and value.kind != "null")
+    raise origin.error(
+        f"a name for {of}", show(value), advise(value, "put it in quotes" if number else "write its name")
+    )
+
+
+def parse_colour(origin: Origin, value: Value, label: int) -> tuple[int, int, int]:
+    """RGB of `"#rrggbb"` or `[red, green, blue]`."""
+    if isinstance(value, str) and _COLOUR.fullmatch(value):
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+    match value:
+        case [int(red), int(green), int(blue)] if all(0 <= part <= _BRIGHTEST for part in (red, green, blue)):
+            return red, green, blue
+    advice = "write '#rrggbb' in quotes, since # starts a comment, or [red, green, blue] from 0 to 255"
+    raise origin.error(
+        f"a colour for label {label}", str(value) if isinstance(value, list) else show(value), advice
+    )
