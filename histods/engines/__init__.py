@@ -6,6 +6,8 @@ split until the one item that fails is left: that item is a `Failed`, everything
 
 from __future__ import annotations
 
-from histods.engines.base import Done, Engine, Failed, engine_for
+from histods.engines.engine import Engine
+from histods.engines.factory import engine_for
+from histods.engines.pool import Done, Failed
 
 __all__ = ["Done", "Engine", "Failed", "engine_for"]

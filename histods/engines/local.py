@@ -13,7 +13,7 @@ from loky import ProcessPoolExecutor, cpu_count, process_executor
 from loky.backend import resource_tracker as loky_tracker
 from loky.process_executor import BrokenProcessPool
 
-from histods.engines.base import WorkerDiedError
+from histods.engines.pool import WorkerDiedError
 from histods.interrupts import break_waits, end_with_parent, hidden_signals, kill_workers, leave_signals_to_parent
 from histods.startup import hurry
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from histods.engines.base import WorkerDiedError
+from histods.engines.pool import WorkerDiedError
 from histods.errors import MissingExtraError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from histods.cli.commands.tile import to_document
 from histods.cli.console import make_results
 from histods.cli.next_step import print_next_after_audit
 from histods.engines import engine_for
-from histods.engines.base import Engine
+from histods.engines.engine import Engine
 from histods.errors import StaleFileError
 from histods.io.workspace import Workspace
 from histods.tiles import cut as worker

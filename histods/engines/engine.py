@@ -1,62 +1,22 @@
-"""What every engine shares: outcomes, back-pressure, retry and narrowing. Written once, here."""
+"""The engine: back-pressure, retry and narrowing, over any pool of workers."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from histods.errors import HistodsError
+from histods.engines.pool import Done, Failed, WorkerDiedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from histods.engines.pool import Pool
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 CHUNKS_AHEAD = 2
 """Chunks waiting for each worker: enough that none idles, few enough that a million pairs need no memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[Item, Value]):
-    """The work on a chunk ended with a value."""
-
-    chunk: Sequence[Item]
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Failed(Generic[Item]):
-    """The work on a single item failed, every time it was tried."""
-
-    chunk: Sequence[Item]
-    error: str
-
-
-class WorkerDiedError(Exception):
-    """A worker process ended without an answer; every chunk it or its neighbours held is lost."""
-
-
-class Pool(Protocol):
-    """The little that an engine has to do: start, take a call, give back what ended, stop."""
-
-    workers: int
-
-    def submit(self, work: Callable[[Sequence[Any]], Any], chunk: Sequence[Any]) -> object:
-        """Queue a call; the handle is what `wait_any` gives back."""
-
-    def wait_any(self, handles: Sequence[object]) -> tuple[object, Any]:
-        """Wait until one call ended; its handle and value. Raises its error, or `WorkerDiedError`."""
-
-    def failed_handle(self) -> object:
-        """Handle of the call whose error `wait_any` raised."""
-
-    def restart(self) -> None:
-        """Replace dead workers; calls under way are forgotten."""
-
-    def close(self) -> None:
-        """Stop all workers now."""
 
 
 class Engine:
@@ -134,27 +94,3 @@ class Engine:
         middle = len(chunk) // 2
         yield from self._narrow(work, chunk[:middle])
         yield from self._narrow(work, chunk[middle:])
-
-
-def engine_for(name: str = "local", workers: int | None = None) -> Engine:
-    """Make the engine `name` ("local" or "ray") with `workers` processes (all usable cores by default).
-
-    Raises:
-        HistodsError: the name is unknown or the number of workers is not a positive whole number.
-        MissingExtraError: the engine's package is not installed.
-    """
-    if workers is not None and not isinstance(workers, int):
-        raise HistodsError(f"--workers {workers!r} is not a whole number; leave --workers out to use all cores.")
-    if workers is not None and workers < 1:
-        raise HistodsError(f"--workers {workers} is below 1; leave --workers out to use all cores.")
-    if name == "local":
-        from histods.engines.local import LocalPool
-
-        return Engine(LocalPool(workers))
-    if name == "ray":
-        from histods.engines.ray import RayPool
-
-        return Engine(RayPool(workers))
-    raise HistodsError(
-        f"There is no engine {name!r}; give --engine local or ray, or leave --engine out to use this machine."
-    )
