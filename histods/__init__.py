@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
+from histods.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from histods.dataset.manifest import Manifest
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from training.verbs.sample import sample
     from training.verbs.train import train
 
-__version__ = "0.2.0"
 __all__ = [
     "HistodsError",
     "Manifest",

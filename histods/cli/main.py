@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from histods import __version__
 from histods.cli import options
 from histods.cli.commands import (
     audit,
@@ -35,6 +34,7 @@ from histods.cli.help import STATUSES, register
 from histods.errors import HistodsError, TerminatedError
 from histods.interrupts import INTERRUPTED, TERMINATED, Interrupts
 from histods.startup import hurry
+from histods.version import __version__
 
 _TRAINER = ("torch", "safetensors")
 """Packages of the extra `train`, without which some commands cannot begin."""

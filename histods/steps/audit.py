@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 import xxhash
 
-from histods import __version__
 from histods.checks import Context, judge_all
 from histods.colours.colour_labels import OFF_PALETTE_LABEL
 from histods.dataset.listing import LayoutOptions, list_files, pair_files, unconditional_folders
@@ -43,6 +42,7 @@ from histods.measurement.worker import MeasureOptions, measure_files
 from histods.records import silent
 from histods.splits.groups import check_group_regex, with_groups
 from histods.tiles.mark import find_tile_pairs
+from histods.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
