@@ -20,6 +20,7 @@ from training.distributed import Process
 from training.latents.fit import autoencoder_of, space_of
 from training.model.unet import UNet
 from training.trainer.loop import Trainer
+from training.trainer.setup import RunSetup
 from training.verbs.train import train
 
 if TYPE_CHECKING:
@@ -92,13 +93,12 @@ def make_trainer(run: Path, data: Path, *settings: str) -> Trainer:
     described, autoencoder = autoencoder_of(config, source, run, process, None, silent)
     space = space_of(config, source, autoencoder, process, silent)
     torch.manual_seed(config.run.seed)
-    return Trainer(
+    setup = RunSetup(
         config=config,
         process=process,
         source=source,
         encoder=Encoder(autoencoder, space.image_low, process.device),
         space=space,
-        model=UNet(config.model),
-        autoencoder=described,
         folder=run,
     )
+    return Trainer(setup, model=UNet(config.model), autoencoder=described)

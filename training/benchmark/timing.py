@@ -24,6 +24,7 @@ from training.data.latent_loader import LatentBatch
 from training.data.source import Encoder
 from training.model.unet import UNet
 from training.trainer.loop import Trainer
+from training.trainer.setup import RunSetup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -131,16 +132,15 @@ def run_trial(
 def make_trainer(config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace) -> Trainer:
     """A trainer of a new network, which writes nothing unless it is asked to save."""
     torch.manual_seed(config.run.seed)
-    return Trainer(
+    setup = RunSetup(
         config=config,
         process=process,
         source=cast("Source", source),
         encoder=Encoder(None, space.image_low, process.device, compiled=config.run.compile),
         space=space,
-        model=UNet(config.model).to(process.device),
-        autoencoder={"name": "", "digest": ""},
         folder=_NOWHERE,
     )
+    return Trainer(setup, model=UNet(config.model).to(process.device), autoencoder={"name": "", "digest": ""})
 
 
 def _measure(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from histods.io.atomic import write_text
 from training.runs.boards import Boards, open_boards
-from training.trainer.validation import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,14 +80,14 @@ def _tagged(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for weights in ("model", "ema"):
         if line.get(weights) is not None:
             yield f"loss/validation {weights}", line[weights]
-    for place, loss in enumerate(line.get("ema_buckets", ())):
+    losses = line.get("ema_buckets", ())
+    for place, loss in enumerate(losses):
         if loss is not None:
-            yield f"loss at noise levels/{_share(place)}", loss
+            yield f"loss at noise levels/{_share(place, 100 // len(losses))}", loss
 
 
-def _share(bucket: int) -> str:
+def _share(bucket: int, width: int) -> str:
     """A stretch of noise levels as percent of all of them, so that names are in order."""
-    width = 100 // BUCKETS
     return f"{bucket * width:02d}-{(bucket + 1) * width:02d} percent"
 
 

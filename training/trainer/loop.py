@@ -23,33 +23,29 @@ from torch.nn.utils import clip_grad_norm_
 from histods.errors import HistodsError, TerminatedError
 from histods.sampling.philox import random_words
 from training.data.source import chance_at
-from training.diffusion.process import Loss, Schedule
+from training.diffusion.process import Loss
 from training.model.compiling import begin_step, compile_blocks
 from training.runs.checkpoint import State
 from training.runs.checkpoint_writer import CheckpointWriter
+from training.trainer.due import due_evaluations, scheduled_evaluations
 from training.trainer.ema import Ema
 from training.trainer.lr_schedule import beta1_at, rate_at
 from training.trainer.optimizer import load_optimizer, make_optimizer, optimizer_tensors
-from training.trainer.resume import due_at, owed_at
 from training.trainer.shutdown import Quiet, closing, explained, signals
 from training.trainer.step_metrics import Gauges, finite_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from torch import Tensor
 
     from histods.records import Progress
-    from training.config.load import TrainConfig
     from training.data.dataset import Batch
     from training.data.latent_loader import LatentBatch
-    from training.data.source import Encoder, Source
-    from training.distributed import Process
-    from training.latents.latent_space import LatentSpace
     from training.model.unet import UNet
     from training.runs.metrics import Metrics
     from training.trainer.preview import Preview
+    from training.trainer.setup import RunSetup
     from training.trainer.validation import Validation
 
 _DROPOUT = 18  # second word of the counter: of the seeds of dropout
@@ -59,34 +55,22 @@ class Trainer:
     """One process's part of a run.
 
     Args:
-        config: all settings, resolved.
-        process: which of the processes this is, and its device.
-        source: where samples come from.
-        encoder: makes latents of batches.
-        space: what the network sees of latents.
+        setup: settings, process, data and latent space.
         model: the network, on the device.
         autoencoder: name and digest, for checkpoints.
-        folder: of the run.
     """
 
-    def __init__(
-        self,
-        *,
-        config: TrainConfig,
-        process: Process,
-        source: Source,
-        encoder: Encoder,
-        space: LatentSpace,
-        model: UNet,
-        autoencoder: dict[str, str],
-        folder: Path,
-    ) -> None:
-        self.config, self.process, self.source = config, process, source
-        self.encoder, self.space, self.folder = encoder, space, folder
+    def __init__(self, setup: RunSetup, *, model: UNet, autoencoder: dict[str, str]) -> None:
+        self.setup = setup
+        self.config, self.process, self.source = config, process, source = (
+            setup.config,
+            setup.process,
+            setup.source,
+        )
+        self.encoder, self.space, self.folder = setup.encoder, setup.space, setup.folder
         self._autoencoder = autoencoder
-        self.schedule = Schedule.of(config.diffusion).to(process.device)
-        self._loss_of = Loss(self.schedule, config.diffusion)
-        self.half = config.run.precision == "bf16"
+        self.schedule = setup.schedule
+        self._loss_of = Loss(setup.schedule, config.diffusion)
         self.step = 0
         self.skipped = 0
         if config.run.channels_last:
@@ -103,7 +87,7 @@ class Trainer:
         self._stage = "training"  # as progress is called: with the newest loss
         self._tried = 0  # the step at which a checkpoint was last begun
         self._gauges = Gauges(config.model.channels, process)
-        self._writer = CheckpointWriter(folder)
+        self._writer = CheckpointWriter(setup.folder)
 
     def _wrap(self, model: UNet) -> Callable[..., Tensor]:
         """The network as it is called in a step: compiled, and joined with those of the other processes."""
@@ -250,14 +234,15 @@ class Trainer:
     ) -> None:
         """Validate and draw a preview where that is due and not done; all processes take their share."""
         run, last = self.config.run, self.step == self.config.run.steps
-        if not due_at(run, self.step, last=last):
+        if not scheduled_evaluations(run, self.step, last=last):
             return
         # Process 0 knows what is written.
-        owed = self.process.tell(owed_at(self.folder, run, self.step, last=last) if self.process.first else None)
-        if "validation" in owed and validation:
+        first = self.process.first
+        due = self.process.tell(due_evaluations(self.folder, run, self.step, last=last) if first else None)
+        if "validation" in due and validation:
             with self._gauges.spending("validating"):
                 self._validate(validation, metrics)
-        if "preview" in owed and preview:
+        if "preview" in due and preview:
             with self._gauges.spending("previewing"):
                 picture = preview(self.step, self.averaged())
                 if metrics is not None and picture is not None:
@@ -328,7 +313,7 @@ class Trainer:
         torch.manual_seed(
             int(random_words(self.config.run.seed, batch.positions_B[:1].numpy(), _DROPOUT)[0, 0] >> 1)
         )
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.setup.half):
             output_BCHW = self._net(noisy_BCHW, times_B, masks_BCHW, dropped_B)
         return self._loss_of(output_BCHW, x0_BCHW, noise_BCHW, times_B).mean()
 

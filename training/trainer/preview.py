@@ -11,15 +11,14 @@ import torch
 from histods.sampling.philox import random_words
 from training.inference.pictures import coloured, sheet, write_png
 from training.inference.pipeline import Painter, Sampling
+from training.runs.run_folder import preview_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
     from torch import Tensor
 
     from training.model.unet import UNet
-    from training.trainer.loop import Trainer
+    from training.trainer.setup import RunSetup
 
 _STREAM = 19  # second word of the counter: of the seeds of previews
 
@@ -30,13 +29,13 @@ class Preview:
     Processes share the masks out, and process 0 writes.
 
     Args:
-        trainer: the run; its autoencoder is at hand.
+        setup: of the run; its autoencoder is at hand.
         masks_BCHW: masks to choose from: those with the most classes, each once.
     """
 
-    def __init__(self, trainer: Trainer, masks_BCHW: Tensor) -> None:
-        self._trainer = trainer
-        run = trainer.config.run
+    def __init__(self, setup: RunSetup, masks_BCHW: Tensor) -> None:
+        self._setup = setup
+        run = setup.config.run
         order = sorted(range(len(masks_BCHW)), key=lambda row: (-len(np.unique(masks_BCHW[row])), row))
         chosen: list[Tensor] = []
         for row in order:
@@ -48,21 +47,21 @@ class Preview:
 
     def __call__(self, step: int, module: UNet) -> NDArray[np.uint8] | None:
         """Make images with a network and write the sheet, uint8 [H, W, 3]; None in all processes but the first."""
-        trainer = self._trainer
-        autoencoder = trainer.encoder.autoencoder
+        setup = self._setup
+        autoencoder = setup.encoder.autoencoder
         assert autoencoder is not None  # noqa: S101 - there is no preview without
-        diffusion = trainer.config.diffusion
+        diffusion = setup.config.diffusion
         paint = Painter(
             model=module,
             autoencoder=autoencoder,
-            schedule=trainer.schedule,
-            space=trainer.space,
+            schedule=setup.schedule,
+            space=setup.space,
             prediction=diffusion.prediction,
-            sampling=Sampling.of(diffusion, steps=min(trainer.config.run.preview_steps, diffusion.timesteps)),
-            device=trainer.process.device,
-            half=trainer.half,
+            sampling=Sampling.of(diffusion, steps=min(setup.config.run.preview_steps, diffusion.timesteps)),
+            device=setup.process.device,
+            half=setup.half,
         )
-        process = trainer.process
+        process = setup.process
         own = slice(process.rank, None, process.ranks)
         seeds = self._seeds[own]
         shares = process.gather(list(paint(self._masks_BCHW[own], seeds)) if seeds else [])
@@ -71,13 +70,8 @@ class Preview:
         images = [shares[row % process.ranks][row // process.ranks] for row in range(len(self._seeds))]
         masks = [coloured(mask) for mask in self._masks_BCHW[:, 0].numpy()]
         picture = sheet([masks, images])
-        write_png(self.path(trainer.folder, step), picture)
+        write_png(preview_path(setup.folder, step), picture)
         return picture
-
-    @staticmethod
-    def path(folder: Path, step: int) -> Path:
-        """Where the preview of a step is, in a run's folder."""
-        return folder / "samples" / f"step-{step:08d}.png"
 
 
 def can_draw() -> bool:

@@ -1,4 +1,4 @@
-"""Where a run stands: whether it may go on when it is called again, with which settings, and what is still due."""
+"""Whether a run may go on when it is called again, and with which settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from histods.errors import HistodsError
 from training.config.load import MEANING, flatten, read_config
 from training.distributed import can_compile
 from training.runs.checkpoint import newest, read_settings, read_state
-from training.runs.metrics import read_metrics
 from training.trainer.lr_schedule import rate_at
-from training.trainer.preview import Preview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from training.config.load import RunConfig, TrainConfig
+    from training.config.load import TrainConfig
     from training.distributed import Process
     from training.runs.checkpoint import State
 
@@ -26,7 +24,7 @@ _LEAP = 1.5
 """Times the learning rate of the step before that is said: schedules change it less from one step to the next."""
 
 
-def find_state(folder: Path, config: TrainConfig, *, resume: bool) -> State | None:
+def load_resume_state(folder: Path, config: TrainConfig, *, resume: bool) -> State | None:
     """Where the run stands, None for a new one. Nothing is written, so that a call that fails changes no run.
 
     Raises:
@@ -100,27 +98,6 @@ def kept_settings(folder: Path) -> dict[str, dict[str, Any]]:
     if not (folder / "config.yaml").is_file():
         return {}
     return {"diffusion": {"min_v_weight": read_config(folder / "config.yaml").diffusion.min_v_weight}}
-
-
-def due_at(run: RunConfig, step: int, *, last: bool) -> set[str]:
-    """Which of `validation` and `preview` are due after a step."""
-    return {
-        kind
-        for kind, every in (("validation", run.validate_every), ("preview", run.preview_every))
-        if every > 0 and (last or step % every == 0)
-    }
-
-
-def owed_at(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
-    """Which of `validation` and `preview` are due after a step, and not done."""
-    due = due_at(run, step, last=last)
-    if "preview" in due and Preview.path(folder, step).is_file():
-        due.remove("preview")
-    if "validation" in due and any(
-        line["kind"] == "validation" and line["step"] == step for line in read_metrics(folder)
-    ):
-        due.remove("validation")
-    return due
 
 
 def _differences(folder: Path, config: TrainConfig) -> str:

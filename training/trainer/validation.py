@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from histods.shards.images.reader import ShardReader
     from histods.shards.latents.reader import LatentReader
     from training.data.source import Source
-    from training.trainer.loop import Trainer
+    from training.trainer.setup import RunSetup
 
 BUCKETS = 10
 HELD_OUT = "held out"
@@ -46,8 +46,8 @@ class Validation:
         masks_BCHW: masks of its samples.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        config, source, device = trainer.config, trainer.source, trainer.process.device
+    def __init__(self, setup: RunSetup) -> None:
+        config, source, device = setup.config, setup.source, setup.process.device
         reader, samples, self.split = _choose(source)
         count = max(config.run.validation_samples, BUCKETS)
         places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(np.int64)
@@ -59,17 +59,17 @@ class Validation:
         fractions = (words[:, 0] >> np.uint64(11)) * 2.0**-53
         levels = (self._bucket_B.numpy() + fractions) / BUCKETS * timesteps
         self._times_B = torch.from_numpy(np.minimum(levels.astype(np.int64), timesteps - 1)).to(device)
-        ranks = trainer.process.ranks
+        ranks = setup.process.ranks
         self._size = min(config.diffusion.batch_size // config.run.accumulate // ranks, -(-count // ranks))
         slices = _slices(count, self._size)
         self._x0_BCHW = torch.cat(
-            [trainer.space.normalise(trainer.encoder.mean(_rows(batch, rows))) for rows in slices]
+            [setup.space.normalise(setup.encoder.mean(_rows(batch, rows))) for rows in slices]
         )
         seeds = (words[:, 1] >> np.uint64(1)).astype(np.int64).tolist()
         self._noise_BCHW = normal_noise(seeds, self._x0_BCHW.shape[1:], device)
-        self._process = trainer.process
-        self._schedule, self._prediction = trainer.schedule, config.diffusion.prediction
-        self._half = trainer.half
+        self._process = setup.process
+        self._schedule, self._prediction = setup.schedule, config.diffusion.prediction
+        self._half = setup.half
 
     @torch.no_grad()
     def __call__(self, module: nn.Module) -> Losses:

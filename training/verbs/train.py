@@ -23,9 +23,11 @@ from training.model.cost import Plan, plan_run
 from training.model.unet import UNet, shapes
 from training.runs.checkpoint import newest, read_tensors, write_run
 from training.runs.metrics import Metrics, read_metrics
+from training.trainer.due import due_evaluations
 from training.trainer.loop import Trainer
 from training.trainer.preview import Preview, can_draw
-from training.trainer.resume import check_alike, find_state, owed_at, say_leap
+from training.trainer.resume import check_alike, load_resume_state, say_leap
+from training.trainer.setup import RunSetup
 from training.trainer.shutdown import is_short_of_memory
 from training.trainer.validation import Validation, describe_validation
 from training.verbs.train_settings import Call, settle
@@ -169,7 +171,7 @@ def train(
             with process.together():
                 if process.first:
                     held.enter_context(only_one(folder, "trains"))
-                state = find_state(folder, resolved, resume=resume)
+                state = load_resume_state(folder, resolved, resume=resume)
                 start = settled.initial if state is None else None
                 if start is not None:
                     start.check(resolved)
@@ -180,8 +182,8 @@ def train(
             if process.first:  # only now: of a call that fails nothing stays
                 write_run(folder, resolved)
             began = trainer.step
-            owed = process.tell(owed_at(folder, resolved.run, began, last=True) if process.first else None)
-            if began < resolved.run.steps or owed:
+            due = process.tell(due_evaluations(folder, resolved.run, began, last=True) if process.first else None)
+            if began < resolved.run.steps or due:
                 _run(trainer, call)
         return TrainResult(
             folder=folder,
@@ -319,16 +321,15 @@ def _prepare(
         model = _make_network(config, process)
         if start is not None:
             call.say(start.fill(model, source.classes))
-    trainer = Trainer(
+    setup = RunSetup(
         config=config,
         process=process,
         source=source,
         encoder=Encoder(autoencoder, space.image_low, process.device, compiled=config.run.compile),
         space=space,
-        model=model,
-        autoencoder=described,
         folder=folder,
     )
+    trainer = Trainer(setup, model=model, autoencoder=described)
     if state is not None:
         checkpoint = newest(folder)
         assert checkpoint is not None  # noqa: S101 - the state was read from it
@@ -354,9 +355,9 @@ def _run(trainer: Trainer, call: Call) -> None:
     call.progress("preparing validation", 0, 0)
     process, run = trainer.process, trainer.config.run
     with process.together():
-        validation = Validation(trainer)
+        validation = Validation(trainer.setup)
     draws = process.tell(run.preview_every > 0 and trainer.encoder.autoencoder is not None and can_draw())
-    preview = Preview(trainer, validation.masks_BCHW) if draws else None
+    preview = Preview(trainer.setup, validation.masks_BCHW) if draws else None
     with ExitStack() as held:
         metrics = None
         with process.together():

@@ -50,12 +50,12 @@ def cells(page: NDArray[np.uint8], row: int) -> list[NDArray[np.uint8]]:
 
 
 def test_the_same_weights_make_the_same_picture_and_others_another(trainer: Trainer) -> None:
-    preview = Preview(trainer, masks())
+    preview = Preview(trainer.setup, masks())
     preview(1, trainer.averaged())
     torch.manual_seed(99)
     torch.randn(1000)
     preview(2, trainer.averaged())
-    Preview(trainer, masks())(3, trainer.averaged())
+    Preview(trainer.setup, masks())(3, trainer.averaged())
     assert np.array_equal(picture(trainer, 1), picture(trainer, 2))
     assert np.array_equal(picture(trainer, 1), picture(trainer, 3))
     other = trainer.averaged()
@@ -71,7 +71,7 @@ def test_the_same_weights_make_the_same_picture_and_others_another(trainer: Trai
 
 
 def test_masks_of_the_most_classes_stand_above_their_images_each_once(trainer: Trainer) -> None:
-    Preview(trainer, masks())(7, trainer.averaged())
+    Preview(trainer.setup, masks())(7, trainer.averaged())
     page = picture(trainer, 7)
     assert page.shape == (2 * (SIZE + GAP) + GAP, 3 * (SIZE + GAP) + GAP, 3)
     shown = cells(page, 0)
@@ -84,20 +84,20 @@ def test_masks_of_the_most_classes_stand_above_their_images_each_once(trainer: T
 
 
 def test_where_few_masks_differ_there_are_few_columns(trainer: Trainer) -> None:
-    Preview(trainer, masks()[:2])(1, trainer.averaged())
+    Preview(trainer.setup, masks()[:2])(1, trainer.averaged())
     assert picture(trainer, 1).shape[1] == GAP + SIZE + GAP
 
 
 def test_images_do_not_depend_on_their_neighbours(trainer: Trainer) -> None:
     """One mask has the noise of the first column, whoever stands beside it."""
-    Preview(trainer, masks())(1, trainer.averaged())
-    Preview(trainer, masks()[2:3])(2, trainer.averaged())
+    Preview(trainer.setup, masks())(1, trainer.averaged())
+    Preview(trainer.setup, masks()[2:3])(2, trainer.averaged())
     first, alone = cells(picture(trainer, 1), 1)[0], cells(picture(trainer, 2), 1)[0]
     assert np.abs(first.astype(int) - alone).max() <= 1  # kernels of another batch round otherwise
 
 
 def test_training_is_not_disturbed(trainer: Trainer) -> None:
-    preview = Preview(trainer, masks())
+    preview = Preview(trainer.setup, masks())
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     preview(1, trainer.averaged())
     assert trainer.model.training

@@ -60,12 +60,12 @@ class Spy(nn.Module):
 
 
 def test_the_same_weights_have_the_same_losses_every_time(trainer: Trainer) -> None:
-    validation = Validation(trainer)
+    validation = Validation(trainer.setup)
     first = validation(trainer.model)
     torch.manual_seed(99)
     torch.randn(1000)
     assert validation(trainer.model) == first
-    assert Validation(trainer)(trainer.model) == first
+    assert Validation(trainer.setup)(trainer.model) == first
     assert validation(trainer.averaged()) == first  # of a run that has not begun
     with torch.no_grad():
         trainer.model.final_conv.weight.mul_(1.1)
@@ -80,7 +80,7 @@ def test_the_set_is_the_same_whatever_the_batch_and_another_one_for_another_seed
         trainer = make_trainer(tmp_path / "-".join(settings), shards, f"run.validation_samples={COUNT}", *settings)
         torch.manual_seed(0)
         model = type(trainer.model)(trainer.model.config)
-        return Validation(trainer)(model).buckets
+        return Validation(trainer.setup)(model).buckets
 
     whole = losses("diffusion.batch_size=8")
     assert losses("diffusion.batch_size=2") == pytest.approx(whole, rel=1e-4)
@@ -91,7 +91,7 @@ def test_the_set_is_the_same_whatever_the_batch_and_another_one_for_another_seed
 @pytest.mark.parametrize("timesteps", [10, 37, 1000])
 def test_ten_stretches_cover_all_noise_levels(home: Path, tmp_path: Path, timesteps: int) -> None:
     settings = f"diffusion.timesteps={timesteps}", "diffusion.sampling_timesteps=5", "run.validation_samples=1000"
-    validation, spy = Validation(make_trainer(tmp_path, home / "shards", *settings)), Spy()
+    validation, spy = Validation(make_trainer(tmp_path, home / "shards", *settings).setup), Spy()
     validation(spy)
     times = torch.cat(spy.times)
     assert len(times) == 1000
@@ -114,7 +114,7 @@ def test_losses_are_the_mean_squared_errors_of_the_samples(home: Path, tmp_path:
     )
     trainer = make_trainer(tmp_path, home / "shards", *settings)
     spy = Spy()
-    validation = Validation(trainer)
+    validation = Validation(trainer.setup)
     found = validation(spy)
     # Latents by hand: test images in their order, each as often as the others, encoded and whitened.
     reader = trainer.source.read(("test",))
@@ -146,7 +146,7 @@ def test_losses_are_the_mean_squared_errors_of_the_samples(home: Path, tmp_path:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_dropout_is_off_meanwhile_and_the_mode_comes_back(trainer: Trainer, training: bool) -> None:
-    validation = Validation(trainer)
+    validation = Validation(trainer.setup)
     seen: list[bool] = []
     for module in trainer.model.modules():
         module.register_forward_hook(lambda module, *_: seen.append(module.training))
@@ -161,12 +161,12 @@ def test_dropout_is_off_meanwhile_and_the_mode_comes_back(trainer: Trainer, trai
 @pytest.mark.parametrize("kind", ["shards", "latents"])
 def test_a_split_that_is_named_is_validated_on(home: Path, tmp_path: Path, kind: str) -> None:
     settings = "run.validation_samples=12", "data.validation_split=test"
-    validation = Validation(make_trainer(tmp_path, home / kind, *settings))
+    validation = Validation(make_trainer(tmp_path, home / kind, *settings).setup)
     assert validation.split == "test"
     assert len(validation.masks_BCHW) == 12
     test = ShardReader(home / "shards", ("test",))
     assert len(test) < 12  # samples are used more than once, with noise of their own
-    everything = Validation(make_trainer(tmp_path / "all", home / kind, "data.splits=[train, test]"))
+    everything = Validation(make_trainer(tmp_path / "all", home / kind, "data.splits=[train, test]").setup)
     assert everything.split is None
 
 
@@ -182,7 +182,7 @@ def test_without_a_split_named_val_samples_are_held_out_of_train(folder: Path, k
     groups = {source.reader.key(sample).split("/")[0] for sample in held_out}
     assert len(groups) == 1
     assert groups.isdisjoint({source.reader.key(sample).split("/")[0] for sample in source.samples.tolist()})
-    validation = Validation(trainer)
+    validation = Validation(trainer.setup)
     assert validation.split == "held out"
     batch = source.fixed(source.reader, np.resize(sorted(held_out), 12).tolist())
     assert torch.equal(validation.masks_BCHW, batch.masks_BCHW)
@@ -200,7 +200,7 @@ def test_without_validation_nothing_is_held_out(folder: Path, tmp_path: Path) ->
 
 
 def test_there_is_a_sample_for_every_stretch_however_few_are_asked_for(home: Path, tmp_path: Path) -> None:
-    validation = Validation(make_trainer(tmp_path, home / "shards", "run.validation_samples=1"))
+    validation = Validation(make_trainer(tmp_path, home / "shards", "run.validation_samples=1").setup)
     spy = Spy()
     losses = validation(spy)
     assert len(torch.cat(spy.times)) == BUCKETS

@@ -22,7 +22,7 @@ from tests.training.trained_runs import ROOT, TINY, command, free_port, run_tiny
 from tests.watchdog import finish
 from training.runs.checkpoint import load_model, newest, read_run, read_state
 from training.runs.metrics import read_metrics
-from training.trainer.preview import Preview
+from training.runs.run_folder import preview_path
 from training.verbs.train import train
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_two_machines_give_the_losses_and_the_previews_of_one(folder: Path, tmp_
     )
     assert [step for step, *_ in ours] == [3, 6]
     assert np.array(theirs) == pytest.approx(np.array(ours), abs=1e-5)
-    pictures = [np.asarray(Image.open(Preview.path(run, 6))).astype(int) for run in (one.folder, two)]
+    pictures = [np.asarray(Image.open(preview_path(run, 6))).astype(int) for run in (one.folder, two)]
     assert abs(pictures[0] - pictures[1]).max() <= 1  # of 255: batches of other sizes round otherwise
 
 

@@ -1,0 +1,48 @@
+"""What the steps, validation and previews of a run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from training.diffusion.process import Schedule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.config.load import TrainConfig
+    from training.data.source import Encoder, Source
+    from training.distributed import Process
+    from training.latents.latent_space import LatentSpace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class RunSetup:
+    """All that a run is made from, but for its weights.
+
+    Attributes:
+        config: all settings, resolved.
+        process: which of the processes this is, and its device.
+        source: where samples come from.
+        encoder: makes latents of batches.
+        space: what the network sees of latents.
+        folder: of the run.
+        schedule: of the noise, on the device.
+    """
+
+    config: TrainConfig
+    process: Process
+    source: Source
+    encoder: Encoder
+    space: LatentSpace
+    folder: Path
+    schedule: Schedule = field(init=False)
+
+    def __post_init__(self) -> None:
+        schedule = Schedule.of(self.config.diffusion).to(self.process.device)
+        object.__setattr__(self, "schedule", schedule)
+
+    @property
+    def half(self) -> bool:
+        """Whether the network computes in bfloat16."""
+        return self.config.run.precision == "bf16"
