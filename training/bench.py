@@ -21,10 +21,9 @@ import torch
 from histods.errors import HistodsError
 from training.benchmark.step_counts import StepCounts, count_step
 from training.benchmark.timing import Synthetic, Trial, run_trial
-from training.config.load import DataConfig, RunConfig, TrainConfig
 from training.config.model import AttentionForm, ModelConfig
+from training.config.sections import DataConfig, DiffusionConfig, RunConfig, TrainConfig
 from training.data.source import Source
-from training.diffusion.process import DiffusionConfig
 from training.distributed import Process, choose_device, describe
 from training.latents.latent_space import LatentSpace
 from training.model.cost import matrix_rate

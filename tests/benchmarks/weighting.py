@@ -30,11 +30,12 @@ import histods
 from histods.synthetic import make_demo
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.model import ModelConfig
-from training.diffusion.process import DiffusionConfig, Schedule
+from training.config.sections import DiffusionConfig, EmaConfig
+from training.diffusion.process import Schedule
 from training.diffusion.samplers import dpm_solver_2m
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
-from training.trainer.ema import Ema, EmaConfig
+from training.trainer.ema import Ema
 
 SIDE = 64
 GAMMA = 5.0

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from training.config.model import ModelConfig
 from training.diffusion.process import cosine_betas
-from training.model.unet import ModelConfig, UNet
+from training.model.unet import UNet
 
 if TYPE_CHECKING:
     from pathlib import Path

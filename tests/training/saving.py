@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from training.config.load import TrainConfig
+from training.config.sections import TrainConfig
 from training.runs.checkpoint import State, newest, read_state
 from training.runs.checkpoint_writer import CheckpointWriter
 

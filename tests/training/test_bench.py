@@ -18,9 +18,8 @@ from histods.errors import HistodsError
 from training import bench as bench_module
 from training.bench import VARIANTS, BenchResult, bench, count_variants, main, to_document
 from training.benchmark.timing import Synthetic, Trial, run_trial
-from training.config.load import RunConfig, TrainConfig
 from training.config.model import ModelConfig
-from training.diffusion.process import DiffusionConfig
+from training.config.sections import DiffusionConfig, RunConfig, TrainConfig
 from training.distributed import Process
 from training.latents.latent_space import LatentSpace
 from training.model.flops import count_flops

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from training.benchmark.timing import Synthetic
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
     from training.data.source import Source
     from training.distributed import Process
     from training.latents.latent_space import LatentSpace

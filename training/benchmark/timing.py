@@ -29,8 +29,8 @@ from training.trainer.setup import RunSetup
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from training.config.load import TrainConfig
     from training.config.model import ModelConfig
+    from training.config.sections import TrainConfig
     from training.data.dataset import Batch
     from training.data.source import Source
     from training.distributed import Process

@@ -10,7 +10,7 @@ import difflib
 import re
 import types
 import typing
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -18,218 +18,14 @@ import yaml
 
 from histods.errors import HistodsError
 from histods.io.strict_yaml import OddScalar, Origin, load_yaml
-from training.config.setting import expect_setting, wrong_setting
-from training.diffusion.process import DiffusionConfig
-from training.model.unet import ModelConfig
-from training.runs.boards import BOARDS
-from training.trainer.ema import EmaConfig
-from training.trainer.lr_schedule import OptimizerConfig
+from training.config.presets import PRESETS
+from training.config.sections import TrainConfig
+from training.config.setting import wrong_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from histods.io.strict_yaml import Value
-
-_MOST_STEPS = 99_999_999
-"""What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""
-_MOST_WORKERS = 1024
-"""More is a slip, and would bring the machine to its knees."""
-_MOST_REDUCED = 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataConfig:
-    """What is drawn.
-
-    Attributes:
-        splits: splits that are trained on; `train`, or all where there is none of that name.
-        validation_split: split to validate on; by default `val`, else training samples that are held out.
-        unconditional: probability of drawing an unconditional sample; the rest is shared by the classes equally.
-            By default 0.5, or 0 where there are none.
-        replacement: draw every position by itself; else each class runs through all its samples first.
-        binarise: keep only the drawn class in a mask, as the original does.
-        augment: show the dihedral view that belongs to the position.
-        reduce: factor by which images and masks are reduced before they are encoded; 1 for none.
-        class_weights: relative probability of drawing each class, by its name; 1 where none is given. Classes
-            without samples have probability 0.
-        workers: processes that decode images, or threads that read latents.
-    """
-
-    splits: tuple[str, ...] = ()
-    validation_split: str | None = None
-    unconditional: float | None = None
-    replacement: bool = True
-    binarise: bool = False
-    augment: bool = True
-    reduce: int = 1
-    class_weights: dict[str, float] = field(default_factory=dict)
-    workers: int = 2
-
-    def __post_init__(self) -> None:
-        share = self.unconditional
-        expect_setting(share is None or 0 <= share <= 1, "data.unconditional", "from 0 to 1", share)
-        expect_setting(1 <= self.reduce <= _MOST_REDUCED, "data.reduce", f"from 1 to {_MOST_REDUCED}", self.reduce)
-        expect_setting(
-            all(0 <= weight < float("inf") for weight in self.class_weights.values()),
-            "data.class_weights",
-            "a finite number from 0 for each class",
-            self.class_weights,
-        )
-        expect_setting(
-            0 <= self.workers <= _MOST_WORKERS, "data.workers", f"from 0 to {_MOST_WORKERS}", self.workers
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LatentConfig:
-    """The autoencoder and what the network sees of its latents.
-
-    Attributes:
-        autoencoder: `linear`, a folder, or a hub id; of latents that are encoded already, theirs.
-        space: `default` (whitened), `paper` (z/50) or `fork`; see `training.latents.latent_space`.
-    """
-
-    autoencoder: str = "linear"
-    space: Literal["default", "paper", "fork"] = "default"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunConfig:
-    """How long, how exactly and how often.
-
-    Attributes:
-        steps: optimizer steps in all.
-        seed: of everything that is random.
-        accumulate: forward passes that make up one step of `diffusion.batch_size` samples.
-        precision: `bf16` computes in bfloat16 with weights in float32; `fp32`.
-        compile: compile the network block by block with torch.compile.
-        compile_mode: of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays off with
-            small batches; `max-autotune`, which tries several kernels for each block, with CUDA graphs or without.
-        compress_gradients: let GPUs exchange gradients in bfloat16, which halves the traffic between machines.
-        channels_last: keep images with channels innermost, which convolutions of a GPU prefer.
-        log_every: steps between lines of metrics.jsonl are gathered on the device and written this often.
-        checkpoint_every: steps between checkpoints; the last step always has one.
-        keep_checkpoints: how many of the newest stay.
-        validate_every: steps between validations; 0 for none.
-        validation_samples: samples of the fixed validation set.
-        preview_every: steps between previews; 0 for none.
-        preview_samples: masks in a preview.
-        preview_steps: sampling steps of a preview.
-        boards: where numbers and previews are shown, too: `tensorboard`, `wandb`, `mlflow`.
-        most_skipped: steps with a loss or gradient that is not finite, one after another, that end a run.
-    """
-
-    steps: int = 50_000
-    seed: int = 0
-    accumulate: int = 1
-    precision: Literal["bf16", "fp32"] = "fp32"
-    compile: bool = False
-    compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
-    compress_gradients: bool = False
-    channels_last: bool = False
-    log_every: int = 10
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 3
-    validate_every: int = 1000
-    validation_samples: int = 64
-    preview_every: int = 1000
-    preview_samples: int = 4
-    preview_steps: int = 25
-    boards: tuple[str, ...] = ("tensorboard",)
-    most_skipped: int = 20
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints", "most_skipped"):
-            expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
-        expect_setting(self.steps <= _MOST_STEPS, "run.steps", f"at most {_MOST_STEPS:,}", self.steps)
-        for name in ("validate_every", "preview_every"):
-            expect_setting(getattr(self, name) >= 0, f"run.{name}", "at least 0", getattr(self, name))
-        for name in ("validation_samples", "preview_samples", "preview_steps"):
-            expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
-        known = ", ".join(BOARDS)
-        expect_setting(
-            set(self.boards) <= set(BOARDS), "run.boards", f"a list of names from {known}", list(self.boards)
-        )
-        expect_setting(  # gradients of the first part would lie in memory that a graph writes again
-            self.accumulate == 1 or self.compile_mode in ("default", "max-autotune-no-cudagraphs"),
-            "run.compile_mode",
-            "default or max-autotune-no-cudagraphs where run.accumulate is above 1",
-            self.compile_mode,
-        )
-        expect_setting(0 <= self.seed < 1 << 63, "run.seed", "from 0 to 2**63 - 1", self.seed)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """All sections of a configuration."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
-    latents: LatentConfig = field(default_factory=LatentConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    ema: EmaConfig = field(default_factory=EmaConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-    def __post_init__(self) -> None:
-        expect_setting(
-            self.diffusion.batch_size % self.run.accumulate == 0,
-            "diffusion.batch_size",
-            f"a multiple of run.accumulate = {self.run.accumulate}",
-            self.diffusion.batch_size,
-        )
-
-    def to_yaml(self) -> str:
-        """The configuration as a file that `read_config` reads back equal."""
-        return yaml.safe_dump(_plain(asdict(self)), sort_keys=False, width=100)
-
-
-MEANING = frozenset(
-    {
-        *(f"model.{entry.name}" for entry in fields(ModelConfig) if entry.name not in ("dropout", "attention")),
-        *(f"diffusion.{name}" for name in ("prediction", "schedule", "timesteps", "zero_terminal_snr")),
-        *("data.binarise", "data.reduce", "latents.space"),
-    }
-)
-"""Settings by which weights mean what they do: with others, a network answers another question than it learnt."""
-
-
-def flatten(config: TrainConfig) -> dict[str, Any]:
-    """All settings, by `section.key`."""
-    return {
-        f"{section}.{key}": value for section, values in asdict(config).items() for key, value in values.items()
-    }
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {},
-    "fork": {
-        "model": {"class_conditioning": "histogram", "null": "zero_mask"},
-        "diffusion": {
-            "prediction": "epsilon",
-            "min_snr_gamma": None,
-            "null_probability": 0.1,
-            "sampling_timesteps": 250,
-        },
-        "latents": {"space": "fork"},
-        "optimizer": {"name": "adam", "schedule": "onecycle", "weight_decay": 0.0},
-        "ema": {"kind": "exponential", "decay": 0.995, "every": 10},
-    },
-    "paper": {
-        "model": {"class_conditioning": "max", "null": "zero_mask"},
-        "diffusion": {
-            "prediction": "epsilon",
-            "min_snr_gamma": None,
-            "null_probability": 0.1,
-            "sampling_timesteps": 250,
-        },
-        "latents": {"space": "paper"},
-        "optimizer": {"name": "adam", "schedule": "onecycle", "weight_decay": 0.0},
-        "ema": {"kind": "exponential", "decay": 0.995, "every": 10},
-        "data": {"binarise": True},
-    },
-}
-"""What `preset:` in a file, or `--set preset=NAME`, puts below all other settings."""
 
 
 def read_config(
@@ -381,12 +177,6 @@ def _listed(names: list[str]) -> str:
 def _nearest(found: str, known: Any) -> str:
     near = difflib.get_close_matches(found, sorted(known), n=1, cutoff=0.0)
     return f"; did you mean {near[0]!r}?" if near else "; see the README."
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return list(value) if isinstance(value, tuple) else value
 
 
 def with_classes(config: TrainConfig, classes: Sequence[str], source: str) -> TrainConfig:

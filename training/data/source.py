@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from histods.io.workspace import Workspace
     from training.autoencoders.base import Autoencoder
-    from training.config.load import DataConfig
     from training.config.model import ModelConfig
+    from training.config.sections import DataConfig
     from training.distributed import Process
 
 _STREAM = 16  # second word of the counter, beside those of `histods.sampling.draws`

@@ -10,85 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import torch
-
-from training.config.setting import expect_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-Prediction = Literal["epsilon", "v", "x0"]
-NoiseSchedule = Literal["cosine", "linear"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DiffusionConfig:
-    """The process and what is asked of the network.
-
-    Attributes:
-        timesteps: noise levels.
-        sampling_timesteps: steps of a sampler unless it is told otherwise.
-        batch_size: samples of an optimizer step, over all processes.
-        lr: highest learning rate.
-        schedule: `cosine` (Nichol and Dhariwal 2021) or `linear` (Ho et al. 2020).
-        zero_terminal_snr: rescale the schedule so that the last level is pure noise (Lin et al. 2024).
-        prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
-        min_snr_gamma: weigh errors by min(SNR, gamma) (Hang et al. 2023), so that a level of no signal weighs
-            nothing where v or x0 is predicted; None weighs all alike.
-        min_v_weight: least weight of an error of v at any level: brightness is decided where there is next to no
-            signal, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
-        null_probability: share of samples whose condition is dropped in training.
-        guidance_scale: of sampling unless it is told otherwise; 1 is none.
-
-    Raises:
-        HistodsError: a value is out of range, or values do not fit each other.
-    """
-
-    timesteps: int = 1000
-    sampling_timesteps: int = 250
-    batch_size: int = 4
-    lr: float = 1e-4
-    schedule: NoiseSchedule = "cosine"
-    zero_terminal_snr: bool = False
-    prediction: Prediction = "v"
-    min_snr_gamma: float | None = 5.0
-    min_v_weight: float = 0.0  # new runs have 0.1: see `training.verbs.train_settings`
-    null_probability: float = 0.1
-    guidance_scale: float = 3.0
-
-    def __post_init__(self) -> None:
-        steps, gamma = self.timesteps, self.min_snr_gamma
-        _expect(steps >= 2, "timesteps", "at least 2", steps)
-        _expect(
-            1 <= self.sampling_timesteps <= steps,
-            "sampling_timesteps",
-            f"from 1 to the number of timesteps, {steps}",
-            self.sampling_timesteps,
-        )
-        _expect(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
-        _expect(0 < self.lr < math.inf, "lr", "above 0 and finite", self.lr)
-        _expect(self.schedule in get_args(NoiseSchedule), "schedule", "cosine or linear", self.schedule)
-        _expect(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
-        _expect(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
-        _expect(0 <= self.min_v_weight <= 1, "min_v_weight", "from 0 to 1", self.min_v_weight)
-        _expect(0 <= self.null_probability <= 1, "null_probability", "from 0 to 1", self.null_probability)
-        _expect(
-            0 <= self.guidance_scale < math.inf, "guidance_scale", "at least 0 and finite", self.guidance_scale
-        )
-        _expect(
-            not self.zero_terminal_snr or self.prediction != "epsilon",
-            "prediction",
-            "v or x0 with zero_terminal_snr (the noise in pure noise says nothing about the image)",
-            self.prediction,
-        )
-
-
-def _expect(fits: bool, name: str, condition: str, found: object) -> None:
-    expect_setting(fits, f"diffusion.{name}", condition, found)
+    from training.config.sections import DiffusionConfig, NoiseSchedule, Prediction
 
 
 def cosine_betas(timesteps: int, s: float = 0.008, most: float = 0.999) -> Tensor:

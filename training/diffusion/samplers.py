@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from training.diffusion.process import Prediction, Schedule
+    from training.config.sections import Prediction
+    from training.diffusion.process import Schedule
 
 Denoise = Callable[["Tensor", "Tensor"], "Tensor"]
 """Prediction for noisy latents [B, C, H, W] at noise levels [B]."""

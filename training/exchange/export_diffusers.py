@@ -15,7 +15,7 @@ from histods.io.workspace import Workspace, read_json
 from histods.records import silent
 from training.autoencoders.base import DiffusersAutoencoder
 from training.autoencoders.linear import LinearAutoencoder
-from training.diffusion.process import DiffusionConfig
+from training.config.sections import DiffusionConfig
 from training.exchange.export_readme import write_guide
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 

@@ -22,7 +22,7 @@ from training.runs.checkpoint import State, Weights, save_checkpoint, write_run
 if TYPE_CHECKING:
     from histods.records import Progress
     from training.autoencoders.base import Autoencoder
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
 
 _RECORD = "import.json"
 _OWN_AUTOENCODER = "autoencoder"  # name of the linear one in a run's folder

@@ -13,8 +13,8 @@ from histods.errors import HistodsError
 from histods.io.checked import fit
 from histods.io.workspace import read_json
 from training.autoencoders.base import load_autoencoder
-from training.config.load import MEANING, LatentConfig, TrainConfig, flatten
 from training.config.model import ModelConfig
+from training.config.sections import MEANING, LatentConfig, TrainConfig, flatten
 from training.exchange.export_diffusers import WEIGHTS_FILE, read_export, read_scheduler
 from training.latents.latent_space import LatentSpace
 from training.runs.checkpoint import Weights, read_run, read_tensors

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from training.autoencoders.base import Autoencoder
-    from training.diffusion.process import DiffusionConfig, Prediction, Schedule
+    from training.config.sections import DiffusionConfig, Prediction
+    from training.diffusion.process import Schedule
     from training.latents.latent_space import LatentSpace
 
 Sampler = Literal["dpm", "ddim"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from histods.records import Progress
     from training.autoencoders.base import Autoencoder
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
     from training.data.latent_loader import LatentBatch
     from training.data.source import Source
     from training.distributed import Process

@@ -13,7 +13,7 @@ from training.model.flops import count_flops
 from training.model.unet import UNet
 
 if TYPE_CHECKING:
-    from training.config.load import RunConfig, TrainConfig
+    from training.config.sections import RunConfig, TrainConfig
     from training.distributed import Process
 
 _USE = {"cuda": 0.4, "cpu": 0.5}

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from histods.errors import HistodsError
-from training.config.model import ModelConfig
 from training.model.attention import MaskAttention
 from training.model.conditioning import MaskCondition
 from training.model.layers import PreNorm, Residual, ResnetBlock, Sinusoid, TimeEmbedding
@@ -24,7 +23,7 @@ from training.model.layers import PreNorm, Residual, ResnetBlock, Sinusoid, Time
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ModelConfig", "UNet", "shapes"]
+    from training.config.model import ModelConfig
 
 
 class _Down(nn.ModuleList):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+
 _PROJECT = "histods"
 _IDS = "boards.json"  # in a run's folder: the ID by which each board knows the run
 _MOST_METRICS = 1000  # that MLflow takes at once

@@ -25,7 +25,7 @@ from histods.errors import HistodsError
 from histods.io.atomic import file_digest, write_json, write_text
 from histods.io.checked import build, is_name
 from histods.io.workspace import read_json
-from training.config.load import TrainConfig, read_config
+from training.config.load import read_config
 from training.diffusion.process import Schedule
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from training.autoencoders.base import Autoencoder
+    from training.config.sections import TrainConfig
 
 SCHEMA_VERSION = 1
 _CONFIG = "config.yaml"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
     from training.runs.checkpoint import State
 
 

@@ -10,7 +10,7 @@ from training.runs.run_folder import preview_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.config.load import RunConfig
+    from training.config.sections import RunConfig
 
 
 def scheduled_evaluations(run: RunConfig, step: int, *, last: bool) -> set[str]:

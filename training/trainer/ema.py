@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-
-from training.config.setting import expect_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
 
+    from training.config.sections import EmaConfig
+
 _COPIED = 100
 """Steps of `exponential` in which the average is the weights: what a network learns first is no part of it."""
-
-AverageKind = Literal["exponential", "power"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EmaConfig:
-    """How weights are averaged.
-
-    Attributes:
-        kind: `exponential`, or `power`, whose window grows with the run (Karras et al. 2024).
-        decay: of `exponential`, what remains of the average at an update once the run is long.
-        every: steps between updates.
-        sigma_rel: of `power`, the standard deviation of the window as a share of the run.
-
-    Raises:
-        HistodsError: a value is out of range.
-    """
-
-    kind: AverageKind = "power"
-    decay: float = 0.995
-    every: int = 1
-    sigma_rel: float = 0.05
-
-    def __post_init__(self) -> None:
-        _expect(self.kind in get_args(AverageKind), "kind", "exponential or power", self.kind)
-        _expect(0 <= self.decay < 1, "decay", "at least 0 and below 1", self.decay)
-        _expect(self.every >= 1, "every", "at least 1", self.every)
-        _expect(0 < self.sigma_rel <= 0.28, "sigma_rel", "above 0 and at most 0.28", self.sigma_rel)
-
-
-def _expect(fits: bool, name: str, condition: str, found: object) -> None:
-    expect_setting(fits, f"ema.{name}", condition, found)
 
 
 def power_exponent(sigma_rel: float) -> float:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
-from training.config.load import MEANING, flatten, read_config
+from training.config.load import read_config
+from training.config.sections import MEANING, flatten
 from training.distributed import can_compile
 from training.runs.checkpoint import newest, read_settings, read_state
 from training.trainer.lr_schedule import rate_at
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
     from training.distributed import Process
     from training.runs.checkpoint import State
 

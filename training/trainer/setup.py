@@ -10,7 +10,7 @@ from training.diffusion.process import Schedule
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
     from training.data.source import Encoder, Source
     from training.distributed import Process
     from training.latents.latent_space import LatentSpace

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from histods.io.workspace import Workspace
     from histods.records import Progress
     from histods.stages import Stage
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
     from training.distributed import Process
     from training.runs.checkpoint import State
 

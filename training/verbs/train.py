@@ -14,7 +14,7 @@ from histods.io.workspace import Workspace
 from histods.labels.label_map import IDENTITY
 from histods.printing import printed
 from histods.records import silent
-from training.config.load import flatten
+from training.config.sections import flatten
 from training.data.source import Encoder, Source
 from training.distributed import can_compile, describe, processes
 from training.latents.fit import autoencoder_of, space_of
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from histods.records import Progress
-    from training.config.load import RunConfig, TrainConfig
+    from training.config.sections import RunConfig, TrainConfig
     from training.distributed import Process
     from training.exchange.initial_weights import Initial
     from training.runs.checkpoint import State, Weights

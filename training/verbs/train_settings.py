@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
-from training.config.load import TrainConfig, merge, read_config, with_classes
+from training.config.load import merge, read_config, with_classes
 from training.data.image_size import reduction
 from training.data.source import Source, find_data, holds_data
 from training.distributed import can_compile, computes_in_bf16
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from histods.io.workspace import Workspace
     from histods.records import Progress
+    from training.config.sections import TrainConfig
     from training.distributed import Process
     from training.exchange.initial_weights import Initial
     from training.runs.checkpoint import Weights

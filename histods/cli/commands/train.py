@@ -22,7 +22,7 @@ from histods.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.config.load import TrainConfig
+    from training.config.sections import TrainConfig
     from training.verbs.train import TrainResult
 
 EXAMPLE = "histods train --set run.steps=2000 --name first-try"

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from histods.errors import HistodsError
-from training.config.load import PRESETS, TrainConfig, read_config, with_classes
+from training.config.load import read_config, with_classes
+from training.config.presets import PRESETS
+from training.config.sections import TrainConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

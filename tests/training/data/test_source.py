@@ -21,7 +21,7 @@ from tests.conftest import make_site
 from tests.training.autoencoders.test_base import kl, patches
 from training.autoencoders.base import DiffusersAutoencoder
 from training.autoencoders.linear import LinearAutoencoder
-from training.config.load import DataConfig
+from training.config.sections import DataConfig
 from training.data.dataset import Batch, ShardDataset
 from training.data.latent_loader import LatentBatch, LatentLoader
 from training.data.source import Chance, Encoder, Source, chance_at, find_data

@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histods.errors import HistodsError
-from training.diffusion.process import (
-    DiffusionConfig,
-    Loss,
-    Prediction,
-    Schedule,
-    cosine_betas,
-    linear_betas,
-    rescale_zero_terminal_snr,
-)
+from training.config.sections import DiffusionConfig, Prediction
+from training.diffusion.process import Loss, Schedule, cosine_betas, linear_betas, rescale_zero_terminal_snr
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from histods.errors import HistodsError
+from training.config.sections import DiffusionConfig
 from training.diffusion import samplers as sampler
 from training.diffusion.noise import normal_noise
-from training.diffusion.process import DiffusionConfig, Schedule
+from training.diffusion.process import Schedule
 from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_a_class, sampling_times
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from training.diffusion.process import Prediction
+    from training.config.sections import Prediction
     from training.diffusion.samplers import Denoise
 
 SHAPE = (4, 8, 8)

@@ -20,14 +20,15 @@ from tests.training.autoencoders.test_base import kl, tiny
 from tests.training.published import published, write
 from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder
-from training.config.load import TrainConfig
+from training.config.model import ModelConfig
+from training.config.sections import DiffusionConfig, TrainConfig
 from training.diffusion.noise import normal_noise
-from training.diffusion.process import DiffusionConfig, Schedule
+from training.diffusion.process import Schedule
 from training.diffusion.samplers import ddim
 from training.exchange.export_diffusers import export
 from training.exchange.import_diffinfinite import import_checkpoint
 from training.latents.latent_space import LatentSpace
-from training.model.unet import ModelConfig, UNet
+from training.model.unet import UNet
 from training.runs.checkpoint import State, load_model, read_run, save_checkpoint, write_run
 
 if TYPE_CHECKING:

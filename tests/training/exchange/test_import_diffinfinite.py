@@ -16,9 +16,9 @@ from histods.io.atomic import file_digest
 from tests.training.plain_unet import PlainUNet
 from tests.training.published import SMALL, published, write
 from training.autoencoders.linear import LinearAutoencoder
+from training.config.model import ModelConfig
 from training.diffusion.process import linear_betas
 from training.exchange.import_diffinfinite import import_checkpoint
-from training.model.unet import ModelConfig
 from training.runs.checkpoint import load_model, read_run
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from histods import shard
 from histods.errors import HistodsError
 from tests.training.published import SMALL, published, write
 from tests.training.trained_runs import TINY, run_tiny
-from training.config.load import TrainConfig
+from training.config.sections import TrainConfig
 from training.exchange.export_diffusers import export
 from training.exchange.import_diffinfinite import import_checkpoint
 from training.exchange.initial_weights import Initial, read_initial

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from histods.errors import HistodsError
 from training.autoencoders.linear import LinearAutoencoder
-from training.diffusion.process import DiffusionConfig, Schedule
+from training.config.sections import DiffusionConfig
+from training.diffusion.process import Schedule
 from training.inference.pipeline import Painter, Sampling
 from training.latents.latent_space import LatentSpace
 

@@ -14,7 +14,7 @@ from tests.training.autoencoders.test_base import kl
 from tests.training.trained_runs import run_tiny
 from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder
-from training.config.load import DataConfig
+from training.config.sections import DataConfig
 from training.data.dataset import Batch
 from training.data.source import Source
 from training.runs.checkpoint import read_run

@@ -10,7 +10,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from histods.errors import HistodsError
-from training.config.load import TrainConfig, read_config
+from training.config.load import read_config
+from training.config.sections import TrainConfig
 from training.distributed import Process
 from training.model import cost as plan
 from training.model.cost import Plan, activation_bytes, matrix_rate, plan_run

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from histods.errors import HistodsError
+from training.config.model import ModelConfig
 from training.model.flops import count_flops
-from training.model.unet import ModelConfig
 
 REFERENCE = ModelConfig(num_classes=5, null="zero_mask")
 PLAIN = replace(REFERENCE, attention="plain")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from histods.errors import HistodsError
 from tests.training.plain_unet import PlainUNet
-from training.model.unet import ModelConfig, UNet, shapes
+from training.config.model import ModelConfig
+from training.model.unet import UNet, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

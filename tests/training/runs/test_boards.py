@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from histods.errors import HistodsError, MissingExtraError
 from histods.io.workspace import read_json
 from training.config.load import read_config
+from training.config.sections import BoardName
 from training.runs.boards import BOARDS, open_boards
 from training.runs.metrics import Metrics, read_metrics
 
@@ -104,3 +105,7 @@ def test_an_unknown_board_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(HistodsError, match=f"a list of names from {', '.join(BOARDS)}"):
         read_config(None, ["run.boards=[tensorbord]"])
     assert read_config(None, ["run.boards=[]"]).run.boards == ()
+
+
+def test_every_board_is_a_name_that_the_configuration_takes() -> None:
+    assert set(BOARDS) == set(get_args(BoardName))

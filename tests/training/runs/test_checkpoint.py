@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest
 from training.autoencoders.linear import LinearAutoencoder
-from training.config.load import TrainConfig
 from training.config.model import ModelConfig
-from training.diffusion.process import DiffusionConfig, Schedule
+from training.config.sections import DiffusionConfig, TrainConfig
+from training.diffusion.process import Schedule
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
 from training.runs import checkpoint as checkpoints

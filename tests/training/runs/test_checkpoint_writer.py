@@ -15,7 +15,7 @@ import torch
 
 from histods.errors import HistodsError
 from tests.training.saving import save_for_ever, state_at
-from training.config.load import TrainConfig
+from training.config.sections import TrainConfig
 from training.runs import checkpoint_writer
 from training.runs.checkpoint import newest, read_state, read_tensors, save_checkpoint
 from training.runs.checkpoint_writer import CheckpointWriter

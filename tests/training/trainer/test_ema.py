@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from histods.errors import HistodsError
-from training.trainer.ema import Ema, EmaConfig, power_exponent
+from training.config.sections import EmaConfig
+from training.trainer.ema import Ema, power_exponent
 
 
 class Weight(nn.Module):

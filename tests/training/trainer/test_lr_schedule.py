@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LinearLR, OneCycleLR
 
 from histods.errors import HistodsError
-from training.trainer.lr_schedule import OptimizerConfig, beta1_at, rate_at
+from training.config.sections import OptimizerConfig
+from training.trainer.lr_schedule import beta1_at, rate_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

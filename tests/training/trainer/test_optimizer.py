@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from training.trainer.lr_schedule import OptimizerConfig
+from training.config.sections import OptimizerConfig
 from training.trainer.optimizer import load_optimizer, make_optimizer, optimizer_tensors
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from histods.io.atomic import file_digest
 from tests.commands import histods
 from training import load_model
 from training.autoencoders.linear import LinearAutoencoder
-from training.config.load import TrainConfig
 from training.config.model import ModelConfig
-from training.diffusion.process import DiffusionConfig
+from training.config.sections import DiffusionConfig, TrainConfig
 from training.inference import output_folder as sample_folder
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet

@@ -1,0 +1,35 @@
+"""Presets: settings that belong together, below all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {},
+    "fork": {
+        "model": {"class_conditioning": "histogram", "null": "zero_mask"},
+        "diffusion": {
+            "prediction": "epsilon",
+            "min_snr_gamma": None,
+            "null_probability": 0.1,
+            "sampling_timesteps": 250,
+        },
+        "latents": {"space": "fork"},
+        "optimizer": {"name": "adam", "schedule": "onecycle", "weight_decay": 0.0},
+        "ema": {"kind": "exponential", "decay": 0.995, "every": 10},
+    },
+    "paper": {
+        "model": {"class_conditioning": "max", "null": "zero_mask"},
+        "diffusion": {
+            "prediction": "epsilon",
+            "min_snr_gamma": None,
+            "null_probability": 0.1,
+            "sampling_timesteps": 250,
+        },
+        "latents": {"space": "paper"},
+        "optimizer": {"name": "adam", "schedule": "onecycle", "weight_decay": 0.0},
+        "ema": {"kind": "exponential", "decay": 0.995, "every": 10},
+        "data": {"binarise": True},
+    },
+}
+"""What `preset:` in a file, or `--set preset=NAME`, puts below all other settings."""

@@ -1,0 +1,337 @@
+"""The sections of a configuration, and the range of each setting."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+import yaml
+
+from training.config.model import ModelConfig
+from training.config.setting import expect_setting
+
+AverageKind = Literal["exponential", "power"]
+BoardName = Literal["tensorboard", "wandb", "mlflow"]
+NoiseSchedule = Literal["cosine", "linear"]
+OptimizerName = Literal["adamw", "adam"]
+Prediction = Literal["epsilon", "v", "x0"]
+RateSchedule = Literal["constant", "onecycle"]
+
+_MOST_STEPS = 99_999_999
+"""What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""
+_MOST_WORKERS = 1024
+"""More is a slip, and would bring the machine to its knees."""
+_MOST_REDUCED = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffusionConfig:
+    """The process and what is asked of the network.
+
+    Attributes:
+        timesteps: noise levels.
+        sampling_timesteps: steps of a sampler unless it is told otherwise.
+        batch_size: samples of an optimizer step, over all processes.
+        lr: highest learning rate.
+        schedule: `cosine` (Nichol and Dhariwal 2021) or `linear` (Ho et al. 2020).
+        zero_terminal_snr: rescale the schedule so that the last level is pure noise (Lin et al. 2024).
+        prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
+        min_snr_gamma: weigh errors by min(SNR, gamma) (Hang et al. 2023), so that a level of no signal weighs
+            nothing where v or x0 is predicted; None weighs all alike.
+        min_v_weight: least weight of an error of v at any level: brightness is decided where there is next to no
+            signal, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
+        null_probability: share of samples whose condition is dropped in training.
+        guidance_scale: of sampling unless it is told otherwise; 1 is none.
+
+    Raises:
+        HistodsError: a value is out of range, or values do not fit each other.
+    """
+
+    timesteps: int = 1000
+    sampling_timesteps: int = 250
+    batch_size: int = 4
+    lr: float = 1e-4
+    schedule: NoiseSchedule = "cosine"
+    zero_terminal_snr: bool = False
+    prediction: Prediction = "v"
+    min_snr_gamma: float | None = 5.0
+    min_v_weight: float = 0.0  # new runs have 0.1: see `training.verbs.train_settings`
+    null_probability: float = 0.1
+    guidance_scale: float = 3.0
+
+    def __post_init__(self) -> None:
+        steps, gamma = self.timesteps, self.min_snr_gamma
+        _diffusion(steps >= 2, "timesteps", "at least 2", steps)
+        _diffusion(
+            1 <= self.sampling_timesteps <= steps,
+            "sampling_timesteps",
+            f"from 1 to the number of timesteps, {steps}",
+            self.sampling_timesteps,
+        )
+        _diffusion(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _diffusion(0 < self.lr < math.inf, "lr", "above 0 and finite", self.lr)
+        _diffusion(self.schedule in get_args(NoiseSchedule), "schedule", "cosine or linear", self.schedule)
+        _diffusion(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
+        _diffusion(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
+        _diffusion(0 <= self.min_v_weight <= 1, "min_v_weight", "from 0 to 1", self.min_v_weight)
+        _diffusion(0 <= self.null_probability <= 1, "null_probability", "from 0 to 1", self.null_probability)
+        _diffusion(
+            0 <= self.guidance_scale < math.inf, "guidance_scale", "at least 0 and finite", self.guidance_scale
+        )
+        _diffusion(
+            not self.zero_terminal_snr or self.prediction != "epsilon",
+            "prediction",
+            "v or x0 with zero_terminal_snr (the noise in pure noise says nothing about the image)",
+            self.prediction,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """The optimizer and its learning rate.
+
+    Attributes:
+        name: `adamw` or `adam`.
+        betas: decay of the two moments.
+        weight_decay: of AdamW decoupled, of Adam added to the gradient.
+        clip_norm: longest gradient of a step.
+        schedule: `constant` after a warm-up, which does not depend on how many steps there will be, so that a run
+            can be made longer; or `onecycle` (Smith and Topin 2018), which does.
+        warmup_steps: of `constant`.
+        pct_start: of `onecycle`, the share of steps in which the rate rises.
+        cycle_momentum: of `onecycle`, let the first beta fall and rise against the rate.
+
+    Raises:
+        HistodsError: a value is out of range.
+    """
+
+    name: OptimizerName = "adamw"
+    betas: tuple[float, ...] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    schedule: RateSchedule = "constant"
+    warmup_steps: int = 100
+    pct_start: float = 0.3
+    cycle_momentum: bool = False
+
+    def __post_init__(self) -> None:
+        two_betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        _optimizer(self.name in get_args(OptimizerName), "name", "adamw or adam", self.name)
+        _optimizer(two_betas, "betas", "two numbers, both at least 0 and below 1", self.betas)
+        _optimizer(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0 and finite", self.weight_decay)
+        _optimizer(self.clip_norm > 0, "clip_norm", "above 0", self.clip_norm)
+        _optimizer(self.schedule in get_args(RateSchedule), "schedule", "constant or onecycle", self.schedule)
+        _optimizer(self.warmup_steps >= 0, "warmup_steps", "at least 0", self.warmup_steps)
+        _optimizer(0 < self.pct_start < 1, "pct_start", "above 0 and below 1", self.pct_start)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmaConfig:
+    """How weights are averaged.
+
+    Attributes:
+        kind: `exponential`, or `power`, whose window grows with the run (Karras et al. 2024).
+        decay: of `exponential`, what remains of the average at an update once the run is long.
+        every: steps between updates.
+        sigma_rel: of `power`, the standard deviation of the window as a share of the run.
+
+    Raises:
+        HistodsError: a value is out of range.
+    """
+
+    kind: AverageKind = "power"
+    decay: float = 0.995
+    every: int = 1
+    sigma_rel: float = 0.05
+
+    def __post_init__(self) -> None:
+        _ema(self.kind in get_args(AverageKind), "kind", "exponential or power", self.kind)
+        _ema(0 <= self.decay < 1, "decay", "at least 0 and below 1", self.decay)
+        _ema(self.every >= 1, "every", "at least 1", self.every)
+        _ema(0 < self.sigma_rel <= 0.28, "sigma_rel", "above 0 and at most 0.28", self.sigma_rel)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """What is drawn.
+
+    Attributes:
+        splits: splits that are trained on; `train`, or all where there is none of that name.
+        validation_split: split to validate on; by default `val`, else training samples that are held out.
+        unconditional: probability of drawing an unconditional sample; the rest is shared by the classes equally.
+            By default 0.5, or 0 where there are none.
+        replacement: draw every position by itself; else each class runs through all its samples first.
+        binarise: keep only the drawn class in a mask, as the original does.
+        augment: show the dihedral view that belongs to the position.
+        reduce: factor by which images and masks are reduced before they are encoded; 1 for none.
+        class_weights: relative probability of drawing each class, by its name; 1 where none is given. Classes
+            without samples have probability 0.
+        workers: processes that decode images, or threads that read latents.
+    """
+
+    splits: tuple[str, ...] = ()
+    validation_split: str | None = None
+    unconditional: float | None = None
+    replacement: bool = True
+    binarise: bool = False
+    augment: bool = True
+    reduce: int = 1
+    class_weights: dict[str, float] = field(default_factory=dict)
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        share = self.unconditional
+        expect_setting(share is None or 0 <= share <= 1, "data.unconditional", "from 0 to 1", share)
+        expect_setting(1 <= self.reduce <= _MOST_REDUCED, "data.reduce", f"from 1 to {_MOST_REDUCED}", self.reduce)
+        expect_setting(
+            all(0 <= weight < float("inf") for weight in self.class_weights.values()),
+            "data.class_weights",
+            "a finite number from 0 for each class",
+            self.class_weights,
+        )
+        expect_setting(
+            0 <= self.workers <= _MOST_WORKERS, "data.workers", f"from 0 to {_MOST_WORKERS}", self.workers
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatentConfig:
+    """The autoencoder and what the network sees of its latents.
+
+    Attributes:
+        autoencoder: `linear`, a folder, or a hub id; of latents that are encoded already, theirs.
+        space: `default` (whitened), `paper` (z/50) or `fork`; see `training.latents.latent_space`.
+    """
+
+    autoencoder: str = "linear"
+    space: Literal["default", "paper", "fork"] = "default"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """How long, how exactly and how often.
+
+    Attributes:
+        steps: optimizer steps in all.
+        seed: of everything that is random.
+        accumulate: forward passes that make up one step of `diffusion.batch_size` samples.
+        precision: `bf16` computes in bfloat16 with weights in float32; `fp32`.
+        compile: compile the network block by block with torch.compile.
+        compile_mode: of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays off with
+            small batches; `max-autotune`, which tries several kernels for each block, with CUDA graphs or without.
+        compress_gradients: let GPUs exchange gradients in bfloat16, which halves the traffic between machines.
+        channels_last: keep images with channels innermost, which convolutions of a GPU prefer.
+        log_every: steps between lines of metrics.jsonl are gathered on the device and written this often.
+        checkpoint_every: steps between checkpoints; the last step always has one.
+        keep_checkpoints: how many of the newest stay.
+        validate_every: steps between validations; 0 for none.
+        validation_samples: samples of the fixed validation set.
+        preview_every: steps between previews; 0 for none.
+        preview_samples: masks in a preview.
+        preview_steps: sampling steps of a preview.
+        boards: where numbers and previews are shown, too: `tensorboard`, `wandb`, `mlflow`.
+        most_skipped: steps with a loss or gradient that is not finite, one after another, that end a run.
+    """
+
+    steps: int = 50_000
+    seed: int = 0
+    accumulate: int = 1
+    precision: Literal["bf16", "fp32"] = "fp32"
+    compile: bool = False
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
+    compress_gradients: bool = False
+    channels_last: bool = False
+    log_every: int = 10
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 3
+    validate_every: int = 1000
+    validation_samples: int = 64
+    preview_every: int = 1000
+    preview_samples: int = 4
+    preview_steps: int = 25
+    boards: tuple[str, ...] = ("tensorboard",)
+    most_skipped: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints", "most_skipped"):
+            expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
+        expect_setting(self.steps <= _MOST_STEPS, "run.steps", f"at most {_MOST_STEPS:,}", self.steps)
+        for name in ("validate_every", "preview_every"):
+            expect_setting(getattr(self, name) >= 0, f"run.{name}", "at least 0", getattr(self, name))
+        for name in ("validation_samples", "preview_samples", "preview_steps"):
+            expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
+        known = get_args(BoardName)
+        expect_setting(
+            set(self.boards) <= set(known),
+            "run.boards",
+            f"a list of names from {', '.join(known)}",
+            list(self.boards),
+        )
+        expect_setting(  # gradients of the first part would lie in memory that a graph writes again
+            self.accumulate == 1 or self.compile_mode in ("default", "max-autotune-no-cudagraphs"),
+            "run.compile_mode",
+            "default or max-autotune-no-cudagraphs where run.accumulate is above 1",
+            self.compile_mode,
+        )
+        expect_setting(0 <= self.seed < 1 << 63, "run.seed", "from 0 to 2**63 - 1", self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """All sections of a configuration."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    latents: LatentConfig = field(default_factory=LatentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        expect_setting(
+            self.diffusion.batch_size % self.run.accumulate == 0,
+            "diffusion.batch_size",
+            f"a multiple of run.accumulate = {self.run.accumulate}",
+            self.diffusion.batch_size,
+        )
+
+    def to_yaml(self) -> str:
+        """The configuration as a file that `read_config` reads back equal."""
+        return yaml.safe_dump(_plain(asdict(self)), sort_keys=False, width=100)
+
+
+MEANING = frozenset(
+    {
+        *(f"model.{entry.name}" for entry in fields(ModelConfig) if entry.name not in ("dropout", "attention")),
+        *(f"diffusion.{name}" for name in ("prediction", "schedule", "timesteps", "zero_terminal_snr")),
+        *("data.binarise", "data.reduce", "latents.space"),
+    }
+)
+"""Settings by which weights mean what they do: with others, a network answers another question than it learnt."""
+
+
+def flatten(config: TrainConfig) -> dict[str, Any]:
+    """All settings, by `section.key`."""
+    return {
+        f"{section}.{key}": value for section, values in asdict(config).items() for key, value in values.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _diffusion(fits: bool, name: str, condition: str, found: object) -> None:
+    expect_setting(fits, f"diffusion.{name}", condition, found)
+
+
+def _ema(fits: bool, name: str, condition: str, found: object) -> None:
+    expect_setting(fits, f"ema.{name}", condition, found)
+
+
+def _optimizer(fits: bool, name: str, condition: str, found: object) -> None:
+    expect_setting(fits, f"optimizer.{name}", condition, found)
