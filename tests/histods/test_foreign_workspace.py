@@ -157,7 +157,7 @@ def read_all(folder: Path) -> None:
 
 def run(sent: Sent, names: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Run steps; what they refuse, in one line each. Any other error is an error of the test."""
-    for module in ("steps.audit", "jobs.mask_writing", "steps.shard"):
+    for module in ("steps.audit", "masks.writing_job", "steps.shard"):
         monkeypatch.setattr(f"histods.{module}.engine_for", lambda *_: OneByOne())
     before = sentinel(sent.folder)
     refused = []
