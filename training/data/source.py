@@ -17,6 +17,7 @@ import torch
 from histods.errors import HistodsError
 from histods.sampling.draws import Draws
 from histods.sampling.philox import below, random_words
+from histods.sampling.streams import Stream
 from histods.shards.base import read_index
 from histods.shards.images.reader import ShardReader
 from histods.shards.images.shard_set import ShardSet
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from training.config.sections import DataConfig
     from training.distributed import Process
 
-_STREAM = 16  # second word of the counter, beside those of `histods.sampling.draws`
-
 
 class Chance(NamedTuple):
     """What is random about samples, each of shape [B] in the CPU's memory.
@@ -62,7 +61,7 @@ class Chance(NamedTuple):
 
 def chance_at(seed: int, positions_B: Tensor, timesteps: int, null_probability: float) -> Chance:
     """What is random about the samples at some positions of a run."""
-    words = random_words(seed, positions_B.numpy(), _STREAM)
+    words = random_words(seed, positions_B.numpy(), Stream.NOISE_LEVELS)
     times = below(words[:, 0], np.full(len(words), timesteps, dtype=np.int64))
     dropped = (words[:, 1] >> np.uint64(11)) * 2.0**-53 < null_probability
     seeds = (words[:, 2] >> np.uint64(1)).astype(np.int64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch._subclasses import FakeTensorMode
 
+from training.config.model import LATENT_FACTOR
 from training.model.flops import count_flops
 from training.model.unet import UNet
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _USE = {"cuda": 0.4, "cpu": 0.5}
 """Share of the device's matrix rate that a training step is expected to reach."""
-_FACTOR = 8  # pixels of an image a pixel of a latent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +85,7 @@ def activation_bytes(config: TrainConfig, batch: int, device: torch.device) -> i
     seen: dict[int, int] = {}
     kept: list[torch.Tensor] = []  # so that no address is used twice
     size = config.model.image_size
-    side = size // _FACTOR
+    side = size // LATENT_FACTOR
     # Tensors without memory of their own that, unlike those on the meta device, autocast turns into bfloat16.
     with FakeTensorMode(), device:
         model = UNet(config.model).train()

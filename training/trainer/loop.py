@@ -22,6 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from histods.errors import HistodsError, TerminatedError
 from histods.sampling.philox import random_words
+from histods.sampling.streams import Stream
 from training.data.source import chance_at
 from training.diffusion.process import Loss
 from training.model.compiling import begin_step, compile_blocks
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from training.trainer.preview import Preview
     from training.trainer.setup import RunSetup
     from training.trainer.validation import Validation
-
-_DROPOUT = 18  # second word of the counter: of the seeds of dropout
 
 
 class Trainer:
@@ -311,7 +310,7 @@ class Trainer:
         self._gauges.see(x0_BCHW)
         # Dropout draws from the device's own generator: seeded by position too, so that nothing is remembered.
         torch.manual_seed(
-            int(random_words(self.config.run.seed, batch.positions_B[:1].numpy(), _DROPOUT)[0, 0] >> 1)
+            int(random_words(self.config.run.seed, batch.positions_B[:1].numpy(), Stream.DROPOUT)[0, 0] >> 1)
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=self.setup.half):
             output_BCHW = self._net(noisy_BCHW, times_B, masks_BCHW, dropped_B)

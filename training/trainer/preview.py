@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from histods.sampling.philox import random_words
+from histods.sampling.streams import Stream
 from training.inference.pictures import coloured, sheet, write_png
 from training.inference.pipeline import Painter, Sampling
 from training.runs.run_folder import preview_path
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from training.model.unet import UNet
     from training.trainer.setup import RunSetup
-
-_STREAM = 19  # second word of the counter: of the seeds of previews
 
 
 class Preview:
@@ -42,7 +41,7 @@ class Preview:
             if len(chosen) < run.preview_samples and not any(masks_BCHW[row].equal(mask) for mask in chosen):
                 chosen.append(masks_BCHW[row])
         self._masks_BCHW = torch.stack(chosen)
-        words = random_words(run.seed, np.arange(len(chosen)), _STREAM)
+        words = random_words(run.seed, np.arange(len(chosen)), Stream.PREVIEW)
         self._seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64).tolist()
 
     def __call__(self, step: int, module: UNet) -> NDArray[np.uint8] | None:

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from histods.sampling.philox import random_words
+from histods.sampling.streams import Stream
 from training.diffusion.noise import normal_noise
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 BUCKETS = 10
 HELD_OUT = "held out"
 """Stands for the name of a split where a part of the training samples is held out."""
-_STREAM = 17  # second word of the counter: not one that training draws from
 
 
 class Losses(NamedTuple):
@@ -53,7 +53,7 @@ class Validation:
         places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(np.int64)
         batch = source.fixed(reader, np.resize(samples[places], count).tolist())
         self.masks_BCHW = batch.masks_BCHW
-        words = random_words(config.run.seed, np.arange(count), _STREAM)
+        words = random_words(config.run.seed, np.arange(count), Stream.VALIDATION)
         self._bucket_B = torch.arange(count) % BUCKETS
         timesteps = config.diffusion.timesteps
         fractions = (words[:, 0] >> np.uint64(11)) * 2.0**-53
