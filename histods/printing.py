@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 T = TypeVar("T")
-MOST_ROWS = 10
-MOST_ITEMS = 6
+MAX_ROWS = 10
+MAX_ITEMS = 6
 WIDEST = 72
 """Rows of the table, items of a list and characters of a cell that are shown; the rest is counted."""
 _WIDEST_CELL = 40  # of the lower table, which has several columns
@@ -67,8 +67,8 @@ def _facts(result: Any, table: str | None, hide: Sequence[str]) -> _Facts:
 def _rows_of(value: Any) -> tuple[list[str], list[list[Any]], int]:
     """Columns and first rows of records of one kind, or of a DataFrame, and how many more there are."""
     if hasattr(value, "iter_rows"):
-        return list(value.columns), [list(row) for row in value.head(MOST_ROWS).iter_rows()], _left(len(value))
-    records = list(islice(value, MOST_ROWS))
+        return list(value.columns), [list(row) for row in value.head(MAX_ROWS).iter_rows()], _left(len(value))
+    records = list(islice(value, MAX_ROWS))
     if not records:
         return [], [], 0
     columns = _names(records[0])
@@ -76,7 +76,7 @@ def _rows_of(value: Any) -> tuple[list[str], list[list[Any]], int]:
 
 
 def _left(number: int) -> int:
-    return max(0, number - MOST_ROWS)
+    return max(0, number - MAX_ROWS)
 
 
 def _names(record: Any) -> list[str]:
@@ -136,13 +136,13 @@ def _describe_item(value: Any) -> str:
         names = ("name", "code", *_names(value))
         return str(next((getattr(value, name) for name in names if hasattr(value, name)), ""))
     if isinstance(value, list | tuple | frozenset):
-        return f"({', '.join(map(_describe_item, islice(value, MOST_ITEMS)))})"
+        return f"({', '.join(map(_describe_item, islice(value, MAX_ITEMS)))})"
     return _describe(value) if not isinstance(value, dict) else type(value).__name__
 
 
 def _listed(items: Iterable[str], number: int) -> str:
-    more = f", … ({number:,})" if number > MOST_ITEMS else ""
-    return ", ".join(islice(items, MOST_ITEMS)) + more
+    more = f", … ({number:,})" if number > MAX_ITEMS else ""
+    return ", ".join(islice(items, MAX_ITEMS)) + more
 
 
 def _to_text(title: str, shown: _Facts) -> str:

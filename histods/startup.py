@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OBJECTS, _TIMES = 50_000, 20
 
 
-def hurry() -> None:
+def tune_gc() -> None:
     """Begin a command: spare it pandas, and have the garbage collector look less often.
 
     Imports and listings make hundreds of thousands of objects that live on, and by default all of them are
@@ -24,10 +24,10 @@ def hurry() -> None:
     each, in turn).
     """
     gc.set_threshold(_OBJECTS, _TIMES, _TIMES)
-    spare_pandas()
+    skip_pandas_import()
 
 
-def spare_pandas() -> None:
+def skip_pandas_import() -> None:
     """Have pyarrow look for pandas now, and find none.
 
     With the first array that it makes, pyarrow imports pandas if it can, to see whether it was given something

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CLOSE = 0.2
 """Cells of a smaller side have their column's index turned."""
-LEAST_SIDE = 0.118
+MIN_SIDE = 0.118
 """Rows that are closer would have names that touch."""
 STRIP, CHIP = 0.16, 0.1
 """Room for the class colours along the matrix, and their thickness."""
@@ -81,12 +81,12 @@ def cooccurrence_figure(system: ClassSystem, *, size: Size = PAGE) -> Figure:
 
 def _most_rows(size: Size) -> int:
     """Rows that a matrix has room for beside the shortest names."""
-    return int((size.width - 2 * MARGIN - size.matrix_names - STRIP - 0.9) / LEAST_SIDE)
+    return int((size.width - 2 * MARGIN - size.matrix_names - STRIP - 0.9) / MIN_SIDE)
 
 
 def _name_width(number: int, size: Size) -> float:
     """Inches for names: the fewer rows, the more."""
-    return max(size.matrix_names, min(0.55 * size.names, LEAST_SIDE * (_most_rows(size) - number)))
+    return max(size.matrix_names, min(0.55 * size.names, MIN_SIDE * (_most_rows(size) - number)))
 
 
 def _fit_cells(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from reports.style import Size
 
-MOST_SIZES = 20
-MOST_GROUPS = 40
+MAX_SIZES = 20
+MAX_GROUPS = 40
 """With more of them, bars count those of similar size."""
 _BINS = 12
 _PLAIN = class_fill(5)
@@ -88,7 +88,7 @@ def _findings(counts: dict[str, int]) -> Overview:
 def _sizes(sizes: pl.DataFrame) -> Overview:
     """Images of each size in pixels; of many sizes, how many images have a longer side of how many pixels."""
     number = len(sizes)
-    if number <= MOST_SIZES:
+    if number <= MAX_SIZES:
         rows = [(f"{width} x {height}", images) for width, height, images in sizes.iter_rows()]
         axis = "Images in use of this width and height in pixels"
         return Overview("sizes", "Images of each size", "", axis, _ranked(rows), sizes)
@@ -102,7 +102,7 @@ def _groups(groups: pl.DataFrame, ungrouped: int) -> Overview:
     number = len(groups)
     without = f"; {counted(ungrouped, 'sample')} without a group" if ungrouped else ""
     note = f"{counted(number, 'group')}{without}"
-    if number <= MOST_GROUPS:
+    if number <= MAX_GROUPS:
         rows = [(printable(group), samples) for group, samples in groups.select("group", "samples").iter_rows()]
         return Overview("groups", "Samples of each group", note, "Samples in use", _ranked(rows), groups)
     bars = list(_binned(groups.select("samples", groups=1), "sample"))

@@ -29,7 +29,7 @@ _FIRST = ("train", "val", "test")
 """Splits that come first, in this order; others follow by name."""
 _CHIP = 0.11
 _LEGEND_ROW = 0.15
-_MOST_NUMBERED = 4
+_MAX_NUMBERED = 4
 """Splits in whose parts numbers are written."""
 
 
@@ -177,7 +177,7 @@ def _draw_row(canvas: Canvas, place: int, shares: list[float], splits: tuple[str
         look = split_fill(split, side)
         canvas.fill(look, (start, place - 0.38), (share, 0.76))
         text = percent_text(share).removesuffix(" %")
-        if len(splits) <= _MOST_NUMBERED and room.holds(text, start, share):
+        if len(splits) <= _MAX_NUMBERED and room.holds(text, start, share):
             colour = "white" if luminance(look.face) < 0.18 else INK
             across = start + share / 2
             canvas.axes.text(across, place, text, size=SMALL, color=colour, ha="center", va="center_baseline")

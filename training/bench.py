@@ -20,9 +20,9 @@ import torch
 
 from histods.errors import HistodsError
 from training.benchmark.step_counts import StepCounts, count_step
-from training.benchmark.timing import Synthetic, Trial, run_trial
+from training.benchmark.timing import Synthetic, Timing, time_training_step
 from training.config.model import AttentionForm, ModelConfig
-from training.config.sections import DataConfig, DiffusionConfig, RunConfig, TrainConfig
+from training.config.sections import DataConfig, RunConfig, TrainConfig
 from training.data.source import Source
 from training.distributed import Process, choose_device, describe
 from training.latents.latent_space import LatentSpace
@@ -82,8 +82,8 @@ class Measured:
     """
 
     variant: Variant
-    trials: tuple[Trial, ...]
-    best: Trial
+    trials: tuple[Timing, ...]
+    best: Timing
     flops_per_image: int
     arithmetic: str
     flops_per_second: float | None
@@ -154,26 +154,26 @@ def bench(
         )
     width, side = _SIZES["cuda" if gpu else "cpu"]
     model = ModelConfig(dim=dim or width, image_size=image_size or side, num_classes=5, null="zero_mask")
-    bed = _bed(model, Process(device=chosen), run_data, image_size)
+    fixture = _fixture(model, Process(device=chosen), run_data, image_size)
     rates = {kind: _matrix_rate(chosen, kind) for kind in ("fp32", "tf32", "bf16") if gpu or kind != "tf32"}
     batches = [batch] if batch is not None else None if gpu else [_FIRST_BATCH]
     compiled = gpu if compile is None else compile
     measured: list[Measured] = []
     for variant in VARIANTS:
         trials = []
-        for trial in _try(bed, variant, seconds, batches, measured, compiled=compiled):
+        for trial in _try(fixture, variant, seconds, batches, measured, compiled=compiled):
             trials.append(trial)
             if say is not None:
                 say(_in_words(variant, trial))
-        measured.append(_judge(bed.model, variant, trials, rates, measured))
+        measured.append(_judge(fixture.model, variant, trials, rates, measured))
     with torch.device("meta"):
-        parameters = sum(weight.numel() for weight in UNet(bed.model).parameters())
+        parameters = sum(weight.numel() for weight in UNet(fixture.model).parameters())
     return BenchResult(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         device=describe(chosen),
         torch=torch.__version__,
         cuda=torch.version.cuda if gpu else None,
-        model=bed.model,
+        model=fixture.model,
         parameters=parameters,
         data="synthetic" if run_data is None else str(run_data),
         matrix_rates=rates,
@@ -207,7 +207,7 @@ def count_variants(
         batch: samples of a step, each of which has two launches of its own, for noise; 4 by default.
     """
     width, side = _SIZES["cpu"]
-    bed = _bed(
+    fixture = _fixture(
         ModelConfig(dim=dim or width, image_size=image_size or side, num_classes=5, null="zero_mask"),
         Process(device=torch.device("cpu")),
         None,
@@ -217,16 +217,16 @@ def count_variants(
         Counted(
             variant=variant,
             flops_per_image=count_flops(config.model, train=True),
-            step=count_step(config, bed.process, bed.source, bed.space),
+            step=count_step(config, fixture.process, fixture.source, fixture.space),
         )
         for variant in VARIANTS
         if not variant.compile
-        for config in [_configure(bed, variant, batch or _FIRST_BATCH)]
+        for config in [_configure(fixture, variant, batch or _FIRST_BATCH)]
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Bed:
+class _Fixture:
     """What all trials have in common."""
 
     model: ModelConfig
@@ -235,10 +235,12 @@ class _Bed:
     space: LatentSpace
 
 
-def _bed(model: ModelConfig, process: Process, run_data: str | Path | None, image_size: int | None) -> _Bed:
+def _fixture(
+    model: ModelConfig, process: Process, run_data: str | Path | None, image_size: int | None
+) -> _Fixture:
     """A network, and latents for it: random ones, or those of a folder."""
     if run_data is None:
-        return _Bed(model=model, process=process, source=Synthetic(model), space=LatentSpace())
+        return _Fixture(model=model, process=process, source=Synthetic(model), space=LatentSpace())
     source = Source(Path(run_data), DataConfig())
     latents = source.latents
     if latents is None:
@@ -252,36 +254,38 @@ def _bed(model: ModelConfig, process: Process, run_data: str | Path | None, imag
         model, image_size=source.image_size, channels=latents.channels, num_classes=len(source.classes)
     )
     space = LatentSpace.preset("default", mean=latents.mean, std=latents.std)
-    return _Bed(model=model, process=process, source=source, space=space)
+    return _Fixture(model=model, process=process, source=source, space=space)
 
 
 def _try(
-    bed: _Bed,
+    fixture: _Fixture,
     variant: Variant,
     seconds: float,
     batches: list[int] | None,
     before: list[Measured],
     *,
     compiled: bool,
-) -> Iterator[Trial]:
+) -> Iterator[Timing]:
     """Trials of one variant; without `batches` of rising sizes, until one fails."""
     # Compiling takes minutes: it begins where the variant before was fastest.
     first = before[-1].best.batch if variant.compile else _FIRST_BATCH
     for size in batches or (first << doublings for doublings in count()):
         if variant.compile and not compiled:
-            yield Trial(batch=size, error="left out, since compiling takes minutes on a CPU; add --compile")
+            yield Timing(batch=size, error="left out, since compiling takes minutes on a CPU; add --compile")
             return
-        trial = run_trial(_configure(bed, variant, size), bed.process, bed.source, bed.space, seconds)
+        trial = time_training_step(
+            _configure(fixture, variant, size), fixture.process, fixture.source, fixture.space, seconds
+        )
         yield trial
         if trial.error is not None:
             return
 
 
-def _configure(bed: _Bed, variant: Variant, batch: int) -> TrainConfig:
+def _configure(fixture: _Fixture, variant: Variant, batch: int) -> TrainConfig:
     """Settings of a variant."""
     return TrainConfig(
-        model=replace(bed.model, attention=variant.attention),
-        diffusion=DiffusionConfig(batch_size=batch),
+        model=replace(fixture.model, attention=variant.attention),
+        data=DataConfig(batch_size=batch),
         run=RunConfig(
             steps=_ENDLESS,
             precision=variant.precision,
@@ -292,7 +296,7 @@ def _configure(bed: _Bed, variant: Variant, batch: int) -> TrainConfig:
 
 
 def _judge(
-    model: ModelConfig, variant: Variant, trials: list[Trial], rates: dict[str, float], before: list[Measured]
+    model: ModelConfig, variant: Variant, trials: list[Timing], rates: dict[str, float], before: list[Measured]
 ) -> Measured:
     """The fastest trial, and what it says."""
     best = max(trials, key=lambda trial: trial.images_per_second or 0.0)
@@ -324,7 +328,7 @@ def _matrix_rate(device: torch.device, arithmetic: str) -> float:
         torch.set_float32_matmul_precision(before)
 
 
-def _in_words(variant: Variant, trial: Trial) -> str:
+def _in_words(variant: Variant, trial: Timing) -> str:
     found = trial.error or f"{trial.images_per_second:,.1f} images/s"
     return f"{variant.name}, batch {trial.batch}: {found}"
 

@@ -24,16 +24,16 @@ class Process:
     """One of the processes that train together.
 
     Attributes:
-        rank: 0 to ranks - 1; process 0 writes.
-        ranks: how many there are, on all machines.
+        rank: 0 to world_size - 1; process 0 writes.
+        world_size: how many there are, on all machines.
         device: where this one computes.
-        words: group in which processes talk without their devices, which need not be waited for; None for one.
+        cpu_group: Gloo group for collectives on the CPU, which need not wait for devices; None for one process.
     """
 
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
     device: torch.device
-    words: distributed.ProcessGroup | None = None
+    cpu_group: distributed.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -42,15 +42,15 @@ class Process:
 
     def wait(self) -> None:
         """Wait until all processes are here."""
-        if self.ranks > 1:
+        if self.world_size > 1:
             distributed.barrier()
 
     def agree(self, stop: bool) -> bool:
         """Whether any process wants to stop; the devices go on meanwhile."""
-        if self.ranks == 1:
+        if self.world_size == 1:
             return stop
         wish = torch.tensor(float(stop))
-        distributed.all_reduce(wish, op=distributed.ReduceOp.MAX, group=self.words)
+        distributed.all_reduce(wish, op=distributed.ReduceOp.MAX, group=self.cpu_group)
         return bool(wish.item())
 
     @contextmanager
@@ -62,7 +62,7 @@ class Process:
         Raises:
             HistodsError: another process failed; the message says which, where and why.
         """
-        if self.ranks == 1:
+        if self.world_size == 1:
             yield
             return
         failed: Exception | None = None
@@ -80,26 +80,26 @@ class Process:
     @property
     def place(self) -> str:
         """Which process this is, and on which machine."""
-        return f"process {self.rank} of {self.ranks} on {platform.node()}"
+        return f"process {self.rank} of {self.world_size} on {platform.node()}"
 
     def tell(self, value: Any) -> Any:
         """Return process 0's value in every process."""
-        if self.ranks == 1:
+        if self.world_size == 1:
             return value
         told = [value]
-        distributed.broadcast_object_list(told, src=0, group=self.words)
+        distributed.broadcast_object_list(told, src=0, group=self.cpu_group)
         return told[0]
 
     def gather(self, value: Any) -> list[Any]:
         """What each process gives, by rank, in all processes."""
-        told = [value] * self.ranks
-        if self.ranks > 1:
-            distributed.all_gather_object(told, value, group=self.words)
+        told = [value] * self.world_size
+        if self.world_size > 1:
+            distributed.all_gather_object(told, value, group=self.cpu_group)
         return told
 
-    def alike(self, number: int) -> bool:
+    def all_equal(self, number: int) -> bool:
         """Whether all processes have the same number."""
-        if self.ranks == 1:
+        if self.world_size == 1:
             return True
         ends = torch.tensor([number, -number], device=self.device)
         distributed.all_reduce(ends, op=distributed.ReduceOp.MAX)
@@ -197,7 +197,7 @@ def processes(device: torch.device | str | None = None, *, patience: timedelta |
             "torchrun, or unset WORLD_SIZE to train with one."
         ) from error
     try:
-        words = distributed.new_group(backend="gloo", timeout=patience)
-        yield Process(rank=rank, ranks=ranks, device=chosen, words=words)
+        cpu_group = distributed.new_group(backend="gloo", timeout=patience)
+        yield Process(rank=rank, world_size=ranks, device=chosen, cpu_group=cpu_group)
     finally:
         distributed.destroy_process_group()

@@ -11,7 +11,7 @@ import polars as pl
 
 from histods.checks.base import Check, Context, found
 
-LEAST_RUNS = 16  # a shape that crosses fewer rows can be drawn twice
+MIN_RUNS = 16  # a shape that crosses fewer rows can be drawn twice
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
@@ -48,7 +48,7 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 def _has_shape() -> pl.Expr:
     """Whether a mask holds several labels, or as many colours, in more than a few runs."""
     several = (pl.col("labels").list.len() > 1).fill_null(value=False)
-    return several & (pl.col("runs") >= LEAST_RUNS)
+    return several & (pl.col("runs") >= MIN_RUNS)
 
 
 CHECK = Check(

@@ -29,7 +29,7 @@ MANY_NUMBERS = 100  # one region each: beyond every class system of tissue
 VARIED = 0.5  # different largest numbers per mask
 SERIES = 1.1  # times the number of labels: the largest number, where hardly any is left out
 RARE = 0.5  # different labels per label that a mask holds: most are in one mask alone
-LEAST_MASKS = 3
+MIN_MASKS = 3
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
@@ -89,7 +89,7 @@ def _objects(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     begun_again = (pl.col("count") >= ALL_NUMBERS) & (pl.col("top") <= 255) & (pl.col("blobs") > pl.col("count"))
     numbered = masks.filter(single)
     varied = _is_varied(numbered)
-    series = (pl.col("top") <= SERIES * pl.col("count")) & (len(numbered) >= LEAST_MASKS)
+    series = (pl.col("top") <= SERIES * pl.col("count")) & (len(numbered) >= MIN_MASKS)
     proven = masks.filter(
         (begun_again & pl.col("apart"))
         | (single & pl.col("apart") & ((pl.col("count") >= MANY_NUMBERS) | varied))
@@ -110,7 +110,7 @@ def _is_varied(numbered: pl.DataFrame) -> bool:
     if len(numbered) < 2:
         return False
     labels = numbered["labels"].explode()
-    rare = len(numbered) >= LEAST_MASKS and labels.n_unique() >= RARE * len(labels)
+    rare = len(numbered) >= MIN_MASKS and labels.n_unique() >= RARE * len(labels)
     return rare or numbered["top"].n_unique() >= max(2, VARIED * len(numbered))
 
 
@@ -121,7 +121,7 @@ def _others(samples: pl.DataFrame, context: Context, *, masks: pl.DataFrame, pro
     rows = samples.with_row_index("row").filter(measured_mask() & (top > 0))
     few = rows.filter(pl.col("blobs").is_null())
     series = few.filter((top == counted) & ~top.is_in(sorted(context.labels or ())))
-    all_many = len(proven) >= max(LEAST_MASKS, 0.9 * (len(rows) - len(few))) and len(proven) >= 0.9 * len(masks)
+    all_many = len(proven) >= max(MIN_MASKS, 0.9 * (len(rows) - len(few))) and len(proven) >= 0.9 * len(masks)
     text = f"its labels number objects, as those of {len(proven)} other masks do; {_OBJECTS}"
     if not all_many or len(series) < 0.9 * len(few):
         series = series.clear()

@@ -13,7 +13,7 @@ from histods.checks.base import Check, Context, found, palette_entries
 
 TOLERANCE = 8  # of a channel: the same colour after a colour profile; greys have to be equal, they may be labels
 FEW = 0.25  # up to this share of deviating masks the others are right, if they have
-LEAST_ALIKE = 5  # this number at least, all of one palette: it was designed, not reduced for each file
+MIN_ALIKE = 5  # this number at least, all of one palette: it was designed, not reduced for each file
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
@@ -25,7 +25,7 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     contested = pl.concat([_indices(entries), _colours(entries)])
     deviating = contested.filter("deviates")
     alike = entries.filter(~pl.col("row").is_in(deviating["row"].implode()))
-    designed = alike["palette"].n_unique() == 1 and alike["row"].n_unique() >= LEAST_ALIKE
+    designed = alike["palette"].n_unique() == 1 and alike["row"].n_unique() >= MIN_ALIKE
     if designed and deviating["row"].n_unique() <= FEW * masks:
         contested = deviating
     first = contested.sort("row", "place").unique("row", keep="first", maintain_order=True)

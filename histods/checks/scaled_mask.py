@@ -26,17 +26,17 @@ from histods.checks.speckled_mask import speckled
 
 RANGE_ENDS = (255, 65535)  # white in 8 and 16 bits; both also serve as a void label
 WIDENING_STEPS = (256, 257)  # 8 bits moved to the high byte of 16, or repeated in both bytes
-MOST_STEPS = 63  # finer grids up to 255 leave no value that lies off them
+MAX_STEPS = 63  # finer grids up to 255 leave no value that lies off them
 SMALLEST_STEP = 10  # nobody multiplies by less to see labels, and small real labels share small divisors
-LEAST_FILLED = 0.5  # share of a grid's non-zero values that a mask must hold: {15, 255} is no grid of 17
-LEAST_OTHERS = 3  # fewer masks say nothing about which labels are ordinary
-LEAST_VOID = 3  # masks with 255 beside other labels; fewer can be planted or stray pixels
+MIN_FILLED = 0.5  # share of a grid's non-zero values that a mask must hold: {15, 255} is no grid of 17
+MIN_OTHERS = 3  # fewer masks say nothing about which labels are ordinary
+MIN_VOID = 3  # masks with 255 beside other labels; fewer can be planted or stray pixels
 ORDINARY_QUANTILE = 0.9  # of the other masks' largest labels: a stray label must not hide what was scaled
 OUTREACH = 1.5  # times that quantile: a label a little above the rest is just a rare class
-LEAST_ALIKE = 6  # masks on one step; fewer may hold a few labels of a longer list
-LEAST_ALIKE_HIGH = 3  # the same for three labels and more on a high step
+MIN_ALIKE = 6  # masks on one step; fewer may hold a few labels of a longer list
+MIN_ALIKE_HIGH = 3  # the same for three labels and more on a high step
 SHARE_ALIKE = 0.95  # of all masks: one that was edited later must not hide the rest
-LEAST_HIGH_STEP = 32  # from here on two labels prove a step: lists of classes rarely go beyond 64
+MIN_HIGH_STEP = 32  # from here on two labels prove a step: lists of classes rarely go beyond 64
 LISTED = 8
 
 Bools = npt.NDArray[np.bool_]
@@ -73,7 +73,7 @@ class _Masks:
 
     def fill(self, steps: Ints | float) -> Bools:
         """Which masks hold at least two values and enough of all multiples of `steps` up to their largest."""
-        return (self.counts >= 2) & (self.counts >= LEAST_FILLED * self.tops / steps)
+        return (self.counts >= 2) & (self.counts >= MIN_FILLED * self.tops / steps)
 
 
 def _collect(samples: pl.DataFrame, context: Context) -> _Masks | None:
@@ -117,18 +117,18 @@ def _full_range_steps(masks: _Masks) -> Floats:
     for end in RANGE_ENDS:
         ending = masks.unnamed & (masks.tops == end)
         # Rounding brings neighbours at most 2 closer than the step; this spares most masks the search below.
-        possible = ending & (masks.counts <= MOST_STEPS) & (narrowest + 2 >= LEAST_FILLED * end / masks.counts)
+        possible = ending & (masks.counts <= MAX_STEPS) & (narrowest + 2 >= MIN_FILLED * end / masks.counts)
         if not possible.any():
             continue
-        finest = int(masks.counts[possible].max() / LEAST_FILLED)
-        for number in range(1, min(finest, MOST_STEPS) + 1):
+        finest = int(masks.counts[possible].max() / MIN_FILLED)
+        for number in range(1, min(finest, MAX_STEPS) + 1):
             filled = (masks.counts == 1) if number == 1 else masks.fill(end / number)
             untold = possible & (steps == 0) & filled & (masks.counts <= number)
             if untold.any():
                 steps[untold & masks.on_steps(end / number)] = end / number
         spread = ending & (steps > 0)
         void = ending & (steps == 0) & masks.intact
-        if void.sum() >= LEAST_VOID and void.sum() > spread.sum():
+        if void.sum() >= MIN_VOID and void.sum() > spread.sum():
             steps[ending] = 0
     return steps
 
@@ -140,14 +140,14 @@ def _common_step(masks: _Masks) -> float | None:
     if values.size < 2:
         return None
     step = int(np.gcd.reduce(values))
-    filled = values.size >= LEAST_FILLED * values[-1] / step and _fill_byte(values[-1:], step).all()
+    filled = values.size >= MIN_FILLED * values[-1] / step and _fill_byte(values[-1:], step).all()
     return float(step) if step >= SMALLEST_STEP and filled else None
 
 
 def _steps_of_all(masks: _Masks) -> set[float]:
     """Steps on which nearly all masks lie; see the fourth kind of evidence."""
     divisors = masks.divisors[masks.intact]
-    if divisors.size < LEAST_ALIKE_HIGH or (divisors >= SMALLEST_STEP).mean() < SHARE_ALIKE:
+    if divisors.size < MIN_ALIKE_HIGH or (divisors >= SMALLEST_STEP).mean() < SHARE_ALIKE:
         return set()
     several = masks.divisors[masks.intact & (masks.counts >= 2)]
     steps = set()
@@ -157,10 +157,10 @@ def _steps_of_all(masks: _Masks) -> set[float]:
             continue
         values = np.unique(masks.values[members[masks.owners]])
         values = values[~np.isin(values, RANGE_ENDS)]
-        least, filled = (2, LEAST_FILLED) if step >= LEAST_HIGH_STEP else (3, 1)
+        least, filled = (2, MIN_FILLED) if step >= MIN_HIGH_STEP else (3, 1)
         high_bytes = any(step % widening == 0 for widening in WIDENING_STEPS)
-        clear = values.size >= 3 and step >= LEAST_HIGH_STEP
-        if divisors.size < LEAST_ALIKE and not clear:
+        clear = values.size >= 3 and step >= MIN_HIGH_STEP
+        if divisors.size < MIN_ALIKE and not clear:
             continue
         if values.size and (high_bytes or values.size >= max(least, filled * values[-1] / step)):
             steps.add(float(step))
@@ -183,7 +183,7 @@ def _members(masks: _Masks, unjudged: Bools, step: float, context: Context, *, p
     proof = members & masks.fill(step)
     if context.labels is not None:
         beyond = masks.tops >= OUTREACH * max(context.labels - set(RANGE_ENDS), default=0)
-    elif ordinary.size >= LEAST_OTHERS:
+    elif ordinary.size >= MIN_OTHERS:
         beyond = masks.tops >= OUTREACH * np.quantile(ordinary, ORDINARY_QUANTILE)
     else:
         beyond = np.ones(masks.rows.size, dtype=np.bool_)

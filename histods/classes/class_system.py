@@ -13,7 +13,7 @@ from histods.dataset.manifest import read_table
 from histods.errors import HistodsError
 from histods.io.checked import fit
 from histods.io.workspace import read_json
-from histods.labels.label_map import IDENTITY, MOST_LABELS, LabelMap, LabelTable, identity_map
+from histods.labels.label_map import IDENTITY, MAX_LABELS, LabelMap, LabelTable, identity_map
 from histods.labels.label_map_file import find_label_map, read_label_map
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def read_kept_map(space: Workspace, name: str) -> LabelMap:
             table=table,
             unmapped=fit(unmapped, int | None, "class"),
         )
-        if not all(0 <= label < MOST_LABELS for label in table) or not 0 <= (unmapped or 0) < len(rows):
+        if not all(0 <= label < MAX_LABELS for label in table) or not 0 <= (unmapped or 0) < len(rows):
             raise ValueError("numbers beyond those of labels and classes")  # noqa: TRY301 - one error for all
     except (KeyError, ValueError) as error:
         raise HistodsError(

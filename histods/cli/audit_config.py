@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAME = "histods.toml"
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 _CHOICES = {
     "layout": ("suffix", "folders", "pattern", "csv"),
     "verify": ("structure", "decode"),
@@ -53,7 +53,7 @@ def read_audit_config(config: Path | None, workspace: Path) -> dict[str, object]
     if config is None and not path.is_file():
         return {}
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > _MAX_BYTES:
             raise HistodsError(f"{path} has over 1 MiB, so it is no file of options; give another with --config.")
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 LABELS_SHOWN = 20
 """Labels that are printed by default: more would fill the screen."""
-_MOST_COLOURS = 12
-_MOST_ROWS = 10
+_MAX_COLOURS = 12
+_MAX_ROWS = 10
 """Findings with a line each; of more, several stand on one line."""
 
 
@@ -118,7 +118,7 @@ def _show_labels(console: Console, result: AuditResult, most: int) -> None:
 
 
 def _show_colours(console: Console, result: AuditResult) -> None:
-    shown = result.palette[:_MOST_COLOURS]
+    shown = result.palette[:_MAX_COLOURS]
     if not shown:
         return
     print_table(
@@ -207,7 +207,7 @@ def _show_findings(console: Console, result: AuditResult) -> None:
         return
     rows = _ordered(result)
     title = f"Findings (files and reasons: {in_workspace('histods show CODE', Path(result.workspace))})"
-    if len(rows) <= _MOST_ROWS:
+    if len(rows) <= _MAX_ROWS:
         print_table(console, title, ["severity", "code", "count"], rows, numbers=[2])
         return
     console.print(Text(title, style="bold"), soft_wrap=True)

@@ -33,7 +33,7 @@ from histods.cli.console import escaped
 from histods.cli.help import STATUSES, register
 from histods.errors import HistodsError, TerminatedError
 from histods.interrupts import INTERRUPTED, TERMINATED, Interrupts
-from histods.startup import hurry
+from histods.startup import tune_gc
 from histods.version import __version__
 
 _TRAINER = ("torch", "safetensors")
@@ -76,7 +76,7 @@ def root(
             raise typer.Exit(2)
         status.status(place)
     if "--help" not in sys.argv:
-        hurry()
+        tune_gc()
 
 
 def main() -> NoReturn:

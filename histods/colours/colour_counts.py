@@ -15,7 +15,7 @@ from histods.run_lengths import SPECK_PIXELS, Runs, find_runs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_COLOURS = 64
+MAX_COLOURS = 64
 """Colours that are kept of a mask of colours, the most frequent: class colours are among them, blends need not be.
 Of a palette mask all entries that it uses are kept."""
 
@@ -41,7 +41,7 @@ class ColourCounts:
         blended: pixels in short runs, along a row or a column, whose colour is a mixture of the two beside it, as
             antialiasing and interpolation leave them.
         indices: palette index of each entry; None where pixels hold colours.
-        total: number of different colours (or indices) of the mask, also of those beyond `MOST_COLOURS`.
+        total: number of different colours (or indices) of the mask, also of those beyond `MAX_COLOURS`.
     """
 
     colours: NDArray[np.uint32]
@@ -120,7 +120,7 @@ def _most_frequent(
     blended: NDArray[Any],
     indices: NDArray[np.int64] | None,
 ) -> ColourCounts:
-    order = np.argsort(-pixels, kind="stable")[: MOST_COLOURS if indices is None else None]
+    order = np.argsort(-pixels, kind="stable")[: MAX_COLOURS if indices is None else None]
     return ColourCounts(
         colours=colours[order],
         pixels=pixels[order].astype(np.int64),

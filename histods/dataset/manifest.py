@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from histods.dataset.sample import Sample
 
 SCHEMA_VERSION = 1
-_MOST_ROWS = 4  # of a byte: keys that count up are packed into one or less
-_MOST_VALUES = 64
+_MAX_ROWS = 4  # of a byte: keys that count up are packed into one or less
+_MAX_VALUES = 64
 """Values of a column for each byte of a file: labels and pixels of equal masks are many and pack well."""
 BESIDE = "beside"
 """Key of the metadata: JSON list of the folders of images without masks that lie outside the dataset's folder."""
@@ -135,7 +135,7 @@ def _refuse_bomb(path: Path, metadata: pq.FileMetaData) -> None:
     size = path.stat().st_size
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     values = [sum(group.column(place).num_values for group in groups) for place in range(metadata.num_columns)]
-    if metadata.num_rows > _MOST_ROWS * size or max(values, default=0) > _MOST_VALUES * size:
+    if metadata.num_rows > _MAX_ROWS * size or max(values, default=0) > _MAX_VALUES * size:
         rows = f"{metadata.num_rows:,} rows, {max(values, default=0):,} values"
         raise HistodsError(
             f"{path} is not a table of samples: it claims {rows} in {size:,} bytes; remove it and make it again."

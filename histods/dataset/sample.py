@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from histods.colours.colour_labels import Colours
     from histods.dataset.manifest import Manifest
 
-_MOST_NEAR = 3
-_MOST_COMPARED = 5000
+_MAX_NEAR = 3
+_MAX_COMPARED = 5000
 
 
 class AuditedDataset(NamedTuple):
@@ -161,7 +161,7 @@ def _dataset_of(workspace: Path, _: tuple[int, ...]) -> AuditedDataset:
     return AuditedDataset(Path(audit["root"]), colours, bool(audit["options"].get("nearest_colour", False)))
 
 
-def near_keys(wanted: str, keys: pl.Series, most: int = _MOST_NEAR) -> list[str]:
+def near_keys(wanted: str, keys: pl.Series, most: int = _MAX_NEAR) -> list[str]:
     """Keys like the wanted one: those that hold it, else those that are spelt nearly so.
 
     Args:
@@ -173,4 +173,4 @@ def near_keys(wanted: str, keys: pl.Series, most: int = _MOST_NEAR) -> list[str]
     if near:
         return near
     alike = keys.filter((keys.str.len_chars().cast(pl.Int64) - len(wanted)).abs() <= 2)
-    return difflib.get_close_matches(wanted, alike.head(_MOST_COMPARED).to_list(), n=most)
+    return difflib.get_close_matches(wanted, alike.head(_MAX_COMPARED).to_list(), n=most)

@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 
 from histods.dataset.own_files import own_folder, stems_of
 from histods.errors import HistodsError
-from histods.io.overlap import MOST_THREADS, SLOW_SECONDS, Pace, overlap
+from histods.io.overlap import MAX_THREADS, SLOW_SECONDS, Pace, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -256,7 +256,7 @@ def ask_states(
     trials = [slice(start, start + _SLOW_BATCH) for start in range(0, 2 * _SLOW_BATCH, _SLOW_BATCH)]
     # Twice, since this machine may be busy for a moment.
     slow = all(_seconds(ask, trial) > _SLOW_BATCH * SLOW_SECONDS for trial in trials)
-    size, threads = (_SLOW_BATCH, MOST_THREADS) if slow else (_BATCH, _THREADS)
+    size, threads = (_SLOW_BATCH, MAX_THREADS) if slow else (_BATCH, _THREADS)
     batches = [slice(start, start + size) for start in range(0, len(paths), size)]
     for _ in overlap(ask, batches, Pace(threads, most=threads)):
         pass

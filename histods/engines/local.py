@@ -15,7 +15,7 @@ from loky.process_executor import BrokenProcessPool
 
 from histods.engines.pool import WorkerDiedError
 from histods.interrupts import break_waits, end_with_parent, hidden_signals, kill_workers, leave_signals_to_parent
-from histods.startup import hurry
+from histods.startup import tune_gc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,5 +133,5 @@ process_executor.kill_process_tree = _kill
 def _prepare(parent: int) -> None:
     """Let the parent alone answer Ctrl-C (one line on a terminal, not one traceback per worker); end with it."""
     leave_signals_to_parent()
-    hurry()
+    tune_gc()
     end_with_parent(parent)

@@ -37,7 +37,7 @@ class Jpeg(NamedTuple):
 
 _known: dict[bytes, Jpeg] = {}
 """What was read of the bytes up to the first scan: one encoder begins all files of a size with the same ones."""
-_MOST_KNOWN = 256
+_MAX_KNOWN = 256
 
 
 def parse_jpeg(start: bytes) -> Jpeg | None:
@@ -58,7 +58,7 @@ def parse_jpeg(start: bytes) -> Jpeg | None:
     if found is None:
         found = _parse_segments(start)
         if found is not None and found.scan == scan:  # not that of a thumbnail, which other segments may follow
-            if len(_known) >= _MOST_KNOWN:
+            if len(_known) >= _MAX_KNOWN:
                 _known.clear()
             _known[header] = found
     return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-_MOST_NAME_BYTES = 255  # of all usual file systems
+_MAX_NAME_BYTES = 255  # of all usual file systems
 
 
 @contextmanager
@@ -206,9 +206,9 @@ def _code_in(text: str) -> int | None:
 
 
 def _temporary_name(name: str, end: str) -> str:
-    """A hidden name of at most `_MOST_NAME_BYTES`: the name itself where it is short enough."""
+    """A hidden name of at most `_MAX_NAME_BYTES`: the name itself where it is short enough."""
     whole = os.fsencode(name)
-    room = _MOST_NAME_BYTES - len(end) - 1
+    room = _MAX_NAME_BYTES - len(end) - 1
     if len(whole) <= room:
         return f".{name}{end}"
     suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a name, not a path

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_csv(
-    origin: Origin, path: Path, columns: Sequence[Sequence[str]], needed: int, *, most_bytes: int
+    origin: Origin, path: Path, columns: Sequence[Sequence[str]], needed: int, *, max_bytes: int
 ) -> Iterator[list[str]]:
     """The cells of the wanted columns, line by line, without surrounding blanks.
 
@@ -25,9 +25,9 @@ def read_csv(
         path: the file.
         columns: the names that each wanted column may have, in any case.
         needed: so many of the columns have to be there; those after them may be missing.
-        most_bytes: a larger file is refused.
+        max_bytes: a larger file is refused.
     """
-    reader = csv.reader(io.StringIO(read_text(origin, path, most_bytes), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(origin, path, max_bytes), newline=""), strict=True)
     try:
         lines = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from histods.io.workspace import Workspace
 
+RENAMED_SETTINGS = {
+    "diffusion.batch_size": "data.batch_size",
+    "diffusion.lr": "optimizer.lr",
+    "run.most_skipped": "run.max_skipped",
+}
+"""Settings by the names that they had in version 0.1, and still have in DiffInfinite's files; both are read."""
 _LAST = 100
 """Steps over which the training loss is averaged."""
 
@@ -53,7 +59,7 @@ def list_runs(space: Workspace) -> list[RunSummary]:
 
 
 def _summarise(folder: Path) -> RunSummary:
-    settings = dict(_flatten(_read_settings(folder)))
+    settings = {RENAMED_SETTINGS.get(key, key): value for key, value in _flatten(_read_settings(folder))}
     lines = list(_read_lines(folder / "metrics.jsonl"))
     losses = [line["loss"] for line in lines if line.get("kind") == "train" and _is_number(line.get("loss"))]
     validated = [

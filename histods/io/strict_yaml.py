@@ -1,7 +1,7 @@
 """Small YAML files, read strictly: as plain data, in UTF-8, of bounded size.
 
 YAML has no tags, anchors, aliases or second document here, and no key twice. What YAML 1.1 would quietly
-turn into something else (`no` into a Boolean, `010` into 8) stays an `OddScalar`, so that the refusal can
+turn into something else (`no` into a Boolean, `010` into 8) stays an `NonStringScalar`, so that the refusal can
 quote it.
 """
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MOST_BYTES = 1 << 20
-_MOST_DEPTH = 32
+MAX_BYTES = 1 << 20
+_MAX_DEPTH = 32
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_MOST_SHOWN = 80
+_MAX_SHOWN = 80
 _KINDS = {"bool": "the Boolean", "float": "the fraction", "int": "the number", "timestamp": "the date"}
 
 
 @dataclass(frozen=True, slots=True)
-class OddScalar:
+class NonStringScalar:
     """A YAML scalar that is neither text nor a plain decimal number: its text as written, and YAML's type."""
 
     text: str
     kind: str
 
 
-Scalar: TypeAlias = "int | str | OddScalar"
+Scalar: TypeAlias = "int | str | NonStringScalar"
 Value: TypeAlias = "Scalar | list[Value] | dict[Scalar, Value]"
 
 
@@ -54,10 +54,10 @@ class Origin:
 
 def show(value: Value) -> str:
     """A value in words, for messages."""
-    if isinstance(value, OddScalar):
+    if isinstance(value, NonStringScalar):
         return "nothing" if value.kind == "null" else f"{_KINDS.get(value.kind, 'the word')} {value.text}"
     if isinstance(value, str):
-        return repr(value if len(value) <= _MOST_SHOWN else value[: _MOST_SHOWN - 3] + "...")
+        return repr(value if len(value) <= _MAX_SHOWN else value[: _MAX_SHOWN - 3] + "...")
     if isinstance(value, int):
         return f"the number {value}"
     return "a list" if isinstance(value, list) else "a mapping"
@@ -65,23 +65,23 @@ def show(value: Value) -> str:
 
 def advise(value: Value, otherwise: str) -> str:
     """What to do about a value: YAML's Booleans are explained, since nobody sees them coming."""
-    if isinstance(value, OddScalar) and value.kind == "bool":
+    if isinstance(value, NonStringScalar) and value.kind == "bool":
         return f"YAML reads {value.text} as true or false: put it in quotes if it is a name"
     return otherwise
 
 
 def nearest(value: Value, known: Iterable[str]) -> str:
     """What to do about a name that is not among the known ones."""
-    text = value.text if isinstance(value, OddScalar) else str(value)
+    text = value.text if isinstance(value, NonStringScalar) else str(value)
     close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.0) if text else []
     return advise(value, f"the nearest is {close[0]!r}" if close else "write one")
 
 
-def read_text(origin: Origin, path: Path, most_bytes: int) -> str:
+def read_text(origin: Origin, path: Path, max_bytes: int) -> str:
     """Read a small UTF-8 file whose size is checked before."""
     try:
         status = path.stat()
-        if stat.S_ISREG(status.st_mode) and status.st_size <= most_bytes:
+        if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes:
             text = path.read_bytes().decode("utf-8-sig")
             if text.strip():
                 return text
@@ -94,14 +94,14 @@ def read_text(origin: Origin, path: Path, most_bytes: int) -> str:
     if not stat.S_ISREG(status.st_mode):
         found = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise HistodsError(f"{origin.path} is {found}; give the path of a file.")
-    if status.st_size > most_bytes:
-        raise origin.error(f"at most {most_bytes >> 20} MiB", f"{status.st_size:,} bytes", "give the map itself")
+    if status.st_size > max_bytes:
+        raise origin.error(f"at most {max_bytes >> 20} MiB", f"{status.st_size:,} bytes", "give the map itself")
     raise HistodsError(f"{origin.path} is empty; give the path of another file.")
 
 
 def load_yaml(origin: Origin, path: Path) -> Value:
     """Read one YAML document from its events, without any of the constructors of YAML."""
-    text = read_text(origin, path, MOST_BYTES)
+    text = read_text(origin, path, MAX_BYTES)
     try:
         # The pure Python parser, so that messages do not depend on how PyYAML was built.
         return _build(yaml.SafeLoader(text), origin)
@@ -134,8 +134,8 @@ def _build(loader: yaml.SafeLoader, origin: Origin) -> Value:
             if isinstance(value, list | dict):
                 stack.append(value)
                 keys.append(None)
-            if len(stack) > _MOST_DEPTH:
-                raise origin.error(f"at most {_MOST_DEPTH} levels", f"more on line {line}", "flatten it")
+            if len(stack) > _MAX_DEPTH:
+                raise origin.error(f"at most {_MAX_DEPTH} levels", f"more on line {line}", "flatten it")
     if not top:
         raise origin.error("values", "comments alone", "give the path of another file")
     return top[0]
@@ -148,7 +148,7 @@ def _value(loader: yaml.SafeLoader, event: yaml.Event) -> Value:
         kind = tag.rpartition(":")[2]
         if kind == "int" and _INTEGER.fullmatch(event.value):
             return int(event.value)
-        return str(event.value) if kind == "str" else OddScalar(event.value, kind)
+        return str(event.value) if kind == "str" else NonStringScalar(event.value, kind)
     return [] if isinstance(event, yaml.SequenceStartEvent) else {}
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from histods.labels.label_map import LabelMap
 
 NAME = "dataset.csv"
-_MOST_BYTES = 256 << 20
-_MOST_MAPS = 50
+_MAX_BYTES = 256 << 20
+_MAX_MAPS = 50
 _NAMES = ("name", "image", "key", "file", "filename", "sample", "id")
 _LABELS = ("labels", "label", "classes", "class")
 _FIT_SHARE = 0.5  # of the rows: a file with fewer rows of names and numbers is a table of something else
@@ -36,7 +36,7 @@ def read_dataset_csv(path: Path) -> pl.DataFrame | None:
         The columns `name` and `listed`, a list of labels, null where a row has no numbers from 0 to 65535.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > _MAX_BYTES:
             return None
         table = pl.read_csv(path, has_header=False, infer_schema=False).fill_null("")
     except (OSError, pl.exceptions.PolarsError):
@@ -63,7 +63,7 @@ def list_class_systems(root: Path) -> dict[str, LabelMap]:
     systems: dict[str, LabelMap] = {}
     known: list[tuple[object, object]] = []
     here = sorted(path for path in root.iterdir() if path.suffix.lower() in (".yml", ".yaml", ".json"))
-    for path in (*here[:_MOST_MAPS], *sorted(BUNDLED.glob("label_map*.yml"))):
+    for path in (*here[:_MAX_MAPS], *sorted(BUNDLED.glob("label_map*.yml"))):
         try:
             label_map = read_label_map(path)
         except HistodsError:  # names of labels, or something else

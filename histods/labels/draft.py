@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from histods.colours.colour_counts import TRANSLUCENT, unpack
-from histods.labels.label_map import MOST_CLASSES
+from histods.labels.label_map import MAX_CLASSES
 from histods.labels.parse import is_range
 from histods.records import ColourCount
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from histods.labels.label_map import LabelTable
     from histods.records import LabelCount
 
-MOST_LISTED = 256  # colours of a dataset
-_MOST_JUDGED = 4096
+MAX_LISTED = 256  # colours of a dataset
+_MAX_JUDGED = 4096
 _COVERED = 0.2  # of a mask's pixels by the colours that are kept of it; a picture has too many colours
 _PICTURE_ENTRIES = 32  # of a palette that is not labels
 _NEAR, _FAR_RARER, _NOISY_RARER = 24, 20, 3  # channel values, and times
@@ -37,9 +37,9 @@ _THIN, _RARE_RUN, _RARE = 3.0, 2.0, 1e-4  # mean runs in pixels, and a share of 
 _NOISY_SHARE, _NOISY_RARE = 0.1, 2e-3  # masks with colours beyond those that are kept; share of all pixels
 _BLACK, _WHITE = 0, 0xFFFFFF
 _GROUND_SHARE = 0.1  # of the most frequent colour's pixels on borders: black or white with as many is the ground
-_MOST_EXAMPLES = 8
+_MAX_EXAMPLES = 8
 _RESERVED = {"name", "unmapped", "map", "classes", "labels", "class_to_int"}  # keys of label maps
-_MOST_ALIGNED = 60  # characters before a comment
+_MAX_ALIGNED = 60  # characters before a comment
 _UNKNOWN_COLOUR = 65535  # label of pixels whose colour no label has
 
 
@@ -90,13 +90,13 @@ def list_colours(samples: pl.DataFrame, names: LabelTable | None) -> tuple[Colou
             pl.col("index").drop_nulls().unique().sort().alias("indices"),
         )
         .sort("pixels", "colour", descending=[True, False])
-        .head(_MOST_JUDGED)
+        .head(_MAX_JUDGED)
     )
     colours = [_Colour(*row) for row in tally.iter_rows()]
     noisy = int((masks["colours_total"] > masks["colours"].list.len()).sum()) > _NOISY_SHARE * len(masks)
     known = {red << 16 | green << 8 | blue: label for label, (red, green, blue) in _colours(names).items()}
     labels = _assign(colours, _proven(colours, total, noisy=noisy), known)
-    ordered = sorted(colours, key=lambda each: (each.colour not in labels, -each.pixels))[:MOST_LISTED]
+    ordered = sorted(colours, key=lambda each: (each.colour not in labels, -each.pixels))[:MAX_LISTED]
     return tuple(
         ColourCount(
             colour=f"#{each.colour:06x}",
@@ -200,8 +200,8 @@ def _left_out(palette: Sequence[ColourCount]) -> list[str]:
     rest = [each for each in palette if each.label is None]
     if not rest:
         return []
-    listed = ", ".join(f"{each.colour} ({each.percent:.3g} %)" for each in rest[:_MOST_EXAMPLES])
-    more = ", ..." if len(rest) > _MOST_EXAMPLES else ""
+    listed = ", ".join(f"{each.colour} ({each.percent:.3g} %)" for each in rest[:_MAX_EXAMPLES])
+    more = ", ..." if len(rest) > _MAX_EXAMPLES else ""
     share = sum(each.percent for each in rest)
     return [
         f"# Left out, as smooth edges and JPEG leave them: {len(rest):,} colours, {share:.3g} % of the pixels:",
@@ -222,7 +222,7 @@ def draft_map(labels: Sequence[LabelCount], name: str) -> str:
     """
     counted = {each.label: each for each in labels}
     ranked = sorted(labels, key=lambda each: (-each.pixels, each.label))
-    own = [each.label for each in ranked if each.label not in (0, _UNKNOWN_COLOUR)][: MOST_CLASSES - 1]
+    own = [each.label for each in ranked if each.label not in (0, _UNKNOWN_COLOUR)][: MAX_CLASSES - 1]
     first = [0, *(each.label for each in labels if each.label not in (0, *own))]
     names = {label: counted[label].name if label in counted else "Unknown" for label in (0, *own)}
     times = Counter(name.casefold() for name in names.values())
@@ -238,7 +238,7 @@ def draft_map(labels: Sequence[LabelCount], name: str) -> str:
         masks = f", masks: {counts[0].images:,}" if len(counts) == 1 and counts[0].images else ""
         line = f"{json.dumps(title, ensure_ascii=not title.isprintable())}: [{', '.join(map(str, members))}]"
         lines.append((line, f"# {pixels:,} pixels, {percent:.4g} %{masks}"))
-    width = min(max(len(line) for line, _ in lines), _MOST_ALIGNED)
+    width = min(max(len(line) for line, _ in lines), _MAX_ALIGNED)
     head = [
         "# Draft of a label map: each label is a class of its own, numbered in the order of the lines.",
         "# To merge classes, move labels into one list and delete the lines left over; rename as you like.",

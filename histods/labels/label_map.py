@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MOST_LABELS = 65536
-MOST_CLASSES = 256
+MAX_LABELS = 65536
+MAX_CLASSES = 256
 IDENTITY = "labels"
 """Name of the class system in which labels stay as they are."""
-_MOST_LISTED = 40
+_MAX_LISTED = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,9 +95,9 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         found = len(self.classes)
-        if not 1 <= found <= MOST_CLASSES:
+        if not 1 <= found <= MAX_CLASSES:
             raise HistodsError(
-                f"Label map {self.name} has {found} classes, not 1 to {MOST_CLASSES}; "
+                f"Label map {self.name} has {found} classes, not 1 to {MAX_CLASSES}; "
                 "remapped masks have 8 bits: merge classes."
             )
         for name, times in Counter(self.classes).items():
@@ -129,13 +129,13 @@ class LabelMap:
 
     def lookup(self) -> NDArray[np.uint8]:
         """Class of each label, uint8 of shape [65536]; labels that are an error hold 0, so check them first."""
-        table = np.full(MOST_LABELS, self.unmapped or 0, dtype=np.uint8)
+        table = np.full(MAX_LABELS, self.unmapped or 0, dtype=np.uint8)
         table[np.fromiter(self.table.keys(), np.int64)] = np.fromiter(self.table.values(), np.uint8)
         return table
 
     def unmapped_labels(self, labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """Those of `labels` that the map does not list: ascending, each once."""
-        present = np.zeros(MOST_LABELS, dtype=bool)
+        present = np.zeros(MAX_LABELS, dtype=bool)
         present[labels] = True
         present[np.fromiter(self.table.keys(), np.int64)] = False
         return np.flatnonzero(present).astype(np.uint16)
@@ -153,10 +153,10 @@ class LabelMap:
         missing = self.unmapped_labels(labels)
         if self.unmapped is not None or missing.size == 0:
             return
-        totals = np.bincount(labels, weights=pixels, minlength=MOST_LABELS).astype(np.int64)
-        listed = [f"{label} ({totals[label]:,} pixels)" for label in missing[:_MOST_LISTED]]
-        if missing.size > _MOST_LISTED:
-            listed.append(f"and {missing.size - _MOST_LISTED} more")
+        totals = np.bincount(labels, weights=pixels, minlength=MAX_LABELS).astype(np.int64)
+        listed = [f"{label} ({totals[label]:,} pixels)" for label in missing[:_MAX_LISTED]]
+        if missing.size > _MAX_LISTED:
+            listed.append(f"and {missing.size - _MAX_LISTED} more")
         raise HistodsError(
             f"Label map {self.name} leaves out {', '.join(listed)}; "
             "add them to the map, or say 'unmapped: CLASS' in it."
@@ -177,16 +177,16 @@ class LabelMap:
         """
         self.check_mapped(labels, pixels)
         sample = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        cell = sample * MOST_CLASSES + self.lookup()[labels]
+        cell = sample * MAX_CLASSES + self.lookup()[labels]
         order = np.argsort(cell, kind="stable")
         cell = cell[order]
         starts = np.flatnonzero(np.diff(cell, prepend=-1))
         sums = np.add.reduceat(pixels[order], starts, dtype=np.uint64) if starts.size else pixels[:0]
         cell = cell[starts]
         result = ClassHistograms(
-            (cell % MOST_CLASSES).astype(np.uint16),
+            (cell % MAX_CLASSES).astype(np.uint16),
             sums.astype(np.uint32),
-            np.searchsorted(cell, np.arange(len(offsets)) * MOST_CLASSES),
+            np.searchsorted(cell, np.arange(len(offsets)) * MAX_CLASSES),
         )
         _check_conserved(_sums(pixels, offsets), _sums(result.pixels, result.offsets))
         return result
@@ -199,9 +199,9 @@ def identity_map(labels: Iterable[int], names: LabelTable) -> LabelMap:
         HistodsError: the highest label does not fit into an 8-bit mask.
     """
     highest = max(labels, default=0)
-    if highest >= MOST_CLASSES:
+    if highest >= MAX_CLASSES:
         raise HistodsError(
-            f"Label {highest} is above {MOST_CLASSES - 1}, so the labels cannot stay as they are; "
+            f"Label {highest} is above {MAX_CLASSES - 1}, so the labels cannot stay as they are; "
             "give a label map with --map ('histods remap --draft my_map.yml' writes one to edit)."
         )
     classes = [names.name(label) for label in range(highest + 1)]

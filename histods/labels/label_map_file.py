@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
-from histods.io.strict_yaml import OddScalar, Origin, load_yaml, nearest, show
-from histods.labels.label_map import IDENTITY, MOST_CLASSES, LabelMap, LabelTable
+from histods.io.strict_yaml import NonStringScalar, Origin, load_yaml, nearest, show
+from histods.labels.label_map import IDENTITY, MAX_CLASSES, LabelMap, LabelTable
 from histods.labels.label_names import labels_part, parse_labels, read_labels
 from histods.labels.parse import is_range, parse_name, parse_range
 
@@ -313,8 +313,8 @@ def _count_classes(origin: Origin, numbers: Iterable[int]) -> int:
     last = max(used)
     if min(used) < 0:
         raise origin.error("classes numbered from 0", f"class {min(used)}", "number them 0, 1, 2 and so on")
-    if last >= MOST_CLASSES:
-        raise origin.error(f"classes 0 to {MOST_CLASSES - 1}", f"class {last}", "merge classes: masks get 8 bits")
+    if last >= MAX_CLASSES:
+        raise origin.error(f"classes 0 to {MAX_CLASSES - 1}", f"class {last}", "merge classes: masks get 8 bits")
     if len(used) <= last:
         gap = min(set(range(last)) - used)
         raise origin.error(f"classes 0 to {last} without a gap", f"no class {gap}", "add it or renumber")
@@ -323,7 +323,7 @@ def _count_classes(origin: Origin, numbers: Iterable[int]) -> int:
 
 def _assign(origin: Origin, table: dict[int, int], value: Value, index: int, classes: tuple[str, ...]) -> None:
     """Put labels and ranges into a class; a key with nothing behind it is a class without labels."""
-    if isinstance(value, OddScalar) and value.kind == "null":
+    if isinstance(value, NonStringScalar) and value.kind == "null":
         return
     if isinstance(value, str) and "," in value:
         value = [*value.split(",")]

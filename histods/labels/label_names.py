@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from histods.io.csv_table import read_csv
-from histods.io.strict_yaml import MOST_BYTES, Origin, load_yaml, nearest, show
+from histods.io.strict_yaml import MAX_BYTES, Origin, load_yaml, nearest, show
 from histods.labels.label_map import LabelTable
 from histods.labels.parse import is_range, parse_colour, parse_name, parse_range
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAP_KEYS = ("name", "classes", "map", "unmapped")
 """Keys of a label map, which may stand in one file with the names of its labels."""
-_MOST_COUNT_BYTES = 16 << 20
+_MAX_COUNT_BYTES = 16 << 20
 _COUNT = re.compile(r"[0-9]{1,15}")
 # The first of the names is the one that messages use.
 _LABEL_COLUMNS = (("label", "label id"), ("name", "class name"), ("colour", "color"))
@@ -110,7 +110,7 @@ def read_counts(path: Path) -> CountTable:
     """
     origin = Origin(str(path))
     counts: dict[int, tuple[str, int]] = {}
-    for key, name, count in read_csv(origin, path, _COUNT_COLUMNS, 3, most_bytes=_MOST_COUNT_BYTES):
+    for key, name, count in read_csv(origin, path, _COUNT_COLUMNS, 3, max_bytes=_MAX_COUNT_BYTES):
         label = _parse_label(origin, key)
         if label in counts:
             raise origin.error("each label once", f"label {label} twice", "add the two counts up")
@@ -156,7 +156,7 @@ def _fields(
 
 def _csv_labels(origin: Origin, path: Path) -> Iterator[tuple[Value, Value | None, Value | None]]:
     """Label, name and colour of each line of a labels file in CSV; an empty colour is none."""
-    for label, name, *rest in read_csv(origin, path, _LABEL_COLUMNS, 2, most_bytes=MOST_BYTES):
+    for label, name, *rest in read_csv(origin, path, _LABEL_COLUMNS, 2, max_bytes=MAX_BYTES):
         text = rest[0] if rest else ""
         parts = re.split(r"[\s,]+", text)
         numbers = len(parts) == 3 and all(part.isdecimal() for part in parts)

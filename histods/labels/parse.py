@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from histods.io.strict_yaml import OddScalar, advise, show
-from histods.labels.label_map import MOST_LABELS
+from histods.io.strict_yaml import NonStringScalar, advise, show
+from histods.labels.label_map import MAX_LABELS
 
 if TYPE_CHECKING:
     from histods.io.strict_yaml import Origin, Value
@@ -30,8 +30,8 @@ def parse_range(origin: Origin, value: Value, of: str) -> range:
     low, high = (int(match[1]), int(match[2] or match[1])) if match else (int(str(value)),) * 2
     if low > high:
         raise origin.error(f"ranges {of} from low to high", show(value), f"write '{high}-{low}'")
-    if low < 0 or high >= MOST_LABELS:
-        raise origin.error(f"labels {of} from 0 to {MOST_LABELS - 1}", show(value), "correct it")
+    if low < 0 or high >= MAX_LABELS:
+        raise origin.error(f"labels {of} from 0 to {MAX_LABELS - 1}", show(value), "correct it")
     return range(low, high + 1)
 
 
@@ -39,7 +39,7 @@ def parse_name(origin: Origin, value: Value, of: str) -> str:
     """A name with single spaces."""
     if isinstance(value, str) and value.strip():
         return " ".join(value.split())
-    number = isinstance(value, int) or (isinstance(value, OddScalar) and value.kind != "null")
+    number = isinstance(value, int) or (isinstance(value, NonStringScalar) and value.kind != "null")
     raise origin.error(
         f"a name for {of}", show(value), advise(value, "put it in quotes" if number else "write its name")
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from histods.colours.colour_labels import Mask
     from histods.run_lengths import Runs
 
-LEAST_OBJECTS = 24
+MIN_OBJECTS = 24
 """A mask with more labels than this may hold object numbers: its regions are counted."""
 
 _PICTURE_LABELS, _PICTURE_RUN = 32, 4.0

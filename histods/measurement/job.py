@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from histods.measurement.worker import MeasureOptions
     from histods.records import Progress
 
-MOST_FILES, FEWEST_FILES = 2048, 32
+MAX_FILES, FEWEST_FILES = 2048, 32
 """Files a task: at most 0.2 s of work, which a kill may cost, and still long against what handing it out costs
 (with 512 files the parent took 4.8 s of a core for 493,505 files, with 2,048 it takes 3.5 s)."""
 TASKS_EACH = 8
@@ -88,6 +88,6 @@ def _with_read(known: pl.DataFrame, read: pl.DataFrame, missing: pl.DataFrame) -
 
 
 def _chunks(missing: pl.DataFrame, workers: int) -> Iterator[list[FileTask]]:
-    files = min(max(len(missing) // (TASKS_EACH * workers), FEWEST_FILES), MOST_FILES)
+    files = min(max(len(missing) // (TASKS_EACH * workers), FEWEST_FILES), MAX_FILES)
     for rows in missing.select("path", "is_mask", "problem", "look").iter_slices(files):
         yield rows.rows()

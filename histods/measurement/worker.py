@@ -25,7 +25,7 @@ from histods.images.reader import (
 )
 from histods.io.open_file import OpenRoot
 from histods.io.overlap import Pace, overlap
-from histods.masks.evidence import LEAST_OBJECTS, count_objects, is_white_zero, lossy_storage, why_not_labels
+from histods.masks.evidence import MIN_OBJECTS, count_objects, is_white_zero, lossy_storage, why_not_labels
 from histods.masks.looks_of_files import look_at_content
 from histods.run_lengths import count_between, count_specks, find_runs, histogram
 
@@ -324,7 +324,7 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
         inverted=(mask.format == "tiff" and is_white_zero(content)) or None,
         orientation=None if mask.orientation == 1 else mask.orientation,
     )
-    if len(labels) > LEAST_OBJECTS and not not_index:
+    if len(labels) > MIN_OBJECTS and not not_index:
         objects = count_objects(mask.labels, runs)
         measured = measured._replace(blobs=objects.blobs, compact=objects.compact, ground_runs=objects.ground_runs)
     if 5 * (measured.specks or 0) > len(runs.lengths):  # few masks have so many

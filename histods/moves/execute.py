@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest, make_folders
-from histods.io.overlap import MOST_THREADS, Pace, overlap
+from histods.io.overlap import MAX_THREADS, Pace, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -208,7 +208,7 @@ def _rename(move: Move, *, advice: str) -> bool:
 def _pace_of(moves: Sequence[Move]) -> Pace:
     """How many files to rename at a time: one, where two targets may be one file on a disk that ignores case."""
     places = {unicodedata.normalize("NFC", move.target).casefold() for move in moves}
-    return Pace(most=MOST_THREADS if len(places) == len(moves) else 1)
+    return Pace(most=MAX_THREADS if len(places) == len(moves) else 1)
 
 
 def copy_across(move: Move, part: Path) -> None:

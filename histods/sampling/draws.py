@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from histods.errors import HistodsError
-from histods.sampling.philox import below, permute, random_words
+from histods.sampling.philox import below, permute, philox4x64
 from histods.sampling.streams import Stream
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class BalancedDraws:
     def draw(self, positions: ArrayLike) -> Draws:
         """What stands at the positions (from 0), an array of shape [n]."""
         places = np.asarray(positions, dtype=np.int64)
-        words = random_words(self.seed, places, Stream.DRAW)
+        words = philox4x64(self.seed, places, Stream.DRAW)
         if self.replacement:
             uniform = (words[:, 0] >> np.uint64(11)) * 2.0**-53
             classes = np.searchsorted(self.cutoffs, uniform, side="right")
@@ -178,7 +178,7 @@ class BalancedDraws:
 
     def _schedule(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Classes of a block's positions in random order, and each one's number of earlier draws."""
-        words = random_words(self.seed, np.arange(BLOCK // 4), Stream.CLASS_SCHEDULE, block).reshape(-1)
+        words = philox4x64(self.seed, np.arange(BLOCK // 4), Stream.CLASS_SCHEDULE, block).reshape(-1)
         points = np.argsort(words, kind="stable") * _PHASES + _phase(np.array([block % _PHASES]))
         classes = np.searchsorted(self._thresholds, points, side="right")
         rounds, phase = divmod(block, _PHASES)
@@ -192,7 +192,7 @@ class BalancedDraws:
         """Place in its class's list of the turn-th draw: each pass over the list has its own order."""
         sizes = self.lists.sizes[classes]
         passes, places = np.divmod(turns, sizes)
-        return permute(places, sizes, random_words(self.seed, passes, Stream.ORDER_IN_CLASS, classes))
+        return permute(places, sizes, philox4x64(self.seed, passes, Stream.ORDER_IN_CLASS, classes))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

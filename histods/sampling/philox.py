@@ -20,7 +20,7 @@ _ROUNDS = 10
 _HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
-def random_words(seed: int, first: ArrayLike, second: ArrayLike = 0, third: ArrayLike = 0) -> Words:
+def philox4x64(seed: int, first: ArrayLike, second: ArrayLike = 0, third: ArrayLike = 0) -> Words:
     """Four random 64-bit words for each counter: Philox 4x64 with ten rounds.
 
     Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The same words as

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 SCHEMA_VERSION = 1
-_MOST_CLASSES = 256  # they are kept as 8 bits
+_MAX_CLASSES = 256  # they are kept as 8 bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +155,7 @@ class Series:
         for shard in self.shards:
             if not 0 < shard.samples <= shard.bytes:
                 raise ValueError(f"{shard.samples:,} samples in the {shard.bytes:,} bytes of {shard.name}")
-        if not 0 < len(self.classes) == len(self.labels) <= _MOST_CLASSES:
+        if not 0 < len(self.classes) == len(self.labels) <= _MAX_CLASSES:
             raise ValueError(f"{len(self.classes):,} classes and the labels of {len(self.labels):,}")
 
     def refuse(self, problems: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _BATCH = 65536
 
 
-class Lookup(NamedTuple):
+class IndexCache(NamedTuple):
     """What is known of each sample, by number, and the samples of each class; memory-mapped."""
 
     records: NDArray[np.void]
@@ -73,7 +73,7 @@ class Index:
         raise HistodsError(f"{self.path} has no such row: it is {row:,} past the end; choose another.")
 
 
-def open_lookup(index: Index) -> Lookup:
+def load_index_cache(index: Index) -> IndexCache:
     """Map the arrays of an index; make them where they are not there.
 
     Raises:
@@ -91,7 +91,7 @@ def open_lookup(index: Index) -> Lookup:
     sound = sound and (samples.dtype, samples.ndim) == (np.dtype(np.uint32), 1)
     if not sound or bounds[0] != 0 or bounds[-1] != len(samples) or (np.diff(bounds) < 0).any():
         raise HistodsError(f"The arrays in {folder} are not those of {index.path}; remove that folder.")
-    return Lookup(records, ClassLists(samples, bounds))
+    return IndexCache(records, ClassLists(samples, bounds))
 
 
 def _find(index: Index) -> Path:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MARK = "unfinished.json"
 
 
-def claim(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iterable[Shard]) -> list[str]:
+def begin_shards(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iterable[Shard]) -> list[str]:
     """Write down which shards are about to be written, and clear away what a killed run of another plan left.
 
     Args:
@@ -110,7 +110,7 @@ def _is_done(part: Path, plan: str, suffix: str) -> bool:
     return metadata.get("plan") == plan and metadata.get("bytes") == str(archive.stat().st_size)
 
 
-def tidy(folder: Path) -> None:
+def clean_up(folder: Path) -> None:
     """Remove what was only needed to go on after a kill; everything is in the index now."""
     (folder / _MARK).unlink(missing_ok=True)
     for part in (folder / "parts").glob("*.parquet"):
@@ -119,7 +119,7 @@ def tidy(folder: Path) -> None:
         (folder / "parts").rmdir()
 
 
-def gather(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
+def collect_shards(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
     """Shards whose part of the index is in the folder, and the index of these and of the kept rows, by key.
 
     Raises:

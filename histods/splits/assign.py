@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 DEFAULT_TEST = 0.1
-_MOST_SEED = 2**64 - 1
-_MOST_SWAPPED = 6000
+_MAX_SEED = 2**64 - 1
+_MAX_SWAPPED = 6000
 """Single samples that are swapped to balance labels: those that hold most of any label."""
 
 
@@ -114,7 +114,7 @@ def keyed_hashes(keys: Iterable[str], seed: int) -> NDArray[np.uint64]:
     Raises:
         HistodsError: the seed is not a number of 64 bits.
     """
-    if not 0 <= seed <= _MOST_SEED:
+    if not 0 <= seed <= _MAX_SEED:
         raise HistodsError(f"--seed {seed} is not between 0 and 2**64-1; give such a number.")
     return np.fromiter((xxhash.xxh3_64_intdigest(key.encode(), seed=seed) for key in keys), np.uint64)
 
@@ -185,14 +185,14 @@ def assign(samples: Samples, targets: Integers) -> Integers:
         rows = rows[_strata_order(samples, rows)]
         sides[rows] = _deal(_apportion(len(rows), np.maximum(missing, 0)))
         if role == 0:
-            largest = np.argsort(-content.squares()[rows], kind="stable")[:_MOST_SWAPPED]
+            largest = np.argsort(-content.squares()[rows], kind="stable")[:_MAX_SWAPPED]
             _swap_singles(rows[largest], sides, content, fractions)
     return sides
 
 
 def _in_hash_order(samples: Samples) -> Integers:
     """Units numbered by the smallest hash of their samples, so that their numbers know nothing of rows."""
-    smallest = np.full(samples.units.max(initial=-1) + 1, _MOST_SEED, dtype=np.uint64)
+    smallest = np.full(samples.units.max(initial=-1) + 1, _MAX_SEED, dtype=np.uint64)
     np.minimum.at(smallest, samples.units, samples.hashes)
     return np.unique(smallest[samples.units], return_inverse=True)[1]
 

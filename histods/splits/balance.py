@@ -26,8 +26,8 @@ ROLES = 2
 """Features that come before the labels: conditional and unconditional samples."""
 PAIRS = 50_000_000
 """Pairs of units that one search may look at: about two seconds."""
-_MOST_LABELS = 256
-_LEAST_WEIGHT = 0.01
+_MAX_LABELS = 256
+_MIN_WEIGHT = 0.01
 """Of a label that one unit holds: enough to leave it to the larger side where all else is equal."""
 _SCALE = 2.0**20
 _CHUNK = 256
@@ -93,14 +93,14 @@ def list_content(
     present = np.flatnonzero(totals)
     ranked = present[np.argsort(-totals[present], kind="stable")]
     feature = np.zeros(len(totals), dtype=np.int64)
-    feature[ranked] = ROLES + np.minimum(np.arange(len(ranked)), _MOST_LABELS - 1)
+    feature[ranked] = ROLES + np.minimum(np.arange(len(ranked)), _MAX_LABELS - 1)
     filled = pixels > 0
     columns = np.concatenate([np.where(conditional, 0, 1), feature[labels[filled]]])
     amounts = np.concatenate([np.ones(len(samples)), pixels[filled]])
     rows = np.concatenate([samples, np.repeat(samples, np.diff(offsets))[filled]])
-    count = min(len(ranked), _MOST_LABELS)
+    count = min(len(ranked), _MAX_LABELS)
     sums = np.maximum(np.bincount(columns, weights=amounts, minlength=ROLES + count), 1)
-    weights = np.maximum(1 - _sum_squared_shares(units[rows], columns, amounts, sums), _LEAST_WEIGHT)
+    weights = np.maximum(1 - _sum_squared_shares(units[rows], columns, amounts, sums), _MIN_WEIGHT)
     weights[:ROLES] = 2 * max(count, 1)
     scale = _SCALE * np.sqrt(weights) / sums
     return Content(rows=rows, columns=columns, amounts=amounts, scale=scale)

@@ -21,7 +21,7 @@ _USUAL = (
     r"^(.+)[-_. ]\d+$",
 )
 """How names of patches begin with their slide or patient, the surest first."""
-_MATCHED, _LEAST_KEYS = 0.95, 2
+_MATCHED, _MIN_KEYS = 0.95, 2
 """Share of the keys that a usual expression has to match, and how many of them a group has to hold on average."""
 
 
@@ -43,7 +43,7 @@ def propose_groups(keys: pl.Series) -> Proposal | None:
         groups = keys.str.extract(expression, 1)
         matched = len(keys) - groups.null_count()
         number = groups.drop_nulls().n_unique()
-        if matched >= _MATCHED * len(keys) and 2 <= number <= matched / _LEAST_KEYS:
+        if matched >= _MATCHED * len(keys) and 2 <= number <= matched / _MIN_KEYS:
             first = groups.is_not_null().arg_max() or 0
             return Proposal(expression, number, keys[first], groups[first])
     return None

@@ -25,7 +25,7 @@ from histods.shards.images.tar import safe_key, stored_size
 from histods.shards.images.verify import verify_shard
 from histods.shards.images.writer import ShardOptions, ShardTask, get_ready, plan_shard, write_shards
 from histods.shards.partition import cut, shuffled
-from histods.shards.resumable_write import claim, gather, tidy
+from histods.shards.resumable_write import begin_shards, clean_up, collect_shards
 from histods.splits.split_table import SplitOptions, read_any_split, read_split, with_split_groups
 
 if TYPE_CHECKING:
@@ -165,12 +165,12 @@ def _write(
     )
     with only_one(folder, "writes shards"):
         kept, rows, tasks = _plan(folder, chosen, audit["manifest_digest"], options, most, overwrite=overwrite)
-        unfinished = claim(ShardSet, folder, {task.name: task.digest for task in tasks}, kept)
+        unfinished = begin_shards(ShardSet, folder, {task.name: task.digest for task in tasks}, kept)
         if not kept:  # until all are written, nothing says that shards are finished here
             (folder / ShardSet.FILE).unlink(missing_ok=True)
         todo = [task for task in tasks if task.name in unfinished]
         _write_all(engine, todo, options, progress)
-        parts, index = gather(folder, rows.cast(INDEX))
+        parts, index = collect_shards(folder, rows.cast(INDEX))
         shards = ShardSet(
             folder=folder,
             shards=tuple(sorted([*kept, *parts], key=lambda one: one.name)),
@@ -183,7 +183,7 @@ def _write(
             index_digest=write_index(index, folder),
         )
         shards.write()
-        tidy(folder)
+        clean_up(folder)
     return _result(
         shards,
         written=len(todo),

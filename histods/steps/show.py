@@ -30,7 +30,7 @@ TABLES = ("labels", "classes", "split", "runs")
 """What else can be shown than the code of a finding or the key of a sample."""
 OVERLAYS = 20
 """Overlays that are drawn by default."""
-_MOST_NEAR = 3
+_MAX_NEAR = 3
 _LONGEST_NAME = 120
 
 
@@ -242,8 +242,8 @@ def _find_sample(what: str, manifest: pl.DataFrame, findings: pl.DataFrame, root
 def _near(what: str, keys: pl.Series, findings: pl.DataFrame) -> list[str]:
     """Names like `what`: codes and tables first, then keys that hold it, then keys that are spelt nearly so."""
     codes = [*findings["code"].unique().sort().to_list(), *TABLES]
-    near = difflib.get_close_matches(what, codes, n=_MOST_NEAR)
-    return (near + near_keys(what, keys))[:_MOST_NEAR]
+    near = difflib.get_close_matches(what, codes, n=_MAX_NEAR)
+    return (near + near_keys(what, keys))[:_MAX_NEAR]
 
 
 def _sample(

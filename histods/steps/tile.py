@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from histods.tiles.cut import TileTask
 
 EDGES = ("shift", "pad")
-_MOST_SIDE = 65_535  # of a PNG that every reader takes
-_MOST_LABEL = 65_535
+_MAX_SIDE = 65_535  # of a PNG that every reader takes
+_MAX_LABEL = 65_535
 _KEPT = ("key", "source_image", "source_mask", "role", "group", "split", "own_group")
 
 
@@ -188,8 +188,8 @@ def tile(
 
 
 def _check_numbers(size: int, stride: int, edge: str, pad_label: int) -> None:
-    if not 1 <= size <= _MOST_SIDE:
-        raise HistodsError(f"--size {size:,} is not between 1 and {_MOST_SIDE:,} pixels; 512 is usual.")
+    if not 1 <= size <= _MAX_SIDE:
+        raise HistodsError(f"--size {size:,} is not between 1 and {_MAX_SIDE:,} pixels; 512 is usual.")
     if not 1 <= stride <= size:
         why = ", so some pixels would be in no tile" if stride > size else ""
         raise HistodsError(
@@ -198,8 +198,8 @@ def _check_numbers(size: int, stride: int, edge: str, pad_label: int) -> None:
         )
     if edge not in EDGES:
         raise HistodsError(f"--edge cannot be {edge!r}; choose shift or pad.")
-    if not 0 <= pad_label <= _MOST_LABEL:
-        raise HistodsError(f"--pad-label {pad_label:,} is not between 0 and {_MOST_LABEL:,}; 0 is usual.")
+    if not 0 <= pad_label <= _MAX_LABEL:
+        raise HistodsError(f"--pad-label {pad_label:,} is not between 0 and {_MAX_LABEL:,}; 0 is usual.")
 
 
 def _with_sources(samples: pl.DataFrame, space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:

@@ -28,7 +28,7 @@ MEDIAN_PIXELS = 9
 
 _UNIT = 4.3  # a Gaussian of 1.2 cells leaves white noise with 1/4.3 of its deviation
 _SMALLEST_EXTENT = 0.05  # of the patch
-_MOST_SPECKS = 0.03  # of the runs
+_MAX_SPECKS = 0.03  # of the runs
 _PARTLY_ANNOTATED = 0.35  # share of patches in which the annotator left some tissue as label 0
 
 
@@ -67,7 +67,7 @@ def make_patch(seed: int, index: int, *, size: int, slide: int = 0) -> Patch:
 def _is_clear(mask: Labels) -> bool:
     """Whether a mask is far from constant and far from speckled, so that an audit cannot be in doubt."""
     extents = np.bincount(mask.ravel()) / mask.size
-    return int(np.sum(extents > _SMALLEST_EXTENT)) > 1 and speck_share(mask)[0] < _MOST_SPECKS
+    return int(np.sum(extents > _SMALLEST_EXTENT)) > 1 and speck_share(mask)[0] < _MAX_SPECKS
 
 
 def smooth_field(random: np.random.Generator, size: int, wavelength: float) -> Field:

@@ -22,7 +22,7 @@ from histods.images.contents import Room
 from histods.images.reader import check_image, decode_mask, decode_rgb, show_image
 from histods.io.atomic import write_bytes
 from histods.io.open_file import OpenRoot
-from histods.io.overlap import MOST_THREADS, Pace, overlap
+from histods.io.overlap import MAX_THREADS, Pace, overlap
 from histods.masks.writer import encode_mask
 from histods.run_lengths import find_runs, histogram
 from histods.tiles.grid import BLANK_SHARE, WHITE, Box, find_tissue, list_boxes, pad, tissue_share
@@ -130,7 +130,7 @@ _READS = Pace()  # in this worker
 @cache
 def _writes(size: int) -> Pace:
     """Writes in flight in this worker: as many as hold `_BYTES_AHEAD` at most."""
-    return Pace(most=min(max(_BYTES_AHEAD // (3 * size * size), 1), MOST_THREADS))
+    return Pace(most=min(max(_BYTES_AHEAD // (3 * size * size), 1), MAX_THREADS))
 
 
 def cut_tiles(tasks: Sequence[TileTask], *, options: TileOptions) -> TileReport:

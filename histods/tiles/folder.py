@@ -14,7 +14,7 @@ from histods.errors import HistodsError, UnreadableFileError
 from histods.io.atomic import file_digest, write_bytes, write_text
 from histods.io.journal import Journal
 from histods.io.open_file import OpenRoot
-from histods.io.strict_yaml import MOST_BYTES
+from histods.io.strict_yaml import MAX_BYTES
 from histods.tiles.cut import CUT
 from histods.tiles.mark import PAIRS, SCHEMA_VERSION, TABLE, read_mark, write_mark
 
@@ -107,7 +107,7 @@ def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
                 continue
             try:
                 with dataset.open(path.name) as file:
-                    if file.size <= MOST_BYTES:
+                    if file.size <= MAX_BYTES:
                         write_bytes(folder / path.name, file.read())
                         names.append(path.name)
             except UnreadableFileError:  # a folder, or a link that leads elsewhere

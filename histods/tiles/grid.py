@@ -18,7 +18,7 @@ BLANK_SHARE = 0.01
 WHITE = 255
 
 _USUAL_SIDES = (512, 256, 128, 64)
-_MOST_SIDE = 1024
+_MAX_SIDE = 1024
 
 
 class Box(NamedTuple):
@@ -46,7 +46,7 @@ def tile_side(*shapes: tuple[int, int], multiple: int = 1) -> int:
     """
     least = min(side for shape in shapes for side in shape)
     usual = (side for side in _USUAL_SIDES if side <= least and side % multiple == 0)
-    square = any(shape == (least, least) for shape in shapes) and least <= _MOST_SIDE and least % 32 == 0
+    square = any(shape == (least, least) for shape in shapes) and least <= _MAX_SIDE and least % 32 == 0
     return least if square and least % multiple == 0 else next(usual, max(least // multiple, 1) * multiple)
 
 

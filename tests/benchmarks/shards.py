@@ -37,11 +37,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from histods import audit, shard
 from histods.images.reader import decode_mask, decode_rgb
-from histods.sampling.draws import random_words
+from histods.sampling.draws import philox4x64
 from histods.shards.images.reader import ShardReader
 from histods.synthetic import drsk_proportions, make_benchmark
 from histods.synthetic.benchmark import DRSK_PAIRS
-from training.data.dataset import ShardDataset, Turner, balanced
+from training.data.dataset import DihedralTransform, ShardDataset, balanced
 from training.data.image_loader import Loader
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ LOADED = 20_000  # pairs of the dataset that is loaded
 WARM = 8  # batches before the clock starts: processes begin and read ahead
 
 
-turn = Turner()
+turn = DihedralTransform()
 
 
 def decode(image: bytes, mask: bytes, view: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +82,7 @@ class PlainFiles(Dataset):
         return 1 << 30
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        words = random_words(0, position).reshape(-1)
+        words = philox4x64(0, position).reshape(-1)
         image = self._images[int(words[0]) % len(self._images)]
         mask = image.with_name(f"{image.stem}_mask.png")
         return decode(image.read_bytes(), mask.read_bytes(), int(words[1]) % 8)
@@ -98,7 +98,7 @@ def plain_files(folder: Path, workers: int) -> Iterable[Any]:
 
 def open_sample(sample: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
     """A sample as webdataset gives it; samples without a mask are left out of what it is given."""
-    view = int(random_words(0, hash(sample["__key__"]) & 0xFFFFFFFF).reshape(-1)[0]) % 8
+    view = int(philox4x64(0, hash(sample["__key__"]) & 0xFFFFFFFF).reshape(-1)[0]) % 8
     return decode(sample["jpg"], sample["mask.png"], view)
 
 

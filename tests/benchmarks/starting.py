@@ -18,8 +18,8 @@ from training.runs.metrics import read_metrics
 from training.verbs.encode import encode
 from training.verbs.train import train
 
-NETWORK = ("model.dim=16", "model.dim_mults=[1,2,4]", "model.spatial=true", "diffusion.batch_size=8")
-OFTEN = ("run.preview_every=0", "run.validation_samples=100", "run.checkpoint_every=1000", "diffusion.lr=1e-3")
+NETWORK = ("model.dim=16", "model.dim_mults=[1,2,4]", "model.spatial=true", "data.batch_size=8")
+OFTEN = ("run.preview_every=0", "run.validation_samples=100", "run.checkpoint_every=1000", "optimizer.lr=1e-3")
 
 
 def make_workspace(

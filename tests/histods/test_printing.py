@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from histods import remap, show, split, status
-from histods.printing import MOST_ROWS, printed
+from histods.printing import MAX_ROWS, printed
 from reports.charts import PlotResult
 from training.verbs.train import TrainResult
 
@@ -62,13 +62,13 @@ def test_whatever_a_result_holds_is_short_and_harmless(value: object, rows: list
     text = repr(result)
     assert str(result) == text
     lines = text.split("\n")
-    assert len(lines) <= MOST_ROWS + 5
+    assert len(lines) <= MAX_ROWS + 5
     assert all(line.isprintable() and len(line) <= 100 for line in lines)
     assert "hidden" not in text
     page = Tags()
     page.feed(result._repr_html_())
     assert page.tags <= {"table", "caption", "tr", "th", "td", "thead", "tbody", "p"}
-    assert (f"… {len(rows) - MOST_ROWS:,} more" in text) == (len(rows) > MOST_ROWS)
+    assert (f"… {len(rows) - MAX_ROWS:,} more" in text) == (len(rows) > MAX_ROWS)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def share(number: int, progress: Progress) -> list[int]:
     """Count up to the own share of a number; what each process counted."""
     with processes("cpu") as process:
-        own = range(process.rank, number, process.ranks)
+        own = range(process.rank, number, process.world_size)
         for done, _ in enumerate(own, start=1):
             progress("counting", done, number)
         with process.together():
-            return [process.ranks, process.tell(len(own))]
+            return [process.world_size, process.tell(len(own))]
 
 
 def fail(rank: int, killed: bool, progress: Progress) -> None:  # noqa: ARG001 - as all work

@@ -17,9 +17,9 @@ from histods import shard
 from histods.errors import HistodsError
 from training import bench as bench_module
 from training.bench import VARIANTS, BenchResult, bench, count_variants, main, to_document
-from training.benchmark.timing import Synthetic, Trial, run_trial
+from training.benchmark.timing import Synthetic, Timing, time_training_step
 from training.config.model import ModelConfig
-from training.config.sections import DiffusionConfig, RunConfig, TrainConfig
+from training.config.sections import DataConfig, RunConfig, TrainConfig
 from training.distributed import Process
 from training.latents.latent_space import LatentSpace
 from training.model.flops import count_flops
@@ -42,7 +42,7 @@ def result() -> BenchResult:
 
 
 def trial_of(batch: int = 2, **run: Any) -> TrainConfig:
-    return TrainConfig(model=MODEL, diffusion=DiffusionConfig(batch_size=batch), run=RunConfig(**run))
+    return TrainConfig(model=MODEL, data=DataConfig(batch_size=batch), run=RunConfig(**run))
 
 
 def test_every_variant_is_measured_and_on_a_cpu_only_compiling_is_left_out(result: BenchResult) -> None:
@@ -98,18 +98,18 @@ class _Device:
         self.most = most
         self.tried: dict[str, list[int]] = {name: [] for name in most}
 
-    def run_trial(self, config: TrainConfig, *_: object) -> Trial:
+    def time_training_step(self, config: TrainConfig, *_: object) -> Timing:
         name = "compiled" if config.run.compile else config.model.attention
-        batch = config.diffusion.batch_size
+        batch = config.data.batch_size
         self.tried[name].append(batch)
         if batch > self.most[name]:
-            return Trial(batch=batch, error="OutOfMemoryError: CUDA out of memory.")
-        return Trial(batch=batch, images_per_second=10.0 * batch, waiting=0.0)
+            return Timing(batch=batch, error="OutOfMemoryError: CUDA out of memory.")
+        return Timing(batch=batch, images_per_second=10.0 * batch, waiting=0.0)
 
 
 def test_a_gpu_is_tried_with_doubled_batches_until_memory_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
     device = _Device({"plain": 2, "two_query": 16, "compiled": 32})
-    monkeypatch.setattr(bench_module, "run_trial", device.run_trial)
+    monkeypatch.setattr(bench_module, "time_training_step", device.time_training_step)
     monkeypatch.setattr(bench_module, "choose_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(bench_module, "describe", lambda _: "a GPU")
     monkeypatch.setattr(bench_module, "matrix_rate", lambda *_: 1e12)
@@ -126,18 +126,18 @@ def test_a_gpu_is_tried_with_doubled_batches_until_memory_is_out(monkeypatch: py
 
 
 def test_no_memory_is_an_entry_and_leaves_the_next_trial_unharmed() -> None:
-    huge = run_trial(trial_of(batch=1 << 40), CPU, Synthetic(MODEL), LatentSpace(), 0.01)
+    huge = time_training_step(trial_of(batch=1 << 40), CPU, Synthetic(MODEL), LatentSpace(), 0.01)
     assert huge.images_per_second is None
     assert "memory" in str(huge.error)
     assert "\n" not in str(huge.error)
-    assert run_trial(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
+    assert time_training_step(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
 
 
 # The compiler is missed whatever the network is: one convolution is traced in a moment, the whole takes a minute.
 UNCOMPILED = """
 import torch
 import training.benchmark.timing
-from tests.training.test_bench import CPU, MODEL, LatentSpace, Synthetic, run_trial, trial_of
+from tests.training.test_bench import CPU, MODEL, LatentSpace, Synthetic, time_training_step, trial_of
 
 class Convolution(torch.nn.Conv2d):
     def __init__(self, config):
@@ -147,8 +147,8 @@ class Convolution(torch.nn.Conv2d):
         return super().forward(latents).sin()
 
 training.benchmark.timing.UNet = Convolution
-assert run_trial(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
-print(run_trial(trial_of(compile=True), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error)
+assert time_training_step(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
+print(time_training_step(trial_of(compile=True), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error)
 """
 
 
@@ -182,7 +182,7 @@ def test_waiting_for_data_is_seen() -> None:
 
             return slowly()
 
-    found = run_trial(trial_of(), CPU, Slow(MODEL), LatentSpace(), 0.01)
+    found = time_training_step(trial_of(), CPU, Slow(MODEL), LatentSpace(), 0.01)
     assert found.waiting is not None
     assert 0.2 < found.waiting < 1
 

@@ -45,11 +45,11 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, ther
 
 def test_without_torchrun_there_is_one_process_which_writes_and_waits_for_nobody() -> None:
     with processes("cpu") as process:
-        assert process == Process(rank=0, ranks=1, device=CPU)
+        assert process == Process(rank=0, world_size=1, device=CPU)
         assert process.first
         process.wait()
         assert (process.agree(True), process.agree(False)) == (True, False)
-        assert process.alike(-1)
+        assert process.all_equal(-1)
         assert not torch.distributed.is_initialized()
 
 
@@ -57,7 +57,7 @@ def test_torchrun_with_one_process_is_the_same(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
     with processes("cpu") as process:
-        assert (process.ranks, process.first) == (1, True)
+        assert (process.world_size, process.first) == (1, True)
         assert not torch.distributed.is_initialized()
 
 
@@ -69,7 +69,7 @@ def test_processes_that_torchrun_started_are_joined_and_parted(monkeypatch: pyte
     monkeypatch.setattr(devices.distributed, "new_group", lambda backend, **_: calls.append(f"words by {backend}"))
     monkeypatch.setattr(devices.distributed, "destroy_process_group", lambda: calls.append("end"))
     with pytest.raises(KeyError), processes("cpu") as process:
-        assert (process.rank, process.ranks, process.device, process.first) == (2, 3, CPU, False)
+        assert (process.rank, process.world_size, process.device, process.first) == (2, 3, CPU, False)
         raise KeyError
     assert calls == ["gloo", "words by gloo", "end"]
 

@@ -17,7 +17,7 @@ from tests.watchdog import WATCHED
 from training.config.load import read_config, with_classes
 from training.data.source import Encoder, Source
 from training.distributed import Process
-from training.latents.fit import autoencoder_of, space_of
+from training.latents.fit import fit_latent_space, resolve_autoencoder
 from training.model.unet import UNet
 from training.trainer.loop import Trainer
 from training.trainer.setup import RunSetup
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent.parent
 TINY = (
     "model.dim=8",
     "model.dim_mults=[1, 2]",
-    "diffusion.batch_size=4",
+    "data.batch_size=4",
     "data.workers=0",
     "run.checkpoint_every=4",
     "run.validate_every=0",
@@ -90,8 +90,8 @@ def make_trainer(run: Path, data: Path, *settings: str) -> Trainer:
     source = Source(data, asked.data, validates=asked.run.validate_every > 0)
     config = with_classes(asked, source.classes, str(data))
     config = replace(config, model=replace(config.model, image_size=source.image_size))
-    described, autoencoder = autoencoder_of(config, source, run, process, None, silent)
-    space = space_of(config, source, autoencoder, process, silent)
+    described, autoencoder = resolve_autoencoder(config, source, run, process, None, silent)
+    space = fit_latent_space(config, source, autoencoder, process, silent)
     torch.manual_seed(config.run.seed)
     setup = RunSetup(
         config=config,

@@ -80,7 +80,7 @@ def count_step(
         space: what the network sees of them.
     """
     trainer = make_trainer(config, process, source, space)
-    batches = iter(source.batches(config.run.seed, config.diffusion.batch_size, process))
+    batches = iter(source.batches(config.run.seed, config.data.batch_size, process))
     trainer.train_step(batches)  # what is made once is no part of a step
     batch = next(batches)
     with _Ledger() as ledger:

@@ -41,7 +41,7 @@ _NOWHERE = Path("nowhere")  # nothing is written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
+class Timing:
     """What was measured at one batch size; numbers are None where it could not be.
 
     Attributes:
@@ -107,9 +107,9 @@ class _Waiting:
         return batch
 
 
-def run_trial(
+def time_training_step(
     config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace, seconds: float
-) -> Trial:
+) -> Timing:
     """Time the steps that `histods train` does, and leave nothing behind.
 
     Args:
@@ -119,12 +119,12 @@ def run_trial(
         space: what the network sees of them.
         seconds: how long to measure, after the first steps.
     """
-    batch = config.diffusion.batch_size
+    batch = config.data.batch_size
     _clear(process.device)
     try:
         trial = _measure(config, process, source, space, seconds)
     except (RuntimeError, MemoryError) as error:  # no memory, no compiler, no kernel: facts about this device
-        trial = Trial(batch=batch, error=_reason(error))
+        trial = Timing(batch=batch, error=_reason(error))
     _clear(process.device)
     return trial
 
@@ -145,15 +145,15 @@ def make_trainer(config: TrainConfig, process: Process, source: Source | Synthet
 
 def _measure(
     config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace, seconds: float
-) -> Trial:
-    device, batch = process.device, config.diffusion.batch_size
+) -> Timing:
+    device, batch = process.device, config.data.batch_size
     trainer = make_trainer(config, process, source, space)
     batches = _Waiting(source.batches(config.run.seed, batch, process))
     taken = [_steps(trainer, batches, 1) for _ in range(_WARM)]
     steps = max(1, math.ceil(seconds / _ROUNDS / taken[-1]))
     batches.seconds = 0.0
     rounds = [_steps(trainer, batches, steps) for _ in range(_ROUNDS)]
-    return Trial(
+    return Timing(
         batch=batch,
         images_per_second=batch * steps / statistics.median(rounds),
         first_step_seconds=taken[0],

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import yaml
 
 from histods.errors import HistodsError
-from histods.io.strict_yaml import OddScalar, Origin, load_yaml
-from training.config.presets import PRESETS
+from histods.io.run_files import RENAMED_SETTINGS
+from histods.io.strict_yaml import NonStringScalar, Origin, load_yaml
+from training.config.presets import OLD_NAMES, PRESETS
 from training.config.sections import TrainConfig
 from training.config.setting import wrong_setting
 
@@ -48,6 +49,7 @@ def read_config(
     for setting in settings:
         _apply(document, setting)
     preset = document.pop("preset", "default")
+    preset = OLD_NAMES.get(preset, preset) if isinstance(preset, str) else preset
     if not isinstance(preset, str) or preset not in PRESETS:
         raise HistodsError(
             f"There is no preset {preset!r} among {', '.join(PRESETS)}{_nearest(str(preset), PRESETS)}"
@@ -62,12 +64,33 @@ def _load(path: Path) -> dict[str, Any]:
     document = _values(load_yaml(origin, path))
     if not isinstance(document, dict):
         raise origin.error("sections such as 'model:'", f"{document!r:.60}", "correct it")
+    _rename(document)
     return document
+
+
+def _rename(document: dict[str, Any]) -> None:
+    """Give settings the names of today.
+
+    Raises:
+        HistodsError: one stands under both.
+    """
+    for old, new in RENAMED_SETTINGS.items():
+        (section, key), (other, name) = old.split("."), new.split(".")
+        if not isinstance(document.get(section), dict) or key not in document[section]:
+            continue
+        inner = document.setdefault(other, {})
+        if document[other] is None:
+            inner = document[other] = {}
+        if not isinstance(inner, dict):
+            raise wrong_setting(other, "a section with keys", f"{inner!r:.60}")
+        if name in inner:
+            raise HistodsError(f"{old} is the former name of {new}, and both are given; remove one of them.")
+        inner[name] = document[section].pop(key)
 
 
 def _values(value: Value) -> Any:
     """What strict reading leaves as text (0.1, true, null) as the values that YAML means by it."""
-    if isinstance(value, OddScalar):
+    if isinstance(value, NonStringScalar):
         return yaml.safe_load(value.text)
     if isinstance(value, dict):
         return {str(_values(key)): _values(inner) for key, inner in value.items()}
@@ -77,7 +100,7 @@ def _values(value: Value) -> Any:
 def _apply(document: dict[str, Any], setting: str) -> None:
     """Put one `section.key=value` into a document."""
     name, equals, value = setting.partition("=")
-    keys = name.strip().split(".")
+    keys = RENAMED_SETTINGS.get(name.strip(), name.strip()).split(".")
     if not equals or not all(keys):
         raise HistodsError(f"--set {setting!r} is not section.key=value; give, for example, --set run.steps=1000.")
     place = document

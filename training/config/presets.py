@@ -6,7 +6,7 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
-    "fork": {
+    "diffinfinite-fork": {
         "model": {"class_conditioning": "histogram", "null": "zero_mask"},
         "diffusion": {
             "prediction": "epsilon",
@@ -18,7 +18,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "optimizer": {"name": "adam", "schedule": "onecycle", "weight_decay": 0.0},
         "ema": {"kind": "exponential", "decay": 0.995, "every": 10},
     },
-    "paper": {
+    "diffinfinite-paper": {
         "model": {"class_conditioning": "max", "null": "zero_mask"},
         "diffusion": {
             "prediction": "epsilon",
@@ -33,3 +33,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 """What `preset:` in a file, or `--set preset=NAME`, puts below all other settings."""
+
+OLD_NAMES = {"fork": "diffinfinite-fork", "paper": "diffinfinite-paper"}
+"""Presets by the names that they had in version 0.1; they are read, too."""

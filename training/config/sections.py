@@ -18,11 +18,11 @@ OptimizerName = Literal["adamw", "adam"]
 Prediction = Literal["epsilon", "v", "x0"]
 RateSchedule = Literal["constant", "onecycle"]
 
-_MOST_STEPS = 99_999_999
+_MAX_STEPS = 99_999_999
 """What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""
-_MOST_WORKERS = 1024
+_MAX_WORKERS = 1024
 """More is a slip, and would bring the machine to its knees."""
-_MOST_REDUCED = 64
+_MAX_REDUCED = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +32,6 @@ class DiffusionConfig:
     Attributes:
         timesteps: noise levels.
         sampling_timesteps: steps of a sampler unless it is told otherwise.
-        batch_size: samples of an optimizer step, over all processes.
-        lr: highest learning rate.
         schedule: `cosine` (Nichol and Dhariwal 2021) or `linear` (Ho et al. 2020).
         zero_terminal_snr: rescale the schedule so that the last level is pure noise (Lin et al. 2024).
         prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
@@ -50,8 +48,6 @@ class DiffusionConfig:
 
     timesteps: int = 1000
     sampling_timesteps: int = 250
-    batch_size: int = 4
-    lr: float = 1e-4
     schedule: NoiseSchedule = "cosine"
     zero_terminal_snr: bool = False
     prediction: Prediction = "v"
@@ -69,8 +65,6 @@ class DiffusionConfig:
             f"from 1 to the number of timesteps, {steps}",
             self.sampling_timesteps,
         )
-        _diffusion(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
-        _diffusion(0 < self.lr < math.inf, "lr", "above 0 and finite", self.lr)
         _diffusion(self.schedule in get_args(NoiseSchedule), "schedule", "cosine or linear", self.schedule)
         _diffusion(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
         _diffusion(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
@@ -93,6 +87,7 @@ class OptimizerConfig:
 
     Attributes:
         name: `adamw` or `adam`.
+        lr: highest learning rate.
         betas: decay of the two moments.
         weight_decay: of AdamW decoupled, of Adam added to the gradient.
         clip_norm: longest gradient of a step.
@@ -107,6 +102,7 @@ class OptimizerConfig:
     """
 
     name: OptimizerName = "adamw"
+    lr: float = 1e-4
     betas: tuple[float, ...] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip_norm: float = 1.0
@@ -118,6 +114,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         two_betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         _optimizer(self.name in get_args(OptimizerName), "name", "adamw or adam", self.name)
+        _optimizer(0 < self.lr < math.inf, "lr", "above 0 and finite", self.lr)
         _optimizer(two_betas, "betas", "two numbers, both at least 0 and below 1", self.betas)
         _optimizer(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0 and finite", self.weight_decay)
         _optimizer(self.clip_norm > 0, "clip_norm", "above 0", self.clip_norm)
@@ -157,6 +154,7 @@ class DataConfig:
     """What is drawn.
 
     Attributes:
+        batch_size: samples of an optimizer step, over all processes.
         splits: splits that are trained on; `train`, or all where there is none of that name.
         validation_split: split to validate on; by default `val`, else training samples that are held out.
         unconditional: probability of drawing an unconditional sample; the rest is shared by the classes equally.
@@ -170,6 +168,7 @@ class DataConfig:
         workers: processes that decode images, or threads that read latents.
     """
 
+    batch_size: int = 4
     splits: tuple[str, ...] = ()
     validation_split: str | None = None
     unconditional: float | None = None
@@ -181,9 +180,10 @@ class DataConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
+        expect_setting(self.batch_size >= 1, "data.batch_size", "at least 1", self.batch_size)
         share = self.unconditional
         expect_setting(share is None or 0 <= share <= 1, "data.unconditional", "from 0 to 1", share)
-        expect_setting(1 <= self.reduce <= _MOST_REDUCED, "data.reduce", f"from 1 to {_MOST_REDUCED}", self.reduce)
+        expect_setting(1 <= self.reduce <= _MAX_REDUCED, "data.reduce", f"from 1 to {_MAX_REDUCED}", self.reduce)
         expect_setting(
             all(0 <= weight < float("inf") for weight in self.class_weights.values()),
             "data.class_weights",
@@ -191,7 +191,7 @@ class DataConfig:
             self.class_weights,
         )
         expect_setting(
-            0 <= self.workers <= _MOST_WORKERS, "data.workers", f"from 0 to {_MOST_WORKERS}", self.workers
+            0 <= self.workers <= _MAX_WORKERS, "data.workers", f"from 0 to {_MAX_WORKERS}", self.workers
         )
 
 
@@ -215,7 +215,7 @@ class RunConfig:
     Attributes:
         steps: optimizer steps in all.
         seed: of everything that is random.
-        accumulate: forward passes that make up one step of `diffusion.batch_size` samples.
+        accumulate: forward passes that make up one step of `data.batch_size` samples.
         precision: `bf16` computes in bfloat16 with weights in float32; `fp32`.
         compile: compile the network block by block with torch.compile.
         compile_mode: of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays off with
@@ -231,7 +231,7 @@ class RunConfig:
         preview_samples: masks in a preview.
         preview_steps: sampling steps of a preview.
         boards: where numbers and previews are shown, too: `tensorboard`, `wandb`, `mlflow`.
-        most_skipped: steps with a loss or gradient that is not finite, one after another, that end a run.
+        max_skipped: steps with a loss or gradient that is not finite, one after another, that end a run.
     """
 
     steps: int = 50_000
@@ -251,12 +251,12 @@ class RunConfig:
     preview_samples: int = 4
     preview_steps: int = 25
     boards: tuple[str, ...] = ("tensorboard",)
-    most_skipped: int = 20
+    max_skipped: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints", "most_skipped"):
+        for name in ("steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints", "max_skipped"):
             expect_setting(getattr(self, name) >= 1, f"run.{name}", "at least 1", getattr(self, name))
-        expect_setting(self.steps <= _MOST_STEPS, "run.steps", f"at most {_MOST_STEPS:,}", self.steps)
+        expect_setting(self.steps <= _MAX_STEPS, "run.steps", f"at most {_MAX_STEPS:,}", self.steps)
         for name in ("validate_every", "preview_every"):
             expect_setting(getattr(self, name) >= 0, f"run.{name}", "at least 0", getattr(self, name))
         for name in ("validation_samples", "preview_samples", "preview_steps"):
@@ -291,10 +291,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         expect_setting(
-            self.diffusion.batch_size % self.run.accumulate == 0,
-            "diffusion.batch_size",
+            self.data.batch_size % self.run.accumulate == 0,
+            "data.batch_size",
             f"a multiple of run.accumulate = {self.run.accumulate}",
-            self.diffusion.batch_size,
+            self.data.batch_size,
         )
 
     def to_yaml(self) -> str:

@@ -127,7 +127,7 @@ class ShardDataset(Dataset[Batch]):
         self._binarise = binarise
         self._augment = augment
         self._reduce = reduce
-        self._turn = Turner()
+        self._turn = DihedralTransform()
         self._zero_masks: set[bytes] = set()
 
     def __len__(self) -> int:
@@ -145,13 +145,13 @@ class ShardDataset(Dataset[Batch]):
         """
         return self.decode(positions).batch()
 
-    def decode(self, positions: Sequence[int], memory: NDArray[np.uint8] | None = None) -> Parcel:
+    def decode(self, positions: Sequence[int], memory: NDArray[np.uint8] | None = None) -> PackedBatch:
         """The samples at some positions, decoded into `memory` where that is large enough; see `batch`."""
         places = np.asarray(positions, dtype=np.int64)
         drawn = self.draws.draw(places)
         views = drawn.views if self._augment else np.zeros_like(drawn.views)
         columns = drawn.samples.tolist(), drawn.classes.tolist(), views.tolist()
-        parcel: Parcel | None = None
+        parcel: PackedBatch | None = None
         images = np.empty((len(places), 0, 0, 3), dtype=np.uint8)  # until the first sample says how large
         for row, (sample, drawn_class, view) in enumerate(zip(*columns, strict=True)):
             pixels, mask = self._read(sample, images[row])
@@ -161,7 +161,7 @@ class ShardDataset(Dataset[Batch]):
             if parcel is None:
                 shape = (len(places), *pixels.shape[:2])
                 self._check_square(shape, sample)
-                parcel = Parcel(shape, drawn.classes, drawn.samples, places, _allocate(shape, memory))
+                parcel = PackedBatch(shape, drawn.classes, drawn.samples, places, _allocate(shape, memory))
                 images, masks = parcel.views()
             self._check_size(shape, pixels, mask, sample)
             if not np.may_share_memory(pixels, images[row]):  # the first of a batch, or not a JPEG
@@ -241,7 +241,7 @@ def reduce_mask(mask: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask[middle : height * factor : factor, middle : width * factor : factor])
 
 
-class Turner:
+class DihedralTransform:
     """Shows pixels in one of their 8 dihedral views, in place; see `histods.sampling.draws.dihedral`, its oracle.
 
     In place, because an image can then be decoded straight into its batch: memory that is not in the cache costs
@@ -264,7 +264,7 @@ class Turner:
             np.copyto(pixels, cv2.transpose(pixels, self._buffers[pixels.shape]))
 
 
-class Parcel(NamedTuple):
+class PackedBatch(NamedTuple):
     """A batch on its way between processes: `bytes` hold images, then masks; or `slot` says where they are."""
 
     shape: tuple[int, int, int]

@@ -18,7 +18,7 @@ SHARE = 0.05
 """Share of the samples to hold out; whole groups may make it more."""
 _MOST = 0.2
 """Beyond this share, validation would cost more than it tells: nothing is held out."""
-_MOST_OF_CLASS = 0.5
+_MAX_OF_CLASS = 0.5
 
 
 def choose_held_out(keys: Sequence[str], groups: Sequence[str | None], lists: ClassLists) -> NDArray[np.bool_]:
@@ -45,7 +45,7 @@ def choose_held_out(keys: Sequence[str], groups: Sequence[str | None], lists: Cl
     by_unit = np.argsort(of_entry, kind="stable")
     classes = np.repeat(np.arange(len(lists.sizes)), lists.sizes)[by_unit]
     bounds = np.searchsorted(of_entry[by_unit], np.arange(len(distinct) + 1))
-    room = np.floor(lists.sizes * _MOST_OF_CLASS).astype(np.int64)
+    room = np.floor(lists.sizes * _MAX_OF_CLASS).astype(np.int64)
     chosen = np.zeros(len(distinct), dtype=bool)
     held = 0
     for unit in order:

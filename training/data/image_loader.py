@@ -12,48 +12,48 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from histods.errors import HistodsError
 from training.data.dataset import Batch
-from training.data.resumable import Resumable
-from training.data.shared_memory import Arena
+from training.data.resumable import ResumableLoader
+from training.data.shared_memory import SharedBufferPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training.data.dataset import Parcel, ShardDataset
+    from training.data.dataset import PackedBatch, ShardDataset
 
 
 class _Worker(Dataset[Any]):
-    """What a worker process does: it decodes into a slot of the arena and sends word of it."""
+    """What a worker process does: it decodes into a slot of the shared buffers and returns its number."""
 
-    def __init__(self, dataset: ShardDataset, arena: Arena) -> None:
+    def __init__(self, dataset: ShardDataset, buffers: SharedBufferPool) -> None:
         self._dataset = dataset
-        self._arena = arena
+        self._buffers = buffers
 
-    def __getitem__(self, position: int) -> Parcel | str:
+    def __getitem__(self, position: int) -> PackedBatch | str:
         return self.__getitems__([position])
 
-    def __getitems__(self, positions: Sequence[int]) -> Parcel | str:
+    def __getitems__(self, positions: Sequence[int]) -> PackedBatch | str:
         """The samples at some positions; in words what is wrong, since a worker's traceback helps nobody."""
         worker = get_worker_info()
-        slot = None if worker is None else self._arena.take(worker.id)
-        memory = None if slot is None else self._arena.memory(slot)
+        slot = None if worker is None else self._buffers.take(worker.id)
+        memory = None if slot is None else self._buffers.memory(slot)
         try:
-            parcel = self._dataset.decode(positions, memory)
+            packed = self._dataset.decode(positions, memory)
         except HistodsError as error:
             return str(error)
-        return parcel if parcel.bytes is not memory or slot is None else parcel._replace(bytes=None, slot=slot)
+        return packed if packed.bytes is not memory or slot is None else packed._replace(bytes=None, slot=slot)
 
 
 class _Positions(Sampler[list[int]]):
     """The positions of one rank, batch by batch."""
 
-    def __init__(self, place: Resumable) -> None:
+    def __init__(self, place: ResumableLoader) -> None:
         self._place = place
 
     def __iter__(self) -> Iterator[list[int]]:
         return self._place.slices()
 
 
-class Loader(Resumable):
+class Loader(ResumableLoader):
     """Batches for one rank, by several processes; `position` is the whole state and goes into checkpoints.
 
     Draws that balance classes never end; with `InOrder` every sample comes once, in batches of which the last
@@ -92,27 +92,27 @@ class Loader(Resumable):
         if first is None:
             return
         height, width = self._dataset.decode(first[:1]).shape[1:]
-        arena = Arena(self._workers, 4 * len(first) * height * width)
+        buffers = SharedBufferPool(self._workers, 4 * len(first) * height * width)
         loader = DataLoader(
-            _Worker(self._dataset, arena),
+            _Worker(self._dataset, buffers),
             batch_sampler=positions,
             num_workers=self._workers,
             collate_fn=_as_it_is,
-            multiprocessing_context="fork" if self._workers else None,  # the arena is inherited
+            multiprocessing_context="fork" if self._workers else None,  # the buffers are inherited
         )
-        for parcel in loader:
-            if isinstance(parcel, str):
-                raise HistodsError(parcel)
+        for packed in loader:
+            if isinstance(packed, str):
+                raise HistodsError(packed)
             self.position += self.global_batch
-            yield self._unpack(parcel, arena)
+            yield self._unpack(packed, buffers)
 
-    def _unpack(self, parcel: Parcel, arena: Arena) -> Batch:
-        if parcel.slot is not None:
-            parcel = parcel._replace(bytes=arena.borrow(parcel.slot))
-        batch = parcel.batch()
+    def _unpack(self, packed: PackedBatch, buffers: SharedBufferPool) -> Batch:
+        if packed.slot is not None:
+            packed = packed._replace(bytes=buffers.borrow(packed.slot))
+        batch = packed.batch()
         return Batch(*(tensor.pin_memory() for tensor in batch)) if self._pin_memory else batch
 
 
-def _as_it_is(parcel: Any) -> Any:
+def _as_it_is(packed: Any) -> Any:
     """Batches are made whole by the workers: there is nothing to collate."""
-    return parcel
+    return packed

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from training.data.resumable import Resumable
+from training.data.resumable import ResumableLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ class LatentBatch(NamedTuple):
     positions_B: torch.Tensor
 
 
-class LatentLoader(Resumable):
+class LatentLoader(ResumableLoader):
     """Batches for one rank; `position` is the whole state and goes into checkpoints.
 
     Draws that balance classes never end; with `InOrder` every sample comes once, in batches of which the last

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.data.dataset import DrawsSamples
 
 
-class Resumable:
+class ResumableLoader:
     """What loaders have in common: their place in the sequence, and which part of it is theirs.
 
     Attributes:

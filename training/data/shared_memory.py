@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SLOTS = 4  # for each worker: two batches ready or under way, and two that the trainer may hold
 
 
-class Arena:
+class SharedBufferPool:
     """Slots of equal size, shared with processes forked later; each worker has its own.
 
     A worker takes a free slot and fills it; the trainer borrows it as an array; when the last view of that array
@@ -55,7 +55,7 @@ class Arena:
     def borrow(self, slot: int) -> NDArray[np.uint8]:
         """The bytes of a slot, which is given back when no view of them is left."""
         array = self.memory(slot)
-        # The finaliser keeps the arena, and with it the pipes, for as long as an array is held.
+        # The finaliser keeps the pool, and with it the pipes, for as long as an array is held.
         weakref.finalize(array, self._give_back, slot).atexit = False
         return array
 

@@ -16,7 +16,7 @@ import torch
 
 from histods.errors import HistodsError
 from histods.sampling.draws import Draws
-from histods.sampling.philox import below, random_words
+from histods.sampling.philox import below, philox4x64
 from histods.sampling.streams import Stream
 from histods.shards.base import read_index
 from histods.shards.images.reader import ShardReader
@@ -61,7 +61,7 @@ class Chance(NamedTuple):
 
 def chance_at(seed: int, positions_B: Tensor, timesteps: int, null_probability: float) -> Chance:
     """What is random about the samples at some positions of a run."""
-    words = random_words(seed, positions_B.numpy(), Stream.NOISE_LEVELS)
+    words = philox4x64(seed, positions_B.numpy(), Stream.NOISE_LEVELS)
     times = below(words[:, 0], np.full(len(words), timesteps, dtype=np.int64))
     dropped = (words[:, 1] >> np.uint64(11)) * 2.0**-53 < null_probability
     seeds = (words[:, 2] >> np.uint64(1)).astype(np.int64)
@@ -194,7 +194,7 @@ class Source:
         shares: dict[str, Any] = {
             "global_batch": batch_size,
             "rank": process.rank,
-            "ranks": process.ranks,
+            "ranks": process.world_size,
             "workers": self._data.workers,
             "pin_memory": process.device.type == "cuda",
         }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Denoise = Callable[["Tensor", "Tensor"], "Tensor"]
 """Prediction for noisy latents [B, C, H, W] at noise levels [B]."""
-_LEAST_SIGNAL = 0.05
+_MIN_SIGNAL = 0.05
 """Signal of the level at which sampling from predicted noise begins, where nothing clips x0.
 
 There x0 is what noise leaves of x, divided by the signal: 4.9e-5 at the last level of the cosine schedule. With
@@ -56,7 +56,7 @@ def guided(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
     return denoise
 
 
-def one_pass_a_class(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
+def one_pass_per_class(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
     """As the reference samples: one guided pass for each class of a mask, the others zeroed, pasted by the mask.
 
     The mask is taken at the latents' size, the nearest pixel for each cell. Class 0 is a class as the others are;
@@ -87,7 +87,7 @@ def sound_levels(schedule: Schedule, prediction: Prediction, clip: float | None)
     """How many levels, from the first on, can be sampled: all, unless x0 would be divided by next to nothing."""
     if prediction != "epsilon" or clip is not None:
         return len(schedule.signal_T)
-    return max(int((schedule.signal_T >= _LEAST_SIGNAL).sum()), 1)
+    return max(int((schedule.signal_T >= _MIN_SIGNAL).sum()), 1)
 
 
 def sampling_times(timesteps: int, steps: int) -> list[int]:

@@ -30,7 +30,7 @@ _OF_ENDS = frozenset({"model.channels", "latents.space"})
 """Settings of the first and the last layer."""
 _ENDS = ("init_conv.weight", "init_conv.bias", "final_conv.weight", "final_conv.bias")
 _TABLE, _FIRST = "classes_emb.weight", "init_conv.weight"
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -155,8 +155,8 @@ class Initial:
         )
 
     def _describe(self, new: list[str], classes: tuple[str, ...]) -> str:
-        named = ", ".join(new[:_MOST_NAMED]) + (
-            f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
+        named = ", ".join(new[:_MAX_NAMED]) + (
+            f" and {len(new) - _MAX_NAMED} more" if len(new) > _MAX_NAMED else ""
         )
         begun = f", {named} anew" if new else ""
         ends = "; the first and the last layer begin anew" if self.remake_ends else ""

@@ -23,8 +23,8 @@ SIDE = 192
 """Width and height of the box that each picture is fitted into, pixels."""
 _GAP, _MARGIN, _LINE, _NAME = 6, 20, 22, 300
 _TEXT, _TITLE = 13, 16
-_MOST_PICTURES = 8  # beside each other: 1,600 pixels
-_MOST_MASKS, _MOST_CLASSES = 24, 30
+_MAX_PICTURES = 8  # beside each other: 1,600 pixels
+_MAX_MASKS, _MAX_CLASSES = 24, 30
 
 
 class Cell(NamedTuple):
@@ -61,7 +61,7 @@ def draw_sheet(title: str, folder: Path, records: Sequence[dict[str, Any]], clas
     for record in records:
         of_mask.setdefault(record["of"], []).append(record)
     names = list(of_mask)
-    places = np.linspace(0, len(names) - 1, min(len(names), _MOST_MASKS)).round().astype(int).tolist()
+    places = np.linspace(0, len(names) - 1, min(len(names), _MAX_MASKS)).round().astype(int).tolist()
     if len(places) < len(names):
         title += f" ({len(places)} of {len(names):,} masks)"
     cells = [_read_cell(names[place], folder, of_mask[names[place]]) for place in places]
@@ -75,7 +75,7 @@ def _read_cell(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Ce
     path = folder / records[0]["mask"]
     try:
         mask = read_mask(path).labels.astype(np.uint8)
-        for record in records[: _MOST_PICTURES - 1]:
+        for record in records[: _MAX_PICTURES - 1]:
             path = folder / record["image"]
             images.append(decode_rgb(path.read_bytes()))
     except UnreadableFileError as error:
@@ -90,7 +90,7 @@ def draw_cells(title: str, cells: Sequence[Cell], classes: Sequence[str]) -> byt
     from PIL import Image, ImageDraw
 
     shown = 1 + max(len(cell.images) for cell in cells)
-    columns = min(max(1, _MOST_PICTURES // shown), len(cells))
+    columns = min(max(1, _MAX_PICTURES // shown), len(cells))
     cell_width, cell_height = shown * (SIDE + _GAP) - _GAP, SIDE + _LINE
     width = max(2 * _MARGIN + columns * (cell_width + _MARGIN) - _MARGIN, 640)
     legend = _legend(_present(cells, classes), width, top=_MARGIN + _LINE + _GAP)
@@ -128,7 +128,7 @@ def _present(cells: Sequence[Cell], classes: Sequence[str]) -> list[tuple[int, s
     """Index and name of the classes that occur in masks."""
     found = {index for cell in cells for index in np.unique(cell.mask).tolist()}
     named = [(index, classes[index] if index < len(classes) else f"class {index}") for index in sorted(found)]
-    return named[:_MOST_CLASSES]
+    return named[:_MAX_CLASSES]
 
 
 def _legend(named: Sequence[tuple[int, str]], width: int, *, top: int) -> list[_Entry]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from histods.errors import HistodsError
 from training.diffusion.noise import normal_noise
-from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_a_class
+from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_per_class
 from training.inference.pictures import to_pixels
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _expect(fits: bool, name: str, condition: str, found: object, advice: str) -
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Painter:
+class SamplingPipeline:
     """Makes images for masks.
 
     Attributes:
@@ -147,7 +147,7 @@ class Painter:
     ) -> Tensor:
         """Latents, as the network sees them, from noise."""
         sampling = self.sampling
-        guide = one_pass_a_class if sampling.reference else guided
+        guide = one_pass_per_class if sampling.reference else guided
         denoise = guide(_InPrecision(self.model, half=self.half), masks_B1HW, sampling.guidance)
         if sampling.sampler == "dpm":
             return dpm_solver_2m(

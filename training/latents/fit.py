@@ -32,7 +32,7 @@ _IMAGES = 512  # so many are enough: their 64x64 latents are two million numbers
 _BATCH = 16
 
 
-def autoencoder_of(
+def resolve_autoencoder(
     config: TrainConfig,
     source: Source,
     run: Path,
@@ -111,7 +111,7 @@ def _fit(source: Source, own: Path, report: Progress) -> None:
     LinearAutoencoder.fit(_images(source), images).save(own)
 
 
-def space_of(
+def fit_latent_space(
     config: TrainConfig,
     source: Source,
     autoencoder: Autoencoder | None,
@@ -137,7 +137,7 @@ def space_of(
         if process.first:
             report("measuring latents", 0, 0)
             numbers = [_measure(source, Encoder(autoencoder, -1.0, process.device))]
-    if process.ranks > 1:
+    if process.world_size > 1:
         distributed.broadcast_object_list(numbers, src=0, device=process.device)
     mean, std = numbers[0]
     return LatentSpace.preset("default", mean=mean, std=std)

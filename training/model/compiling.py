@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BLOCKS = (ResnetBlock, Residual, MaskCondition)
-_MOST_FORMS = 256
+_MAX_FORMS = 256
 """Shapes for which blocks are compiled before PyTorch gives up and runs them as they are: it counts those of all
 blocks together. A network of four levels has some 15, and twice as many with validation."""
 
@@ -33,8 +33,8 @@ def compile_blocks(module: nn.Module, mode: str = "default") -> None:
     """
     from torch._dynamo import config  # takes a second: only where something is compiled
 
-    config.recompile_limit = max(config.recompile_limit, _MOST_FORMS)
-    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _MOST_FORMS)
+    config.recompile_limit = max(config.recompile_limit, _MAX_FORMS)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _MAX_FORMS)
     # PyTorch itself looks at gradients of what goes into a block, and warns about it.
     warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning)
     for part in module.modules():

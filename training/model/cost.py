@@ -22,13 +22,13 @@ _USE = {"cuda": 0.4, "cpu": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class TrainingCost:
     """What a run will cost.
 
     Attributes:
         parameters: of the U-Net, the null condition's not counted.
         null_parameters: of the learned null condition.
-        flops_an_image: floating-point operations of a training step for one image, counted.
+        flops_per_image: floating-point operations of a training step for one image, counted.
         memory_bytes: on each device: weights, gradients, moments, average, and activations of a forward pass,
             counted; on a CPU also the copies of which checkpoints are written. What kernels need besides is not
             in it.
@@ -39,28 +39,28 @@ class Plan:
 
     parameters: int
     null_parameters: int
-    flops_an_image: int
+    flops_per_image: int
     memory_bytes: int
     matrix_rate: float
     seconds: float
 
 
-def plan_run(config: TrainConfig, process: Process) -> Plan:
+def estimate_cost(config: TrainConfig, process: Process) -> TrainingCost:
     """Count and measure what a run will cost; nothing of it is kept."""
     model = _on_meta(config)
     counts = {name: weight.numel() for name, weight in model.named_parameters()}
     null = counts.pop("null_emb", 0)
     parameters = sum(counts.values())
-    share = config.diffusion.batch_size // config.run.accumulate // process.ranks
+    share = config.data.batch_size // config.run.accumulate // process.world_size
     flops = count_flops(config.model, train=True)
     rate = matrix_rate(process.device, config.run.precision)
-    images = config.run.steps * config.diffusion.batch_size / process.ranks
+    images = config.run.steps * config.data.batch_size / process.world_size
     once = count_flops(config.model, train=False)
     tensors = 5 if process.device.type == "cuda" else 9
-    return Plan(
+    return TrainingCost(
         parameters=parameters,
         null_parameters=null,
-        flops_an_image=flops,
+        flops_per_image=flops,
         memory_bytes=4 * tensors * (parameters + null) + activation_bytes(config, share, process.device),
         matrix_rate=rate,
         seconds=(images * flops + _evaluations(config.run) * once) / (rate * _USE.get(process.device.type, 0.4)),

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _PROJECT = "histods"
 _IDS = "boards.json"  # in a run's folder: the ID by which each board knows the run
-_MOST_METRICS = 1000  # that MLflow takes at once
-_MOST_WAITING = 1000  # calls, of some lines each
+_MAX_METRICS = 1000  # that MLflow takes at once
+_MAX_WAITING = 1000  # calls, of some lines each
 _PATIENCE_SECONDS = 30.0
 
 
@@ -160,8 +160,8 @@ class MLflow:
         metrics = [
             self._metric(name, value, now, step) for step, values in steps for name, value in values.items()
         ]
-        for first in range(0, len(metrics), _MOST_METRICS):
-            self._client.log_batch(self._run, metrics=metrics[first : first + _MOST_METRICS])
+        for first in range(0, len(metrics), _MAX_METRICS):
+            self._client.log_batch(self._run, metrics=metrics[first : first + _MAX_METRICS])
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
         """Keep a picture among the run's files."""
@@ -186,7 +186,7 @@ class Boards:
     def __init__(self, boards: list[Board], say: Callable[[str], None] | None) -> None:
         self._boards = boards
         self._say = say
-        self._calls: Queue[Callable[[Board], None] | None] = Queue(_MOST_WAITING)
+        self._calls: Queue[Callable[[Board], None] | None] = Queue(_MAX_WAITING)
         self._thread = Thread(target=self._work, name="boards", daemon=True)
         self._thread.start()
 

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from histods.errors import HistodsError, TerminatedError
-from histods.sampling.philox import random_words
+from histods.sampling.philox import philox4x64
 from histods.sampling.streams import Stream
 from training.data.source import chance_at
 from training.diffusion.process import Loss
@@ -32,8 +32,8 @@ from training.trainer.due import due_evaluations, scheduled_evaluations
 from training.trainer.ema import Ema
 from training.trainer.lr_schedule import beta1_at, rate_at
 from training.trainer.optimizer import load_optimizer, make_optimizer, optimizer_tensors
-from training.trainer.shutdown import Quiet, closing, explained, signals
-from training.trainer.step_metrics import Gauges, finite_or_none
+from training.trainer.shutdown import SuppressSigchld, as_user_error, closing, stop_requests
+from training.trainer.step_metrics import StepMetrics, finite_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,14 +78,12 @@ class Trainer:
         self.ema = Ema(config.ema, model)
         self._optimizer = make_optimizer(config.optimizer, model)
         self._net = self._wrap(model)
-        self._batches = source.batches(
-            config.run.seed, config.diffusion.batch_size // config.run.accumulate, process
-        )
+        self._batches = source.batches(config.run.seed, config.data.batch_size // config.run.accumulate, process)
         self._position = 0  # after the last whole step; batches may be further
         self._intact = True  # whether weights, moments and average are those after `step` steps
         self._stage = "training"  # as progress is called: with the newest loss
         self._tried = 0  # the step at which a checkpoint was last begun
-        self._gauges = Gauges(config.model.channels, process)
+        self._step_metrics = StepMetrics(config.model.channels, process)
         self._writer = CheckpointWriter(setup.folder)
 
     def _wrap(self, model: UNet) -> Callable[..., Tensor]:
@@ -93,7 +91,7 @@ class Trainer:
         if self.config.run.compile:
             compile_blocks(model, self.config.run.compile_mode)
         net: Any = model
-        if self.process.ranks > 1:
+        if self.process.world_size > 1:
             cuda = self.process.device.type == "cuda"
             net = DistributedDataParallel(
                 net, device_ids=[self.process.device] if cuda else None, gradient_as_bucket_view=True
@@ -138,7 +136,7 @@ class Trainer:
     def save(self) -> None:
         """Begin to write a checkpoint, which process 0 alone does; training goes on meanwhile."""
         if self.process.first:
-            with self._gauges.spending("saving"):
+            with self._step_metrics.spending("saving"):
                 self._write()
 
     def finish_saving(self) -> None:
@@ -147,7 +145,7 @@ class Trainer:
         Raises:
             HistodsError: it could not be.
         """
-        with self._gauges.spending("saving"):
+        with self._step_metrics.spending("saving"):
             self._writer.wait()
             self.process.wait()
 
@@ -181,8 +179,8 @@ class Trainer:
         """
         run = self.config.run
         progress("training", self.step, run.steps)
-        self._gauges.start()
-        with signals() as asked, Quiet() as quiet, closing(self._batches) as batches:
+        self._step_metrics.start()
+        with stop_requests() as asked, SuppressSigchld() as quiet, closing(self._batches) as batches:
             try:
                 if self.step:  # what a kill right after the checkpoint kept from being made
                     self._look(metrics, validation, preview)
@@ -195,7 +193,7 @@ class Trainer:
             except Exception as error:
                 self._rescue(metrics)
                 if not asked:
-                    raise explained(error, self.folder) from error
+                    raise as_user_error(error, self.folder) from error
                 stop = True
             if stop:
                 raise KeyboardInterrupt if signal.SIGINT in asked else TerminatedError
@@ -239,10 +237,10 @@ class Trainer:
         first = self.process.first
         due = self.process.tell(due_evaluations(self.folder, run, self.step, last=last) if first else None)
         if "validation" in due and validation:
-            with self._gauges.spending("validating"):
+            with self._step_metrics.spending("validating"):
                 self._validate(validation, metrics)
         if "preview" in due and preview:
-            with self._gauges.spending("previewing"):
+            with self._step_metrics.spending("previewing"):
                 picture = preview(self.step, self.averaged())
                 if metrics is not None and picture is not None:
                     metrics.show(picture, self.step)
@@ -254,24 +252,24 @@ class Trainer:
         if not self._intact or self._tried == self.step or not self.process.first:
             return
         with contextlib.suppress(Exception):
-            if self.process.ranks == 1 and self._gauges.steps:
+            if self.process.world_size == 1 and self._step_metrics.steps:
                 self._log(metrics)
         with contextlib.suppress(Exception):
             self._write()
             self._writer.wait()
 
     def train_step(self, batches: Iterator[Batch | LatentBatch]) -> None:
-        """One optimizer step over `diffusion.batch_size` samples of all processes."""
+        """One optimizer step over `data.batch_size` samples of all processes."""
         run, optimizer = self.config.run, self._optimizer
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(self.step, run.steps, self.config.diffusion.lr, self.config.optimizer)
+            group["lr"] = rate_at(self.step, run.steps, self.config.optimizer.lr, self.config.optimizer)
             beta1 = beta1_at(self.step, run.steps, self.config.optimizer)
             group["betas"] = (beta1, self.config.optimizer.betas[1])
         losses = []
         for turn in range(run.accumulate):
             if run.compile:
                 begin_step()
-            with self._gauges.spending("waiting"):
+            with self._step_metrics.spending("waiting"):
                 batch = next(batches)
             last = turn == run.accumulate - 1
             joined = isinstance(self._net, DistributedDataParallel) and not last
@@ -288,9 +286,9 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.ema.update(self.model, self.step)
-        self._position += self.config.diffusion.batch_size
+        self._position += self.config.data.batch_size
         self._intact = True
-        self._gauges.step(torch.stack(losses).sum(), norm.detach(), finite)
+        self._step_metrics.step(torch.stack(losses).sum(), norm.detach(), finite)
 
     def _loss(self, batch: Batch | LatentBatch) -> Tensor:
         """Mean loss of one batch."""
@@ -307,10 +305,10 @@ class Trainer:
         noisy_BCHW = self.schedule.add_noise(x0_BCHW, noise_BCHW, times_B)
         if self.config.run.channels_last:
             noisy_BCHW = noisy_BCHW.contiguous(memory_format=torch.channels_last)
-        self._gauges.see(x0_BCHW)
+        self._step_metrics.see(x0_BCHW)
         # Dropout draws from the device's own generator: seeded by position too, so that nothing is remembered.
         torch.manual_seed(
-            int(random_words(self.config.run.seed, batch.positions_B[:1].numpy(), Stream.DROPOUT)[0, 0] >> 1)
+            int(philox4x64(self.config.run.seed, batch.positions_B[:1].numpy(), Stream.DROPOUT)[0, 0] >> 1)
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=self.setup.half):
             output_BCHW = self._net(noisy_BCHW, times_B, masks_BCHW, dropped_B)
@@ -318,20 +316,20 @@ class Trainer:
 
     def _log(self, metrics: Metrics | None) -> None:
         """Fetch the numbers of the steps since the last time, write them, and look whether to give up."""
-        run, config, read = self.config.run, self.config, self._gauges.read()
+        run, config, read = self.config.run, self.config, self._step_metrics.read()
         first = self.step - len(read.losses)
         self.skipped += sum(read.skipped)
         rates = [
-            rate_at(first + place, run.steps, config.diffusion.lr, config.optimizer)
+            rate_at(first + place, run.steps, config.optimizer.lr, config.optimizer)
             for place in range(len(read.losses))
         ]
         finite = [loss for loss in read.losses if math.isfinite(loss)]
         if finite:
             self._stage = f"training, loss {sum(finite) / len(finite):.3f}"
-        lines = read.lines(first, rates, self.skipped, config.diffusion.batch_size)
+        lines = read.lines(first, rates, self.skipped, config.data.batch_size)
         if metrics is not None:
             metrics.write(lines)
-        if read.in_a_row >= run.most_skipped:
+        if read.in_a_row >= run.max_skipped:
             self.save()
             self.finish_saving()
             behind = min(place for place, skip in enumerate(reversed(read.skipped)) if skip)
@@ -339,7 +337,7 @@ class Trainer:
             raise HistodsError(
                 f"The gradients were not finite in {read.in_a_row} steps in a row, the last of them {bad} "
                 f"({self._culprits(behind)}); the weights from before are in "
-                f"{self.folder}/checkpoints/step-{self.step:08d}: lower diffusion.lr, or look at these samples."
+                f"{self.folder}/checkpoints/step-{self.step:08d}: lower optimizer.lr, or look at these samples."
             )
 
     def _culprits(self, behind: int) -> str:
@@ -347,7 +345,7 @@ class Trainer:
 
         They are told by position: with batches of another size before, steps do not tell it.
         """
-        size = self.config.diffusion.batch_size
+        size = self.config.data.batch_size
         start = self._position - (behind + 1) * size
         keys = self.source.keys_at(range(start, start + min(size, 3)))
         return f"samples {', '.join(keys)}" + (", ..." if size > len(keys) else "")

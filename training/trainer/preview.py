@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from histods.sampling.philox import random_words
+from histods.sampling.philox import philox4x64
 from histods.sampling.streams import Stream
 from training.inference.pictures import coloured, sheet, write_png
-from training.inference.pipeline import Painter, Sampling
+from training.inference.pipeline import Sampling, SamplingPipeline
 from training.runs.run_folder import preview_path
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Preview:
             if len(chosen) < run.preview_samples and not any(masks_BCHW[row].equal(mask) for mask in chosen):
                 chosen.append(masks_BCHW[row])
         self._masks_BCHW = torch.stack(chosen)
-        words = random_words(run.seed, np.arange(len(chosen)), Stream.PREVIEW)
+        words = philox4x64(run.seed, np.arange(len(chosen)), Stream.PREVIEW)
         self._seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64).tolist()
 
     def __call__(self, step: int, module: UNet) -> NDArray[np.uint8] | None:
@@ -50,7 +50,7 @@ class Preview:
         autoencoder = setup.encoder.autoencoder
         assert autoencoder is not None  # noqa: S101 - there is no preview without
         diffusion = setup.config.diffusion
-        paint = Painter(
+        paint = SamplingPipeline(
             model=module,
             autoencoder=autoencoder,
             schedule=setup.schedule,
@@ -61,12 +61,12 @@ class Preview:
             half=setup.half,
         )
         process = setup.process
-        own = slice(process.rank, None, process.ranks)
+        own = slice(process.rank, None, process.world_size)
         seeds = self._seeds[own]
         shares = process.gather(list(paint(self._masks_BCHW[own], seeds)) if seeds else [])
         if not process.first:
             return None
-        images = [shares[row % process.ranks][row // process.ranks] for row in range(len(self._seeds))]
+        images = [shares[row % process.world_size][row // process.world_size] for row in range(len(self._seeds))]
         masks = [coloured(mask) for mask in self._masks_BCHW[:, 0].numpy()]
         picture = sheet([masks, images])
         write_png(preview_path(setup.folder, step), picture)

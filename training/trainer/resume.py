@@ -67,9 +67,9 @@ def check_alike(folder: Path, state: State | None, process: Process) -> None:
     Raises:
         HistodsError: they do.
     """
-    if not process.alike(-1 if state is None else state.step):
+    if not process.all_equal(-1 if state is None else state.step):
         raise HistodsError(
-            f"The {process.ranks} processes see different checkpoints in {folder} ({process.place}: "
+            f"The {process.world_size} processes see different checkpoints in {folder} ({process.place}: "
             f"{'none' if state is None else f'step {state.step:,}'}): put the workspace where all machines see it."
         )
 
@@ -80,10 +80,10 @@ def say_leap(folder: Path, config: TrainConfig) -> Iterator[str]:
     if checkpoint is None or not (step := read_state(checkpoint).step):
         return
     before = read_settings(checkpoint)
-    old = rate_at(step - 1, before.run.steps, before.diffusion.lr, before.optimizer)
-    new = rate_at(step, config.run.steps, config.diffusion.lr, config.optimizer)
+    old = rate_at(step - 1, before.run.steps, before.optimizer.lr, before.optimizer)
+    new = rate_at(step, config.run.steps, config.optimizer.lr, config.optimizer)
     if not old / _LEAP < new < old * _LEAP:
-        why = "see run.steps and diffusion.lr"
+        why = "see run.steps and optimizer.lr"
         yield f"The learning rate leaps from {old:.2g} to {new:.2g} at step {step:,}: {why}."
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def signals() -> Iterator[list[int]]:
+def stop_requests() -> Iterator[list[int]]:
     """A list of the signals that asked for an end: the step under way is finished, but a second one insists.
 
     Where this is not the main thread, which alone may say so, signals do what they did.
@@ -46,14 +46,14 @@ def signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-class Quiet:
+class SuppressSigchld:
     """Keeps torch from raising an error wherever the program is when a process that decodes images ends.
 
     A signal to the whole group, as schedulers send it, ends those processes too; that must not end a step in its
     middle. Their end is noticed when the next batch is asked for. Use it in a `with` statement.
     """
 
-    def __enter__(self) -> Quiet:
+    def __enter__(self) -> SuppressSigchld:
         self._main = threading.current_thread() is threading.main_thread()
         self._before: Any = None
         return self
@@ -74,14 +74,14 @@ def is_short_of_memory(error: Exception) -> bool:
     return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
-def explained(error: Exception, folder: Path) -> Exception:
+def as_user_error(error: Exception, folder: Path) -> Exception:
     """What is wrong and what to do, where that is known; else the error itself."""
     text = " ".join(str(error).split())[:200]
     if isinstance(error, OSError):
         return HistodsError(f"{folder} could not be written: {text}; make room and run the same command again.")
     if is_short_of_memory(error):
         return HistodsError(
-            f"There is too little memory for a step ({text}); lower diffusion.batch_size, or raise run.accumulate."
+            f"There is too little memory for a step ({text}); lower data.batch_size, or raise run.accumulate."
         )
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
         return HistodsError(

@@ -1,4 +1,4 @@
-"""Numbers of training steps, kept on the device until somebody asks: nothing waits for them meanwhile."""
+"""Per-step metrics, accumulated on the device: one synchronisation per `run.log_every` steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPENT = ("waiting", "saving", "validating", "previewing")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Readings:
+class MetricsWindow:
     """Numbers of the steps since the last time.
 
     Attributes:
@@ -49,7 +49,7 @@ class Readings:
     totals: dict[str, float]
 
     def lines(self, first: int, rates: list[float], skipped: int, batch_size: int) -> list[dict[str, Any]]:
-        """The same for metrics.jsonl, a line a step.
+        """The same for metrics.jsonl, one line per step.
 
         Args:
             first: steps before these.
@@ -81,7 +81,7 @@ class Readings:
         return lines
 
 
-class Gauges:
+class StepMetrics:
     """Takes numbers in without waiting for the device, and gives them all at once."""
 
     def __init__(self, channels: int, process: Process) -> None:
@@ -129,19 +129,19 @@ class Gauges:
         self._longest = torch.maximum(self._longest, self._in_a_row)
         self._steps.append(torch.stack([loss.float(), norm.float(), finite.logical_not().float()]))
 
-    def read(self) -> Readings:
+    def read(self) -> MetricsWindow:
         """Wait for the device, and give all numbers since the last time; at least one step was taken."""
         table = torch.stack(self._steps, dim=1)
-        if self._process.ranks > 1:
+        if self._process.world_size > 1:
             distributed.all_reduce(table[0], op=distributed.ReduceOp.SUM)
-            table[0] /= self._process.ranks
+            table[0] /= self._process.world_size
         losses, norms, skipped = table.tolist()
         count, total, squares = self._moments
         mean = total / count
         std = (squares / count - mean.square()).clamp_min(0).sqrt()
         now = time.perf_counter()
         self._totals["seconds"] += now - self._since
-        read = Readings(
+        read = MetricsWindow(
             losses=losses,
             norms=norms,
             skipped=[bool(skip) for skip in skipped],

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
-from histods.sampling.philox import random_words
+from histods.sampling.philox import philox4x64
 from histods.sampling.streams import Stream
 from training.diffusion.noise import normal_noise
 
@@ -53,14 +53,14 @@ class Validation:
         places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(np.int64)
         batch = source.fixed(reader, np.resize(samples[places], count).tolist())
         self.masks_BCHW = batch.masks_BCHW
-        words = random_words(config.run.seed, np.arange(count), Stream.VALIDATION)
+        words = philox4x64(config.run.seed, np.arange(count), Stream.VALIDATION)
         self._bucket_B = torch.arange(count) % BUCKETS
         timesteps = config.diffusion.timesteps
         fractions = (words[:, 0] >> np.uint64(11)) * 2.0**-53
         levels = (self._bucket_B.numpy() + fractions) / BUCKETS * timesteps
         self._times_B = torch.from_numpy(np.minimum(levels.astype(np.int64), timesteps - 1)).to(device)
-        ranks = setup.process.ranks
-        self._size = min(config.diffusion.batch_size // config.run.accumulate // ranks, -(-count // ranks))
+        ranks = setup.process.world_size
+        self._size = min(config.data.batch_size // config.run.accumulate // ranks, -(-count // ranks))
         slices = _slices(count, self._size)
         self._x0_BCHW = torch.cat(
             [setup.space.normalise(setup.encoder.mean(_rows(batch, rows))) for rows in slices]
@@ -77,11 +77,11 @@ class Validation:
         was_training = module.training
         module.eval()
         process, slices = self._process, _slices(len(self._times_B), self._size)
-        own = [self._loss(module, rows).cpu() for rows in slices[process.rank :: process.ranks]]
+        own = [self._loss(module, rows).cpu() for rows in slices[process.rank :: process.world_size]]
         module.train(was_training)
         losses = torch.empty(len(self._times_B))
         for rank, shares in enumerate(process.gather(own)):
-            for rows, share in zip(slices[rank :: process.ranks], shares, strict=True):
+            for rows, share in zip(slices[rank :: process.world_size], shares, strict=True):
                 losses[rows] = share
         buckets = [losses[self._bucket_B == bucket].mean().item() for bucket in range(BUCKETS)]
         return Losses(losses.mean().item(), buckets)

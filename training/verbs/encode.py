@@ -28,7 +28,7 @@ from histods.shards.images.shard_set import ShardSet
 from histods.shards.latents.latent_set import INDEX, LINEAR, EncodedBy, LatentSet
 from histods.shards.latents.verify import add_up, check_latents, training_split
 from histods.shards.latents.writer import SAMPLES, Plan, Shape, plan_shard, rows_of
-from histods.shards.resumable_write import claim, gather, tidy, write_part
+from histods.shards.resumable_write import begin_shards, clean_up, collect_shards, write_part
 from histods.tiles.grid import tile_advice
 from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder, is_linear
@@ -147,7 +147,7 @@ def _encode(
                         f"{source} or the autoencoder {vae} is not the same here as for process 0: put both where "
                         "all machines see them."
                     )
-            wanted, own = set(names), set(names[process.rank :: process.ranks])
+            wanted, own = set(names), set(names[process.rank :: process.world_size])
             shape = _shape(autoencoder, views, height, width)
             encode_shards(
                 [plan for plan in plans if plan.name in own],
@@ -165,7 +165,7 @@ def _encode(
                     _adopt(known, reader.shards)
                 else:
                     _finish(folder, reader.shards, autoencoder, shape, {plan.name for plan in plans})
-                tidy(folder)
+                clean_up(folder)
         return EncodeResult(
             latents=LatentSet.describe(folder), written=len(names), present=len(plans) - len(names)
         )
@@ -273,8 +273,8 @@ def _plan(reader: ShardReader, autoencoder: Autoencoder, views: int, height: int
     index = index.sort_by([("split", "ascending"), ("shard", "ascending"), ("image_offset", "ascending")])
     for split in reader.splits:
         here = index.filter(pc.equal(index["split"], split))
-        for number, first in enumerate(range(0, len(here), shape.samples_a_shard)):
-            rows = here.slice(first, shape.samples_a_shard)
+        for number, first in enumerate(range(0, len(here), shape.samples_per_shard)):
+            rows = here.slice(first, shape.samples_per_shard)
             plans.append(plan_shard(f"{split}-{number:05d}", rows, rows["number"].to_numpy(), how))
     return plans
 
@@ -296,7 +296,7 @@ def _begin(folder: Path, known: LatentSet | None, plans: list[Plan]) -> list[Pla
             else:
                 continue
             write_part(folder, one.name, own, size=one.bytes, sha256=one.sha256, plan=one.plan)
-    names = set(claim(LatentSet, folder, digests, ()))
+    names = set(begin_shards(LatentSet, folder, digests, ()))
     (folder / LatentSet.FILE).unlink(missing_ok=True)
     return [plan for plan in plans if plan.name in names]
 
@@ -310,7 +310,7 @@ def _adopt(known: LatentSet | None, source: ShardSet) -> None:
 
 def _finish(folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Shape, planned: set[str]) -> None:
     """Write the index and, last, the description that vouches for all."""
-    shards, index = gather(folder, INDEX.empty_table())
+    shards, index = collect_shards(folder, INDEX.empty_table())
     if missing := sorted(planned - {one.name for one in shards}):
         raise HistodsError(
             f"{missing[0]} is not in {folder}, although a process has written it ({len(missing)} shards in all): "

@@ -252,5 +252,5 @@ def _latents_pay(space: Workspace, config: TrainConfig, process: Process) -> boo
     samples = sum(one.samples for one in shards.shards)
     side = config.model.image_size // 8
     size = samples * _VIEWS * _MOMENTS * config.model.channels * side * side
-    seen = config.run.steps * config.diffusion.batch_size
+    seen = config.run.steps * config.data.batch_size
     return seen >= _VIEWS * samples and shutil.disk_usage(space.folder).free > _SPARE_DISK * size

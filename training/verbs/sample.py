@@ -24,7 +24,7 @@ from training.gpu_processes import gpus_to_share, in_processes
 from training.inference.contact_sheet import draw_sheet
 from training.inference.mask_inputs import MaskReader, check_masks, choose_map, find_masks, sizes_of
 from training.inference.output_folder import SampleFolder, digest_of, plan_items
-from training.inference.pipeline import Painter, Sampler, Sampling
+from training.inference.pipeline import Sampler, Sampling, SamplingPipeline
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 
 if TYPE_CHECKING:
@@ -190,13 +190,13 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                     "see it, and name the checkpoint while the run goes on."
                 )
             everything = _batches(items, missing, order.batch)
-            batches = everything[process.rank :: process.ranks]
+            batches = everything[process.rank :: process.world_size]
             if batches:
                 painter = _painter(run, autoencoder, order.sampling, order.weights, process.device, half=half)
                 _make(batches, missing, painter, store, reader, progress or silent, len(everything))
         with process.together():
             if process.first:
-                if process.ranks > 1:  # what other processes made is read from its files
+                if process.world_size > 1:  # what other processes made is read from its files
                     store.forget(missing)
                 records = store.finish(items)
                 how = f"{_in_words(order.sampling)}, seed {order.seed}"
@@ -212,7 +212,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             weights=order.weights,
             sampling=order.sampling,
             seed=order.seed,
-            device=where if process.ranks == 1 else f"{where}, {process.ranks} processes",
+            device=where if process.world_size == 1 else f"{where}, {process.world_size} processes",
             masks=len(checked),
             written=len(missing),
             present=len(items) - len(missing),
@@ -294,11 +294,11 @@ def _missing(items: Sequence[Item], store: SampleFolder, reader: MaskReader) -> 
 
 def _painter(
     run: Run, autoencoder: Autoencoder, sampling: Sampling, weights: Weights, device: torch.device, *, half: bool
-) -> Painter:
+) -> SamplingPipeline:
     model = load_model(run, weights=weights, device=device)
     if device.type == "cuda":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Painter(
+    return SamplingPipeline(
         model=model,
         autoencoder=autoencoder,
         schedule=run.schedule.to(device),
@@ -331,7 +331,7 @@ def _batches(items: Sequence[Item], missing: Collection[str], size: int) -> list
 def _make(
     batches: Sequence[Sequence[Item]],
     missing: Collection[str],
-    painter: Painter,
+    painter: SamplingPipeline,
     store: SampleFolder,
     reader: MaskReader,
     report: Progress,

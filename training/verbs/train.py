@@ -17,9 +17,9 @@ from histods.records import silent
 from training.config.sections import flatten
 from training.data.source import Encoder, Source
 from training.distributed import can_compile, describe, processes
-from training.latents.fit import autoencoder_of, space_of
+from training.latents.fit import fit_latent_space, resolve_autoencoder
 from training.latents.latent_space import LatentSpace
-from training.model.cost import Plan, plan_run
+from training.model.cost import TrainingCost, estimate_cost
 from training.model.unet import UNet, shapes
 from training.runs.checkpoint import newest, read_tensors, write_run
 from training.runs.metrics import Metrics, read_metrics
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from training.runs.checkpoint import State, Weights
 
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @printed(hide=("config", "latent_space", "plan"))
@@ -83,7 +83,7 @@ class TrainResult:
     config: TrainConfig
     latent_space: dict[str, Any]
     map: str | None = None
-    plan: Plan | None = None
+    plan: TrainingCost | None = None
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     step: int = 0
     began: int = 0
@@ -193,7 +193,7 @@ def train(
             validation_split=source.validation_split,
             held_out=int(source.held_out.sum()),
             device=describe(process.device),
-            processes=process.ranks,
+            processes=process.world_size,
             config=resolved,
             latent_space=trainer.space.to_json(),
             map=source.map,
@@ -224,10 +224,10 @@ def _dry_run(
         validation_split=None if source is None else source.validation_split,
         held_out=0 if source is None else int(source.held_out.sum()),
         device=describe(process.device),
-        processes=process.ranks,
+        processes=process.world_size,
         config=config,
         latent_space={},
-        plan=plan_run(config, process),
+        plan=estimate_cost(config, process),
         shapes=_shapes(config) if debug else (),
     )
 
@@ -238,13 +238,13 @@ def _in_words(
     """What will be done, and what to know of it, a line each."""
     model, run = config.model, config.run
     what = "latents" if source.encoded else "images"
-    where = describe(process.device) + (f", {process.ranks} processes" if process.ranks > 1 else "")
+    where = describe(process.device) + (f", {process.world_size} processes" if process.world_size > 1 else "")
     begin = f"going on at step {state.step:,}" if state else "from the beginning"
     other = "" if size == model.image_size else f" (the images', not model.image_size={size})"
     yield (
         f"Training on {len(source.samples):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
         f"{begin}: {model.image_size} px{other}, dim {model.dim}, {model.num_classes} classes"
-        f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.diffusion.batch_size}, "
+        f"{', spatial' if model.spatial else ''}, {run.steps:,} steps of {config.data.batch_size}, "
         f"{run.precision}{', compiled' if run.compile else ''}. Other settings: --set section.key=value, "
         "--dry-run shows all."
     )
@@ -271,14 +271,14 @@ def _say_absent(source: Source) -> Iterator[str]:
     """Which classes are never drawn, since no sample has them; nothing where there are none."""
     names = source.without_samples
     if source.map == IDENTITY:
-        if len(names) > _MOST_NAMED:  # fewer are numbers between labels
+        if len(names) > _MAX_NAMED:  # fewer are numbers between labels
             yield (
                 f"{len(names)} of {len(source.classes)} classes have no sample, since labels are the classes: a "
                 "label map makes fewer ('histods remap --draft my_map.yml')."
             )
     elif names:
-        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        yield f"No sample has {', '.join(names[:_MOST_NAMED])}{more}: probability 0."
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        yield f"No sample has {', '.join(names[:_MAX_NAMED])}{more}: probability 0."
 
 
 def _say_reduced(config: TrainConfig, source: Source) -> Iterator[str]:
@@ -308,12 +308,14 @@ def _prepare(
 ) -> Trainer:
     """The trainer, where the run stands."""
     given = None if start is None else start.known_autoencoder
-    described, autoencoder = autoencoder_of(config, source, folder, process, state, call.progress, given=given)
+    described, autoencoder = resolve_autoencoder(
+        config, source, folder, process, state, call.progress, given=given
+    )
     if start is not None:
         start.check_autoencoder(described["digest"])
     if state is None:
         seen = None if start is None else start.known_space
-        space = space_of(config, source, autoencoder, process, call.progress, given=seen)
+        space = fit_latent_space(config, source, autoencoder, process, call.progress, given=seen)
     else:
         space = LatentSpace.from_json(state.latent_space)
     torch.manual_seed(config.run.seed)

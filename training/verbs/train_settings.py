@@ -105,7 +105,7 @@ def settle(call: Call, process: Process) -> Settled:
     asked = call.read(merge(defaults, {"model": {"image_size": source.image_size}}))
     asked = with_classes(asked, source.classes, str(source.folder))
     if call.dry_run:
-        source.batches(asked.run.seed, asked.diffusion.batch_size, process)  # every class must have samples
+        source.batches(asked.run.seed, asked.data.batch_size, process)  # every class must have samples
     return Settled(config=asked, source=source, initial=initial)
 
 
@@ -145,7 +145,7 @@ def _prepare_data(call: Call, asked: TrainConfig, process: Process) -> None:
         space=space,
         run=call.folder,
         map=call.map,
-        make=call.prepare and process.ranks == 1 and not call.dry_run,
+        make=call.prepare and process.world_size == 1 and not call.dry_run,
         say=call.say,
         progress=call.progress,
     )
@@ -184,16 +184,12 @@ def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any
         "diffusion": {"min_v_weight": _MIN_V_WEIGHT},
     }
     if complete:
-        size = (
-            ({"dim": 256}, {"batch_size": 64 * process.ranks, "lr": 1e-4}, {"steps": 50_000})
-            if gpu
-            else (
-                {"dim": 32},
-                {"batch_size": 8 * process.ranks, "lr": 1e-3, "sampling_timesteps": 50},
-                {"steps": 500, "checkpoint_every": 100, "validate_every": 100, "preview_every": 250},
-            )
-        )
-        chosen["model"] = {**size[0], "spatial": True}
-        chosen["diffusion"] |= size[1]
-        chosen["run"] |= size[2]
+        chosen["model"] = {"dim": 256 if gpu else 32, "spatial": True}
+        chosen["data"] = {"batch_size": (64 if gpu else 8) * process.world_size}
+        chosen["optimizer"] = {"lr": 1e-4 if gpu else 1e-3}
+        if gpu:
+            chosen["run"]["steps"] = 50_000
+        else:
+            chosen["diffusion"]["sampling_timesteps"] = 50
+            chosen["run"] |= {"steps": 500, "checkpoint_every": 100, "validate_every": 100, "preview_every": 250}
     return chosen

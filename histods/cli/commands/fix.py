@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from histods.steps.fix import FixResult
 
-_MOST_FOLDERS = 10
+_MAX_FOLDERS = 10
 
 EXAMPLE = "histods fix unreadable_mask --to /data/quarantine"
 
@@ -98,9 +98,9 @@ def _show_moves(console: Console, result: FixResult) -> None:
         print_line(console, f"and the masks to {result.masks_to}")
     print_line(console, "")
     rows = sorted(result.folders(), key=lambda row: (-row[1], row[0]))
-    print_table(console, "Files by folder", ["folder", "files", "bytes"], rows[:_MOST_FOLDERS], numbers=[1, 2])
-    if len(rows) > _MOST_FOLDERS:
-        print_line(console, f"and {len(rows) - _MOST_FOLDERS:,} more folders")
+    print_table(console, "Files by folder", ["folder", "files", "bytes"], rows[:_MAX_FOLDERS], numbers=[1, 2])
+    if len(rows) > _MAX_FOLDERS:
+        print_line(console, f"and {len(rows) - _MAX_FOLDERS:,} more folders")
     if result.state == "planned":
         print_line(console, "Files keep their paths below these folders. The first of them:")
         for move in result.moves[:EXAMPLES]:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from histods.steps.split import SplitResult
 
 EXAMPLE = "histods split --test 0.1 --val 0.1"
-_MOST_LABELS = 20
-_MOST_SIDES = 4
-_LEAST_NAME = 12
-_MOST_ABSENT = 5
+_MAX_LABELS = 20
+_MAX_SIDES = 4
+_MIN_NAME = 12
+_MAX_ABSENT = 5
 _SOURCE_LABELS = "labels"
 
 
@@ -112,11 +112,11 @@ def show_split(console: Console, result: SplitResult) -> None:
 def _show_labels(console: Console, result: SplitResult) -> None:
     """Where the pixels of each label are: of few labels all, else those that are furthest from the target."""
     shown = list(result.labels)
-    if len(shown) > _MOST_LABELS:
-        shown = sorted(shown, key=lambda row: (-row.deviation, row.label))[:_MOST_LABELS]
+    if len(shown) > _MAX_LABELS:
+        shown = sorted(shown, key=lambda row: (-row.deviation, row.label))[:_MAX_LABELS]
     if not shown:
         return
-    few = len(result.splits) <= _MOST_SIDES
+    few = len(result.splits) <= _MAX_SIDES
     columns = [side.name for side in result.splits] if few else ["lowest", "highest"]
     rows = []
     for row in shown:
@@ -124,7 +124,7 @@ def _show_labels(console: Console, result: SplitResult) -> None:
         rows.append([str(row.label), row.name, f"{row.pixels:,}", *(f"{part:.2f}" for part in percent)])
     header = ["label", "name", "pixels", *columns]
     widths = [max(map(len, cells)) + 2 for cells in zip(header, *rows, strict=True)]
-    room = max(console.width - sum(widths) + widths[1] - 2, _LEAST_NAME)
+    room = max(console.width - sum(widths) + widths[1] - 2, _MIN_NAME)
     for cells in rows:
         cells[1] = cells[1] if len(cells[1]) <= room else cells[1][: room - 1] + "…"
     print_table(
@@ -176,11 +176,11 @@ def _show_absent(console: Console, result: SplitResult) -> None:
     """Warn of classes that a split lacks: of each class system those that matter most, the others counted."""
     for system, rows in groupby(result.absent, key=lambda row: row.system):
         listed = list(rows)
-        for row in listed[:_MOST_ABSENT]:
+        for row in listed[:_MAX_ABSENT]:
             print_line(console, f"warning: {_absence(row, result)}")
-        if len(listed) > _MOST_ABSENT:
+        if len(listed) > _MAX_ABSENT:
             what = "labels" if system == _SOURCE_LABELS else f"classes of {system}"
-            more = len(listed) - _MOST_ABSENT
+            more = len(listed) - _MAX_ABSENT
             print_line(console, f"and {more:,} more {what} without a pixel in a split, with --json")
 
 

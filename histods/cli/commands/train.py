@@ -170,11 +170,11 @@ def show_plan(console: Console, result: TrainResult) -> None:
         ["", ""],
         [
             ["parameters", f"{plan.parameters:,}{null}"],
-            ["arithmetic, an image and step", f"{plan.flops_an_image / 1e9:,.1f} GFLOP"],
+            ["arithmetic, an image and step", f"{plan.flops_per_image / 1e9:,.1f} GFLOP"],
             ["memory, each device", f"{plan.memory_bytes / 1e9:,.1f} GB at least"],
             ["matrix rate, measured now", f"{plan.matrix_rate / 1e12:,.2f} TFLOP/s"],
             ["time expected", _hours(plan.seconds)],
-            ["images seen", f"{result.config.run.steps * result.config.diffusion.batch_size:,}"],
+            ["images seen", f"{result.config.run.steps * result.config.data.batch_size:,}"],
         ],
     )
 

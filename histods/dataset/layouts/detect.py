@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from histods.dataset.layouts.pairing import Pairing
 
 _AS_GOOD = 0.85
-_MOST_SUGGESTIONS = 6
-_MOST_ROUNDS = 3
+_MAX_SUGGESTIONS = 6
+_MAX_ROUNDS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +144,7 @@ def _search(pictures: pl.DataFrame, plain: Layout | None, look: Look | None) -> 
     found = _Found(taken=plain.patterns() if plain else [])
     layout = plain
     known: set[str] = set()
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         rest = _leftover(pictures, layout)
         sample = gather(rest)
         options = find_options(sample, look)
@@ -223,12 +223,12 @@ def _most_pairs_first(pictures: pl.DataFrame, patterns: list[tuple[str, str]]) -
 def _suggestions(pictures: pl.DataFrame, found: _Found, layout: Layout | None) -> tuple[Suggestion, ...]:
     """The choices that there are, each beside what was taken, in order."""
     base = [] if layout is None else layout.patterns()
-    choices = [option for options in found.doubtful for option in options[:_MOST_SUGGESTIONS]]
+    choices = [option for options in found.doubtful for option in options[:_MAX_SUGGESTIONS]]
     if not choices:
         return ()
     proposed = [_suggestion(pictures, layout_of([*base, *option.candidate.patterns])) for option in choices]
     now = 0 if layout is None else len(pairs_of(pictures, layout)[0])
-    return tuple(one for one in proposed if one.pairs > max(1, now))[:_MOST_SUGGESTIONS]
+    return tuple(one for one in proposed if one.pairs > max(1, now))[:_MAX_SUGGESTIONS]
 
 
 def _suggestion(pictures: pl.DataFrame, layout: Layout) -> Suggestion:

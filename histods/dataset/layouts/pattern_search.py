@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from histods.dataset.layouts.roles import ToldBy
 
 _LARGEST_FAMILY = 24
-_MOST_CANDIDATES, _MOST_UNKNOWN = 24, 8
+_MAX_CANDIDATES, _MAX_UNKNOWN = 24, 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +100,7 @@ def candidates(files: pl.DataFrame) -> list[Candidate]:
     found = [candidate for *_, candidate in ranked]
     known = [candidate for candidate in found if candidate.weight > UNKNOWN]
     unknown = [candidate for candidate in found if candidate.weight <= UNKNOWN]
-    return known[:_MOST_CANDIDATES] + unknown[:_MOST_UNKNOWN]
+    return known[:_MAX_CANDIDATES] + unknown[:_MAX_UNKNOWN]
 
 
 def _with_suffixes_apart(groups: Iterable[list[_Match]]) -> Iterator[list[_Match]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from histods.errors import HistodsError
 from histods.shards.images.shard_set import ShardSet
-from histods.shards.index_cache import Index, open_lookup
+from histods.shards.index_cache import Index, load_index_cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class ShardReader:
             record=RECORD,
             samples=sum(self.shards.splits[name][1] for name in self.splits),
         )
-        self._records, self.lists = open_lookup(self._index)
+        self._records, self.lists = load_index_cache(self._index)
         self._open: OrderedDict[int, int] = OrderedDict()
 
     def __len__(self) -> int:

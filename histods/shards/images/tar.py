@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-_MOST_KEY = 80  # of the 100 bytes of a name; the rest is for the part, such as `.mask.png`
+_MAX_KEY = 80  # of the 100 bytes of a name; the rest is for the part, such as `.mask.png`
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+")  # most keys, at once
 _UNSAFE, _UNSAFE_FOLDER = re.compile(r"[^A-Za-z0-9_-]"), re.compile(r"[^A-Za-z0-9_.-]")
 _OWNER = b"0000644\0" + b"0000000\0" * 2  # readable by all, of user and group 0
@@ -42,14 +42,14 @@ def safe_key(key: str) -> str:
     Any other character becomes `_`; where anything changed, 16 hexadecimal digits of the key's digest follow,
     so that two keys never share a name.
     """
-    if len(key) <= _MOST_KEY and _PLAIN.fullmatch(key):
+    if len(key) <= _MAX_KEY and _PLAIN.fullmatch(key):
         return key
     folders, _, name = key.rpartition("/")
     parts = [*(_UNSAFE_FOLDER.sub("_", part) for part in folders.split("/") if part), _UNSAFE.sub("_", name)]
     plain = "/".join("__" if part in (".", "..") else part for part in parts)
-    if plain == key and len(plain) <= _MOST_KEY:
+    if plain == key and len(plain) <= _MAX_KEY:
         return plain
-    return f"{plain[: _MOST_KEY - 17].rstrip('/')}-{xxhash.xxh3_64_hexdigest(key.encode())}"
+    return f"{plain[: _MAX_KEY - 17].rstrip('/')}-{xxhash.xxh3_64_hexdigest(key.encode())}"
 
 
 def header(name: str, size: int) -> bytes:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from histods.errors import HistodsError
-from histods.shards.index_cache import Index, open_lookup
+from histods.shards.index_cache import Index, load_index_cache
 from histods.shards.latents.latent_set import LatentSet
 from histods.shards.latents.writer import Shape, crc32
 
@@ -75,7 +75,7 @@ class LatentReader:
             record=_record(self.shards.views),
             samples=sum(self.shards.splits[name][1] for name in self.splits),
         )
-        self._records, self.lists = open_lookup(self._index)
+        self._records, self.lists = load_index_cache(self._index)
         self._open: OrderedDict[int, _File] = OrderedDict()
         self._lock = Lock()
 

@@ -85,7 +85,7 @@ class Shape(NamedTuple):
         return 2 if self.views > 1 else 1
 
     @property
-    def samples_a_shard(self) -> int:
+    def samples_per_shard(self) -> int:
         """Samples that every shard holds, but for the last of a split."""
         return max(1, SHARD_BYTES // (2 * int(np.prod(self.moments))))
 

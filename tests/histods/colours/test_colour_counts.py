@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from histods.colours.colour_counts import MOST_COLOURS, TRANSLUCENT, count_colours, count_indices, pack, unpack
+from histods.colours.colour_counts import MAX_COLOURS, TRANSLUCENT, count_colours, count_indices, pack, unpack
 from histods.run_lengths import count_between, count_specks, find_runs
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def test_counts_are_those_of_the_pixels(packed: NDArray[np.uint32]) -> None:
     colours, pixels = np.unique(packed, return_counts=True)
     expected = dict(zip(colours.tolist(), pixels.tolist(), strict=True))
     assert counts.total == len(expected)
-    assert len(counts.colours) == min(len(expected), MOST_COLOURS)
+    assert len(counts.colours) == min(len(expected), MAX_COLOURS)
     assert all(expected[colour] == number for colour, number in zip(counts.colours, counts.pixels, strict=True))
     assert (np.diff(counts.pixels) <= 0).all()
     assert ((counts.blended >= 0) & (counts.blended <= counts.pixels)).all()
     assert (counts.runs <= counts.pixels).all()
-    if counts.total <= MOST_COLOURS:
+    if counts.total <= MAX_COLOURS:
         assert counts.pixels.sum() == packed.size
         assert counts.runs.sum() == len(find_runs(packed).lengths)
         assert counts.border.sum() == 2 * sum(packed.shape)

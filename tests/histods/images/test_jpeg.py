@@ -70,7 +70,7 @@ def test_files_read_before_change_nothing(contents: list[bytes]) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jpeg, "_MOST_KNOWN", 4)
+    monkeypatch.setattr(jpeg, "_MAX_KNOWN", 4)
     for width in range(1, 20):
         found = parse_jpeg(_encode(width, 8, "L"))
         assert found is not None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histods.io.overlap import MOST_THREADS, Pace, overlap
+from histods.io.overlap import MAX_THREADS, Pace, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_values_and_errors_come_in_order(waits: list[float], threads: int, fails
 def test_slow_calls_overlap_more_and_more_and_within_bounds() -> None:
     call, pace = Counter(0.003), Pace()
     assert list(overlap(call, range(1500), pace)) == list(range(1500))
-    assert 16 <= call.most <= MOST_THREADS
+    assert 16 <= call.most <= MAX_THREADS
     list(overlap(call, range(1), pace))
     assert pace.threads >= 8  # what was found out is kept for the next calls
 

@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histods.sampling.philox import below, permute, random_words
+from histods.sampling.philox import below, permute, philox4x64
 
 WORDS = st.integers(0, 2**64 - 1)
 
 
 @given(seed=WORDS, counters=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=5))
 def test_words_are_those_of_numpy_s_philox(seed: int, counters: list[tuple[int, int, int]]) -> None:
-    ours = random_words(seed, *np.array(counters, dtype=np.uint64).T)
+    ours = philox4x64(seed, *np.array(counters, dtype=np.uint64).T)
     for words, (first, second, third) in zip(ours, counters, strict=True):
         # NumPy counts up before it gives words: start one below, over all 256 bits.
         before = (first + (second << 64) + (third << 128) - 1) % 2**256
@@ -25,21 +25,21 @@ def test_words_are_those_of_numpy_s_philox(seed: int, counters: list[tuple[int, 
 
 
 def test_words_of_single_counters_are_broadcast() -> None:
-    together = random_words(3, np.arange(4), 1, 2)
+    together = philox4x64(3, np.arange(4), 1, 2)
     assert together.shape == (4, 4)
-    np.testing.assert_array_equal(together[2], random_words(3, 2, 1, 2).reshape(4))
+    np.testing.assert_array_equal(together[2], philox4x64(3, 2, 1, 2).reshape(4))
 
 
 @given(size=st.integers(1, 5000), seed=WORDS)
 def test_a_permutation_visits_every_place_once(size: int, seed: int) -> None:
-    keys = np.repeat(random_words(seed, np.arange(1)), size, axis=0)
+    keys = np.repeat(philox4x64(seed, np.arange(1)), size, axis=0)
     moved = permute(np.arange(size), np.full(size, size), keys)
     np.testing.assert_array_equal(np.sort(moved), np.arange(size))
 
 
 def test_permutations_of_several_sizes_and_keys_do_not_disturb_each_other() -> None:
     sizes = np.array([1, 2, 3, 1000, 100_000_000, 2**32 - 1])
-    keys = random_words(0, np.arange(len(sizes)))
+    keys = philox4x64(0, np.arange(len(sizes)))
     places = sizes - 1
     together = permute(places, sizes, keys)
     assert (together < sizes).all()
@@ -48,7 +48,7 @@ def test_permutations_of_several_sizes_and_keys_do_not_disturb_each_other() -> N
 
 
 def test_permutations_differ_by_key_and_look_random() -> None:
-    size, keys = 1000, random_words(1, np.arange(200))
+    size, keys = 1000, philox4x64(1, np.arange(200))
     orders = np.array([permute(np.arange(size), np.full(size, size), np.tile(key, (size, 1))) for key in keys])
     # Where place 0 goes, over 200 keys: the mean of uniform places, within 5 standard errors.
     assert abs(orders[:, 0].mean() - 499.5) < 5 * 288.7 / np.sqrt(200)

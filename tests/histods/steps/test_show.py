@@ -84,7 +84,7 @@ def test_runs_are_compared_by_losses_and_by_settings_that_differ(tmp_path: Path)
         "run": "first", "step": 2, "steps": 4, "loss": 0.4, "best": 0.25, "best_step": 1, "images_per_second": 7.5,
     }  # fmt: skip
     assert (known[1]["loss"], known[2]["step"]) == (0.9, None)
-    assert ("diffusion.lr", "0.1", "0.2", "-") in settings.rows.rows()
+    assert ("optimizer.lr", "0.1", "0.2", "-") in settings.rows.rows()
     shown = histods("show", "runs", "-w", tmp_path)
     assert shown.returncode == 0
     assert max(map(len, shown.stdout.splitlines())) <= 80

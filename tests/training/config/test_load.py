@@ -29,7 +29,7 @@ def write(folder: Path, text: str) -> Path:
 def test_a_file_of_the_reference_is_read_as_it_is(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, REFERENCE))
     assert (config.model.dim, config.model.num_classes, config.model.dim_mults) == (256, 5, (1, 2, 4))
-    assert (config.diffusion.batch_size, config.diffusion.lr, config.diffusion.sampling_timesteps) == (
+    assert (config.data.batch_size, config.optimizer.lr, config.diffusion.sampling_timesteps) == (
         4,
         1e-4,
         250,
@@ -38,7 +38,7 @@ def test_a_file_of_the_reference_is_read_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_what_is_written_is_read_back_equal(tmp_path: Path, preset: str) -> None:
-    config = read_config(None, [f"preset={preset}", "model.num_classes=7", "diffusion.lr=3e-5"])
+    config = read_config(None, [f"preset={preset}", "model.num_classes=7", "optimizer.lr=3e-5"])
     assert read_config(write(tmp_path, config.to_yaml())) == config
 
 
@@ -55,7 +55,7 @@ def test_settings_stand_above_the_file_the_file_above_the_preset_and_all_above_d
 
 @pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "0.0001"])
 def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path, text: str) -> None:
-    assert read_config(write(tmp_path, f"diffusion: {{lr: {text}}}")).diffusion.lr == 1e-4
+    assert read_config(write(tmp_path, f"optimizer: {{lr: {text}}}")).optimizer.lr == 1e-4
 
 
 CORRECT = ": correct it in the configuration or with --set."
@@ -73,11 +73,12 @@ CORRECT = ": correct it in the configuration or with --set."
         ("run: {precision: fp8}", "run.precision is 'fp8'; it must be bf16 or fp32" + CORRECT),
         ("model: {dim_mults: 4}", "model.dim_mults is 4; it must be a list" + CORRECT),
         ("run: {steps: 0}", "run.steps is 0; it must be at least 1" + CORRECT),
-        ("preset: frok", "There is no preset 'frok' among default, fork, paper; did you mean 'fork'?"),
+        ("preset: defalt", "There is no preset 'defalt' among default, diffinfinite-fork, diffinfinite-paper; "
+         "did you mean 'default'?"),
         ("- 1", "{path} needs sections such as 'model:', but has [1]; correct it."),
         ("", "{path} is empty; give the path of another file."),
         ("run: {accumulate: 3}",
-         "diffusion.batch_size is 4; it must be a multiple of run.accumulate = 3" + CORRECT),
+         "data.batch_size is 4; it must be a multiple of run.accumulate = 3" + CORRECT),
     ],
 )  # fmt: skip
 def test_a_slip_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -116,9 +117,9 @@ def test_the_number_of_classes_comes_from_the_data_or_must_be_theirs() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("preset=[fork]", "There is no preset ['fork'] among default, fork, paper; "),
-        ("diffusion.lr=1.2.3e5", "diffusion.lr is '1.2.3e5'; it must be a number: "),
-        (f"diffusion.lr=1{'0' * 400}", "diffusion.lr is too large; it must be a number below 1e308: "),
+        ("preset=[fork]", "There is no preset ['fork'] among default, diffinfinite-fork, diffinfinite-paper; "),
+        ("optimizer.lr=1.2.3e5", "optimizer.lr is '1.2.3e5'; it must be a number: "),
+        (f"optimizer.lr=1{'0' * 400}", "optimizer.lr is too large; it must be a number below 1e308: "),
         (f"run.steps=1{'0' * 400}", f"run.steps is 1{'0' * 400}; it must be at most 99,999,999: "),
         ("data.workers=1000000", "data.workers is 1000000; it must be from 0 to 1024: "),
         ("run=false", "run is False; it must be a section with keys: "),
@@ -134,4 +135,36 @@ def test_a_section_without_keys_leaves_the_preset_alone(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("preset: fork\nmodel:\ndiffusion: {lr: 2E-4}\n")
     config = read_config(tmp_path / "config.yaml")
     assert config.model.null == "zero_mask"
-    assert config.diffusion.lr == 2e-4
+    assert config.optimizer.lr == 2e-4
+
+
+OLD = [
+    ("diffusion: {batch_size: 12}", "diffusion.batch_size=12", "data.batch_size"),
+    ("diffusion: {lr: 0.5}", "diffusion.lr=0.5", "optimizer.lr"),
+    ("run: {most_skipped: 3}", "run.most_skipped=3", "run.max_skipped"),
+]
+
+
+@pytest.mark.parametrize(("text", "setting", "new"), OLD)
+def test_settings_are_read_by_the_names_of_version_0_1(tmp_path: Path, text: str, setting: str, new: str) -> None:
+    section, key = new.split(".")
+    expected = read_config(None, [f"{new}={setting.split('=')[1]}"])
+    assert getattr(getattr(expected, section), key) != getattr(getattr(TrainConfig(), section), key)
+    assert read_config(write(tmp_path, text)) == read_config(None, [setting]) == expected
+    assert read_config(write(tmp_path, text + f"\n{section}:" if section not in text else text)) == expected
+
+
+def test_a_setting_under_its_old_and_its_new_name_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "diffusion: {lr: 0.1}\noptimizer: {lr: 0.2}")
+    with pytest.raises(
+        HistodsError, match="^diffusion.lr is the former name of optimizer.lr, and both are given; re"
+    ):
+        read_config(path)
+    with pytest.raises(HistodsError, match="^optimizer is 7; it must be a section with keys"):
+        read_config(write(tmp_path, "diffusion: {lr: 0.1}\noptimizer: 7"))
+
+
+@pytest.mark.parametrize("name", ["fork", "paper"])
+def test_presets_are_read_by_the_names_of_version_0_1(name: str) -> None:
+    assert read_config(None, [f"preset={name}"]) == read_config(None, [f"preset=diffinfinite-{name}"])
+    assert read_config(None, [f"preset={name}"]) != TrainConfig()

@@ -12,7 +12,7 @@ from PIL import Image
 from histods import audit, shard
 from histods.sampling.draws import InOrder, dihedral
 from histods.shards.images.reader import ShardReader
-from training.data.dataset import ShardDataset, Turner, balanced
+from training.data.dataset import DihedralTransform, ShardDataset, balanced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_drawn_class_is_in_the_mask_and_alone_there_when_binarised(folder: Pat
 
 @pytest.mark.parametrize("view", range(8))
 def test_turning_fast_is_turning(view: int) -> None:
-    turn = Turner()
+    turn = DihedralTransform()
     for pixels in np.random.default_rng(view).integers(0, 255, (3, 7, 7, 3), dtype=np.uint8):
         for source in (pixels, np.ascontiguousarray(pixels[..., 0])):
             turned = source.copy()

@@ -7,11 +7,11 @@ import multiprocessing
 import numpy as np
 import torch
 
-from training.data.shared_memory import Arena
+from training.data.shared_memory import SharedBufferPool
 
 
 def test_every_slot_can_be_taken_once_and_again_when_it_is_let_go() -> None:
-    arena = Arena(2, 16)
+    arena = SharedBufferPool(2, 16)
     mine = [arena.take(1) for _ in range(5)]
     assert mine == [4, 5, 6, 7, None]
     array = arena.borrow(5)
@@ -25,7 +25,7 @@ def test_every_slot_can_be_taken_once_and_again_when_it_is_let_go() -> None:
 
 
 def test_slots_do_not_overlap_and_are_seen_by_other_processes() -> None:
-    arena = Arena(2, 1000)
+    arena = SharedBufferPool(2, 1000)
 
     def fill() -> None:
         for worker in (0, 1):
@@ -40,7 +40,7 @@ def test_slots_do_not_overlap_and_are_seen_by_other_processes() -> None:
 
 
 def test_an_array_outlives_the_arena() -> None:
-    arena = Arena(1, 8)
+    arena = SharedBufferPool(1, 8)
     arena.memory(2)[:] = 7
     array = arena.borrow(2)
     del arena

@@ -16,7 +16,7 @@ from training.config.sections import DiffusionConfig
 from training.diffusion import samplers as sampler
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
-from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_a_class, sampling_times
+from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_per_class, sampling_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def steps_of(scheduler: Any, times: list[int], x: Tensor, **options: Any) -> Ten
 @pytest.fixture
 def _all_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin at the last level whatever its signal, as diffusers does."""
-    monkeypatch.setattr(sampler, "_LEAST_SIGNAL", 0.0)
+    monkeypatch.setattr(sampler, "_MIN_SIGNAL", 0.0)
 
 
 @pytest.mark.usefixtures("_all_levels")
@@ -231,7 +231,7 @@ def test_ddim_with_all_the_noise_draws_from_the_data() -> None:
     [(ddim, {}), (ddim, {"eta": 1.0}), (dpm_solver_2m, {})],
     ids=["ddim", "ddim with noise", "dpm"],
 )
-@pytest.mark.parametrize("guide", [guided, one_pass_a_class])
+@pytest.mark.parametrize("guide", [guided, one_pass_per_class])
 def test_a_picture_depends_on_its_seed_and_mask_alone(
     guide: Callable[..., Denoise], solve: Callable[..., Tensor], options: dict[str, float], zero: bool
 ) -> None:
@@ -276,7 +276,7 @@ def test_a_scale_of_1_is_one_forward_and_0_is_the_null() -> None:
 def test_one_pass_a_class_pastes_passes_of_single_classes(scale: float) -> None:
     module, mask = Network(), masks((0, 3), (2, 1), (1, 1))
     x, t = normal_noise([1, 2, 3], SHAPE, "cpu"), torch.tensor([10, 500, 900])
-    result = one_pass_a_class(module, mask, scale)(x, t)
+    result = one_pass_per_class(module, mask, scale)(x, t)
     forwards = sum(len(seen) for seen, _ in module.calls)
     assert forwards == (5 if scale == 1 else 10)  # two classes, two, and one
     for row, classes in enumerate([(0, 3), (2, 1), (1, 1)]):
@@ -289,7 +289,7 @@ def test_one_pass_a_class_pastes_passes_of_single_classes(scale: float) -> None:
 def test_one_pass_a_class_never_shows_the_network_two_classes() -> None:
     module, mask = Network(), torch.arange(64, dtype=torch.int64).remainder(5).expand(1, 1, 64, 64)
     x = normal_noise([1], SHAPE, "cpu")
-    ddim(one_pass_a_class(module, mask, 2.0), schedule(), x, prediction="v", steps=3)
+    ddim(one_pass_per_class(module, mask, 2.0), schedule(), x, prediction="v", steps=3)
     assert {frozenset(seen.unique().tolist()) - {0} for seen, _ in module.calls} == {
         frozenset(),
         *(frozenset({index}) for index in range(1, 5)),

@@ -59,7 +59,7 @@ def network(classes: int, seed: int, *, spatial: bool = False) -> UNet:
 def base(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 100 steps."""
     place = tmp_path_factory.mktemp("base")
-    return run_tiny(place, folder, "run.steps=100", "run.checkpoint_every=100", "diffusion.lr=4e-3").folder
+    return run_tiny(place, folder, "run.steps=100", "run.checkpoint_every=100", "optimizer.lr=4e-3").folder
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_ends_that_are_remade_keep_their_first_weights_and_all_else_is_taken() -
 
 def test_twelve_patches_are_learnt_faster_than_from_nothing(base: Path, twelve: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    settings = [*TINY, "run.steps=8", "diffusion.lr=2e-3"]
+    settings = [*TINY, "run.steps=8", "optimizer.lr=2e-3"]
 
     def run(place: str, **options: Any) -> list[float]:
         result = train(
@@ -165,7 +165,7 @@ def test_settings_of_another_network_are_refused(
 
 
 def test_settings_that_are_not_named_are_those_of_the_weights(base: Path, twelve: Path, tmp_path: Path) -> None:
-    settings = ["run.steps=1", "diffusion.batch_size=2", "run.validate_every=0", "run.preview_every=0"]
+    settings = ["run.steps=1", "data.batch_size=2", "run.validate_every=0", "run.preview_every=0"]
     made = train(workspace=tmp_path, data=twelve, settings=settings, device="cpu", init=base).config
     trained = read_run(base).config
     assert replace(made.model, num_classes=3) == trained.model
@@ -189,7 +189,7 @@ def test_an_imported_run_goes_on_as_a_new_one_alone(twelve: Path, tmp_path: Path
     with pytest.raises(HistodsError) as caught:
         train(workspace=tmp_path, data=twelve, name="theirs", resume=True, device="cpu")
     assert f"'histods train --init {imported} --name NEW'" in str(caught.value)
-    settings = ["run.steps=1", "diffusion.batch_size=2", "run.validate_every=0", "run.preview_every=0"]
+    settings = ["run.steps=1", "data.batch_size=2", "run.validate_every=0", "run.preview_every=0"]
     made = train(workspace=tmp_path, data=twelve, settings=settings, device="cpu", init="theirs")
     assert made.config.diffusion.prediction == "epsilon"
     assert read_run(made.folder).space == read_run(imported).space

@@ -13,7 +13,7 @@ from histods.errors import HistodsError
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.sections import DiffusionConfig
 from training.diffusion.process import Schedule
-from training.inference.pipeline import Painter, Sampling
+from training.inference.pipeline import Sampling, SamplingPipeline
 from training.latents.latent_space import LatentSpace
 
 CONFIG = DiffusionConfig(timesteps=100, sampling_timesteps=20, guidance_scale=2.0)
@@ -46,8 +46,10 @@ def autoencoder() -> LinearAutoencoder:
     return LinearAutoencoder.fit([torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8, generator=generator)])
 
 
-def make(model: nn.Module, autoencoder: Any, space: LatentSpace, *, half: bool = False, **options: Any) -> Painter:
-    return Painter(
+def make(
+    model: nn.Module, autoencoder: Any, space: LatentSpace, *, half: bool = False, **options: Any
+) -> SamplingPipeline:
+    return SamplingPipeline(
         model=model,
         autoencoder=autoencoder,
         schedule=Schedule.of(CONFIG),

@@ -95,9 +95,7 @@ def test_images_are_whitened_with_their_own_mean_and_deviation(folder: Path, tmp
 def test_a_run_on_images_through_a_kl_autoencoder_whitens_what_it_draws(
     folder: Path, saved_kl: Path, tmp_path: Path
 ) -> None:
-    result = run_tiny(
-        tmp_path, folder, "run.steps=2", "diffusion.batch_size=16", f"latents.autoencoder={saved_kl}"
-    )
+    result = run_tiny(tmp_path, folder, "run.steps=2", "data.batch_size=16", f"latents.autoencoder={saved_kl}")
     assert (result.step, result.finished) == (2, True)
     loaded = load_autoencoder(str(saved_kl))
     run = read_run(result.folder)
@@ -113,7 +111,7 @@ def test_a_run_on_images_through_a_kl_autoencoder_whitens_what_it_draws(
 def test_a_run_on_latents_of_a_kl_autoencoder_whitens_with_what_encode_measured(
     kl_latents: Path, saved_kl: Path, tmp_path: Path
 ) -> None:
-    result = run_tiny(tmp_path, kl_latents, "run.steps=2", "diffusion.batch_size=16", "run.preview_every=2",
+    result = run_tiny(tmp_path, kl_latents, "run.steps=2", "data.batch_size=16", "run.preview_every=2",
                       "run.preview_steps=2")  # fmt: skip
     assert (result.step, result.finished) == (2, True)
     assert read_run(result.folder).state.autoencoder["digest"] == load_autoencoder(str(saved_kl)).digest

@@ -14,7 +14,7 @@ from training.config.load import read_config
 from training.config.sections import TrainConfig
 from training.distributed import Process
 from training.model import cost as plan
-from training.model.cost import Plan, activation_bytes, matrix_rate, plan_run
+from training.model.cost import TrainingCost, activation_bytes, estimate_cost, matrix_rate
 from training.model.flops import count_flops
 from training.model.unet import UNet
 
@@ -34,8 +34,8 @@ def config_of(*settings: str) -> TrainConfig:
     return read_config(None, [*TINY, *settings])
 
 
-def plan_of(*settings: str, ranks: int = 1) -> Plan:
-    return plan_run(config_of(*settings), Process(device=CPU, ranks=ranks))
+def plan_of(*settings: str, ranks: int = 1) -> TrainingCost:
+    return estimate_cost(config_of(*settings), Process(device=CPU, world_size=ranks))
 
 
 def kept_bytes(config: TrainConfig, batch: int, device: torch.device = CPU) -> int:
@@ -122,7 +122,7 @@ def test_parameters_are_those_of_the_network_and_the_null_condition_stands_by_it
 def test_memory_is_five_numbers_a_weight_and_the_activations_of_one_share(
     settings: tuple[str, ...], ranks: int, share: int
 ) -> None:
-    settings = ("diffusion.batch_size=8", *settings)
+    settings = ("data.batch_size=8", *settings)
     made = plan_of(*settings, ranks=ranks)
     weights = made.parameters + made.null_parameters
     assert made.memory_bytes == 36 * weights + activation_bytes(config_of(*settings), share, CPU)
@@ -130,10 +130,10 @@ def test_memory_is_five_numbers_a_weight_and_the_activations_of_one_share(
 
 def test_time_is_operations_over_half_the_rate_shared_by_the_processes() -> None:
     for ranks in (1, 4):
-        made = plan_of("run.steps=30", "diffusion.batch_size=8", *NO_EVALUATION, ranks=ranks)
-        assert made.flops_an_image == count_flops(config_of().model, train=True)
+        made = plan_of("run.steps=30", "data.batch_size=8", *NO_EVALUATION, ranks=ranks)
+        assert made.flops_per_image == count_flops(config_of().model, train=True)
         assert made.matrix_rate == RATE
-        assert made.seconds == pytest.approx(30 * 8 / ranks * made.flops_an_image / (0.5 * RATE))
+        assert made.seconds == pytest.approx(30 * 8 / ranks * made.flops_per_image / (0.5 * RATE))
 
 
 def test_time_counts_validations_and_previews() -> None:

@@ -90,7 +90,7 @@ def test_a_learning_rate_that_leaps_is_said(folder: Path, tmp_path: Path) -> Non
 
     assert "leaps" not in said("run.steps=4", "optimizer.schedule=onecycle", resume=False)
     assert "The learning rate leaps from 4e-09 to " in said("run.steps=8", "optimizer.schedule=onecycle")
-    assert "leaps" not in said("run.steps=9", "optimizer.schedule=onecycle", "diffusion.batch_size=4")
+    assert "leaps" not in said("run.steps=9", "optimizer.schedule=onecycle", "data.batch_size=4")
 
 
 def test_resume_keeps_the_settings_that_are_not_named(folder: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_too_little_memory_is_said_with_what_to_do(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_data(monkeypatch, 8, MemoryError())
-    with pytest.raises(HistodsError, match="too little memory for a step .* lower diffusion.batch_size"):
+    with pytest.raises(HistodsError, match="too little memory for a step .* lower data.batch_size"):
         run_tiny(tmp_path, folder, *RARELY)
 
 
@@ -159,7 +159,7 @@ def test_a_machine_without_pillow_trains_without_previews_and_says_so(
     monkeypatch.setattr(training.trainer.preview, "find_spec", lambda _: None)
     said: list[str] = []
     settings = ["model.dim=8", "model.dim_mults=[1]", "run.steps=1", "run.preview_every=1", "run.validate_every=0"]
-    settings += ["diffusion.batch_size=2", "data.workers=0"]
+    settings += ["data.batch_size=2", "data.workers=0"]
     assert train(workspace=tmp_path, data=folder, settings=settings, device="cpu", say=said.append).finished
     assert "No previews are drawn, since Pillow is not installed." in said
 

@@ -1,4 +1,4 @@
-"""Gauges: the numbers of all steps since the last time, whatever the stretches in which they are asked for."""
+"""Numbers of all steps since the last time, whatever the stretches in which they are asked for."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.distributed import Process
-from training.trainer.step_metrics import SPENT, Gauges, Readings, finite_or_none
+from training.trainer.step_metrics import SPENT, MetricsWindow, StepMetrics, finite_or_none
 
 PROCESS = Process(device=torch.device("cpu"))
 
 
-def take(gauges: Gauges, finite: list[bool]) -> Readings:
+def take(step_metrics: StepMetrics, finite: list[bool]) -> MetricsWindow:
     for number, good in enumerate(finite):
         loss = torch.tensor(number + 0.5 if good else math.nan)
-        gauges.step(loss, torch.tensor(2.0 * number), torch.tensor(good))
-        gauges.see(torch.zeros(1, 4, 2, 2))
-    return gauges.read()
+        step_metrics.step(loss, torch.tensor(2.0 * number), torch.tensor(good))
+        step_metrics.see(torch.zeros(1, 4, 2, 2))
+    return step_metrics.read()
 
 
 def longest(finite: list[bool]) -> int:
@@ -35,10 +35,10 @@ def longest(finite: list[bool]) -> int:
 def test_every_step_is_read_once_and_series_of_skipped_ones_go_on(
     stretches: list[list[bool]],
 ) -> None:
-    gauges = Gauges(4, PROCESS)
+    step_metrics = StepMetrics(4, PROCESS)
     before: list[bool] = []
     for stretch in stretches:
-        read = take(gauges, stretch)
+        read = take(step_metrics, stretch)
         assert read.skipped == [not good for good in stretch]
         assert read.norms == [2.0 * number for number in range(len(stretch))]
         for number, (loss, good) in enumerate(zip(read.losses, stretch, strict=True)):
@@ -53,35 +53,35 @@ def test_every_step_is_read_once_and_series_of_skipped_ones_go_on(
 def test_mean_and_deviation_are_those_of_all_latents_together(batches: list[int], seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     latents = [torch.randn(count, 3, 4, 2, generator=random) * 3 + 5 for count in batches]
-    gauges = Gauges(3, PROCESS)
-    gauges.see(torch.full((1, 3, 4, 2), 1e6))
-    gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
-    gauges.read()  # and forget
+    step_metrics = StepMetrics(3, PROCESS)
+    step_metrics.see(torch.full((1, 3, 4, 2), 1e6))
+    step_metrics.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
+    step_metrics.read()  # and forget
     for part in latents:
-        gauges.see(part)
-    gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
-    read, whole = gauges.read(), torch.cat(latents).double()
+        step_metrics.see(part)
+    step_metrics.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
+    read, whole = step_metrics.read(), torch.cat(latents).double()
     assert read.mean == pytest.approx(whole.mean((0, 2, 3)).tolist())
     assert read.std == pytest.approx(whole.std((0, 2, 3), correction=0).tolist())
 
 
 def test_equal_latents_have_no_deviation_however_large() -> None:
-    gauges = Gauges(2, PROCESS)
-    gauges.see(torch.full((3, 2, 5, 5), 1234.567))
-    gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
-    assert gauges.read().std == pytest.approx([0, 0], abs=0.1)
+    step_metrics = StepMetrics(2, PROCESS)
+    step_metrics.see(torch.full((3, 2, 5, 5), 1234.567))
+    step_metrics.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
+    assert step_metrics.read().std == pytest.approx([0, 0], abs=0.1)
 
 
 @pytest.mark.parametrize("name", SPENT)
 def test_the_time_of_a_reading_has_all_that_was_done_since_the_last(name: str) -> None:
-    gauges = Gauges(4, PROCESS)
-    with gauges.spending(name):
+    step_metrics = StepMetrics(4, PROCESS)
+    with step_metrics.spending(name):
         time.sleep(0.03)
-    first = take_one(gauges)
+    first = take_one(step_metrics)
     assert 0.03 <= first.spent[name] <= first.seconds
     assert [other for other in SPENT if first.spent[other]] == [name]
     time.sleep(0.02)
-    second = take_one(gauges)
+    second = take_one(step_metrics)
     assert not any(second.spent.values())
     assert second.seconds >= 0.02
     assert second.totals["seconds"] == pytest.approx(first.seconds + second.seconds)
@@ -92,24 +92,24 @@ def test_the_time_of_a_reading_has_all_that_was_done_since_the_last(name: str) -
     assert timing["totals"][name] == pytest.approx(first.spent[name], abs=1e-3)
 
 
-def take_one(gauges: Gauges) -> Readings:
-    gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
-    gauges.see(torch.zeros(1, 4, 2, 2))
-    return gauges.read()
+def take_one(step_metrics: StepMetrics) -> MetricsWindow:
+    step_metrics.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
+    step_metrics.see(torch.zeros(1, 4, 2, 2))
+    return step_metrics.read()
 
 
 def test_the_numbers_stay_tensors_until_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def waits(*_: object) -> None:
         raise AssertionError("the host waits for the device")
 
-    gauges = Gauges(4, PROCESS)
+    step_metrics = StepMetrics(4, PROCESS)
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "cpu", "numpy"):
         monkeypatch.setattr(torch.Tensor, name, waits)
     for _ in range(3):
-        gauges.see(torch.zeros(1, 4, 2, 2))
-        gauges.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
+        step_metrics.see(torch.zeros(1, 4, 2, 2))
+        step_metrics.step(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(True))
     monkeypatch.undo()
-    assert gauges.read().losses == [1, 1, 1]
+    assert step_metrics.read().losses == [1, 1, 1]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -82,10 +82,10 @@ def test_the_set_is_the_same_whatever_the_batch_and_another_one_for_another_seed
         model = type(trainer.model)(trainer.model.config)
         return Validation(trainer.setup)(model).buckets
 
-    whole = losses("diffusion.batch_size=8")
-    assert losses("diffusion.batch_size=2") == pytest.approx(whole, rel=1e-4)
-    assert losses("diffusion.batch_size=12", "run.accumulate=4") == pytest.approx(whole, rel=1e-4)
-    assert losses("diffusion.batch_size=8", "run.seed=1") != pytest.approx(whole, rel=1e-2)
+    whole = losses("data.batch_size=8")
+    assert losses("data.batch_size=2") == pytest.approx(whole, rel=1e-4)
+    assert losses("data.batch_size=12", "run.accumulate=4") == pytest.approx(whole, rel=1e-4)
+    assert losses("data.batch_size=8", "run.seed=1") != pytest.approx(whole, rel=1e-2)
 
 
 @pytest.mark.parametrize("timesteps", [10, 37, 1000])

@@ -383,7 +383,7 @@ def test_a_killed_run_of_another_autoencoder_leaves_nothing_behind(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(latent_shards, "SHARD_BYTES", SMALL // 2)
-        patch.setattr("training.verbs.encode.gather", None)  # all shards are written, then it ends
+        patch.setattr("training.verbs.encode.collect_shards", None)  # all shards are written, then it ends
         with pytest.raises(TypeError):
             encode(workspace=own)
     assert len(list((own / "latents").glob("*.safetensors"))) == 8

@@ -149,7 +149,7 @@ def test_too_few_samples_are_not_split(site: Site) -> None:
         assert key
     audit(site.root, workspace=site.workspace, allow_unpaired=True, workers=1)
     remap(workspace=site.workspace, map=site.map)
-    result, said = train_tiny(site.workspace, "diffusion.batch_size=2")
+    result, said = train_tiny(site.workspace, "data.batch_size=2")
     assert any(line.startswith("Not split, all samples are trained on") for line in said)
     assert result.splits == ("all",)
 
@@ -179,7 +179,7 @@ def test_images_are_reduced_on_a_cpu_and_samples_have_the_size_of_training(tmp_p
     said: list[str] = []
     settings = [
         "run.steps=1",
-        "diffusion.batch_size=4",
+        "data.batch_size=4",
         "model.dim=8",
         "run.validate_every=0",
         "run.preview_every=0",

@@ -43,7 +43,7 @@ def make_run(folder: Path, *, step: int = 5, broken: bool = False) -> Path:
     write_run(folder, config)
     state = State(
         step=step,
-        position=step * config.diffusion.batch_size,
+        position=step * config.data.batch_size,
         index_digest="0" * 64,
         classes=CLASSES,
         map_digest="1" * 64,

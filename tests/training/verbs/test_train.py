@@ -146,7 +146,7 @@ def test_accumulated_steps_give_the_losses_of_whole_ones(folder: Path, tmp_path:
 
 
 def test_the_network_sees_whitened_latents(folder: Path, tmp_path: Path) -> None:
-    result = run_tiny(tmp_path, folder, "run.steps=20", "run.log_every=20", "diffusion.batch_size=16")
+    result = run_tiny(tmp_path, folder, "run.steps=20", "run.log_every=20", "data.batch_size=16")
     line = read_metrics(result.folder)[-1]
     assert line["latent_mean"] == pytest.approx([0] * 4, abs=0.25)
     assert line["latent_std"] == pytest.approx([1] * 4, abs=0.25)
@@ -242,7 +242,7 @@ def test_too_many_skipped_steps_end_the_run_and_name_samples(
 ) -> None:
     poison(monkeypatch, first=2, last=99)
     with pytest.raises(HistodsError) as caught:
-        run_tiny(tmp_path, folder, "run.steps=40", "run.most_skipped=5")
+        run_tiny(tmp_path, folder, "run.steps=40", "run.max_skipped=5")
     message = str(caught.value)
     assert message.startswith("The gradients were not finite in 5 steps in a row, the last of them 7 (samples")
     assert "slide." in message
@@ -340,7 +340,7 @@ def test_the_reference_s_file_is_counted_without_any_data(tmp_path: Path) -> Non
     result = train(workspace=tmp_path, config=path, dry_run=True, debug=True, device="cpu")
     assert result.plan is not None
     assert result.plan.parameters == 172_101_124
-    assert result.plan.flops_an_image == pytest.approx(541e9, rel=0.01)
+    assert result.plan.flops_per_image == pytest.approx(541e9, rel=0.01)
     deck = dict(result.shapes)
     assert deck["latents"] == (4, 4, 64, 64)
     assert deck["mask"] == (4, 1, 512, 512)

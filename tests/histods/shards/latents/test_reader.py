@@ -20,7 +20,7 @@ from histods.shards.latents import reader as latent_reader
 from histods.shards.latents.latent_set import INDEX, EncodedBy, LatentSet
 from histods.shards.latents.reader import Latent, LatentReader
 from histods.shards.latents.writer import SAMPLES, Shape, ShardUnderWay, Sums, plan_shard
-from histods.shards.resumable_write import gather, tidy
+from histods.shards.resumable_write import clean_up, collect_shards
 
 SHARD_OF = {"test-00000": 3, "train-00000": 5, "train-00001": 4}
 SQUARE = Shape(views=8, channels=2, height=3, width=3, image_height=24, image_width=24)
@@ -65,7 +65,7 @@ class Made:
                 self.masks[key] = random_mask(random, shape)
                 shard.add(self.moments[key][None], [self.masks[key]])
             shard.write(folder)
-        shards, index = gather(folder, INDEX.empty_table())
+        shards, index = collect_shards(folder, INDEX.empty_table())
         LatentSet(
             folder=folder,
             shards=tuple(shards),
@@ -80,7 +80,7 @@ class Made:
             std=(1.0, 1.0),
             **shape._asdict(),
         ).write()
-        tidy(folder)
+        clean_up(folder)
 
 
 @pytest.fixture
