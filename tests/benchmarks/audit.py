@@ -40,7 +40,7 @@ from PIL import Image
 
 from histods.engines.local import WORKER_ENVIRONMENT
 from histods.run_lengths import find_runs, histogram
-from histods.synthetic import drsk_proportions, make_benchmark
+from tests.datasets.benchmark import drsk_proportions, make_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

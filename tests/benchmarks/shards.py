@@ -39,8 +39,7 @@ from histods import audit, shard
 from histods.images.reader import decode_mask, decode_rgb
 from histods.sampling.draws import philox4x64
 from histods.shards.images.reader import ShardReader
-from histods.synthetic import drsk_proportions, make_benchmark
-from histods.synthetic.benchmark import DRSK_PAIRS
+from tests.datasets.benchmark import DRSK_PAIRS, drsk_proportions, make_benchmark
 from training.data.dataset import DihedralTransform, ShardDataset, balanced
 from training.data.image_loader import Loader
 

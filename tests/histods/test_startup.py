@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from histods.engines import Done, engine_for
-from histods.synthetic import make_benchmark
+from tests.datasets.benchmark import make_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,8 +19,9 @@ from PIL import Image
 from typer.main import get_command
 
 from histods.cli.main import app
-from histods.synthetic import make_benchmark, make_demo
+from histods.synthetic import make_demo
 from tests.commands import histods, in_own_process
+from tests.datasets.benchmark import make_benchmark
 
 COMMANDS = [
     "audit",

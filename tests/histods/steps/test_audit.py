@@ -20,7 +20,9 @@ from PIL import Image
 
 from histods import HistodsError, Manifest, audit
 from histods.io.workspace import Workspace
-from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, make_convention, make_demo
+from histods.synthetic import make_demo
+from tests.datasets.benchmark import drsk_proportions, make_benchmark
+from tests.datasets.conventions import CONVENTIONS, make_convention
 
 if TYPE_CHECKING:
     from histods.measurement.audit_result import AuditResult

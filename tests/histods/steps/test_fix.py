@@ -23,8 +23,9 @@ from histods import HistodsError, audit, fix
 from histods.checks import CHECKS
 from histods.moves.plan import EXCLUDED, KEPT, LINKED, OUTSIDE, SHARED, UNOPENED
 from histods.steps.fix import CODES, to_document
-from histods.synthetic import make_benchmark, make_demo
+from histods.synthetic import make_demo
 from tests.commands import histods, in_own_process
+from tests.datasets.benchmark import make_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,8 @@ from PIL import Image
 from histods import audit, shard, split
 from histods.errors import HistodsError
 from histods.shards.images.shard_set import ShardSet
-from histods.synthetic import make_benchmark
 from tests.commands import histods
+from tests.datasets.benchmark import make_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from histods.measurement.worker import MeasureOptions, measure_files
 from histods.moves import execute as moves
 from histods.moves.execute import Found, Move, carry_out, survey
 from histods.moves.plan import Links
-from histods.synthetic import make_benchmark
+from tests.datasets.benchmark import make_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,11 +15,10 @@ from PIL import Image
 
 from histods.errors import HistodsError
 from histods.labels.label_names import read_labels
-from histods.synthetic import CONVENTIONS, drsk_proportions, make_benchmark, make_convention
-from histods.synthetic.benchmark import _distinct_masks
-from histods.synthetic.conventions import Convention
 from histods.synthetic.files import encode
 from histods.synthetic.tissue import make_patch
+from tests.datasets.benchmark import _distinct_masks, drsk_proportions, make_benchmark
+from tests.datasets.conventions import CONVENTIONS, Convention, make_convention
 
 
 def decode(path: Path) -> np.ndarray:
