@@ -1,13 +1,14 @@
 # make demo: set everything up and run the main job on a small dataset that it makes.
 # make test: set everything up, check style and types, run all tests.
-# make bench: print speeds, measured in one run. make lint: style and types alone.
+# make test-fast: the tests of daily work, in under a minute. make lint: style, types and imports alone.
+# make docs: build the pages of docs into site/. make bench: print speeds, measured in one run.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 
-.PHONY: demo test lint bench measure clean
+.PHONY: demo test test-fast lint docs bench measure clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +23,12 @@ demo: $(VENV)/installed
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+test-fast: $(VENV)/installed
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not own_workers and not ray" FASTPATHS
+
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

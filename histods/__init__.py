@@ -6,10 +6,10 @@ used, so that `import histods` costs nothing and worker processes stay small.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
+from histods.lazy import lazy_exports
 from histods.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -50,31 +50,24 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "Manifest": "histods.dataset.manifest",
-    "audit": "histods.steps.audit",
-    "demo": "histods.demo_pipeline",
-    "encode": "training.verbs.encode",
-    "export": "training.exchange.export_diffusers",
-    "fix": "histods.steps.fix",
-    "import_checkpoint": "training.exchange.import_diffinfinite",
-    "plot": "reports.charts",
-    "remap": "histods.steps.remap",
-    "sample": "training.verbs.sample",
-    "shard": "histods.steps.shard",
-    "show": "histods.steps.show",
-    "split": "histods.steps.split",
-    "status": "histods.steps.status",
-    "tile": "histods.steps.tile",
-    "train": "training.verbs.train",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'histods' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Manifest": "histods.dataset.manifest",
+        "audit": "histods.steps.audit",
+        "demo": "histods.demo_pipeline",
+        "encode": "training.verbs.encode",
+        "export": "training.exchange.export_diffusers",
+        "fix": "histods.steps.fix",
+        "import_checkpoint": "training.exchange.import_diffinfinite",
+        "plot": "reports.charts",
+        "remap": "histods.steps.remap",
+        "sample": "training.verbs.sample",
+        "shard": "histods.steps.shard",
+        "show": "histods.steps.show",
+        "split": "histods.steps.split",
+        "status": "histods.steps.status",
+        "tile": "histods.steps.tile",
+        "train": "training.verbs.train",
+    },
+)

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from histods.lazy import lazy_exports
+
 if TYPE_CHECKING:
     from reports.charts import plot
 
 __all__ = ["plot"]
 
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        from reports import charts
-
-        return getattr(charts, name)
-    raise AttributeError(f"module 'reports' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(__name__, {"plot": "reports.charts"})

@@ -1,4 +1,4 @@
-"""The README says what is true: commands, checks, columns, tree and tour are held against the code."""
+"""The README and docs say what is true: commands, checks, columns, tree and tour are held against the code."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.commands import histods
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/**/*.md"))}
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -29,9 +30,9 @@ def blocks(language: str, text: str = README) -> list[str]:
     return [content for name, content in fenced if name == language]
 
 
-def table(header: str) -> list[list[str]]:
+def table(page: str, header: str) -> list[list[str]]:
     """Rows of the table under a header line, cells without their backticks."""
-    body = README.split(header + "\n", 1)[1].split("\n", 1)[1]
+    body = PAGES[page].split(header + "\n", 1)[1].split("\n", 1)[1]
     rows = []
     for line in body.splitlines():
         if not line.startswith("|"):
@@ -42,11 +43,11 @@ def table(header: str) -> list[list[str]]:
 
 def test_the_table_of_checks_is_the_list_of_checks() -> None:
     expected = [[check.code, check.severity, check.summary] for check in CHECKS]
-    assert table("| code | severity | what it means |") == expected
+    assert table("checks.md", "| code | severity | what it means |") == expected
 
 
 def test_the_manifest_s_columns_are_all_described() -> None:
-    rows = table("| column | type | meaning |")
+    rows = table("manifest.md", "| column | type | meaning |")
     assert [row[0] for row in rows] == SCHEMA.names
     types = {"string": "string", "uint32": "uint32", "int64": "int64"}
     for name, kind, meaning in rows:
@@ -57,7 +58,7 @@ def test_the_manifest_s_columns_are_all_described() -> None:
 
 def test_the_tree_names_every_folder_and_nothing_that_is_not_there() -> None:
     listed = set()
-    tree = next(block for block in blocks("") if "pyproject.toml" in block)
+    tree = next(block for block in blocks("", PAGES["architecture.md"]) if "pyproject.toml" in block)
     folder: dict[int, str] = {}
     for line in tree.splitlines():
         indent = (len(line) - len(line.lstrip())) // 2
@@ -78,7 +79,7 @@ def test_the_tree_names_every_folder_and_nothing_that_is_not_there() -> None:
 
 def commands() -> list[str]:
     """Every histods command line of the README and of docs, in blocks and in running text."""
-    text = "\n".join([README, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md")))])
+    text = "\n".join([README, *PAGES.values()])
     lines = [line for block in blocks("sh", text) for line in block.splitlines()]
     lines += re.findall(r"`(histods [^`]+)`", text)
     return [line.split("  #")[0].strip() for line in lines if line.startswith("histods ")]
@@ -95,7 +96,7 @@ def test_every_command_and_option_exists(line: str) -> None:
     assert {word for word in words if word.startswith("-")} <= known
 
 
-def test_every_command_is_in_the_readme() -> None:
+def test_every_command_is_in_the_docs() -> None:
     group = typer.main.get_command(app)
     assert {line.split()[1] for line in commands()} >= set(group.commands)  # type: ignore[attr-defined]
 
@@ -111,6 +112,7 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert first is not None
     assert first.group(1) == __version__
     assert version("histods") == __version__
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 @pytest.mark.slow
@@ -137,7 +139,26 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
     for line in shown.splitlines():
         if line.strip() not in ("", "..."):
             assert " ".join(line.split()) in printed
-    code = "\n".join(blocks("python"))
+    texts = [README, *(PAGES[name] for name in ("tour.md", "shards.md", "training.md"))]
+    code = "\n".join(block for text in texts for block in blocks("python", text))
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
     manifest = Manifest.read(tmp_path / "histods-demo" / "tour" / "manifest.parquet")
     assert len(manifest) == 215
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_of_pages_outside_docs_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert links
+    assert not [link for link in links if not link.startswith("https://") and not (ROOT / link).exists()]
+
+
+def test_the_pages_are_built_without_a_warning(tmp_path: Path) -> None:
+    """Dead links, anchors and names in the reference are warnings."""
+    mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(mkdocs, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "site" / "api" / "training" / "index.html").is_file()
+    pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html")]
+    assert not [page for page in pages if re.search(r'(?:src|href)="https?://(?:fonts|cdn|unpkg)', page)]

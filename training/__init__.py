@@ -5,8 +5,9 @@ Its verbs are imported when first used, so that worker processes stay small.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from histods.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from training.runs.checkpoint import load_model
@@ -15,18 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["load_model", "sample", "train"]
 
-_HOMES = {
-    "load_model": "training.runs.checkpoint",
-    "sample": "training.verbs.sample",
-    "train": "training.verbs.train",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'training' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "load_model": "training.runs.checkpoint",
+        "sample": "training.verbs.sample",
+        "train": "training.verbs.train",
+    },
+)

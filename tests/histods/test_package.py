@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import histods
+import histods.shards
 import reports
 import training
+import training.data
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-PACKAGES = (histods, reports, training)
+PACKAGES = (histods, reports, training, histods.shards, training.data)
 
 
 @pytest.mark.parametrize(
