@@ -21,7 +21,7 @@ from histods.io.run_files import RENAMED_SETTINGS
 from histods.io.strict_yaml import NonStringScalar, Origin, load_yaml
 from training.config.presets import OLD_NAMES, PRESETS
 from training.config.sections import TrainConfig
-from training.config.setting import wrong_setting
+from training.config.setting import one_of, wrong_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,7 +180,7 @@ def _number(value: Any, name: str) -> float:
 def _describe(options: Sequence[Any]) -> str:
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
     named = [
-        _listed(list(map(str, get_args(option))))
+        one_of(map(str, get_args(option)))
         if get_origin(option) is Literal
         else "a list"
         if get_origin(option) is tuple
@@ -190,11 +190,6 @@ def _describe(options: Sequence[Any]) -> str:
         for option in options
     ]
     return " or ".join(named)
-
-
-def _listed(names: list[str]) -> str:
-    """Names as in `a, b or c`."""
-    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _nearest(found: str, known: Any) -> str:

@@ -10,7 +10,6 @@ from training.config.setting import expect_setting
 LATENT_FACTOR = 8
 """Pixels that a latent is wide."""
 AttentionForm = Literal["two_query", "plain"]
-ClassConditioning = Literal["histogram", "max"]
 Null = Literal["learned", "zero_mask"]
 
 
@@ -26,7 +25,8 @@ class ModelConfig:
         channels: of the latents.
         resnet_block_groups: of the group norms.
         block_per_layer: residual blocks of a level; 2.
-        class_conditioning: `histogram` (embeddings by fractions of pixels) or `max` (the largest class alone).
+        class_conditioning: one of `training.model.conditioning.CONDITIONINGS`: `histogram` (embeddings by
+            fractions of pixels) or `max` (the largest class alone).
         spatial: also show the first convolution which class is where.
         null: what the network is told where the condition is dropped: `learned`, an embedding of its own (and no
             class anywhere), or `zero_mask`, a mask that is all class 0.
@@ -44,7 +44,7 @@ class ModelConfig:
     channels: int = 4
     resnet_block_groups: int = 2
     block_per_layer: int = 2
-    class_conditioning: ClassConditioning = "histogram"
+    class_conditioning: str = "histogram"
     spatial: bool = False
     null: Null = "learned"
     attention: AttentionForm = "two_query"
@@ -66,7 +66,6 @@ class ModelConfig:
         of_what = f"{LATENT_FACTOR} pixels a latent, halved {len(mults) - 1} times"
         _expect(fits, "image_size", f"a multiple of {least} ({of_what})", self.image_size)
         _expect(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
-        _expect_one_of("class_conditioning", self.class_conditioning, ("histogram", "max"))
         _expect_one_of("null", self.null, ("learned", "zero_mask"))
         _expect_one_of("attention", self.attention, ("two_query", "plain"))
 

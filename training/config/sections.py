@@ -13,7 +13,6 @@ from training.config.setting import expect_setting
 
 AverageKind = Literal["exponential", "power"]
 BoardName = Literal["tensorboard", "wandb", "mlflow"]
-NoiseSchedule = Literal["cosine", "linear"]
 OptimizerName = Literal["adamw", "adam"]
 Prediction = Literal["epsilon", "v", "x0"]
 RateSchedule = Literal["constant", "onecycle"]
@@ -32,7 +31,8 @@ class DiffusionConfig:
     Attributes:
         timesteps: noise levels.
         sampling_timesteps: steps of a sampler unless it is told otherwise.
-        schedule: `cosine` (Nichol and Dhariwal 2021) or `linear` (Ho et al. 2020).
+        schedule: one of `training.diffusion.process.NOISE_SCHEDULES`: `cosine` (Nichol and Dhariwal 2021) or
+            `linear` (Ho et al. 2020).
         zero_terminal_snr: rescale the schedule so that the last level is pure noise (Lin et al. 2024).
         prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
         min_snr_gamma: weigh errors by min(SNR, gamma) (Hang et al. 2023), so that a level of no signal weighs
@@ -48,7 +48,7 @@ class DiffusionConfig:
 
     timesteps: int = 1000
     sampling_timesteps: int = 250
-    schedule: NoiseSchedule = "cosine"
+    schedule: str = "cosine"
     zero_terminal_snr: bool = False
     prediction: Prediction = "v"
     min_snr_gamma: float | None = 5.0
@@ -65,7 +65,6 @@ class DiffusionConfig:
             f"from 1 to the number of timesteps, {steps}",
             self.sampling_timesteps,
         )
-        _diffusion(self.schedule in get_args(NoiseSchedule), "schedule", "cosine or linear", self.schedule)
         _diffusion(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
         _diffusion(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
         _diffusion(0 <= self.min_v_weight <= 1, "min_v_weight", "from 0 to 1", self.min_v_weight)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from histods.errors import HistodsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def wrong_setting(name: str, condition: str, found: object) -> HistodsError:
@@ -20,3 +25,9 @@ def expect_setting(fits: bool, name: str, condition: str, found: object) -> None
     """
     if not fits:
         raise wrong_setting(name, condition, found)
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Names as in `a, b or c`."""
+    *others, last = names
+    return " or ".join(filter(None, (", ".join(others), last)))

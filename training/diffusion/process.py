@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from training.config.setting import one_of, wrong_setting
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from training.config.sections import DiffusionConfig, NoiseSchedule, Prediction
+    from training.config.sections import DiffusionConfig, Prediction
 
 
 def cosine_betas(timesteps: int, s: float = 0.008, most: float = 0.999) -> Tensor:
@@ -51,7 +53,43 @@ def rescale_zero_terminal_snr(betas_T: Tensor) -> Tensor:
     return 1 - torch.cat([bars_T[:1], bars_T[1:] / bars_T[:-1]])
 
 
-_BETAS: dict[NoiseSchedule, Callable[[int], Tensor]] = {"cosine": cosine_betas, "linear": linear_betas}
+@dataclass(frozen=True, slots=True)
+class NoiseSchedule:
+    """A noise schedule that `diffusion.schedule` can name.
+
+    Attributes:
+        betas: float64 [T] for T levels.
+        diffusers_name: `beta_schedule` of diffusers' schedulers; None where they have none like it: exports then
+            hold the betas themselves.
+    """
+
+    betas: Callable[[int], Tensor]
+    diffusers_name: str | None = None
+
+
+NOISE_SCHEDULES = {
+    "cosine": NoiseSchedule(cosine_betas, "squaredcos_cap_v2"),
+    "linear": NoiseSchedule(linear_betas, "linear"),
+}
+
+
+def find_schedule(name: str) -> NoiseSchedule:
+    """The noise schedule of that name.
+
+    Raises:
+        HistodsError: there is none.
+    """
+    if name not in NOISE_SCHEDULES:
+        raise wrong_setting("diffusion.schedule", one_of(NOISE_SCHEDULES), repr(name))
+    return NOISE_SCHEDULES[name]
+
+
+def recognise_schedule(betas_T: Tensor) -> str | None:
+    """The name of the noise schedule that has these betas, float64 [T]; None where none has."""
+    for name, schedule in NOISE_SCHEDULES.items():
+        if torch.allclose(schedule.betas(len(betas_T)), betas_T, rtol=1e-4, atol=1e-7):
+            return name
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +107,7 @@ class Schedule:
     @classmethod
     def of(cls, config: DiffusionConfig) -> Schedule:
         """The schedule of a configuration."""
-        betas_T = _BETAS[config.schedule](config.timesteps)
+        betas_T = find_schedule(config.schedule).betas(config.timesteps)
         if config.zero_terminal_snr:
             betas_T = rescale_zero_terminal_snr(betas_T)
         return cls.from_betas(betas_T)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from histods.errors import HistodsError
-from training.diffusion.process import cosine_betas, linear_betas
+from training.config.setting import one_of
+from training.diffusion.process import NOISE_SCHEDULES, recognise_schedule
 from training.model.unet import UNet
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 _PLACES: dict[Weights, tuple[str, str]] = {"ema": ("ema", "ema_model.model."), "model": ("model", "model.")}
 _CHUNK = 1 << 20
 _NAMED, _COMPARED = 3, 60  # names in a message; names among which the nearest are looked for
-_SCHEDULES = {"cosine": cosine_betas, "linear": linear_betas}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,18 +149,18 @@ def find_schedule(published: Published) -> dict[str, Any]:
     """Settings of `diffusion` that the betas of a checkpoint mean; none where it has no betas.
 
     Raises:
-        HistodsError: it is no schedule that there is here.
+        HistodsError: histods has no such schedule.
     """
     betas_T = published.betas_T
     if betas_T is None:
         return {}
-    for name, make in _SCHEDULES.items():
-        if torch.allclose(make(len(betas_T)), betas_T, rtol=1e-4, atol=1e-7):
-            return {"timesteps": len(betas_T), "schedule": name}
-    raise HistodsError(
-        f"{published.path} has a noise schedule that is neither cosine nor linear (its betas go from "
-        f"{betas_T[0]:.3g} to {betas_T[-1]:.3g}); no sampler here would be right for it."
-    )
+    name = recognise_schedule(betas_T)
+    if name is None:
+        raise HistodsError(
+            f"{published.path} has a noise schedule that is not {one_of(NOISE_SCHEDULES)} (its betas go from "
+            f"{betas_T[0]:.3g} to {betas_T[-1]:.3g}); no sampler here would be right for it."
+        )
+    return {"timesteps": len(betas_T), "schedule": name}
 
 
 def find_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

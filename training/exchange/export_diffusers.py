@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import save_file
 
 from histods.errors import HistodsError
@@ -15,7 +16,8 @@ from histods.io.workspace import Workspace, read_json
 from histods.records import silent
 from training.autoencoders.base import DiffusersAutoencoder
 from training.autoencoders.linear import LinearAutoencoder
-from training.config.sections import DiffusionConfig
+from training.config.sections import DiffusionConfig, Prediction
+from training.diffusion.process import NOISE_SCHEDULES, find_schedule, recognise_schedule
 from training.exchange.export_readme import write_guide
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
 _ABOUT = "histods.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 """What diffusers calls the weights of a part."""
-_BETAS = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
-_PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+_PREDICTIONS: dict[Prediction, str] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
 
 
 def export(
@@ -88,13 +89,15 @@ def read_export(folder: Path) -> dict[str, Any]:
 def scheduler_config(run: Run) -> dict[str, Any]:
     """Settings with which diffusers' `DDIMScheduler` has the noise schedule of a run and takes its steps."""
     diffusion, clip = run.config.diffusion, run.space.clip
+    schedule = find_schedule(diffusion.schedule)
+    own = schedule.diffusers_name is None
     return {
         "_class_name": "DDIMScheduler",
         "num_train_timesteps": diffusion.timesteps,
-        "beta_schedule": _BETAS[diffusion.schedule],
+        "beta_schedule": schedule.diffusers_name or "linear",
         "beta_start": 1e-4,
         "beta_end": 0.02,
-        "trained_betas": None,
+        "trained_betas": schedule.betas(diffusion.timesteps).tolist() if own else None,
         "rescale_betas_zero_snr": diffusion.zero_terminal_snr,
         "prediction_type": _PREDICTIONS[diffusion.prediction],
         "clip_sample": clip is not None,
@@ -118,9 +121,9 @@ def read_scheduler(folder: Path) -> DiffusionConfig:
         return DiffusionConfig(
             timesteps=document["num_train_timesteps"],
             sampling_timesteps=1,
-            schedule=_reverse(_BETAS)[document["beta_schedule"]],
+            schedule=_schedule_of(document),
             zero_terminal_snr=document["rescale_betas_zero_snr"],
-            prediction=_reverse(_PREDICTIONS)[document["prediction_type"]],
+            prediction={theirs: ours for ours, theirs in _PREDICTIONS.items()}[document["prediction_type"]],
         )
     except (KeyError, TypeError) as error:
         raise HistodsError(
@@ -128,8 +131,15 @@ def read_scheduler(folder: Path) -> DiffusionConfig:
         ) from error
 
 
-def _reverse(names: dict[str, str]) -> dict[str, Any]:
-    return {theirs: ours for ours, theirs in names.items()}
+def _schedule_of(document: dict[str, Any]) -> str:
+    """Our name of the noise schedule of an export's scheduler."""
+    if document["trained_betas"] is not None:
+        name = recognise_schedule(torch.tensor(document["trained_betas"], dtype=torch.float64))
+        if name is None:
+            raise KeyError("trained_betas")
+        return name
+    theirs = {schedule.diffusers_name: name for name, schedule in NOISE_SCHEDULES.items()}
+    return theirs[document["beta_schedule"]]
 
 
 def _about(run: Run, weights: Weights, autoencoder: Autoencoder | None) -> dict[str, Any]:

@@ -117,7 +117,8 @@ from diffusers import {names}
 from safetensors.torch import load_file
 
 {decoder.imported}from training.latents.latent_space import LatentSpace
-from training.model.unet import ModelConfig, UNet
+from training.config.model import ModelConfig
+from training.model.unet import UNet
 
 folder = Path(".")
 settings = json.loads((folder / "unet" / "config.json").read_text())

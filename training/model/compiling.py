@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from training.model.conditioning import MaskCondition
+from training.model.conditioning import MaskReader
 from training.model.layers import Residual, ResnetBlock
 
 if TYPE_CHECKING:
     from torch import nn
 
-_BLOCKS = (ResnetBlock, Residual, MaskCondition)
+_BLOCKS = (ResnetBlock, Residual, MaskReader)
 _MAX_FORMS = 256
 """Shapes for which blocks are compiled before PyTorch gives up and runs them as they are: it counts those of all
 blocks together. A network of four levels has some 15, and twice as many with validation."""

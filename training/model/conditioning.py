@@ -1,26 +1,75 @@
-"""What the network is told of a mask: how much of each class there is, and where it is not zero.
+"""What the network is told of a mask, and where the condition is dropped.
 
-Shapes: B samples, K classes, H and W pixels of the mask, h and w latents.
+To add a conditioning, write a class with the members of `Conditioning` and enter it in `CONDITIONINGS`; then
+`model.class_conditioning` can name it.
+
+Shapes: B samples, K classes, H and W pixels of the mask, h and w latents, E width of an embedding.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
 from histods.errors import HistodsError
+from training.config.setting import one_of, wrong_setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.config.model import ClassConditioning
+    from training.config.model import ModelConfig
 
 
 class Condition(NamedTuple):
-    """A mask as the network sees it.
+    """What the network is told of a batch.
+
+    Attributes:
+        embedding_BE: the embedding of each sample, E = 4 dim; each residual block has it beside that of the time.
+        planes_BChw: channels that the first convolution sees beside the latents; None for none.
+        regions: bool [B, 1, h, w] at the size of each level, from the largest: where attention looks.
+    """
+
+    embedding_BE: Tensor
+    planes_BChw: Tensor | None
+    regions: tuple[Tensor, ...]
+
+
+class Conditioning(Protocol):
+    """One way to tell the network of a mask.
+
+    It is made with the settings of the network, of which `num_classes` is known.
+
+    Attributes:
+        channels: of the planes that it adds to the latents.
+    """
+
+    channels: int
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Prepare for a network."""
+
+    def parts(self) -> dict[str, nn.Module | nn.Parameter]:
+        """What it learns or computes with, by the names that the parts have in the network and in checkpoints."""
+
+    def read(self, net: Any, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Condition:
+        """The condition of a batch.
+
+        Args:
+            net: the network; its parts are attributes.
+            mask_B1HW: of any integer type.
+            dropped_B: bool; where True, the sample gets the null condition, whatever its mask.
+            size: h and w; H and W are multiples of them.
+
+        Raises:
+            HistodsError: shapes do not fit.
+        """
+
+
+class Reading(NamedTuple):
+    """A mask at the size of the latents.
 
     Attributes:
         distribution_BK: float32, weights of the classes' embeddings; they add up to 1.
@@ -33,23 +82,23 @@ class Condition(NamedTuple):
     regions: tuple[Tensor, ...]
 
 
-class MaskCondition(nn.Module):
-    """Reads masks: once a forward pass, for all levels. It has no parameters.
+class MaskReader(nn.Module):
+    """Reads masks: once per forward pass, for all levels. It has no parameters.
 
     Args:
         num_classes: K.
         levels: how many sizes of features there are; each halves the one before.
-        kind: `histogram` weighs classes by their fractions of the pixels; `max` takes the largest class alone.
+        largest: weigh the largest class alone, instead of all by their fractions of the pixels.
     """
 
-    def __init__(self, num_classes: int, levels: int, kind: ClassConditioning) -> None:
+    def __init__(self, num_classes: int, levels: int, *, largest: bool) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.levels = levels
-        self.kind = kind
+        self.largest = largest
 
-    def forward(self, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Condition:
-        """The condition of each sample.
+    def forward(self, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Reading:
+        """The mask of each sample.
 
         Args:
             mask_B1HW: of any integer type, values 0 to K - 1. (Others count as not zero, and as no class.)
@@ -64,14 +113,75 @@ class MaskCondition(nn.Module):
         empty_1K11 = (classes_K == 0)[None, :, None, None].to(counts_BKhw.dtype)
         cells_BKhw = torch.where(dropped_B[:, None, None, None], empty_1K11, counts_BKhw / pixels)
         distribution_BK = cells_BKhw.mean(dim=(2, 3))
-        if self.kind == "max":
+        if self.largest:
             largest_B1 = torch.where(distribution_BK > 0, classes_K, 0).amax(dim=1, keepdim=True)
             distribution_BK = (largest_B1 == classes_K).to(distribution_BK.dtype)
         region_B1hw = (cells_BKhw[:, :1] < 1).to(counts_BKhw.dtype)
         regions = [region_B1hw]
         for _ in range(1, self.levels):
             regions.append(max_pool2d(regions[-1], 2))
-        return Condition(distribution_BK, cells_BKhw, tuple(region > 0 for region in regions))
+        return Reading(distribution_BK, cells_BKhw, tuple(region > 0 for region in regions))
+
+
+class ClassHistogram:
+    """Embeddings of classes, weighed by their fractions of the pixels, after DiffInfinite (Aversa et al. 2023).
+
+    With `model.spatial` the first convolution also sees which class is where. The null condition is an embedding
+    of its own (`model.null=learned`) or an all-zero mask (`zero_mask`).
+    """
+
+    largest = False
+
+    def __init__(self, config: ModelConfig) -> None:
+        assert config.num_classes is not None  # noqa: S101 - the network has refused it
+        self._config, self._classes = config, config.num_classes
+        self.channels = self._classes if config.spatial else 0
+
+    def parts(self) -> dict[str, nn.Module | nn.Parameter]:
+        """The mask's reader, the table of embeddings, what maps them, and the null embedding if it is learned."""
+        dim = self._config.dim
+        parts: dict[str, nn.Module | nn.Parameter] = {
+            "mask_condition": MaskReader(self._classes, len(self._config.dim_mults), largest=self.largest),
+            "classes_emb": nn.Embedding(self._classes, dim),
+            "classes_mlp": nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim)),
+        }
+        if self._config.null == "learned":
+            parts["null_emb"] = nn.Parameter(torch.randn(dim))
+        return parts
+
+    def read(self, net: Any, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Condition:
+        """The weighted embedding, the planes of the classes if `model.spatial`, and where the mask is not zero."""
+        learned = self._config.null == "learned"
+        mask: Reading = net.mask_condition(mask_B1HW, dropped_B, size)
+        table_KE = net.classes_emb.weight
+        weighted_BE = mask.distribution_BK.to(table_KE.dtype) @ table_KE
+        if learned:
+            weighted_BE = torch.where(dropped_B[:, None], net.null_emb, weighted_BE)
+        planes_BKhw = mask.cells_BKhw if self._config.spatial else None
+        if planes_BKhw is not None and learned:
+            planes_BKhw = planes_BKhw.masked_fill(dropped_B[:, None, None, None], 0)
+        return Condition(net.classes_mlp(weighted_BE), planes_BKhw, mask.regions)
+
+
+class LargestClass(ClassHistogram):
+    """The embedding of the largest class alone, as in DiffInfinite's paper."""
+
+    largest = True
+
+
+CONDITIONINGS: dict[str, type[Conditioning]] = {"histogram": ClassHistogram, "max": LargestClass}
+"""What `model.class_conditioning` can name."""
+
+
+def find_conditioning(name: str) -> type[Conditioning]:
+    """The conditioning of that name.
+
+    Raises:
+        HistodsError: there is none.
+    """
+    if name not in CONDITIONINGS:
+        raise wrong_setting("model.class_conditioning", one_of(CONDITIONINGS), repr(name))
+    return CONDITIONINGS[name]
 
 
 def _count(mask_B1HW: Tensor, size: tuple[int, int], num_classes: int) -> tuple[Tensor, int]:

@@ -17,7 +17,7 @@ from torch import nn
 
 from histods.errors import HistodsError
 from training.model.attention import MaskAttention
-from training.model.conditioning import MaskCondition
+from training.model.conditioning import find_conditioning
 from training.model.layers import PreNorm, Residual, ResnetBlock, Sinusoid, TimeEmbedding
 
 if TYPE_CHECKING:
@@ -81,17 +81,13 @@ class UNet(nn.Module):
         dim = config.dim
         pairs = list(pairwise(config.widths))
         last, widest = len(pairs) - 1, config.widths[-1]
-        self.init_conv = nn.Conv2d(
-            config.channels + (config.num_classes if config.spatial else 0), dim, 7, padding=3
-        )
+        self._conditioning = find_conditioning(config.class_conditioning)(config)
+        self.init_conv = nn.Conv2d(config.channels + self._conditioning.channels, dim, 7, padding=3)
         self.time_mlp = TimeEmbedding(
             Sinusoid(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim)
         )
-        self.mask_condition = MaskCondition(config.num_classes, len(pairs), config.class_conditioning)
-        self.classes_emb = nn.Embedding(config.num_classes, dim)
-        self.classes_mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim))
-        if config.null == "learned":
-            self.null_emb = nn.Parameter(torch.randn(dim))
+        for name, part in self._conditioning.parts().items():
+            setattr(self, name, part)
         self.downs = nn.ModuleList(
             _Down([*self._level(width, width), (_halve if level < last else _keep)(width, width_out)])
             for level, (width, width_out) in enumerate(pairs)
@@ -133,23 +129,12 @@ class UNet(nn.Module):
         _check_latents(x_BCHW, self.config)
         if dropped_B is None:
             dropped_B = torch.zeros(len(x_BCHW), dtype=torch.bool, device=x_BCHW.device)
-        condition = self.mask_condition(mask_B1HW, dropped_B, (height, width))
-        condition_BE = torch.cat([self.time_mlp(t_B), self._embed(condition.distribution_BK, dropped_B)], dim=1)
-        if self.config.spatial:
-            cells_BKHW = condition.cells_BKhw
-            if self.config.null == "learned":
-                cells_BKHW = cells_BKHW.masked_fill(dropped_B[:, None, None, None], 0)
-            x_BCHW = torch.cat([x_BCHW, cells_BKHW.to(x_BCHW.dtype)], dim=1)
+        time_BE = self.time_mlp(t_B)
+        condition = self._conditioning.read(self, mask_B1HW, dropped_B, (height, width))
+        condition_BE = torch.cat([time_BE, condition.embedding_BE], dim=1)
+        if condition.planes_BChw is not None:
+            x_BCHW = torch.cat([x_BCHW, condition.planes_BChw.to(x_BCHW.dtype)], dim=1)
         return self._denoise(x_BCHW, condition_BE, condition.regions)
-
-    def _embed(self, distribution_BK: Tensor, dropped_B: Tensor) -> Tensor:
-        """The conditional embedding [B, 4 dim]."""
-        table_KE = self.classes_emb.weight
-        weighted_BE = distribution_BK.to(table_KE.dtype) @ table_KE
-        if self.config.null == "learned":
-            weighted_BE = torch.where(dropped_B[:, None], self.null_emb, weighted_BE)
-        embedding_BE: Tensor = self.classes_mlp(weighted_BE)
-        return embedding_BE
 
     def _denoise(self, x_BCHW: Tensor, condition_BE: Tensor, regions: tuple[Tensor, ...]) -> Tensor:
         x_BCHW = start_BCHW = self.init_conv(x_BCHW)
@@ -201,10 +186,12 @@ def shapes(module: UNet, x_BCHW: Tensor, t_B: Tensor, mask_B1HW: Tensor) -> list
         seen.append((name, tuple((value if isinstance(value, torch.Tensor) else value[0]).shape)))
 
     def before_classes_mlp(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        note("embedding table", module.classes_emb.weight)
+        note("embedding table", module.get_parameter("classes_emb.weight"))
         note("weighted embedding", inputs)
 
-    handles = [module.classes_mlp.register_forward_pre_hook(before_classes_mlp)]
+    handles = []
+    if hasattr(module, "classes_mlp"):
+        handles.append(module.get_submodule("classes_mlp").register_forward_pre_hook(before_classes_mlp))
     for name, part in module.named_modules():
         if name and name.count(".") == name.startswith(("downs.", "ups.")):
             shown = names.get(name, name)

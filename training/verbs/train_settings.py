@@ -9,7 +9,9 @@ from histods.errors import HistodsError
 from training.config.load import merge, read_config, with_classes
 from training.data.image_size import reduction
 from training.data.source import Source, find_data, holds_data
+from training.diffusion.process import find_schedule
 from training.distributed import can_compile, computes_in_bf16
+from training.model.conditioning import find_conditioning
 from training.trainer.resume import kept_settings, refuse_imported, settings_of
 
 if TYPE_CHECKING:
@@ -56,7 +58,10 @@ class Call:
 
     def read(self, defaults: dict[str, dict[str, Any]]) -> TrainConfig:
         """The settings, on top of defaults."""
-        return read_config(self.config, self.settings, defaults=defaults)
+        config = read_config(self.config, self.settings, defaults=defaults)
+        find_schedule(config.diffusion.schedule)
+        find_conditioning(config.model.class_conditioning)
+        return config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

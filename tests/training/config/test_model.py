@@ -25,7 +25,6 @@ from training.config.model import ModelConfig
         ({"image_size": 48}, "size is 48; it must be a multiple of 32 .8 pixels a latent, halved 2 times.:"),
         ({"image_size": 0}, "image_size is 0; it must"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
-        ({"class_conditioning": "mean"}, "class_conditioning is 'mean'; it must be histogram or max"),
         ({"null": "zero"}, "null is 'zero'; it must be learned or zero_mask"),
         ({"attention": "flash"}, "attention is 'flash'; it must be two_query or plain"),
     ],

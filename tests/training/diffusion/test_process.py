@@ -213,7 +213,6 @@ def test_a_schedule_moves_as_a_whole() -> None:
             "sampling_timesteps is 1001; it must be from 1 to the number of timesteps, 1000",
         ),
         ({"sampling_timesteps": 0}, "sampling_timesteps"),
-        ({"schedule": "sigmoid"}, "schedule is sigmoid; it must be cosine or linear"),
         ({"prediction": "score"}, "prediction is score; it must be epsilon, v or x0"),
         ({"min_snr_gamma": 0.0}, "min_snr_gamma"),
         ({"min_v_weight": -0.1}, "min_v_weight"),
@@ -226,3 +225,8 @@ def test_a_schedule_moves_as_a_whole() -> None:
 def test_settings_out_of_range_are_named(values: dict[str, Any], word: str) -> None:
     with pytest.raises(HistodsError, match=word):
         DiffusionConfig(**values)
+
+
+def test_a_schedule_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(HistodsError, match=r"^diffusion.schedule is 'sigmoid'; it must be cosine or linear: "):
+        Schedule.of(DiffusionConfig(schedule="sigmoid"))

@@ -294,7 +294,7 @@ def test_a_file_that_is_none_or_elsewhere_is_refused(tmp_path: Path) -> None:
         ),
         (
             lambda d: put(d, "betas", torch.full((1000,), 0.01), "model"),
-            "a noise schedule that is neither cosine nor linear",
+            "a noise schedule that is not cosine or linear",
         ),
     ],
 )

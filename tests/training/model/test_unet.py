@@ -156,8 +156,8 @@ def test_shapes_of_the_reference_deck_at_batch_4() -> None:
     assert seen == [
         ("latents", (4, 4, 64, 64)),
         ("mask", (4, 1, 512, 512)),
-        ("class distribution", (4, 5)),
         ("time embedding", (4, 1024)),
+        ("class distribution", (4, 5)),
         ("embedding table", (5, 256)),
         ("weighted embedding", (4, 256)),
         ("conditional embedding", (4, 1024)),
