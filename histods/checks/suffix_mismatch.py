@@ -5,18 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from histods.checks.base import Check, Context, found
+from histods.images.formats import FORMATS
 
-FORMATS = {
-    "jpg": "jpeg",
-    "jpeg": "jpeg",
-    "png": "png",
-    "tif": "tiff",
-    "tiff": "tiff",
-    "bmp": "bmp",
-    "webp": "webp",
-    "gif": "gif",
-}
-SUFFIXES = {"jpeg": "jpg", "png": "png", "tiff": "tif", "bmp": "bmp", "webp": "webp", "gif": "gif"}
+_FORMATS = {suffix[1:]: one.name for one in FORMATS for suffix in one.suffixes}
+_SUFFIXES = {one.name: one.suffixes[0][1:] for one in FORMATS}
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
@@ -27,8 +19,8 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
 def _judge_files(samples: pl.DataFrame, role: str) -> pl.DataFrame:
     path, content = pl.col(f"{role}_path"), pl.col(f"{role}_format")
     suffix = path.str.extract(r"\.([^./]+)$")
-    said = suffix.str.to_lowercase().replace_strict(FORMATS, default=None, return_dtype=pl.String)
-    better = content.replace_strict(SUFFIXES, default=content, return_dtype=pl.String)
+    said = suffix.str.to_lowercase().replace_strict(_FORMATS, default=None, return_dtype=pl.String)
+    better = content.replace_strict(_SUFFIXES, default=content, return_dtype=pl.String)
     message = pl.format("named .{}, but the content is {}; rename it to .{}", suffix, content, better)
     return found(samples.filter(said != content), f"{role}_path", message)
 

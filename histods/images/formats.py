@@ -1,45 +1,156 @@
-"""Structure of image files: which format it is, and proof that a TIFF, BMP or WebP is whole, without decoding.
+"""The formats of images and masks: pairing, checks, the reader and sampling all read this table.
 
-PNG and JPEG have files of their own, `png.py` and `jpeg.py`.
-
-Sources: WebP container specification, TIFF 6.0, BMP (BITMAPFILEHEADER).
+To add a format, write a codec, a module with the functions of `Codec`, and enter it in `FORMATS`. Codecs are
+imported when a file of theirs is first read, so that the table costs nothing.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from histods.errors import UnreadableFileError
-from histods.images.header import BILEVEL, Header, check_pixels, describe_animation
-from histods.images.png import PNG_SIGNATURE
-from histods.images.tiff import Tiff, parse_tiff, unsupported, without_misleading_tags
-from histods.images.tiff_rgb import has_alpha, how_converted
-from histods.images.webp import parse_webp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from typing import Any
 
-    from PIL.ImageFile import ImageFile
+    import numpy as np
+    from numpy.typing import NDArray
 
-# By themselves, not through `Image.open`, which has a limit of its own and names memory addresses in its errors.
-_PILLOW_READERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-    "jpeg": JpegImageFile,
-    "tiff": TiffImageFile,
-    "bmp": BmpImageFile,
-    "webp": WebPImageFile,
-    "gif": GifImageFile,
-}
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors reach stderr past every setting
+    from histods.images.header import Header
+    from histods.images.rgb import Shown
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class Values(NamedTuple):
+    """Values of a mask as they are stored.
+
+    Attributes:
+        pixels: uint8 or uint16 [height, width], or uint8 [height, width, channels] where colours are stored.
+        kind: how they are stored, see `Mask.kind`; a codec may know it better after decoding.
+        palette: uint8 [n, 3], the colour of each index; None without.
+    """
+
+    pixels: NDArray[Any]
+    kind: str
+    palette: NDArray[np.uint8] | None = None
+
+
+class Codec(Protocol):
+    """What a module for one format has. All of its functions take the content of a whole file.
+
+    All raise `UnreadableFileError` for damage; `read` also raises `NotAnIndexMaskError`.
+    """
+
+    @staticmethod
+    def check(content: bytes) -> Header:
+        """Verify the structure, and that the image can be shown right, without decoding."""
+
+    @staticmethod
+    def identify(content: bytes) -> tuple[Header, str]:
+        """Verify the structure of a mask, and say how its values are stored; see `Mask.kind`."""
+
+    @staticmethod
+    def decode(content: bytes, header: Header) -> None:
+        """Decode an image completely, prove that no pixel is missing, and drop them."""
+
+    @staticmethod
+    def show(content: bytes, header: Header) -> Shown:
+        """Decode an image as a viewer shows it."""
+
+    @staticmethod
+    def read(content: bytes, header: Header, kind: str) -> Values:
+        """Decode a mask to the values that the file holds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFormat:
+    """One format.
+
+    Attributes:
+        name: in the tables of an audit.
+        suffixes: of its files, lower case; the usual one first.
+        starts: whether a file is of this format, told from its first 12 bytes.
+        codec: name of the module that reads it, a `Codec`.
+        images: whether files with its suffixes are images; else they are masks alone.
+        lossless: whether every mask is stored as it was, so that masks may be told from images by their suffix.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    starts: Callable[[bytes], bool]
+    codec: str
+    images: bool = True
+    lossless: bool = True
+
+
+FORMATS = [
+    ImageFormat(
+        name="jpeg",
+        suffixes=(".jpg", ".jpeg"),
+        starts=lambda start: start[:3] == b"\xff\xd8\xff",
+        codec="histods.images.codecs.jpeg",
+        lossless=False,
+    ),
+    ImageFormat(
+        name="png",
+        suffixes=(".png",),
+        starts=lambda start: start[:8] == PNG_SIGNATURE,
+        codec="histods.images.codecs.png",
+    ),
+    ImageFormat(
+        name="tiff",
+        suffixes=(".tif", ".tiff"),
+        starts=lambda start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        codec="histods.images.codecs.tiff",
+    ),
+    ImageFormat(
+        name="bmp",
+        suffixes=(".bmp",),
+        starts=lambda start: start[:2] == b"BM",
+        codec="histods.images.codecs.bmp",
+    ),
+    ImageFormat(
+        name="webp",
+        suffixes=(".webp",),
+        starts=lambda start: start[:4] == b"RIFF" and start[8:12] == b"WEBP",
+        codec="histods.images.codecs.webp",
+        lossless=False,
+    ),
+    ImageFormat(
+        name="gif",
+        suffixes=(".gif",),
+        starts=lambda start: start[:6] in (b"GIF87a", b"GIF89a"),
+        codec="histods.images.codecs.gif",
+        images=False,
+    ),
+]
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """Suffixes of files that may be images."""
+    return tuple(suffix for one in FORMATS if one.images for suffix in one.suffixes)
+
+
+def mask_suffixes() -> tuple[str, ...]:
+    """Suffixes of files that may be masks, those of lossless formats first."""
+    ordered = sorted(FORMATS, key=lambda one: not one.lossless)
+    return tuple(suffix for one in ordered for suffix in one.suffixes)
+
+
+def lossless_suffixes() -> tuple[str, ...]:
+    """Suffixes of formats that store every mask as it was."""
+    return tuple(suffix for one in FORMATS if one.lossless for suffix in one.suffixes)
+
+
+@cache
+def codec_of(name: str) -> Codec:
+    """The codec of a format."""
+    return cast("Codec", import_module(next(one.codec for one in FORMATS if one.name == name)))
 
 
 def sniff(start: bytes) -> str:
@@ -48,125 +159,11 @@ def sniff(start: bytes) -> str:
     Raises:
         UnreadableFileError: the bytes are of no supported format.
     """
-    if start[:3] == b"\xff\xd8\xff":
-        return "jpeg"
-    if start[:8] == PNG_SIGNATURE:
-        return "png"
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "tiff"
-    if start[:2] == b"BM":
-        return "bmp"
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "webp"
-    if start[:6] in (b"GIF87a", b"GIF89a"):
-        return "gif"
+    for one in FORMATS:
+        if one.starts(start):
+            return one.name
     if not start:
         raise UnreadableFileError("the file is empty (0 bytes)")
     if start[:3] in (b"\xff\xd8", b"\x89PN") or PNG_SIGNATURE.startswith(start[:8]):
         raise UnreadableFileError("truncated: the file ends inside its signature")
     raise UnreadableFileError(f"not an image: it starts with {start[:8].hex(' ')}, no signature of a known format")
-
-
-def check_other(content: bytes, kind: str) -> tuple[Header, str]:
-    """Prove that the data which the header of a TIFF, BMP or WebP file promises is there.
-
-    Returns:
-        The header, and Pillow's mode of the pixels.
-
-    Raises:
-        UnreadableFileError: the header is damaged or points past the end of the file, or no reader knows it.
-    """
-    with opened(content, kind) as image:
-        if kind == "tiff":
-            return check_tiff(content)[0], image.mode
-        if kind == "webp":
-            webp = parse_webp(content)
-            converted = describe_animation(webp.frames)
-            return Header(kind, *image.size, webp.frames, webp.orientation, converted, webp.alpha), image.mode
-        if kind == "gif":
-            mode = image.mode  # of the first frame: those after it may be stored in colours
-            return Header(kind, *image.size, 1 + _has_second_frame(image)), mode
-        converted = BILEVEL if image.mode == "1" else None
-        return Header(kind, *image.size, converted=converted, doubtful=image.mode == "RGBA"), image.mode
-
-
-def check_tiff(content: bytes) -> tuple[Header, Tiff]:
-    """Read the tags of a TIFF file and prove that the pixels are where they say.
-
-    Raises:
-        UnreadableFileError: the tags are damaged or point past the end of the file.
-    """
-    tiff = parse_tiff(content)
-    _check_length(tiff.end, content, "tiff")
-    doubtful = max(tiff.bits) > 8 or has_alpha(tiff)
-    return (
-        Header("tiff", tiff.width, tiff.height, tiff.pages, tiff.orientation, how_converted(tiff), doubtful),
-        tiff,
-    )
-
-
-@contextmanager
-def opened(content: bytes, kind: str) -> Iterator[ImageFile]:
-    """Open a file of any format with Pillow, quietly, and check its size and length; nothing is decoded yet.
-
-    Raises:
-        UnreadableFileError: the header is damaged, promises more than there is, or no reader knows it.
-    """
-    if kind == "webp":
-        parse_webp(content)  # refuses what would keep Pillow busy
-    tiff = check_tiff(content)[1] if kind == "tiff" else None
-    if tiff is not None and not tiff.decodable:
-        raise UnreadableFileError(unsupported(tiff))
-    plain = content if tiff is None else without_misleading_tags(content, tiff)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            image = _PILLOW_READERS[kind](io.BytesIO(plain))
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow raises anything from SyntaxError to KeyError
-            # The tags of a TIFF are sound: it is their combination that Pillow does not know.
-            reason = f"damaged {kind} header: {one_line(error)}" if tiff is None else unsupported(tiff)
-            raise UnreadableFileError(reason) from error
-        with image:
-            check_pixels(*image.size)
-            if kind == "gif" and content.rstrip(b"\0")[-1:] != b";":
-                raise UnreadableFileError("truncated: the GIF has no end marker")
-            if kind in ("bmp", "webp"):
-                _check_length(_promised_bytes(image, content, kind), content, kind)
-            yield image
-
-
-def _has_second_frame(image: ImageFile) -> bool:
-    """Whether a GIF is animated, without going through all of its frames."""
-    try:
-        image.seek(1)
-    except EOFError:
-        return False
-    except Exception as error:
-        raise UnreadableFileError(f"damaged gif data: {one_line(error)}") from error
-    return True
-
-
-def _check_length(promised: int, content: bytes, kind: str) -> None:
-    if promised > len(content):
-        raise UnreadableFileError(f"truncated: the {kind} header promises {promised - len(content):,} more bytes")
-
-
-def _promised_bytes(image: ImageFile, content: bytes, kind: str) -> int:
-    """Smallest file size that can hold the pixel data which the header of an opened image points to."""
-    if kind == "webp":
-        return int.from_bytes(content[4:8], "little") + 8
-    bits = int.from_bytes(content[28:30], "little") or 8
-    compressed = int.from_bytes(content[30:34], "little") not in (0, 3)
-    pixels = 0 if compressed else (image.width * bits + 31) // 32 * 4 * image.height
-    return int.from_bytes(content[10:14], "little") + pixels
-
-
-def one_line(error: BaseException) -> str:
-    """First line of an error's text without the final full stop, or the error's name where it has none.
-
-    Semicolons become commas: what follows one in a reason is advice.
-    """
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".").replace(";", ",") if text else type(error).__name__

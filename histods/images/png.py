@@ -31,6 +31,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from histods.errors import UnreadableFileError
 from histods.images.exif import find_orientation
+from histods.images.formats import PNG_SIGNATURE
 from histods.images.header import BILEVEL, Header, check_pixels, describe_animation
 from histods.images.tiff import PILLOW_SPREAD
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 100_000
 """Chunks that are walked, in about 50 ms: the largest image that is decoded has fewer, of 8 KiB each."""
 MAX_TEXT_BYTES = 1024 * 1024

@@ -31,32 +31,13 @@ from histods.io.atomic import file_digest
 from histods.io.workspace import Workspace
 from histods.shards.images.reader import ShardReader
 from reports.class_table import read_systems
+from tests.in_process import Here
 
 JSON_VALUES = (
     *(None, True, -1, 0, 1, 2**31, 2**60, 2**64, 10**400, 1e300, float("nan"), "", "x", "\0", "a\nb", [], {}),
     *("..", "../../sentinel", "../../sentinel/keep", "/etc/passwd", "{sentinel}", "{sentinel}/keep.parquet"),
     *(["../../sentinel/keep"], {"x": -1}, [[]], "\udcff", "x" * 5000),
 )
-
-
-class Here:
-    """An engine without processes: thousands of calls cost nothing."""
-
-    workers = 1
-
-    def submit(self, work: Callable[[Sequence[Any]], Any], chunk: Sequence[Any]) -> object:
-        return (work, chunk)
-
-    def wait_any(self, handles: Sequence[Any]) -> tuple[object, Any]:
-        work, chunk = handles[0]
-        return handles[0], work(chunk)
-
-    def failed_handle(self) -> object:
-        raise AssertionError("work raised")
-
-    def restart(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class OneByOne(Engine):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.errors import HistodsError, MissingExtraError, StaleFileError, UnreadableFileError
+from histods.images.formats import lossless_suffixes, mask_suffixes
 from histods.labels.label_map_file import find_label_map, read_label_map
 from histods.records import silent
 from training.data.dataset import reduce_mask
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 MASK_ENDING = "_mask"
 """What a mask's name adds to its image's, here and in datasets."""
-_LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
-_SUFFIXES = (*_LOSSLESS, ".jpg", ".jpeg")
+_LOSSLESS, _SUFFIXES = lossless_suffixes(), mask_suffixes()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

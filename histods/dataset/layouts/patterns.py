@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from histods.errors import HistodsError
+from histods.images.formats import image_suffixes, mask_suffixes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KEY, ANY, OR = "{key}", "*", "|"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jpg", ".jpeg")
-PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".gif")
+IMAGE_SUFFIXES, MASK_SUFFIXES = image_suffixes(), mask_suffixes()
+PICTURE_SUFFIXES = tuple(dict.fromkeys((*IMAGE_SUFFIXES, *MASK_SUFFIXES)))
 _PLACEHOLDER = re.compile(r"(\{key\}|\*)")
 
 

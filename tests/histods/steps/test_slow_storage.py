@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -26,31 +26,12 @@ from histods.moves import execute as moves
 from histods.moves.execute import Found, Move, carry_out, survey
 from histods.moves.plan import Links
 from tests.datasets.benchmark import make_benchmark
+from tests.in_process import Here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 THREADS = (0, 2, 64)
-
-
-class Here:
-    """A pool whose calls run in this process."""
-
-    workers = 1
-
-    def __init__(self) -> None:
-        self.values: dict[object, Any] = {}
-
-    def submit(self, work: Callable[[Sequence[Any]], Any], chunk: Sequence[Any]) -> object:
-        handle = object()
-        self.values[handle] = work(chunk)
-        return handle
-
-    def wait_any(self, handles: Sequence[object]) -> tuple[object, Any]:
-        return handles[0], self.values.pop(handles[0])
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture

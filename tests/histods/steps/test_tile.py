@@ -34,9 +34,10 @@ from histods.errors import StaleFileError
 from histods.io.workspace import Workspace
 from histods.tiles import cut as worker
 from tests.commands import histods
+from tests.in_process import Here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -89,33 +90,12 @@ def write_tiff(path: Path, image: NDArray[np.uint8]) -> None:
     tifffile.imwrite(path, image, photometric="rgb", compression="zlib")
 
 
-class HerePool:
-    """Runs the work in this process: most of these tests need no workers, whose start takes longer than they."""
-
-    workers = 1
-
-    def submit(self, work: Callable[[Sequence[object]], object], chunk: Sequence[object]) -> object:
-        return (work(chunk),)
-
-    def wait_any(self, handles: Sequence[object]) -> tuple[object, object]:
-        return handles[0], handles[0][0]  # type: ignore[index]
-
-    def failed_handle(self) -> object:
-        raise NotImplementedError
-
-    def restart(self) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True, scope="module")
 def work_here() -> Iterator[None]:
     """One worker is this process."""
 
     def engine(name: str, workers: int | None) -> Engine:
-        return Engine(HerePool()) if workers == 1 else engine_for(name, workers)
+        return Engine(Here()) if workers == 1 else engine_for(name, workers)
 
     with pytest.MonkeyPatch.context() as patch:
         for step in ("audit", "tile"):

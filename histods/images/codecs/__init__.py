@@ -1,0 +1,1 @@
+"""One codec per format: what reads its files; see `histods.images.formats`."""

@@ -1,0 +1,34 @@
+"""A pool of workers that is this process: starting processes takes longer than most tests' work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class _Call:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Here:
+    """Runs a call where it is submitted; an error of the work is an error of the test."""
+
+    workers = 1
+
+    def submit(self, work: Callable[[Sequence[Any]], Any], chunk: Sequence[Any]) -> object:
+        return _Call(work(chunk))
+
+    def wait_any(self, handles: Sequence[Any]) -> tuple[object, Any]:
+        return handles[0], handles[0].value
+
+    def failed_handle(self) -> object:
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
