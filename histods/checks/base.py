@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from histods.labels.listed import Witness
+    from histods.measurement.measure import Measure
 
 Severity = Literal["error", "warning", "info"]
 
@@ -117,13 +118,15 @@ class Context:
 class Check:
     """One code of the audit: its severity, one plain sentence, and the judgement.
 
-    `judge` takes a table of `SAMPLES` and returns the strings `key`, `path`, `message`: one row a flagged file.
+    `judge` takes a table of `SAMPLES`, with the columns of `measures`, and returns the strings `key`, `path` and
+    `message`: one row per flagged file.
     """
 
     code: str
     severity: Severity
     summary: str
     judge: Callable[[pl.DataFrame, Context], pl.DataFrame]
+    measures: tuple[Measure, ...] = ()
 
 
 def found(flagged: pl.DataFrame, path: str, message: str | pl.Expr) -> pl.DataFrame:

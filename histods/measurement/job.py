@@ -54,8 +54,8 @@ def measure_dataset(
     how = pl.when("is_mask").then(masks).when("look").then(looks).otherwise(images)
     files = files.with_columns(how=how)
     state = ["path", "is_mask", "bytes", "mtime_ns"]
-    with open_journal(space.journal, fresh=fresh) as journal:
-        stored = read_measurements(space.measurements)
+    with open_journal(space.journal, schema=options.schema, fresh=fresh) as journal:
+        stored = read_measurements(space.measurements, options.schema)
         known = to_polars(journal.table() if fresh else pa.concat_tables([stored, journal.table()]))
         known = known.join(files, on=[*state, "how"], how="semi").unique(state, keep="last")
         missing = files.join(known, on=state, how="anti").sort("path", "is_mask")
@@ -63,7 +63,7 @@ def measure_dataset(
         progress("reading", done, len(missing))
         for outcome in engine.run(partial(measure_files, options=options), _chunks(missing, engine.workers)):
             if isinstance(outcome, Failed):
-                journal.append(failed_row(outcome.chunk[0], outcome.error))
+                journal.append(failed_row(outcome.chunk[0], outcome.error, options))
             else:
                 journal.append(outcome.value)
             done += len(outcome.chunk)

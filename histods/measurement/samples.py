@@ -10,7 +10,9 @@ import polars as pl
 from histods.records import Counts, LabelCount, LabelTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from histods.measurement.measure import Measure
 
 # Column of a measured file -> column of the sample it belongs to.
 _IMAGE_COLUMNS = {
@@ -53,18 +55,22 @@ _MASK_COLUMNS = {
 }
 
 
-def join_measurements(paired: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
+def join_measurements(
+    paired: pl.DataFrame, measured: pl.DataFrame, measures: Sequence[Measure] = ()
+) -> pl.DataFrame:
     """Give each sample what was measured of its image and of its mask; null where there is no such file.
 
     Args:
         paired: one row per sample with `image_path` and `mask_path`.
-        measured: one row a file with `path` and `is_mask`.
+        measured: one row per file with `path` and `is_mask`.
+        measures: what checks measured of masks beside that.
 
     Returns:
         The rows of `paired`, in their order, with the columns of both files.
     """
     joined = paired
-    for is_mask, path, columns in ((False, "image_path", _IMAGE_COLUMNS), (True, "mask_path", _MASK_COLUMNS)):
+    of_masks = _MASK_COLUMNS | {measure.column: measure.column for measure in measures}
+    for is_mask, path, columns in ((False, "image_path", _IMAGE_COLUMNS), (True, "mask_path", of_masks)):
         files = measured.filter(pl.col("is_mask") == is_mask).select(pl.col("path").alias(path), *columns)
         joined = joined.join(files.rename(columns), on=path, how="left", maintain_order="left")
     return joined

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from histods.colours.colour_counts import ColourCounts
     from histods.images.header import Header
+    from histods.measurement.measure import Measure
 
 _COLOUR = pa.struct(
     [
@@ -93,7 +94,7 @@ SCHEMA = pa.schema(
         ("between", pa.uint32()),
     ]
 )
-"""One row a file. `how` names the options under which it was measured: the row holds for those alone.
+"""One row per file. `how` names the options under which it was measured: the row holds for those alone.
 It is null where the reason may pass (permissions, memory): such a file is read again in the next audit."""
 
 _REMEMBERED = 256  # measurements of whole mask files kept by digest in each worker
@@ -108,7 +109,7 @@ A plain tuple: half a million named ones cost the parent a second more to make a
 
 
 class Measured(NamedTuple):
-    """What the content of a file gives: the columns of `SCHEMA` after path, is_mask, bytes and mtime_ns."""
+    """What the content of a file gives: the columns of `SCHEMA` after the first four, and `extra`."""
 
     how: str | None
     error: str | None = None
@@ -135,6 +136,7 @@ class Measured(NamedTuple):
     orientation: int | None = None  # null for 1
     converted: str | None = None  # how training sees an image otherwise than it is stored
     between: int | None = None
+    extra: tuple[object, ...] | None = None  # one value for each of `MeasureOptions.measures`
 
 
 Row = tuple[Any, ...]  # one value for each column of SCHEMA
@@ -142,13 +144,22 @@ Row = tuple[Any, ...]  # one value for each column of SCHEMA
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureOptions:
-    """How files are measured. `images_how` and `masks_how` name the options, for reuse of measurements."""
+    """How files are measured. `images_how` and `masks_how` name the options, for reuse of measurements.
+
+    `measures` are those of checks that need numbers of their own.
+    """
 
     root: str
     decode: bool = False
     digest_images: bool = False
     colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     nearest: bool = False
+    measures: tuple[Measure, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """`SCHEMA`, and a column for each of `measures`."""
+        return pa.schema([*SCHEMA, *((measure.column, measure.type) for measure in self.measures)])
 
     @property
     def images_how(self) -> str:
@@ -163,25 +174,28 @@ class MeasureOptions:
     @property
     def masks_how(self) -> str:
         """Name of the options that bear on masks."""
+        measures = "".join(f"+{measure.column}.{measure.version}" for measure in self.measures)
         if not self.colours:
-            return "values"
+            return f"values{measures}"
         named = ";".join(f"{label}:{colour}" for label, colour in sorted(self.colours.items()))
-        return ("nearest:" if self.nearest else "colours:") + xxhash.xxh3_128_hexdigest(named.encode())
+        read = "nearest:" if self.nearest else "colours:"
+        return f"{read}{xxhash.xxh3_128_hexdigest(named.encode())}{measures}"
 
 
 def measure_files(chunk: Sequence[FileTask], *, options: MeasureOptions) -> bytes:
     """Measure a chunk of files; a damaged file is a row with an error.
 
     Returns:
-        An Arrow IPC stream with one record batch of `SCHEMA`, in the chunk's order; empty for no files.
+        An Arrow IPC stream with one record batch of the options' schema, in the chunk's order; empty for no files.
     """
     if not chunk:
         return b""
     try:
         with OpenRoot(options.root) as root:
-            return _serialise(list(_measure(chunk, root, options)))
+            return _serialise(list(_measure(chunk, root, options)), options)
     except InaccessibleFileError as error:  # the root itself
-        return _serialise([(path, is_mask, 0, 0, *Measured(None, str(error))) for path, is_mask, *_ in chunk])
+        failed = Measured(None, str(error))
+        return _serialise([_row(path, is_mask, 0, 0, failed, options) for path, is_mask, *_ in chunk], options)
 
 
 def _measure(chunk: Sequence[FileTask], root: OpenRoot, options: MeasureOptions) -> Iterator[Row]:
@@ -196,25 +210,32 @@ def _measure(chunk: Sequence[FileTask], root: OpenRoot, options: MeasureOptions)
         how = masks if is_mask else looks if look else images
         measured = Measured(how, problem) if problem is not None else _measure_file(contents, task, options, how)
         room.give(contents.content)
-        yield (path, is_mask, contents.size, contents.mtime_ns, *measured)
+        yield _row(path, is_mask, contents.size, contents.mtime_ns, measured, options)
 
 
-def failed_row(task: FileTask, error: str) -> bytes:
+def failed_row(task: FileTask, error: str, options: MeasureOptions) -> bytes:
     """The row of a file whose measuring failed in every attempt, as `measure_files` gives rows."""
     path, is_mask, *_ = task
-    return _serialise([(path, is_mask, 0, 0, *Measured(None, error))])
+    return _serialise([_row(path, is_mask, 0, 0, Measured(None, error), options)], options)
 
 
-def _serialise(rows: list[Row]) -> bytes:
+def _row(path: str, is_mask: bool, size: int, mtime_ns: int, measured: Measured, options: MeasureOptions) -> Row:
+    """One value for each column of the options' schema."""
+    extra = measured.extra or (None,) * len(options.measures)
+    return (path, is_mask, size, mtime_ns, *measured[:-1], *extra)
+
+
+def _serialise(rows: list[Row], options: MeasureOptions) -> bytes:
     """Rows as an Arrow IPC stream."""
+    schema = options.schema
     columns = zip(*rows, strict=True)
     arrays = [
         pa.nulls(len(rows), kind) if values.count(None) == len(rows) else pa.array(values, kind)
-        for values, kind in zip(columns, SCHEMA.types, strict=True)
+        for values, kind in zip(columns, schema.types, strict=True)
     ]  # of an image's 29 columns 21 are null, and soon made
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, SCHEMA) as writer:
-        writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
     return bytes(sink.getvalue())
 
 
@@ -329,6 +350,8 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
         measured = measured._replace(blobs=objects.blobs, compact=objects.compact, ground_runs=objects.ground_runs)
     if 5 * (measured.specks or 0) > len(runs.lengths):  # few masks have so many
         measured = measured._replace(between=count_between(runs))
+    if options.measures and not not_index:
+        measured = measured._replace(extra=tuple(measure.of_mask(mask, runs) for measure in options.measures))
     if mask.palette is not None:
         measured = measured._replace(palette=xxhash.xxh3_64_hexdigest(mask.palette.tobytes()))
     return _with_colours(measured, mask.colours)

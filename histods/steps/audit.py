@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 import xxhash
 
-from histods.checks import Context, judge_all
+from histods.checks import CHECKS, Context, judge_all
 from histods.colours.colour_labels import OFF_PALETTE_LABEL
 from histods.dataset.listing import LayoutOptions, list_files, pair_files, unconditional_folders
 from histods.dataset.manifest import BESIDE, Manifest
@@ -138,6 +138,7 @@ def audit(
         digest_images=hash,
         colours=dict(names.colours) if names else {},
         nearest=nearest_colour,
+        measures=tuple(measure for check in CHECKS for measure in check.measures),
     )
     recorded: dict[str, str | bool | None] = {
         "labels": None if labels_file is None else str(labels_file.absolute()),
@@ -168,7 +169,7 @@ def audit(
         samples = _with_groups(folder, dataset, group_regex)
         measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
-    rows = join_measurements(samples, measured).with_columns(nearest=pl.lit(nearest_colour))
+    rows = join_measurements(samples, measured, options.measures).with_columns(nearest=pl.lit(nearest_colour))
     rows, witness, notes = hear_dataset_csv(rows, folder, pairs)
     context = Context(hashed=hash, has_pairs=pairs is not None, witness=witness)
     if names is not None:

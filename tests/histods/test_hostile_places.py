@@ -300,6 +300,7 @@ def test_a_journal_of_another_version_is_as_good_as_none(
 
     from histods.io import journal
     from histods.measurement import cache as measurements
+    from histods.measurement.worker import SCHEMA
 
     sink = pa.BufferOutputStream()
     table = pa.table({"path": ["x1.png"], "is_mask": [False]})
@@ -307,7 +308,8 @@ def test_a_journal_of_another_version_is_as_good_as_none(
         writer.write_table(table)
     payload = b"no stream" if damage == "no stream" else bytes(sink.getvalue())
     record = journal._RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
-    head = {"old version": b"histods measurements, version 0\n", "no version": b""}.get(damage, measurements._HEAD)
+    sound = measurements._head(SCHEMA)
+    head = {"old version": b"histods measurements, version 0\n", "no version": b""}.get(damage, sound)
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "audit.journal").write_bytes(head + record)
     if damage == "locked":
