@@ -93,7 +93,7 @@ def demo(
 
     Args:
         folder: new, empty, or made by an earlier demo.
-        steps: of training a small network on the CPU.
+        steps: the number of training steps of the small network.
         workers: worker processes; all usable cores by default.
         progress: called as the work goes on.
 

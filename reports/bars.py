@@ -113,12 +113,12 @@ def draw_bars(
 
     Args:
         title: what a person calls the chart.
-        name: of the class system; empty for charts of the dataset.
+        name: the name of the class system; empty for charts of the dataset.
         note: a line below the title; empty for none.
         axis: what the axis shows.
-        scale: of the axis; on a log one values are dots.
+        scale: the scale of the axis; on a log one values are dots.
         bars: the rows, at least one.
-        size: of the page.
+        size: the size of the page.
     """
     labels = RowLabels.fit([bar.name for bar in bars], [bar.index for bar in bars], size.names)
     left = MARGIN + labels.width

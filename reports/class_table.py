@@ -251,7 +251,7 @@ def printable(text: str) -> str:
 
 
 def percent_csv(system: ClassSystem) -> str:
-    """Pixels and their share, one line a class, as CSV."""
+    """Pixels and their share, one line per class, as CSV."""
     rows = ((row.index, row.name, row.pixels, row.percent) for row in system.classes)
     return _csv((system.noun, "name", "pixels", "percent"), rows)
 
@@ -263,7 +263,7 @@ def images_csv(system: ClassSystem) -> str:
 
 
 def together_csv(system: ClassSystem) -> str:
-    """Images that hold both of two classes, and their share of the first's images, one line a pair, as CSV."""
+    """Images that hold both of two classes, and their share of the first's images, one line per pair, as CSV."""
     assert system.together is not None  # noqa: S101 - only systems with images have this table
     noun = system.noun
     header = (noun, "name", f"other_{noun}", "other_name", "images", f"percent_of_{noun}_images")

@@ -41,7 +41,7 @@ class Size:
     """The room that a chart may take on paper; texts have the same size in all of them.
 
     Attributes:
-        width: of the figure, in inches.
+        width: the width of the figure, in inches.
         names: most that names left of the rows may take.
         matrix_names: the same beside a matrix of as many rows as there is room for.
         ticks: about how many ticks an axis has.

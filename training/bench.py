@@ -96,14 +96,14 @@ class BenchResult:
     """All that was measured.
 
     Attributes:
-        date: of the run, UTC.
+        date: the date of the run, UTC.
         device: in words.
         torch: version of PyTorch.
         cuda: version of CUDA; None on a CPU.
         model: the network.
-        parameters: of the network.
+        parameters: the parameters of the network.
         data: folder of the latents, or `synthetic`.
-        matrix_rates: operations a second of the product of two large square matrices, by arithmetic.
+        matrix_rates: operations per second of the product of two large square matrices, by arithmetic.
         variants: each at its fastest.
     """
 
@@ -319,7 +319,7 @@ def _judge(
 
 
 def _matrix_rate(device: torch.device, arithmetic: str) -> float:
-    """Operations a second of a matrix product, measured."""
+    """Operations per second of a matrix product, measured."""
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("high" if arithmetic == "tf32" else "highest")

@@ -48,8 +48,8 @@ def in_processes(
 
     Args:
         work: called with the arguments and `progress`; importable by name. It uses `distributed.processes`.
-        count: of processes.
-        arguments: of each call; they and the result are pickled.
+        count: the number of processes.
+        arguments: the arguments of each call; they and the result are pickled.
         progress: called with a stage, what all processes have done, and what there is to do.
 
     Returns:

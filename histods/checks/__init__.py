@@ -80,7 +80,7 @@ def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     A picture that is neither image nor mask gets that finding alone: nothing else about it matters.
 
     Returns:
-        The strings `key`, `path`, `code`, `severity`, `message`, one row a finding, sorted by key, path and
+        The strings `key`, `path`, `code`, `severity`, `message`, one row per finding, sorted by key, path and
         code; a file has at most one finding of a code. Messages are one line, whatever a name holds.
     """
     no_images = looks_like_mask.judge(samples, context)

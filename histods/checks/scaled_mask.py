@@ -49,7 +49,7 @@ class _Masks:
     """The non-zero labels of all masks that have any, and what follows from them.
 
     `values` and `owners` are as long as all labels together; `starts` says where each mask's labels begin.
-    Everything else has one entry a mask: its row in the table, how many labels, the largest one, the largest
+    Everything else has one entry per mask: its row in the table, how many labels, the largest one, the largest
     that is no end of a range (0 where there is none), and the greatest common divisor. `intact` masks are
     neither lossy nor speckled; the largest label of `unnamed` masks is not named by the labels file.
     """

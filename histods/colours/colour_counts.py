@@ -35,7 +35,7 @@ class ColourCounts:
 
     Attributes:
         colours: 0xRRGGBB, or `TRANSLUCENT`.
-        pixels: of each colour.
+        pixels: the pixels of each colour.
         runs: horizontal runs of each colour.
         border: pixels on the mask's four edges.
         blended: pixels in short runs, along a row or a column, whose colour is a mixture of the two beside it, as

@@ -93,7 +93,7 @@ class Dataset:
     Attributes:
         layout: the layout that was given or found.
         samples: one row per sample: the columns of `Pairing.samples`, and group, image_outside, mask_outside.
-        files: one row a file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to see if it is
+        files: one row per file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to see if it is
             an image at all).
         other: files that are no pictures, by suffix; also folders that histods wrote, by path.
         suggestions: patterns that would pair more, where several are as good or few files pair; best first.
@@ -296,7 +296,7 @@ def _pair(
 
 
 def _list_files(samples: pl.DataFrame, listing: Listing) -> pl.DataFrame:
-    """One row a file to measure: path, is_mask, bytes, mtime_ns, problem, look."""
+    """One row per file to measure: path, is_mask, bytes, mtime_ns, problem, look."""
     listed = pl.DataFrame(
         {"path": listing.paths, "bytes": listing.sizes, "mtime_ns": listing.mtimes},
         schema_overrides={"path": pl.String},

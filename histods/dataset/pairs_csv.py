@@ -35,7 +35,7 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
         root: the dataset's folder.
 
     Returns:
-        One row an image, in the order of the file: `image` and `mask` (POSIX paths relative to the root),
+        One row per image, in the order of the file: `image` and `mask` (POSIX paths relative to the root),
         `group`, `split`, `line` (where the row begins in the file, counted from 1).
 
     Raises:

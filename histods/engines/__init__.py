@@ -1,4 +1,4 @@
-"""Who runs the work: an engine takes a function and chunks of items, and yields one outcome a chunk.
+"""Who runs the work: an engine takes a function and chunks of items, and yields one outcome per chunk.
 
 Order is not promised. A chunk whose worker dies or whose work raises is run again, alone, and then
 split until the one item that fails is left: that item is a `Failed`, everything else is `Done`.

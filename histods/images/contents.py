@@ -63,7 +63,7 @@ class Contents(NamedTuple):
     Attributes:
         size: bytes; 0 where it could not be opened.
         mtime_ns: modification time in nanoseconds.
-        header: of a JPEG whose first and last bytes are enough.
+        header: the header of a JPEG whose first and last bytes are enough.
         content: the whole file, unless its ends are enough.
         error: why it could not be read.
     """

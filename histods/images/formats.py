@@ -73,7 +73,7 @@ class ImageFormat:
 
     Attributes:
         name: in the tables of an audit.
-        suffixes: of its files, lower case; the usual one first.
+        suffixes: the suffixes of its files, lower case; the usual one first.
         starts: whether a file is of this format, told from its first 12 bytes.
         codec: name of the module that reads it, a `Codec`.
         images: whether files with its suffixes are images; else they are masks alone.

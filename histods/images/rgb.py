@@ -45,7 +45,7 @@ def show(samples: NDArray[Any], *, alpha: bool, bits: int = 8) -> Shown:
     Args:
         samples: [height, width] grey or [height, width, channels]; uint8, or uint16 of `bits` bits.
         alpha: whether the last channel is opacity.
-        bits: of a sample; 16 for any depth that 16 bits hold.
+        bits: the bits of a sample; 16 for any depth that 16 bits hold.
 
     Raises:
         UnreadableFileError: nothing tells how bright the values are meant to be.

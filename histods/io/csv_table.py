@@ -43,5 +43,5 @@ def read_csv(
     for line, row in lines[1:]:
         if len(row) != len(header):
             found_cells = f"{len(row)} on line {line}"
-            raise origin.error(f"{len(header)} cells a line", found_cells, "quote cells that hold commas")
+            raise origin.error(f"{len(header)} cells per line", found_cells, "quote cells that hold commas")
         yield [row[place].strip() for place in places]

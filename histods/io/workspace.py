@@ -5,7 +5,7 @@ histods-out/
   manifest.parquet findings.parquet audit.json   histods audit
   findings.csv                                   the findings for spreadsheets
   measurements.parquet                           what audit measured of each file, so that it is read once
-  remap/NAME.parquet remap/NAME.json             histods remap, one pair a class system
+  remap/NAME.parquet remap/NAME.json             histods remap, one pair per class system
   charts/                                        histods plot
   split.parquet                                  histods split
   shards/                                        histods shard
@@ -61,12 +61,12 @@ class Workspace:
 
     @property
     def manifest(self) -> Path:
-        """One row a sample."""
+        """One row per sample."""
         return self.folder / "manifest.parquet"
 
     @property
     def findings(self) -> Path:
-        """One row a finding."""
+        """One row per finding."""
         return self.folder / "findings.parquet"
 
     @property

@@ -42,7 +42,7 @@ def doubt_bundled_map(file: Path, names: LabelTable, labels: Iterable[int]) -> s
     """Say why a bundled label map may not mean these labels: it goes by numbers, which every dataset has.
 
     Args:
-        file: of the label map.
+        file: the label map's file.
         names: what the labels are called.
         labels: the labels that occur.
 

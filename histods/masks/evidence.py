@@ -84,7 +84,7 @@ def why_not_labels(mask: Mask, labels: NDArray[np.uint16], pixels: NDArray[np.ui
     Args:
         mask: the decoded mask.
         labels: the values that occur, ascending.
-        pixels: of each value.
+        pixels: the pixels of each value.
         runs: runs of the values.
     """
     length = mask.labels.size / len(runs.lengths)

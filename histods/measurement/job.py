@@ -41,14 +41,14 @@ def measure_dataset(
 
     Args:
         engine: who runs the work.
-        files: one row a file: path, is_mask, bytes, mtime_ns, problem, look.
+        files: one row per file: path, is_mask, bytes, mtime_ns, problem, look.
         options: how files are measured.
         space: workspace with the measurements of earlier runs, which also gets the new ones.
         fresh: measure everything again.
         progress: called as the work goes on.
 
     Returns:
-        One row a file, sorted by path, and the number of files that had to be read.
+        One row per file, sorted by path, and the number of files that had to be read.
     """
     images, masks, looks = map(pl.lit, (options.images_how, options.masks_how, options.looks_how))
     how = pl.when("is_mask").then(masks).when("look").then(looks).otherwise(images)

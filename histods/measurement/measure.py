@@ -20,7 +20,7 @@ class Measure:
 
     Attributes:
         column: its name in the table of samples; null for a mask that is not read as labels.
-        type: of the column.
+        type: the type of the column.
         version: raise it when the numbers change, so that earlier ones are not used again.
         of_mask: a function at the top level of a module, of the mask and its runs.
     """

@@ -93,7 +93,7 @@ class Series:
         return tuple(sorted(splits)) or tuple(known)
 
     def write(self) -> None:
-        """Write the description, which vouches for all other files of the folder."""
+        """Write the description, which all other files of the folder are checked against."""
         document = {"schema_version": SCHEMA_VERSION, **asdict(self)}
         del document["folder"]
         document["samples"] = sum(shard.samples for shard in self.shards)

@@ -27,7 +27,7 @@ def begin_shards(kind: type[Series], folder: Path, plans: Mapping[str, str], kep
     """Write down which shards are about to be written, and clear away what a killed run of another plan left.
 
     Args:
-        kind: of the shards.
+        kind: the kind of the shards.
         folder: where they go.
         plans: name -> digest of the plan of each shard to write.
         kept: finished shards that stay.

@@ -82,7 +82,7 @@ def read_split_column(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
     """The names in the `split` column of the CSV file from which the audit had its pairs.
 
     Returns:
-        `image_path`, `split` and `line`, one row a field that is not empty; no rows without such a file.
+        `image_path`, `split` and `line`, one row per field that is not empty; no rows without such a file.
 
     Raises:
         HistodsError: a name has other signs than letters, digits, `_` and `-`, or is spelt in two ways.

@@ -298,7 +298,7 @@ def _write_tables(
     conditional: NDArray[np.bool_],
     space: Workspace,
 ) -> None:
-    """Write the table of samples, then the summary, which vouches for it."""
+    """Write the table of samples, then the summary with its digest."""
     without = pc.is_null(samples["labels"]).combine_chunks()
     table = pa.table(
         {

@@ -31,7 +31,7 @@ class TileMark:
     """What `tiles.json` says.
 
     Attributes:
-        schema_version: of this file and of `tiles.parquet`.
+        schema_version: the schema version of this file and of `tiles.parquet`.
         root: the dataset's folder.
         size: pixels of a side of a tile.
         stride: pixels from one tile to the next.

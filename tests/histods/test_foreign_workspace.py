@@ -231,8 +231,8 @@ def rewrite(path: Path, **columns: Callable[[Any], Any]) -> None:
     pq.write_table(table, path)
 
 
-def vouch(out: Path) -> None:
-    """Write the digests of what is there into what vouches for it, as a forger would."""
+def sign(out: Path) -> None:
+    """Write the digests of all files into the descriptions, as a forger would."""
     for file, digests in (
         (out / "audit.json", {"manifest_digest": out / "manifest.parquet"}),
         (out / "shards" / "shards.json", {"index_digest": out / "shards" / "index.parquet"}),
@@ -249,7 +249,7 @@ def test_a_manifest_names_files_of_its_dataset_alone(
 ) -> None:
     case = sent.copy(tmp_path / "case")
     rewrite(case.out / "manifest.parquet", **{column: lambda _: path})
-    vouch(case.out)
+    sign(case.out)
     (line, *_) = run(case, ["remap", "shard", "plan a fix"], monkeypatch)
     assert "has paths or numbers that no dataset has" in line
 
@@ -281,7 +281,7 @@ def test_numbers_of_an_index_are_checked_before_they_are_used(
 ) -> None:
     case = sent.copy(tmp_path / "case")
     rewrite(case.out / "shards" / "index.parquet", **{column: lambda _: number})
-    vouch(case.out)
+    sign(case.out)
     lines = run(case, ["read", "verify"], monkeypatch)
     assert len(lines) == 2
 
@@ -294,7 +294,7 @@ def test_an_index_names_shards_and_classes_that_there_are(
 ) -> None:
     case = sent.copy(tmp_path / "case")
     rewrite(case.out / "shards" / "index.parquet", **{column: lambda _: value})
-    vouch(case.out)
+    sign(case.out)
     (line, *_) = run(case, ["read", "verify"], monkeypatch)
     assert "index.parquet does not say where the samples of its shards are" in line
 
@@ -312,7 +312,7 @@ def test_an_index_of_another_form_is_refused(
     table = table.slice(1) if kind == "fewer" else table
     table = table.append_column("more", table["key"]) if kind == "more columns" else table
     pq.write_table(table, path)
-    vouch(case.out)
+    sign(case.out)
     assert len(run(case, ["read", "verify"], monkeypatch)) == 2
 
 
@@ -329,7 +329,7 @@ def test_a_small_file_of_a_billion_rows_is_not_unpacked(
         block = pa.concat_tables([block] * 1000).combine_chunks()
         for _ in range(3):
             writer.write_table(block, row_group_size=len(block))
-    vouch(case.out)
+    sign(case.out)
     lines = run(case, ["plan a fix", "read", "shard"], monkeypatch)
     assert any("3,000,000 rows" in line or "not an index" in line for line in lines), lines
 
@@ -461,6 +461,6 @@ def test_bytes_of_any_file_may_be_others(
     path.write_bytes(content[: int(length * len(content))])
     if forged:
         with suppress(ValueError, TypeError, AttributeError):
-            vouch(case.out)
+            sign(case.out)
     run(case, ["remap", "read", "verify", "plan a fix", "undo", "charts", "split", "shard"], monkeypatch)
     shutil.rmtree(case.folder)

@@ -31,7 +31,7 @@ class Autoencoder(Protocol):
     """Turns images into latents and back, without gradients; call it outside autocast, which would round them.
 
     Attributes:
-        channels: of latents.
+        channels: the channels of latents.
         factor: pixels of a side for each latent of it.
         name: what `load_autoencoder` takes; `linear` for the embedded one.
         digest: SHA-256 of weights and configuration.

@@ -76,7 +76,7 @@ def count_step(
     Args:
         config: network, batch size, precision and the rest; not compiled.
         process: on a CPU.
-        source: of latents.
+        source: the source of latents.
         space: what the network sees of them.
     """
     trainer = make_trainer(config, process, source, space)

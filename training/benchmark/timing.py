@@ -115,7 +115,7 @@ def time_training_step(
     Args:
         config: network, batch size, precision and the rest.
         process: with the device.
-        source: of latents.
+        source: the source of latents.
         space: what the network sees of them.
         seconds: how long to measure, after the first steps.
     """

@@ -22,8 +22,8 @@ class ModelConfig:
         dim: channels of the first level, and width of the class embeddings.
         num_classes: K; None takes it from the label map of what is trained on.
         dim_mults: channels of each level's output, in multiples of `dim`; each level but the last halves the size.
-        channels: of the latents.
-        resnet_block_groups: of the group norms.
+        channels: the channels of the latents.
+        resnet_block_groups: the number of groups of the group norms.
         block_per_layer: residual blocks of a level; 2.
         class_conditioning: one of `training.model.conditioning.CONDITIONINGS`: `histogram` (embeddings by
             fractions of pixels) or `max` (the largest class alone).

@@ -20,7 +20,7 @@ RateSchedule = Literal["constant", "onecycle"]
 _MAX_STEPS = 99_999_999
 """What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""
 _MAX_WORKERS = 1024
-"""More is a slip, and would bring the machine to its knees."""
+"""More is surely a mistake, and would exhaust the machine."""
 _MAX_REDUCED = 64
 
 
@@ -40,7 +40,7 @@ class DiffusionConfig:
         min_v_weight: least weight of an error of v at any level: brightness is decided where there is next to no
             signal, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
         null_probability: share of samples whose condition is dropped in training.
-        guidance_scale: of sampling unless it is told otherwise; 1 is none.
+        guidance_scale: the guidance scale of sampling by default; 1 is none.
 
     Raises:
         HistodsError: a value is out of range, or values do not fit each other.
@@ -88,7 +88,7 @@ class OptimizerConfig:
         name: `adamw` or `adam`.
         lr: highest learning rate.
         betas: decay of the two moments.
-        weight_decay: of AdamW decoupled, of Adam added to the gradient.
+        weight_decay: decoupled for AdamW, added to the gradient for Adam.
         clip_norm: longest gradient of a step.
         schedule: `constant` after a warm-up, which does not depend on how many steps there will be, so that a run
             can be made longer; or `onecycle` (Smith and Topin 2018), which does.
@@ -213,7 +213,7 @@ class RunConfig:
 
     Attributes:
         steps: optimizer steps in all.
-        seed: of everything that is random.
+        seed: the seed of everything that is random.
         accumulate: forward passes that make up one step of `data.batch_size` samples.
         precision: `bf16` computes in bfloat16 with weights in float32; `fp32`.
         compile: compile the network block by block with torch.compile.

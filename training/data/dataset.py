@@ -72,7 +72,7 @@ def balanced(
 
     Args:
         reader: shards or latents.
-        seed: of the draws.
+        seed: the seed of the draws.
         unconditional: probability of class 0; None for 0.5 where there are unconditional samples, else 0.
         replacement: draw every position by itself; else each class runs through all its samples first.
         lists: the samples of each class to draw from; all by default.

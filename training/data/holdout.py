@@ -27,7 +27,7 @@ def choose_held_out(keys: Sequence[str], groups: Sequence[str | None], lists: Cl
     A sample without a group stands for itself. At least half of the samples of each class stay.
 
     Args:
-        keys: of the N samples.
+        keys: the keys of the N samples.
         groups: group (slide, patient) of each, None where it has none.
         lists: the samples of each class.
 

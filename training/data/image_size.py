@@ -44,10 +44,10 @@ def check_multiple(height: int, width: int, multiple: int, dim_mults: Sequence[i
     """Check that the network can halve the latents of images as often as it does.
 
     Args:
-        height: of the images, pixels.
-        width: of the images, pixels.
+        height: the height of the images, pixels.
+        width: the width of the images, pixels.
         multiple: what both have to be multiples of.
-        dim_mults: of the network.
+        dim_mults: `model.dim_mults`.
         place: where the images are, for the message.
 
     Raises:

@@ -87,7 +87,7 @@ class Source:
     """Samples of shards or latents, as batches and as the latents that an autoencoder makes of them.
 
     Attributes:
-        folder: of the shards or latents.
+        folder: the folder of the shards or latents.
         reader: the samples that are trained on.
         classes: names of the classes.
         map: name of the label map.

@@ -33,7 +33,7 @@ def normal_noise(
 
     Args:
         seeds: one for each image, 0 to 2**63 - 1.
-        shape: of the noise of one image.
+        shape: the shape of the noise of one image.
         device: where to draw.
         stream: another one gives an image other noise, independent of the first.
     """
@@ -53,7 +53,7 @@ def normal_noises(
 
     Args:
         seeds: one for each image.
-        shape: of the noise of one image and stream.
+        shape: the shape of the noise of one image and stream.
         device: where to draw.
         streams: how many.
         first: the first of them.

@@ -185,7 +185,7 @@ class Loss:
     """Weighted mean squared error of each sample's prediction; the weights are computed once.
 
     Args:
-        schedule: of the noise, on the device.
+        schedule: the schedule of the noise, on the device.
         config: what is predicted, and the weights of the levels.
     """
 

@@ -122,7 +122,7 @@ def ddim(
 
     Args:
         denoise: predicts.
-        schedule: of the noise, on the device.
+        schedule: the schedule of the noise, on the device.
         noise_BCHW: where to begin: stream 0 of `normal_noise`; a step draws from the stream of its number.
         prediction: what `denoise` predicts.
         steps: predictions to make.
@@ -182,7 +182,7 @@ def dpm_solver_2m(
 
     Args:
         denoise: predicts.
-        schedule: of the noise, on the device.
+        schedule: the schedule of the noise, on the device.
         noise_BCHW: where to begin.
         prediction: what `denoise` predicts.
         steps: predictions to make.

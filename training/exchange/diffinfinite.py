@@ -40,7 +40,7 @@ class Published:
     """What a published checkpoint holds, as far as a network is made of it.
 
     Attributes:
-        path: of the file.
+        path: the path of the file.
         step: optimizer steps done; 0 where that is not said.
         weights: the U-Net's tensors by its own names: of `ema` and `model`, or of the one that is there.
         betas_T: float64 [T], the noise schedule; None where it is not there.
@@ -106,7 +106,7 @@ def _load(path: Path, *, mapped: bool) -> Any:
     """Tensors and plain values; only what is looked at is brought into memory where the file is mapped."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # a stranger's bytes can fail in any way
+    except Exception as error:  # a damaged or hostile file can fail in any way
         refused = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         if refused is None and not zipfile.is_zipfile(path):  # torch's own words are of its options then
             raise _damaged(path, ValueError("bytes of another kind, or of a part of it")) from error

@@ -172,7 +172,7 @@ def read_initial(init: str | Path, runs: Path, weights: Weights = "ema", *, rema
     Args:
         init: which.
         runs: folder of the workspace's runs.
-        weights: of a run, `ema` (averaged), or `model` (as the optimizer left them).
+        weights: which weights of a run to take, `ema` (averaged), or `model` (as the optimizer left them).
         remake_ends: begin the first and the last layer anew.
 
     Raises:

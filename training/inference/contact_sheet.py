@@ -49,7 +49,7 @@ def draw_sheet(title: str, folder: Path, records: Sequence[dict[str, Any]], clas
 
     Args:
         title: one line.
-        folder: of the images and masks.
+        folder: the folder of the images and masks.
         records: of each image its path `image`, that of its `mask` and the name `of` its mask; those of one mask
             stand together.
         classes: names of all classes; those that occur are explained.

@@ -132,7 +132,7 @@ def choose_map(
     Args:
         given: a file, the name of a bundled one, or that of a class system of the workspace.
         classes: names of the run's classes.
-        map_digest: of the label map that the run was trained with; empty where that is not known.
+        map_digest: the digest of the label map that the run was trained with; empty where that is not known.
         space: the workspace.
 
     Raises:

@@ -95,7 +95,7 @@ class SamplingPipeline:
     Attributes:
         model: the network, in eval mode, on the device.
         autoencoder: on the device.
-        schedule: of the noise.
+        schedule: the schedule of the noise.
         space: what the network sees of latents.
         prediction: what the network predicts.
         sampling: how noise becomes an image.
@@ -116,7 +116,7 @@ class SamplingPipeline:
     def __call__(
         self, masks_B1HW: Tensor, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
     ) -> NDArray[np.uint8]:
-        """Images uint8 [B, H, W, 3] of masks of classes; one seed an image, so that batches may be of any size.
+        """Images uint8 [B, H, W, 3] of masks of classes; one seed per image, so that batches may be of any size.
 
         Args:
             masks_B1HW: classes, any integer type.

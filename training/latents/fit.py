@@ -51,7 +51,7 @@ def resolve_autoencoder(
         config: all settings.
         source: what is trained on.
         run: the run's folder.
-        process: of which the first writes.
+        process: this process; the first one writes.
         state: where the run stands; None for a new one.
         report: called with what is under way.
         given: a linear one for a new run, in place of one that is fitted to its images.

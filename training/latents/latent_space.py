@@ -27,8 +27,8 @@ class LatentSpace:
     Attributes:
         scale: factor on all channels.
         shift: added after it.
-        mean: of each channel after scale and shift; empty where nothing is subtracted.
-        std: of each channel after scale and shift; empty where nothing is divided.
+        mean: the mean of each channel after scale and shift; empty where nothing is subtracted.
+        std: the standard deviation of each channel after scale and shift; empty where nothing is divided.
         clip: predictions of x0 are kept within +-clip while sampling; None for no clip.
         image_low: darkest value of images as the autoencoder takes them, -1 or 0; the brightest is 1.
 

@@ -29,7 +29,7 @@ def compile_blocks(module: nn.Module, mode: str = "default") -> None:
 
     Args:
         module: a network; copies that are made of it later are not compiled.
-        mode: of torch.compile; see `run.compile_mode`.
+        mode: the mode of torch.compile; see `run.compile_mode`.
     """
     from torch._dynamo import config  # takes a second: only where something is compiled
 

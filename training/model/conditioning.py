@@ -43,7 +43,7 @@ class Conditioning(Protocol):
     It is made with the settings of the network, of which `num_classes` is known.
 
     Attributes:
-        channels: of the planes that it adds to the latents.
+        channels: the channels of the planes that it adds to the latents.
     """
 
     channels: int

@@ -27,12 +27,12 @@ class TrainingCost:
 
     Attributes:
         parameters: of the U-Net, the null condition's not counted.
-        null_parameters: of the learned null condition.
+        null_parameters: the parameters of the learned null condition.
         flops_per_image: floating-point operations of a training step for one image, counted.
         memory_bytes: on each device: weights, gradients, moments, average, and activations of a forward pass,
             counted; on a CPU also the copies of which checkpoints are written. What kernels need besides is not
             in it.
-        matrix_rate: operations a second of a large matrix product in the run's precision, measured now.
+        matrix_rate: operations per second of a large matrix product in the run's precision, measured now.
         seconds: expected time of all steps, validations and previews at 0.4 (GPU) or 0.5 (CPU) of that rate;
             reading the first images is not in it.
     """
@@ -112,7 +112,7 @@ def activation_bytes(config: TrainConfig, batch: int, device: torch.device) -> i
 
 
 def matrix_rate(device: torch.device, precision: str, seconds: float = 0.5) -> float:
-    """Operations a second of the product of two large square matrices, measured."""
+    """Operations per second of the product of two large square matrices, measured."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     size = 8192 if device.type == "cuda" else 512
     left, right = (torch.randn(size, size, device=device).to(kind) for _ in range(2))

@@ -115,7 +115,7 @@ class ResnetBlock(nn.Module):
         dim: channels in.
         dim_out: channels out; where they differ the residual path is a 1x1 convolution.
         condition_dim: width of time and class embedding together.
-        groups: of the group norms.
+        groups: the number of groups of the group norms.
         dropout: probability.
     """
 

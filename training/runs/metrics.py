@@ -33,7 +33,7 @@ class Metrics:
         folder: the run's folder.
         step: where the run goes on; lines of later steps, which a killed run may have left, are removed.
         boards: where else numbers and previews are shown; see `training.runs.boards`.
-        settings: of the run, by `section.key`, for boards that show them.
+        settings: the settings of the run, by `section.key`, for boards that show them.
         say: called with a line where a board fails, whose server or disk is gone; the run goes on without it.
     """
 

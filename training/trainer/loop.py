@@ -4,7 +4,7 @@ Nothing in it waits for the device but every `run.log_every` steps, when numbers
 checkpoints are written in a thread.
 
 What a run remembers is its weights, the optimizer's and the average's tensors, and one integer, the position.
-Everything random is a function of (seed, position), so that a run that was killed goes on to the same bits.
+Everything random is a function of (seed, position), so that a run that was killed resumes bit-exactly.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Trainer:
 
         Args:
             metrics: where process 0 writes; None for the others.
-            validation: of all processes, each with its share.
+            validation: shared by all processes.
             preview: likewise; called with the step and the averaged network.
             progress: called with each step.
 

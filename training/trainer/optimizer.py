@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Optimizer:
-    """Adam or AdamW, fused: one kernel a step, and a step can be skipped without the host asking the device."""
+    """Adam or AdamW, fused: one kernel per step, and a step can be skipped without the host asking the device."""
     kind: type[torch.optim.Adam] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.name]
     beta1, beta2 = config.betas
     return kind(module.parameters(), lr=0.0, betas=(beta1, beta2), weight_decay=config.weight_decay, fused=True)

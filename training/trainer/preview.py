@@ -28,7 +28,7 @@ class Preview:
     Processes share the masks out, and process 0 writes.
 
     Args:
-        setup: of the run; its autoencoder is at hand.
+        setup: what the run is made from; its autoencoder is at hand.
         masks_BCHW: masks to choose from: those with the most classes, each once.
     """
 

@@ -26,8 +26,8 @@ class RunSetup:
         source: where samples come from.
         encoder: makes latents of batches.
         space: what the network sees of latents.
-        folder: of the run.
-        schedule: of the noise, on the device.
+        folder: the folder of the run.
+        schedule: the schedule of the noise, on the device.
     """
 
     config: TrainConfig

@@ -93,7 +93,7 @@ def as_user_error(error: Exception, folder: Path) -> Exception:
 
 @contextmanager
 def closing(batches: Batches) -> Iterator[Iterator[Batch | LatentBatch]]:
-    """Batches whose processes or threads end here, and not when somebody forgets an error."""
+    """Batches whose worker processes or threads end with the block, also after an error."""
     made = iter(batches)
     try:
         yield made

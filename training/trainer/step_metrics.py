@@ -28,10 +28,10 @@ class MetricsWindow:
 
     Attributes:
         losses: of each step, the mean over all processes.
-        norms: of each step's gradient, before it was clipped.
+        norms: the norms of each step's gradient, before it was clipped.
         skipped: for each step, whether it was skipped because its gradient was not finite.
         in_a_row: the longest series of such steps, which may have begun before.
-        mean: of each channel of the latents that the network saw on this process.
+        mean: the mean of each channel of the latents that the network saw on this process.
         std: standard deviation of each channel.
         seconds: that they took, and what was done between them.
         spent: seconds of these by what they were spent on beside training, see `SPENT`.

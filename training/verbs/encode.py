@@ -309,7 +309,7 @@ def _adopt(known: LatentSet | None, source: ShardSet) -> None:
 
 
 def _finish(folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Shape, planned: set[str]) -> None:
-    """Write the index and, last, the description that vouches for all."""
+    """Write the index and, last, the description that all files are checked against."""
     shards, index = collect_shards(folder, INDEX.empty_table())
     if missing := sorted(planned - {one.name for one in shards}):
         raise HistodsError(

@@ -50,12 +50,12 @@ class SampleResult:
         step: training steps behind the weights.
         weights: `ema` or `model`.
         sampling: sampler, steps, guidance, eta and whether it was the reference's way.
-        seed: of the call.
+        seed: the seed of the call.
         device: in words.
         masks: how many masks there are images for.
         written: images that this call made.
         present: images that were there already.
-        passed_over: files in the folder of masks that are none.
+        passed_over: other files in the folder of masks.
         warnings: one line each.
     """
 
@@ -112,7 +112,7 @@ def sample(
         eta: noise that DDIM adds, 0 to 1; 0 if None, 1 with `reference`.
         reference: one guided pass for each class of a mask, as the reference samples.
         weights: `ema` (averaged), or `model` (as the optimizer left them).
-        seed: of all images.
+        seed: the seed of all images.
         batch: images that are made at once; the result is the same, but for rounding.
         device: `cpu`, `cuda`; by default all GPUs of this machine, or those on which `torchrun` runs it.
         progress: called with a stage, steps done and steps in all.
@@ -354,7 +354,7 @@ def _make(
 
 def _in_words(sampling: Sampling) -> str:
     method = "DPM-Solver++(2M)" if sampling.sampler == "dpm" else f"DDIM, eta {sampling.eta:g}"
-    way = ", one pass a class" if sampling.reference else ""
+    way = ", one pass per class" if sampling.reference else ""
     return f"{method}, {sampling.steps} steps, guidance {sampling.guidance:g}{way}"
 
 

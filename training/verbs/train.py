@@ -52,7 +52,7 @@ class TrainResult:
     """What a run is, or would be.
 
     Attributes:
-        folder: of the run.
+        folder: the folder of the run.
         data: the shards or latents that it is trained on; None for a dry run without.
         splits: which of their splits.
         samples: how many samples of these are trained on.
@@ -121,7 +121,7 @@ def train(
         workspace: folder of shards or latents, and of `runs`.
         config: YAML file with the sections of `training.config.load.TrainConfig`; a file of the reference is one.
         settings: `section.key=value` on top of it.
-        name: of the run.
+        name: the name of the run.
         map: label map; the workspace's only one by default, and `labels` keeps the labels.
         data: folder of shards or latents, which are taken as they are; the workspace's by default.
         prepare: make what is missing or out of date; else refuse with the command that makes it.
@@ -129,7 +129,7 @@ def train(
             run below `settings`.
         init: weights that a new run starts from: a run's folder, one of its checkpoints, its name among the
             workspace's runs, or a folder of `histods export`. Optimizer, average and data begin anew.
-        init_weights: of a run, `ema` (averaged), or `model` (as the optimizer left them).
+        init_weights: which weights of a run to take, `ema` (averaged), or `model` (as the optimizer left them).
         remake_ends: begin the first and the last layer anew, for latents of another kind.
         device: `cpu`, `cuda`; a GPU if there is one by default.
         dry_run: train nothing; say what would be done and what it would cost.

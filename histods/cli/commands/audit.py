@@ -1,4 +1,4 @@
-"""histods audit: its options, and what people see of its result."""
+"""histods audit: its options, and how its result is shown."""
 
 from __future__ import annotations
 

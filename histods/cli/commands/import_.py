@@ -1,4 +1,4 @@
-"""histods import: its options, and what people see of its result."""
+"""histods import: its options, and how its result is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""histods plot: its options, and what people see of its result."""
+"""histods plot: its options, and how its result is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""histods sample: its options, and what people see of its result."""
+"""histods sample: its options, and how its result is shown."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def sample(
     sampler: Annotated[SamplerName | None, typer.Option(help="dpm: DPM-Solver++(2M), the default; ddim.")] = None,
     eta: Annotated[float | None, typer.Option(help="ddim: noise added on the way, 0 to 1; 0 by default.")] = None,
     reference: Annotated[
-        bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass a class.")
+        bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass per class.")
     ] = False,
     weights: WeightsOption = WeightsName.ema,
     seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,

@@ -1,4 +1,4 @@
-"""histods train: its options, and what people see of a run."""
+"""histods train: its options, and how a run is shown."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def name_folders(
     """Write folders in the place of `ANY_FOLDERS`: their names where there are few, else `*` where they differ.
 
     Args:
-        patterns: of images and of masks; one of them has `ANY_FOLDERS` once.
+        patterns: the patterns of images and of masks; one of them has `ANY_FOLDERS` once.
         images: keys of the images that pair.
         masks: keys of their masks.
         keys: keys of all pictures.

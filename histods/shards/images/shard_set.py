@@ -1,4 +1,4 @@
-"""A folder of image shards: `shards.json` and what it vouches for."""
+"""A folder of image shards: `shards.json`, and the shards that it describes."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class ShardSet(Series):
 
         Args:
             label_map: that of today; None for that of the shards.
-            manifest_digest: of the last audit.
-            split_digest: of the split of today; None without one.
+            manifest_digest: the digest of the last audit's manifest.
+            split_digest: the digest of the present split; None without one.
         """
         if label_map is not None and self.map_digest != label_map.digest:
             if self.map == label_map.name:

@@ -1,4 +1,4 @@
-"""A folder of latents: `latents.json` and what it vouches for."""
+"""A folder of latents: `latents.json`, and the shards that it describes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EncodedBy:
         name: `linear`, a folder or a hub id.
         digest: SHA-256 of its weights and configuration.
         factor: pixels of a side for each latent of it.
-        channels: of its latents.
+        channels: the channels of its latents.
     """
 
     name: str
@@ -63,11 +63,11 @@ class LatentSet(Series):
     Attributes:
         autoencoder: what made the latents, of images from -1 to 1.
         views: 8 dihedral views of each sample, or 1.
-        channels: of a latent.
-        height: of a latent.
-        width: of a latent.
-        image_height: of an image and its mask.
-        image_width: of an image and its mask.
+        channels: the channels of a latent.
+        height: the height of a latent.
+        width: the width of a latent.
+        image_height: height of images and masks, pixels.
+        image_width: width of images and masks, pixels.
         source_digest: digest of the index of the image shards.
         mean: mean of each channel over all views of the training split.
         std: standard deviation of each channel, of means and posterior variance together.

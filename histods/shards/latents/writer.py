@@ -143,7 +143,7 @@ class Plan:
         name: without suffix.
         samples: rows of `SAMPLES`, in the order of the shard.
         numbers: [N] numbers of the samples in the reader of the images.
-        digest: of all that the shard's bytes depend on.
+        digest: the digest of all that the shard's bytes depend on.
     """
 
     name: str
@@ -156,7 +156,7 @@ def plan_shard(name: str, samples: pa.Table, numbers: NDArray[np.int64], how: st
     """Plan a shard.
 
     Args:
-        name: of the shard.
+        name: the name of the shard.
         samples: its samples, in order.
         numbers: their numbers in the reader of the images.
         how: what else bears on its bytes: autoencoder, sizes, label map.
@@ -233,10 +233,10 @@ def describe(name: str, samples: pa.Table, arrays: dict[str, NDArray[Any]], head
     """The rows of `INDEX` of a shard, from its arrays.
 
     Args:
-        name: of the shard.
+        name: the name of the shard.
         samples: `key`, `split`, `role`, `group`, `classes` and `pixels` of its samples, in order.
         arrays: its tensors.
-        header: of its file.
+        header: the header of its file.
     """
     moments, offsets = arrays["moments"], arrays["run_offsets"]
     orders = (len(offsets) - 1) // len(moments)

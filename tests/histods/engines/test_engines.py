@@ -1,4 +1,4 @@
-"""One outcome a chunk, whatever happens to the workers; the same promises for every engine."""
+"""One outcome per chunk, whatever happens to the workers; the same promises for every engine."""
 
 from __future__ import annotations
 

@@ -840,7 +840,7 @@ REFUSED_LABELS = {
     "cell too many": (
         "l.csv",
         "label,name\n0,Dermis, normal\n",
-        "FILE needs 2 cells a line, but has 3 on line 2; quote cells that hold commas.",
+        "FILE needs 2 cells per line, but has 3 on line 2; quote cells that hold commas.",
     ),
     "open quote": (
         "l.csv",
