@@ -212,6 +212,11 @@ class Manifest:
             found.check()
         except (ValueError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
+            if stored.get("histods_version", "").startswith("0.1."):
+                raise HistodsError(
+                    f"{path} was written by histods {stored['histods_version']}, which did not record the folders "
+                    f"of --unconditional ({reason}); run 'histods audit DATASET' again."
+                ) from error
             raise HistodsError(
                 f"{path} has paths or numbers that no dataset has ({reason}); run 'histods audit DATASET' again."
             ) from error
