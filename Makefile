@@ -21,11 +21,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/histods demo demo-out
 
+# Folders whose tests need neither a training run nor a command: they take 40 seconds.
+FAST := $(addprefix tests/histods/,checks colours images io labels masks sampling splits tiles dataset/layouts) \
+	$(addprefix tests/training/,config autoencoders diffusion latents/test_latent_space.py trainer/test_ema.py) \
+	tests/test_architecture.py tests/test_words.py
+
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 15
 
 test-fast: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not own_workers and not ray" FASTPATHS
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not own_workers and not ray" $(FAST)
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

