@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,12 +58,13 @@ def histods(
     return subprocess.CompletedProcess(words, status or 0, output.getvalue(), errors.getvalue())
 
 
-def in_own_process(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+def in_own_process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command as `python -m histods`, in a process of its own; options are those of `subprocess.run`."""
-    return subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [sys.executable, "-m", "histods", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
+    return done

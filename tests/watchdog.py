@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import cast
 
 WATCHED = {"PYTHONFAULTHANDLER": "1"}
 """Environment with which Python shows the stacks of all its threads on SIGABRT."""
@@ -33,7 +34,8 @@ def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:
                 time.sleep(0.05)
         _send(signal.SIGKILL, *family)
         errors = process.communicate()[1] or ""
-        raise AssertionError(f"{process.args} did not end in {seconds} s:\n{errors}") from None
+        words = cast("list[str]", process.args)
+        raise AssertionError(f"{words} did not end in {seconds} s:\n{errors}") from None
 
 
 def _send(number: signal.Signals, *processes: int) -> None:

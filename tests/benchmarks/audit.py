@@ -55,7 +55,9 @@ CHUNK = 256
 def plain_loop(masks: Sequence[str]) -> None:
     """What the replaced scripts do for each mask."""
     for path in masks:
-        np.unique(cv2.imread(path, cv2.IMREAD_GRAYSCALE), return_counts=True)
+        mask = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+        assert mask is not None
+        np.unique(mask, return_counts=True)
 
 
 def pillow_loop(masks: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grain.python as pygrain
 import litdata as ld
@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from histods import audit, shard
 from histods.images.reader import decode_mask, decode_rgb
-from histods.sampling.draws import philox4x64
+from histods.sampling.philox import philox4x64
 from histods.shards.images.reader import ShardReader
 from tests.datasets.benchmark import DRSK_PAIRS, drsk_proportions, make_benchmark
 from training.data.dataset import DihedralTransform, ShardDataset, balanced
@@ -45,6 +45,8 @@ from training.data.image_loader import Loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
 
 ROUNDS = 3
 BATCH = 32
@@ -58,8 +60,9 @@ turn = DihedralTransform()
 
 def decode(image: bytes, mask: bytes, view: int) -> tuple[np.ndarray, np.ndarray]:
     """What every loader does with a sample: decode image and mask, show one of the 8 dihedral views."""
-    pixels, labels = decode_rgb(image), decode_mask(mask).labels
-    labels = np.array(labels)  # the decoder's own memory cannot be written to
+    pixels = decode_rgb(image)
+    decoded = cast("NDArray[np.uint8]", decode_mask(mask).labels)
+    labels = np.array(decoded)  # the decoder's own memory cannot be written to
     turn(pixels, view)
     turn(labels, view)
     return pixels, labels
@@ -71,7 +74,7 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor,
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
 
 
-class PlainFiles(Dataset):
+class PlainFiles(Dataset[tuple[np.ndarray, np.ndarray]]):
     """Open and decode each image and mask where it is."""
 
     def __init__(self, images: list[Path]) -> None:
@@ -106,7 +109,8 @@ def webdataset(folder: Path, workers: int) -> Iterable[Any]:
     urls = sorted(str(path) for path in (folder / "mapped").glob("*.tar"))
     dataset = wds.WebDataset(urls, shardshuffle=len(urls), resampled=True, nodesplitter=wds.split_by_node)
     dataset = dataset.shuffle(500).map(open_sample).batched(BATCH, collation_fn=collate)
-    return wds.WebLoader(dataset, batch_size=None, num_workers=workers)
+    loader: Iterable[Any] = wds.WebLoader(dataset, batch_size=None, num_workers=workers)
+    return loader
 
 
 def read_pair(image: Path) -> dict[str, bytes]:
@@ -114,7 +118,7 @@ def read_pair(image: Path) -> dict[str, bytes]:
     return {"image": image.read_bytes(), "mask": image.with_name(f"{image.stem}_mask.png").read_bytes()}
 
 
-class Streaming(ld.StreamingDataset):
+class Streaming(ld.StreamingDataset):  # type: ignore[misc]  # it has no types
     """litdata's own dataset, decoding as we do."""
 
     def __getitem__(self, index: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -128,9 +132,10 @@ def litdata(folder: Path, workers: int) -> Iterable[Any]:
     if not out.exists():
         images = sorted((folder / "data").rglob("*.jpg"))
         ld.optimize(fn=read_pair, inputs=images, output_dir=str(out), chunk_bytes="64MB", num_workers=workers)
-    return ld.StreamingDataLoader(
+    loader: Iterable[Any] = ld.StreamingDataLoader(
         Streaming(str(out), shuffle=True), batch_size=BATCH, num_workers=workers, collate_fn=collate
     )
+    return loader
 
 
 class Source:
@@ -148,7 +153,7 @@ class Source:
         return files.image, files.mask
 
 
-class Decode(pygrain.RandomMapTransform):
+class Decode(pygrain.RandomMapTransform):  # type: ignore[misc]  # it has no types
     """Decoding as a step of Grain."""
 
     def random_map(self, element: tuple[bytes, bytes], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -158,13 +163,14 @@ class Decode(pygrain.RandomMapTransform):
 def grain(folder: Path, workers: int) -> Iterable[Any]:
     """Grain over our shards by random access, its own shuffling and batching, in processes."""
     source = Source(folder / "mapped")
-    return pygrain.DataLoader(
+    loader: Iterable[Any] = pygrain.DataLoader(
         data_source=source,
         sampler=pygrain.IndexSampler(len(source), shuffle=True, seed=0, num_epochs=None),
         operations=[Decode(), pygrain.Batch(BATCH, drop_remainder=True)],
         worker_count=workers,
         worker_buffer_size=2,
     )
+    return loader
 
 
 def histods(folder: Path, workers: int) -> Iterable[Any]:

@@ -33,7 +33,7 @@ from histods.shards.images.reader import ShardReader
 from reports.class_table import read_systems
 from tests.in_process import Here
 
-JSON_VALUES = (
+JSON_VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 2**31, 2**60, 2**64, 10**400, 1e300, float("nan"), "", "x", "\0", "a\nb", [], {}),
     *("..", "../../sentinel", "../../sentinel/keep", "/etc/passwd", "{sentinel}", "{sentinel}/keep.parquet"),
     *(["../../sentinel/keep"], {"x": -1}, [[]], "\udcff", "x" * 5000),
@@ -370,11 +370,14 @@ def test_arrays_beside_an_index_are_checked(
         *(("root", value) for value in ("/", "", "x", "{folder}/sentinel", "{root}/..", 7, None)),
         *(("to", value) for value in ("/", "", "x", "{folder}/sentinel", "{root}", "{root}/x", None)),
         *(("created", value) for value in (["{folder}/sentinel"], ["/etc"], "x", [7], ["{to}/../sentinel"])),
-        *(("touched", value) for value in ({"{folder}/sentinel": 0}, {"/etc": 0}, [], {"{root}": "x"}, {"x": 1})),
+        *(
+            ("touched", value)
+            for value in ({"{folder}/sentinel": 0}, {"/etc": 0}, list[Any](), {"{root}": "x"}, {"x": 1})
+        ),
         *(("moves", value) for value in (-1, 0, 10**9, "x", None)),
         *(("version", value) for value in (2, "1", None)),
-        *(("samples", value) for value in ("x", None, [])),
-        *(("fix", value) for value in (7, None, [])),
+        *(("samples", value) for value in ("x", None, list[Any]())),
+        *(("fix", value) for value in (7, None, list[Any]())),
     ],
 )
 def test_a_journal_moves_files_between_its_two_places_alone(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from histods.run_lengths import count_specks, find_runs, histogram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 masks = st.one_of(
     hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=60), elements=st.integers(0, 3)),
@@ -41,7 +46,7 @@ def drawn_mask() -> np.ndarray:
 def test_jpeg_leaves_specks_along_edges(quality: int) -> None:
     mask = drawn_mask()
     lossy = cv2.imdecode(cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
-    clean, specked = find_runs(mask), find_runs(lossy)
+    clean, specked = find_runs(mask), find_runs(cast("NDArray[np.uint8]", lossy))
     assert count_specks(clean) <= 0.02 * len(clean.lengths)
     assert count_specks(specked) >= 0.35 * len(specked.lengths)
 
@@ -49,7 +54,8 @@ def test_jpeg_leaves_specks_along_edges(quality: int) -> None:
 def test_interpolation_leaves_specks_and_nearest_neighbour_does_not() -> None:
     mask = drawn_mask()
     for method, specked in ((cv2.INTER_LINEAR, True), (cv2.INTER_NEAREST, False)):
-        runs = find_runs(cv2.resize(mask, (200, 200), interpolation=method))
+        resized = cast("NDArray[np.uint8]", cv2.resize(mask, (200, 200), interpolation=method))
+        runs = find_runs(resized)
         assert (count_specks(runs) >= 0.3 * len(runs.lengths)) is specked
 
 

@@ -86,10 +86,10 @@ def test_the_workspace_by_default_is_refused_in_the_dataset_with_a_command_that_
     result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     advice = result.stderr.rpartition("run 'histods ")[2].rstrip("'.\n")
-    result = subprocess.run(
+    advised = subprocess.run(
         [*command[:3], *advice.split(), "-q"], cwd=root, env=environment, capture_output=True, check=False
     )
-    assert (result.returncode, result.stderr) == (0, b"")
+    assert (advised.returncode, advised.stderr) == (0, b"")
     assert not (root / "histods-out").exists()
 
 

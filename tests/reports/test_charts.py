@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
@@ -302,7 +302,8 @@ def test_the_smallest_class_has_its_dot_beside_the_log_axis() -> None:
         axes = percent_figure(system, log=True).axes[0]
     assert axes.get_xlim()[0] == pytest.approx(0.001)
     smallest = axes.findobj(PathCollection)[1]
-    assert float(smallest.get_offsets()[0][0]) == 0.01  # type: ignore[index]
+    offsets = cast("NDArray[np.float64]", smallest.get_offsets())
+    assert float(offsets[0][0]) == 0.01
 
 
 def test_a_log_chart_is_drawn_only_where_a_class_is_under_one_percent(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone uses
@@ -60,7 +61,7 @@ class PlainUNet:
         elif self.largest_class_alone:
             x = table[int(mask.max())]
         else:
-            x = sum((mask == c).sum() / mask.numel() * table[c] for c in range(len(table)))
+            x = cast("Tensor", sum((mask == c).sum() / mask.numel() * table[c] for c in range(len(table))))
         return self.linear("classes_mlp.2", gelu(self.linear("classes_mlp.0", x)))
 
     def cells(self, mask: Tensor, size: int) -> Tensor:
@@ -113,10 +114,10 @@ class PlainUNet:
         pooled = F.max_pool2d(mask.float()[None, None], mask.shape[0] // height)
         seen = (pooled > 0).float().repeat(1, x.shape[1], 1, 1)
         q = self.conv(f"{name}.fn.fn.to_q", seen)[0].flatten(1) * HEAD_DIM**-0.5
-        k, v = self.conv(f"{name}.fn.fn.to_kv", normal)[0].flatten(1).split(HEADS * HEAD_DIM)
+        k, v = torch.split(self.conv(f"{name}.fn.fn.to_kv", normal)[0].flatten(1), HEADS * HEAD_DIM)
         heads = [
             (q_head.T @ k_head).softmax(dim=1) @ v_head.T
-            for q_head, k_head, v_head in zip(*(part.split(HEAD_DIM) for part in (q, k, v)), strict=True)
+            for q_head, k_head, v_head in zip(*(torch.split(part, HEAD_DIM) for part in (q, k, v)), strict=True)
         ]
         out = torch.cat(heads, dim=1).T.reshape(1, HEADS * HEAD_DIM, height, width)
         return x + self.conv(f"{name}.fn.fn.to_out", out)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from histods.errors import HistodsError
-from training import distributed as devices
 from training.distributed import Process, can_compile, choose_device, describe, processes
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def test_processes_that_torchrun_started_are_joined_and_parted(monkeypatch: pyte
     calls: list[str] = []
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "2")
-    monkeypatch.setattr(devices.distributed, "init_process_group", calls.append)
-    monkeypatch.setattr(devices.distributed, "new_group", lambda backend, **_: calls.append(f"words by {backend}"))
-    monkeypatch.setattr(devices.distributed, "destroy_process_group", lambda: calls.append("end"))
+    monkeypatch.setattr(torch.distributed, "init_process_group", calls.append)
+    monkeypatch.setattr(torch.distributed, "new_group", lambda backend, **_: calls.append(f"words by {backend}"))
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: calls.append("end"))
     with pytest.raises(KeyError), processes("cpu") as process:
         assert (process.rank, process.world_size, process.device, process.first) == (2, 3, CPU, False)
         raise KeyError
@@ -76,10 +76,10 @@ def test_processes_that_torchrun_started_are_joined_and_parted(monkeypatch: pyte
 
 def test_only_a_gpu_with_a_compiler_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     found: Callable[[str], str | None] = {"gcc": "/usr/bin/gcc"}.get
-    monkeypatch.setattr(devices.shutil, "which", found)
+    monkeypatch.setattr(shutil, "which", found)
     assert can_compile(torch.device("cuda"))
     assert not can_compile(CPU)
-    monkeypatch.setattr(devices.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert not can_compile(torch.device("cuda"))
 
 

@@ -13,13 +13,14 @@ from histods import audit, shard, split
 from tests.histods.images.test_rgb import AS_STORED, CONVERTED, REFUSED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SUFFIX = {"png": ".png", "tiff": ".tif", "webp": ".webp", "bmp": ".bmp", "jpeg": ".jpg"}
 SMALL = [name for name in CONVERTED if CONVERTED[name][1].shape[:2] == (37, 53)]
 
 
-def make_dataset(root: Path, contents: dict[str, bytes]) -> None:
+def make_dataset(root: Path, contents: Mapping[str, bytes | bytearray]) -> None:
     root.mkdir()
     labels = np.tile(np.array([[0, 1, 2, 1]], np.uint8).repeat(14, axis=1)[:, :53], (37, 1))
     for name, content in contents.items():

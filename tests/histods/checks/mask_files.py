@@ -13,6 +13,8 @@ import tifffile
 from PIL import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Pixels = NDArray[Any]
@@ -24,7 +26,7 @@ def regions(seed: int, labels: tuple[int, ...], *, height: int = 60, width: int 
     noise = (random.random((height, width)).astype(np.float32) for _ in labels)
     fields = np.stack([cv2.GaussianBlur(field, (0, 0), smooth) for field in noise])
     fields = (fields - fields.mean((1, 2), keepdims=True)) / fields.std((1, 2), keepdims=True)
-    mask = np.asarray(labels)[fields.argmax(0)].astype(np.uint8)
+    mask: Pixels = np.asarray(labels)[fields.argmax(0)].astype(np.uint8)
     for place, label in enumerate(labels[:8]):
         mask[2 + 6 * place : 6 + 6 * place, 10 : 16 + 2 * place] = label
     return mask
@@ -36,7 +38,8 @@ def photograph(seed: int, height: int = 60, width: int = 80) -> Pixels:
     field = cv2.GaussianBlur(random.random((height, width)).astype(np.float32), (0, 0), 4)
     field = (field - field.min()) / (field.max() - field.min())
     colours = np.array([238, 205, 225.0]) - np.array([108, 135, 75.0]) * field[..., None]
-    return np.clip(colours + random.normal(0, 6, colours.shape), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(colours + random.normal(0, 6, colours.shape), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def pillow(pixels: Pixels | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -62,7 +65,7 @@ def vips(pixels: Pixels, suffix: str = ".png", **options: Any) -> bytes:
     return bytes(image.write_to_buffer(suffix, **options))
 
 
-def tiff(pixels: Pixels, **options: Any) -> bytes:
+def tiff(pixels: Pixels | Iterator[bytes], **options: Any) -> bytes:
     """Encode with tifffile."""
     file = io.BytesIO()
     tifffile.imwrite(file, pixels, **options)

@@ -52,7 +52,8 @@ def cells(seed: int, count: int, size: int = 256) -> Pixels:
     points = np.random.default_rng(seed).random((count, 2)) * size
     y, x = np.mgrid[:size, :size]
     distances = (y[..., None] - points[:, 0]) ** 2 + (x[..., None] - points[:, 1]) ** 2
-    return (distances.argmin(-1) + 1).astype(np.uint16)
+    numbers: Pixels = (distances.argmin(-1) + 1).astype(np.uint16)
+    return numbers
 
 
 def cut_from_slide(seed: int) -> Pixels:

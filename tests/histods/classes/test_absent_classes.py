@@ -111,7 +111,8 @@ def test_what_a_split_lacks_is_named_with_the_reason(
     space = audited(tmp_path, samples)
     (tmp_path / "three.yml").write_text(MAP)
     remap(workspace=space.folder, map=tmp_path / "three.yml")
-    result = split(workspace=space.folder, **({} if "folds" in options else {"test": 0.25}), **options)
+    fractions: dict[str, Any] = {} if "folds" in options else {"test": 0.25}
+    result = split(workspace=space.folder, **fractions, **options)
     words = printed(result)
     assert f"warning: label 5 Structural {reason}" in words
     assert f"warning: class 2 Rare of three {reason}" in words
@@ -138,7 +139,8 @@ def test_where_every_split_has_every_label_nothing_is_said(
     samples: list[Sample], options: dict[str, Any], tmp_path: Path
 ) -> None:
     space = audited(tmp_path, samples)
-    result = split(workspace=space.folder, **({} if "folds" in options else {"test": 0.25}), **options)
+    fractions: dict[str, Any] = {} if "folds" in options else {"test": 0.25}
+    result = split(workspace=space.folder, **fractions, **options)
     assert result.absent == ()
     assert to_document(result)["absent"] == []
     assert "has pixels in" not in printed(result)

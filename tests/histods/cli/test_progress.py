@@ -48,7 +48,7 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 def test_work_that_was_there_before_counts_for_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that goes on at step 900 is not taken for one that made 900 steps in a moment."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stage = Stage("training", 900, 1000)
     now[0], stage.done = 110.0, 905
     assert stage.detail() == "905 of 1,000, 2.0 s per step, 190 s left".replace("190 s", "3 min")

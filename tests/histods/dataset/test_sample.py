@@ -24,13 +24,13 @@ def test_images_masks_and_overlays_are_those_of_the_files(shared_site: Site, man
     for key, labels in shared_site.labels.items():
         sample = manifest.sample(key)
         image = sample.image()
-        assert (image.dtype, image.shape) == (np.uint8, (48, 48, 3))
+        assert (image.dtype, image.shape) == (np.dtype(np.uint8), (48, 48, 3))
         # Decoders of JPEG may differ by a step or two.
         assert np.abs(image.astype(int) - shared_site.pixels(key)).max() <= (
             4 if "jp" in str(sample.image_path).lower() else 0
         )
         overlay = sample.overlay()
-        assert (overlay.dtype, overlay.shape) == (np.uint8, image.shape)
+        assert (overlay.dtype, overlay.shape) == (np.dtype(np.uint8), image.shape)
         if labels is None:
             assert (sample.role, sample.labels) == ("unconditional", ())
             np.testing.assert_array_equal(overlay, image)

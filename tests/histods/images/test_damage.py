@@ -14,8 +14,9 @@ import tifffile
 from PIL import Image
 
 from histods.errors import UnreadableFileError
+from histods.images.formats import PNG_SIGNATURE
 from histods.images.jpeg import MAX_SCANS, MAX_SEGMENTS
-from histods.images.png import MAX_CHUNKS, PNG_SIGNATURE
+from histods.images.png import MAX_CHUNKS
 from histods.images.reader import check_image, decode_image, decode_mask, decode_rgb
 from histods.images.tiff_tags import MAX_DIRECTORIES
 from histods.images.webp import MAX_FRAMES
@@ -195,7 +196,7 @@ def segments(count: int, filler: bytes) -> bytes:
     return content[:2] + filler * count + content[2:]
 
 
-BEYOND = {
+BEYOND: dict[str, tuple[Callable[[], bytes], str]] = {
     "scans": (lambda: progressive(1000), f"scans, more than {MAX_SCANS}"),
     "segments": (lambda: segments(500_000, b"\xff\xfe\0\2"), f"more than {MAX_SEGMENTS:,} segments"),
     "fill bytes": (lambda: segments(1_000_000, b"\xff"), f"more than {MAX_SEGMENTS:,} segments"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import imagecodecs
 import numpy as np
@@ -43,7 +43,7 @@ ENCODERS: dict[str, Callable[[NDArray[np.uint8]], bytes]] = {
     "pillow": lambda values: save(Image.fromarray(values)),
     "pillow, interlaced": lambda values: save(Image.fromarray(values), interlace=1),
     "libvips": by_vips,
-    "imagecodecs": imagecodecs.gif_encode,
+    "imagecodecs": cast("Callable[[NDArray[np.uint8]], bytes]", imagecodecs.gif_encode),
 }
 
 

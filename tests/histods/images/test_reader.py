@@ -73,7 +73,7 @@ def test_grey_bytes_come_back_as_stored(pixels: np.ndarray, file_format: str) ->
 def test_sixteen_bit_labels_come_back_as_stored(pixels: np.ndarray, file_format: str) -> None:
     mask = decode_mask(encode(Image.fromarray(pixels), file_format))
     np.testing.assert_array_equal(mask.labels, pixels)
-    assert (mask.kind, mask.labels.dtype) == ("gray16", np.uint16)
+    assert (mask.kind, mask.labels.dtype) == ("gray16", np.dtype(np.uint16))
 
 
 @settings(max_examples=60, deadline=None)

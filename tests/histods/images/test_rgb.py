@@ -77,7 +77,7 @@ PREMULTIPLIED = np.rint(COLOURS * (OPACITY[..., None] / 255)).astype(np.uint8)
 FOUR_OPACITIES = np.array([0, 255, 128, 255])[GREY % 4]
 SIXTEEN, TRANSPARENT, BLACK_AND_WHITE = "16 bits per channel", "not opaque", "1 bit per pixel"
 
-AS_STORED = {
+AS_STORED: dict[str, tuple[bytes | bytearray, NDArray[Any]]] = {
     "png-opencv": (by_opencv(COLOURS, ".png"), COLOURS),
     "png-vips-interlaced": (by_vips(COLOURS, ".png", interlace=True), COLOURS),
     "png-imagecodecs-grey": (imagecodecs.png_encode(GREY), GREYS),
@@ -107,7 +107,7 @@ AS_STORED = {
     "jpeg-lossless": (imagecodecs.jpeg_encode(COLOURS, lossless=True), COLOURS),
 }
 
-CONVERTED = {
+CONVERTED: dict[str, tuple[bytes | bytearray, NDArray[Any], str]] = {
     "png-pillow-alpha": (by_pillow(RGBA, "PNG"), on_white(COLOURS), TRANSPARENT),
     "png-opencv-alpha": (by_opencv(RGBA, ".png"), on_white(COLOURS), TRANSPARENT),
     "png-vips-alpha-interlaced": (by_vips(RGBA, ".png", interlace=True), on_white(COLOURS), TRANSPARENT),
@@ -172,7 +172,7 @@ CONVERTED = {
     ),
 }
 
-REFUSED = {
+REFUSED: dict[str, tuple[bytes | bytearray, str]] = {
     "tiff-float": (by_tifffile(GREY / np.float32(255)), "floating-point values"),
     "tiff-signed": (by_tifffile(GREY.astype(np.int16)), "values with a sign"),
     "tiff-32": (by_tifffile(GREY.astype(np.uint32)), "values of 32 bits"),

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -59,7 +59,7 @@ def write_tiff(data: bytes, tags: Tags, *, order: str = "<", big: bool = False, 
 
 
 def write_grey(
-    pixels: NDArray[np.generic], bits: int, *, packed: bool = False, order: str = "<", **more: int
+    pixels: NDArray[np.generic], bits: int, *, packed: bool = False, order: Literal["<", ">"] = "<", **more: int
 ) -> bytes:
     """A mask of one channel; `more` may give `photometric`, `planes`, `orientation`, `sample_format`."""
     height, width = pixels.shape
@@ -111,7 +111,13 @@ def reason(content: bytes) -> str:
     *(st.integers(1, 8), st.sampled_from([1, 2]), st.data()),
 )
 def test_values_are_labels_as_stored_whatever_the_tags_say_of_showing_them(
-    bits: int, photometric: int, packed: bool, order: str, orientation: int, planes: int, data: st.DataObject
+    bits: int,
+    photometric: int,
+    packed: bool,
+    order: Literal["<", ">"],
+    orientation: int,
+    planes: int,
+    data: st.DataObject,
 ) -> None:
     shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=20)
     pixels = data.draw(hnp.arrays(np.uint8, shapes, elements=st.integers(0, 2**bits - 1)))
@@ -135,7 +141,7 @@ def test_wide_values_are_labels_as_stored(
 ) -> None:
     dtype, sample_format, photometric = storage
     wide = pixels.astype(dtype)
-    more = {"planes": planes, "sample_format": sample_format, "photometric": photometric}
+    more: dict[str, Any] = {"planes": planes, "sample_format": sample_format, "photometric": photometric}
     content = write_grey(wide, wide.dtype.itemsize * 8, packed=packed, **more)
     np.testing.assert_array_equal(decode_mask(content).labels, pixels)
 

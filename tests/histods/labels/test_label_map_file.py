@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -235,7 +236,14 @@ def test_the_digest_is_that_of_the_map_not_of_its_form(
     names = {f"class {index}": labels for index, labels in groups.items()}
     text = {f"class {index}": ", ".join(map(str, labels)) for index, labels in groups.items()}
     numbers = {str(index): labels for index, labels in groups.items()}
-    forms: list[dict[str, object]] = [names, numbers, text, {"map": names}, {"map": numbers}, {"classes": names}]
+    forms: list[Mapping[str, object]] = [
+        names,
+        numbers,
+        text,
+        {"map": names},
+        {"map": numbers},
+        {"classes": names},
+    ]
     forms += [{"classes": list(names), "map": names}, {"classes": list(names), "map": numbers}]
     forms += [{str(label): index for label, index in table.items()}]
     forms += [{"labels": {str(label): f"label {label}" for label in table}, "map": names}]

@@ -44,7 +44,7 @@ def lines(rows: dict[str, str]) -> str:
 
 def samples(masks: dict[str, list[int]] | None = None) -> pl.DataFrame:
     """What an audit has measured of these masks; `u` is an image without one."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {"key": key, "image_path": f"{key}.jpg", "mask_path": f"{key}_mask.png", "labels": labels}
         for key, labels in (masks or MASKS).items()
     ]

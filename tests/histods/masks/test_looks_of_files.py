@@ -25,7 +25,8 @@ def tissue(seed: int, size: int = 96) -> NDArray[np.uint8]:
     field = cv2.GaussianBlur(random.random((size, size)).astype(np.float32), (0, 0), 5)
     field = (field - field.min()) / (field.max() - field.min())
     pink = np.array([235.0, 200, 220]) - np.array([110.0, 140, 80]) * field[..., None]
-    return np.clip(pink + random.normal(0, 5, (size, size, 3)), 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(pink + random.normal(0, 5, (size, size, 3)), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def regions(seed: int, labels: int, size: int = 96) -> NDArray[np.uint8]:
@@ -34,7 +35,8 @@ def regions(seed: int, labels: int, size: int = 96) -> NDArray[np.uint8]:
     fields = [
         cv2.GaussianBlur(random.random((size, size)).astype(np.float32), (0, 0), size / 12) for _ in range(labels)
     ]
-    return np.stack(fields).argmax(0).astype(np.uint8)
+    mask: NDArray[np.uint8] = np.stack(fields).argmax(0).astype(np.uint8)
+    return mask
 
 
 def nuclei(seed: int, brightest: int, noise: float, darkest_kept: int = 0, size: int = 96) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ from histods.moves.journal import Plan, find_unfinished, list_journals, mark, re
 from histods.moves.plan import Links
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Tree = dict[str, tuple[bytes | None, int, int]]
 
@@ -258,7 +258,11 @@ def test_folders_that_were_tidied_away_are_made_again(tmp_path: Path) -> None:
 def test_a_link_or_a_file_in_the_way_of_a_folder_is_refused(tmp_path: Path) -> None:
     moves = make_moves(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    for make in (lambda: (tmp_path / "goal").symlink_to("elsewhere"), (tmp_path / "goal").touch):
+    in_the_way: tuple[Callable[[], None], ...] = (
+        lambda: (tmp_path / "goal").symlink_to("elsewhere"),
+        (tmp_path / "goal").touch,
+    )
+    for make in in_the_way:
         make()
         with pytest.raises(HistodsError) as caught:
             plan_folders(moves)

@@ -63,7 +63,8 @@ def label_shares(samples: Samples, sides: Integers, number: int) -> NDArray[np.f
     """Share of each label's pixels on each side, [sides, labels]."""
     table = np.zeros((number, int(samples.labels.max()) + 1))
     np.add.at(table, (np.repeat(sides, np.diff(samples.offsets)), samples.labels), samples.pixels)
-    return table[:, table.sum(axis=0) > 0] / table.sum(axis=0)[table.sum(axis=0) > 0]
+    shares: NDArray[np.float64] = table[:, table.sum(axis=0) > 0] / table.sum(axis=0)[table.sum(axis=0) > 0]
+    return shares
 
 
 def unevenness(samples: Samples, sides: Integers, plan: Plan) -> float:

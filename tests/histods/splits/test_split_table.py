@@ -16,7 +16,7 @@ from histods.io.workspace import Workspace
 from histods.splits.split_table import SplitOptions, check_split, read_any_split, read_split, write_split
 
 OPTIONS = SplitOptions(test=0.1, val=0.0, folds=None, seed=0, keep=False)
-SAMPLES = [
+SAMPLES: list[tuple[str, str, str | None, str | None]] = [
     # key, role, group, image digest
     ("a1", "conditional", "a", "1"),
     ("a2", "unconditional", "a", "2"),

@@ -22,7 +22,7 @@ from histods import HistodsError, Manifest, audit
 from histods.io.workspace import Workspace
 from histods.synthetic import make_demo
 from tests.datasets.benchmark import drsk_proportions, make_benchmark
-from tests.datasets.conventions import CONVENTIONS, make_convention
+from tests.datasets.conventions import CONVENTIONS, Convention, make_convention
 
 if TYPE_CHECKING:
     from histods.measurement.audit_result import AuditResult
@@ -169,14 +169,15 @@ def test_a_killed_audit_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
-def test_real_conventions_pair_fully(tmp_path: Path, name: str) -> None:
+def test_real_conventions_pair_fully(tmp_path: Path, name: Convention) -> None:
     """By themselves, or with the pattern that the first audit proposes."""
     truth = make_convention(tmp_path / "data", name, pairs=12)
-    options = {"pairs": truth.pairs_file, "labels": truth.labels_file, "workers": 1, "workspace": tmp_path / "out"}
+    options: dict[str, Any] = {"pairs": truth.pairs_file, "labels": truth.labels_file}
+    options |= {"workers": 1, "workspace": tmp_path / "out"}
     result = audit(truth.root, **options)
     if result.counts.pairs < 12:
         assert result.suggestion is not None
-        patterns = {
+        patterns: dict[str, Any] = {
             "image_pattern": result.suggestion.image_pattern,
             "mask_pattern": result.suggestion.mask_pattern,
         }

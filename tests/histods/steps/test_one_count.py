@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -59,7 +59,8 @@ def sound(root: Path) -> tuple[Labels, Labels]:
 
 def without_images(root: Path) -> tuple[Labels, Labels]:
     """Orphan masks that hold labels which no mask in use holds."""
-    used, orphans = pairs(root, 6), {}
+    used = pairs(root, 6)
+    orphans: Labels = {}
     for index in range(3):
         mask = regions(50 + index, 0, 7, 9)
         put(root / f"lost{index}_mask.png", mask)
@@ -70,7 +71,10 @@ def without_images(root: Path) -> tuple[Labels, Labels]:
 def of_other_sizes(root: Path) -> tuple[Labels, Labels]:
     """Masks that can be read and are larger than their images."""
     made = pairs(root, 8)
-    large = {key: np.kron(made.pop(key), np.ones((2, 2), np.uint8)) for key in ("t1", "t3")}
+    small = {key: cast("NDArray[np.uint8]", made.pop(key)) for key in ("t1", "t3")}
+    large: dict[str, NDArray[np.uint8]] = {
+        key: np.kron(mask, np.ones((2, 2), np.uint8)) for key, mask in small.items()
+    }
     for key, mask in large.items():
         put(root / f"{key}_mask.png", mask)
     return made, dict(large)

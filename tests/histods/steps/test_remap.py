@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -752,7 +752,12 @@ def test_a_draft_never_takes_the_place_of_a_file(site: Site, tmp_path: Path) -> 
             remap(workspace=site.space.folder, draft=path)
         assert str(error.value).startswith(problem)
     assert draft.read_text() == "mine"
-    for options in ({"map": site.map}, {"write_masks": tmp_path / "masks"}, {"dataset_csv": tmp_path / "d.csv"}):
+    others: tuple[dict[str, Any], ...] = (
+        {"map": site.map},
+        {"write_masks": tmp_path / "masks"},
+        {"dataset_csv": tmp_path / "d.csv"},
+    )
+    for options in others:
         with pytest.raises(HistodsError, match="--draft does not go together with --map"):
             remap(workspace=site.space.folder, draft=tmp_path / "new.yml", **options)
     assert not (tmp_path / "new.yml").exists()

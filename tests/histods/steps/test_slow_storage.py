@@ -38,7 +38,7 @@ THREADS = (0, 2, 64)
 def in_flight(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many calls are in flight everywhere, with all work in this process."""
     for module in ("steps.audit", "masks.writing_job", "steps.shard"):
-        monkeypatch.setattr(f"histods.{module}.engine_for", lambda *_: Engine(Here()))  # type: ignore[arg-type]
+        monkeypatch.setattr(f"histods.{module}.engine_for", lambda *_: Engine(Here()))
 
     def use(threads: int) -> None:
         monkeypatch.setattr(Pace, "begin", lambda pace: setattr(pace, "threads", threads))
@@ -150,12 +150,21 @@ def test_a_file_that_changes_while_others_are_read_is_its_own_row_alone(
     shutil.copytree(small, root)
     names = sorted(path.name for path in root.iterdir())
     victim = root / names[9]
+
+    def become_a_folder() -> None:
+        victim.unlink()
+        victim.mkdir()
+
+    def become_a_link_out() -> None:
+        victim.unlink()
+        victim.symlink_to("/etc/hostname")
+
     changes: dict[str, Callable[[], object]] = {
         "vanishes": victim.unlink,
         "grows": lambda: victim.write_bytes(victim.read_bytes() + bytes(100)),
         "shrinks": lambda: os.truncate(victim, 50),
-        "becomes a folder": lambda: (victim.unlink(), victim.mkdir()),
-        "becomes a link out": lambda: (victim.unlink(), victim.symlink_to("/etc/hostname")),
+        "becomes a folder": become_a_folder,
+        "becomes a link out": become_a_link_out,
     }
     tasks = [(name, name.endswith("_mask.png"), None, False) for name in names]
     options = MeasureOptions(root=str(root))

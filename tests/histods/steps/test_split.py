@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -316,7 +316,7 @@ def given_site(folder: Path, sides: Mapping[str, str | None], **what: Mapping[st
     return Site(
         folder,
         [
-            Sample(key=key, side=side, **{column: values.get(key) for column, values in what.items()})
+            Sample(key=key, side=side, **{column: cast("Any", values.get(key)) for column, values in what.items()})
             for key, side in sides.items()
         ],
     )

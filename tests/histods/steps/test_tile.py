@@ -31,6 +31,7 @@ from histods.cli.next_step import print_next_after_audit
 from histods.engines import engine_for
 from histods.engines.engine import Engine
 from histods.errors import StaleFileError
+from histods.io.atomic import write_bytes
 from histods.io.workspace import Workspace
 from histods.tiles import cut as worker
 from tests.commands import histods
@@ -197,6 +198,7 @@ def put_together(folder: Path, dataset: Set) -> dict[str, int]:
         assert (image[:, row["width"] :] == 255).all()
         if row["mask_path"] is not None:
             mask = cv2.imread(str(folder / row["mask_path"]), cv2.IMREAD_UNCHANGED)
+            assert mask is not None
             assert mask.shape == (SIZE, SIZE)
             assert mask.dtype == (np.uint16 if mask.max() > 255 else np.uint8)
             masks[row["source"]][part] = mask[: row["height"], : row["width"]]
@@ -370,6 +372,7 @@ def test_the_label_of_padding_can_be_chosen(label: int, bits: int) -> None:
     options = replace(OPTIONS, pad_label=label)
     mask = areas(20, 40, 3)[:, 8:]
     found = cv2.imdecode(np.frombuffer(worker.encode_labels(mask, options), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert found is not None
     assert found.dtype == f"uint{bits}"
     assert (found[20:] == label).all()
     assert np.array_equal(found[:20], mask)
@@ -487,7 +490,7 @@ def test_a_full_disk_is_named_and_the_next_run_goes_on(
     tile(workspace=mixed.workspace, to=tmp_path / "none", size=SIZE, workers=1)
     monkeypatch.undo()
     written: list[Path] = []
-    real = worker.write_bytes
+    real = write_bytes
 
     def full(path: Path, content: bytes) -> None:
         if len(written) == 5:

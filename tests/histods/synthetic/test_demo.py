@@ -190,8 +190,10 @@ def judge_mask(image: Image.Image) -> set[str]:
     codes = {"lossy_mask"} if image.format == "JPEG" else set()
     if getattr(image, "tag_v2", {}).get(262) == 0:  # which Pillow undoes: the file holds the opposite
         codes, image = codes | {"inverted_mask"}, Image.fromarray(255 - np.asarray(image))
-    if image.mode == "P" and (1, 2, 3) in set(image.palette.colors):
-        codes |= {"palettes_differ"}
+    if image.mode == "P":
+        assert image.palette is not None
+        if (1, 2, 3) in set(image.palette.colors):
+            codes |= {"palettes_differ"}
     decoded = labels_of(image)
     if decoded is None:
         return codes | {"not_an_index_mask"}

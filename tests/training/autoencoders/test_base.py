@@ -89,7 +89,7 @@ def test_batches_and_order_of_images_change_no_bit() -> None:
     images = patches(12)
     alone = LinearAutoencoder.fit(images[None, row].squeeze(0)[None] for row in range(12))
     together = LinearAutoencoder.fit([images])
-    reversed_ = LinearAutoencoder.fit(images.flip(0).split(5))
+    reversed_ = LinearAutoencoder.fit(torch.split(images.flip(0), 5))
     for other in (together, reversed_):
         assert torch.equal(alone.components, other.components)
         assert torch.equal(alone.mean, other.mean)

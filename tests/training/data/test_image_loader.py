@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.conftest import Site
 
 
-def loader(folder: Path, *, workers: int = 0, batch: int = 8, seed: int = 0, **options: int) -> Loader:
+def loader(folder: Path, *, workers: int = 0, batch: int = 8, seed: int = 0, **options: Any) -> Loader:
     reader = ShardReader(folder)
     return Loader(
         ShardDataset(reader, balanced(reader, seed=seed)), global_batch=batch, workers=workers, **options
@@ -129,7 +129,7 @@ for batch in batches:
         break
 """
     log, state = tmp_path / "log", tmp_path / "state.json"
-    command = [sys.executable, "-c", code, folder, log, state]
+    command: list[str | Path] = [sys.executable, "-c", code, folder, log, state]
     for _ in range(2):
         process = subprocess.Popen(command, start_new_session=True)
         before = state.stat().st_mtime_ns if state.exists() else 0

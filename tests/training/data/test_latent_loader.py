@@ -229,7 +229,7 @@ for batch in batches:
         break
 """
     log, state = tmp_path / "log", tmp_path / "state.json"
-    command = [sys.executable, "-c", code, latents, log, state]
+    command: list[str | Path] = [sys.executable, "-c", code, latents, log, state]
     for _ in range(2):
         process = subprocess.Popen(command, start_new_session=True)
         before = state.stat().st_mtime_ns if state.exists() else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_levels_drops_and_seeds_say_nothing_about_each_other() -> None:
 
 def test_no_two_samples_share_a_seed() -> None:
     chance, other = (chance_at(seed, torch.arange(SAMPLES), 1000, 0.1) for seed in (3, 4))
-    assert len(torch.cat([chance.seeds_B, other.seeds_B]).unique()) == 2 * SAMPLES
+    assert len(torch.unique(torch.cat([chance.seeds_B, other.seeds_B]))) == 2 * SAMPLES
     assert not torch.equal(chance.times_B, other.times_B)
 
 
@@ -262,7 +263,7 @@ def test_a_source_trains_on_train_and_validates_on_test_only_where_it_is_named(h
     assert (swapped.splits, swapped.validation_split) == (("test",), None)
     assert Source(folder, DataConfig(splits=("train", "test"))).validation_split is None
     for named in ("train", "nowhere"):
-        words = refusal(lambda named=named: Source(folder, DataConfig(validation_split=named)))
+        words = refusal(partial(lambda name: Source(folder, DataConfig(validation_split=name)), named))
         assert f"data.validation_split is '{named}'; it must name a split that is not trained on: " in words
         assert words.endswith(f"{folder} has test.")
     assert "nowhere" in refusal(lambda: Source(folder, DataConfig(splits=("nowhere",))))

@@ -50,7 +50,7 @@ def test_rescaling_keeps_the_first_level_and_empties_the_last(make: Any) -> None
     betas = make(1000)
     before, after = Schedule.from_betas(betas), Schedule.from_betas(rescale_zero_terminal_snr(betas))
     assert after.signal_T[0] == before.signal_T[0]
-    assert (after.signal_T[-1], after.noise_T[-1]) == (0, 1)
+    assert (after.signal_T[-1].item(), after.noise_T[-1].item()) == (0, 1)
     assert (after.signal_T.diff() < 0).all()
     assert (after.noise_T.diff() >= 0).all()
     shift = (before.signal_T[1:-1] - after.signal_T[1:-1]).double().diff() / before.signal_T[1:-1].double().diff()
@@ -113,7 +113,8 @@ def test_weights_are_the_formulas_of_min_snr(kind: str, gamma: float) -> None:
     bars = (1 - betas).cumprod(0)
     snr = bars / (1 - bars)
     least = snr.clamp(max=gamma)
-    for prediction, expected in {"v": least / (snr + 1), "epsilon": least / snr, "x0": least}.items():
+    weights: dict[Prediction, Tensor] = {"v": least / (snr + 1), "epsilon": least / snr, "x0": least}
+    for prediction, expected in weights.items():
         torch.testing.assert_close(
             schedule.loss_weights(prediction, gamma), expected.float(), rtol=1e-4, atol=1e-7
         )
@@ -162,7 +163,7 @@ def test_no_level_of_v_weighs_less_than_the_least_weight_and_the_others_as_befor
 
 def test_without_gamma_all_errors_weigh_alike() -> None:
     schedule = Schedule.of(DiffusionConfig())
-    assert all(schedule.loss_weights(prediction, None).unique().tolist() == [1] for prediction in PREDICTIONS)
+    assert all(torch.unique(schedule.loss_weights(prediction, None)).tolist() == [1] for prediction in PREDICTIONS)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -187,7 +188,7 @@ def test_the_loss_of_a_bfloat16_output_is_taken_in_float32() -> None:
     assert losses.dtype == torch.float32
     expected = Loss(schedule, config)(output.detach().float(), x0, noise, times)
     torch.testing.assert_close(losses.detach(), expected, rtol=0, atol=0)
-    losses.mean().backward()
+    torch.autograd.backward(losses.mean())
     assert output.grad is not None
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from training.diffusion.samplers import Denoise
 
 SHAPE = (4, 8, 8)
-THEIRS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+THEIRS: dict[Prediction, str] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
 BETAS = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
 MEAN, DEVIATION = 0.5, 0.3
 
@@ -74,7 +74,7 @@ class Network(nn.Module):
     def forward(self, x: Tensor, t: Tensor, mask: Tensor, dropped: Tensor | None = None) -> Tensor:
         self.calls.append((mask, dropped))
         seen = mask.float() if dropped is None else mask.float() * ~dropped[:, None, None, None]
-        cells = nn.functional.adaptive_avg_pool2d(seen, x.shape[-2:])
+        cells = nn.functional.adaptive_avg_pool2d(seen, (x.shape[-2], x.shape[-1]))
         answer: Tensor = torch.tanh(self.conv(torch.cat([x, cells], 1)) + t[:, None, None, None] / 1000)
         return answer
 
@@ -290,7 +290,7 @@ def test_one_pass_a_class_never_shows_the_network_two_classes() -> None:
     module, mask = Network(), torch.arange(64, dtype=torch.int64).remainder(5).expand(1, 1, 64, 64)
     x = normal_noise([1], SHAPE, "cpu")
     ddim(one_pass_per_class(module, mask, 2.0), schedule(), x, prediction="v", steps=3)
-    assert {frozenset(seen.unique().tolist()) - {0} for seen, _ in module.calls} == {
+    assert {frozenset(torch.unique(seen).tolist()) - {0} for seen, _ in module.calls} == {
         frozenset(),
         *(frozenset({index}) for index in range(1, 5)),
     }

@@ -157,7 +157,7 @@ def test_the_linear_autoencoder_is_as_the_readme_writes_it(run: Path, tmp_path: 
 
     folder = export(run, out=tmp_path / "out")
     tensors = load_file(folder / "vae" / "autoencoder.safetensors")
-    names = {"c": tensors["components"], "m": tensors["mean"], "h": 2, "w": 3}
+    names: dict[str, Any] = {"c": tensors["components"], "m": tensors["mean"], "h": 2, "w": 3}
     names |= {"conv2d": conv2d, "conv_transpose2d": conv_transpose2d, "images": torch.rand(1, 3, 16, 24) * 2 - 1}
     readme = (folder / "README.md").read_text()
     formulas = [re.search(rf"`({start}\(.*)`", readme) for start in ("conv2d", "conv_transpose2d")]

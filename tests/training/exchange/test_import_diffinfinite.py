@@ -85,7 +85,7 @@ def test_an_imported_network_gives_what_its_formulas_give(
 def test_both_sets_of_weights_come_along(document: dict[str, Any], checkpoint: Path, tmp_path: Path) -> None:
     run = import_checkpoint(checkpoint, out=tmp_path / "run")
     for weights in ("ema", "model"):
-        module = load_model(run, weights=weights, device="cpu")  # type: ignore[arg-type]
+        module = load_model(run, weights=weights, device="cpu")
         with torch.no_grad():
             assert torch.allclose(module(*example()), plain(document, weights)(*example()), rtol=0, atol=1e-4)
 

@@ -83,7 +83,7 @@ def test_what_a_network_says_of_a_class_follows_its_name(spatial: bool) -> None:
         after.eval()(x, times, renamed), before.eval()(x, times, mask), rtol=1e-4, atol=1e-5
     )
     first = network(4, 1, spatial=spatial).state_dict()
-    assert torch.equal(after.classes_emb.weight[1], first["classes_emb.weight"][1])
+    assert torch.equal(after.get_parameter("classes_emb.weight")[1], first["classes_emb.weight"][1])
 
 
 def test_ends_that_are_remade_keep_their_first_weights_and_all_else_is_taken() -> None:

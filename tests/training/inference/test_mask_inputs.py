@@ -18,6 +18,8 @@ from histods.labels.label_map_file import read_label_map
 from training.inference.mask_inputs import MaskReader, check_masks, choose_map, find_masks
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tests.conftest import Site
 
 THREE = "name: three\nclasses: [Unknown, Tumour, Stroma]\nmap: {Unknown: [0], Tumour: ['2-9'], Stroma: [600]}\n"
@@ -30,7 +32,7 @@ def write(path: Path, pixels: Any = None) -> Path:
 
 
 def filled(value: int, size: tuple[int, int] = (16, 16), dtype: type = np.uint8) -> Any:
-    mask = np.zeros(size, dtype)
+    mask: NDArray[Any] = np.zeros(size, dtype)
     mask[0, :4] = value
     return mask
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -108,7 +108,7 @@ def test_whitening_for_other_channels_is_refused() -> None:
         {"image_low": 0.5},
     ],
 )
-def test_a_map_without_an_inverse_is_refused(values: dict[str, float]) -> None:
+def test_a_map_without_an_inverse_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(HistodsError, match="^A latent space needs "):
         LatentSpace(**values)
 

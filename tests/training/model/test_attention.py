@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from training.model.attention import MaskAttention
+
+if TYPE_CHECKING:
+    from training.config.model import AttentionForm
 
 SIZE = 8
 
@@ -84,13 +89,14 @@ def test_nothing_of_positions_times_positions_is_made() -> None:
     positions = side**2
     sizes: list[int] = []
 
-    class Watch(TorchDispatchMode):
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             out = func(*args, **(kwargs or {}))
             sizes.extend(one.numel() for one in tree_leaves(out) if isinstance(one, Tensor))
             return out
 
-    with Watch(), torch.device("meta"):
+    watch: Any = Watch
+    with watch(), torch.device("meta"):
         module = MaskAttention(8)
         module(torch.empty(1, 8, side, side), torch.empty(1, 1, side, side, dtype=torch.bool)).sum().backward()
     assert sizes
@@ -98,9 +104,9 @@ def test_nothing_of_positions_times_positions_is_made() -> None:
 
 
 @pytest.mark.parametrize("form", ["two_query", "plain"])
-def test_layout_in_memory_changes_nothing(form: str) -> None:
+def test_layout_in_memory_changes_nothing(form: AttentionForm) -> None:
     torch.manual_seed(3)
-    module = MaskAttention(16, form)
+    module: Any = MaskAttention(16, form)
     x, region = torch.randn(2, 16, SIZE, SIZE), masks()["some"]
     there = module.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last), region)
     torch.testing.assert_close(there, module(x, region), rtol=1e-5, atol=1e-5)

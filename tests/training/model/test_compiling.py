@@ -74,6 +74,7 @@ def test_gradients_come_while_the_backward_pass_goes_on() -> None:
     for name, part in module.named_modules():
         if isinstance(part, (ResnetBlock, Residual)):
             part.register_full_backward_hook(lambda *_, name=name: order.append(name))
+    weight: Any
     for name, weight in module.named_parameters():
         weight.register_post_accumulate_grad_hook(lambda _, name=name: order.append(name))
     module(*inputs()).square().mean().backward()

@@ -22,7 +22,7 @@ def test_the_sinusoid_has_sines_then_cosines_of_falling_frequencies() -> None:
 def test_times_are_told_apart_in_narrow_types_too() -> None:
     module = TimeEmbedding(Sinusoid(64), torch.nn.Identity()).eval()
     module[1] = torch.nn.Linear(64, 64)
-    torch.nn.init.eye_(module[1].weight)
+    torch.nn.init.eye_(module[1].get_parameter("weight"))
     found = module.bfloat16()(torch.arange(990, 1000))
     assert found.dtype == torch.bfloat16
     assert len(found.unique(dim=0)) == 10

@@ -17,6 +17,8 @@ from training.model.unet import UNet, shapes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from training.config.model import Null
+
 REFERENCE = ModelConfig(num_classes=5, null="zero_mask")
 SMALL = ModelConfig(dim=8, num_classes=3, image_size=64, dim_mults=(1, 2))
 
@@ -221,7 +223,7 @@ def test_any_size_and_any_integer_type_of_mask_will_do() -> None:
 
 @pytest.mark.parametrize("null", ["learned", "zero_mask"])
 @pytest.mark.parametrize("spatial", [False, True])
-def test_a_dropped_sample_does_not_see_its_mask(null: str, spatial: bool) -> None:
+def test_a_dropped_sample_does_not_see_its_mask(null: Null, spatial: bool) -> None:
     module = make(replace(SMALL, null=null, spatial=spatial))
     x, t, mask = inputs(SMALL)
     zero, all_of_them = torch.zeros_like(mask), torch.ones(3, dtype=torch.bool)
@@ -238,7 +240,7 @@ def test_a_dropped_sample_does_not_see_its_mask(null: str, spatial: bool) -> Non
 def test_only_dropped_samples_teach_the_null_embedding() -> None:
     module = make(SMALL)
     x, t, mask = inputs(SMALL)
-    table, null = module.classes_emb.weight, module.null_emb
+    table, null = module.get_parameter("classes_emb.weight"), module.get_parameter("null_emb")
     kept, learned = torch.autograd.grad(module(x, t, mask).square().sum(), [table, null])
     assert bool(kept.any())
     assert not bool(learned.any())
@@ -280,7 +282,7 @@ def test_compiles_to_one_graph_that_is_the_same_with_and_without_drops(changes: 
         graphs += 1
         return graph.forward
 
-    compiled = torch.compile(module, fullgraph=True, backend=backend)
+    compiled: Any = torch.compile(module, fullgraph=True, backend=backend)
     x, t, mask = inputs(SMALL)
     with torch.no_grad():
         for dropped in (torch.zeros(3, dtype=torch.bool), torch.ones(3, dtype=torch.bool)):
@@ -309,7 +311,7 @@ def test_bf16_is_near_fp32(spatial: bool) -> None:
 
 
 def test_channels_last_memory_is_kept_and_changes_nothing() -> None:
-    module = make(SMALL)
+    module: Any = make(SMALL)
     x, t, mask = inputs(SMALL)
     with torch.no_grad():
         expected = module(x, t, mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -349,7 +350,7 @@ def test_images_in_other_shards_than_before_need_no_new_latents(own: Path) -> No
     path = again / "index.parquet"
     pl.read_parquet(path).rechunk().write_parquet(path, compression="snappy")  # the same rows, another digest
     document = json.loads((again / "shards.json").read_text())
-    document["index_digest"] = latent_shards.hashlib.sha256(path.read_bytes()).hexdigest()
+    document["index_digest"] = hashlib.sha256(path.read_bytes()).hexdigest()
     (again / "shards.json").write_text(json.dumps(document))
     result = encode(workspace=own, shards=again)
     assert (result.written, result.present) == (0, 4)
@@ -483,7 +484,7 @@ def _use_index(workspace: Path, rows: pl.DataFrame) -> None:
     path = workspace / "shards" / "index.parquet"
     rows.write_parquet(path)
     document = json.loads((workspace / "shards" / "shards.json").read_text())
-    document["index_digest"] = latent_shards.hashlib.sha256(path.read_bytes()).hexdigest()
+    document["index_digest"] = hashlib.sha256(path.read_bytes()).hexdigest()
     (workspace / "shards" / "shards.json").write_text(json.dumps(document))
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from histods import audit
 from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError
-from histods.io.atomic import file_digest
+from histods.io.atomic import file_digest, write_bytes
 from tests.commands import histods
 from training import load_model
 from training.autoencoders.linear import LinearAutoencoder
@@ -175,7 +175,8 @@ def test_seed_number_mask_and_weights_each_change_the_picture(
     def picture(name: str = "patch.1", **options: Any) -> bytes:
         out = tmp_path / str(len(list(tmp_path.iterdir())))
         result = sample(masks=masks, workspace=workspace, out=out, steps=3, **options)
-        return pixels(result.folder / f"{name}.png").tobytes()
+        content: bytes = pixels(result.folder / f"{name}.png").tobytes()
+        return content
 
     pictures = [
         picture(),
@@ -233,7 +234,7 @@ def test_what_is_in_the_way_is_refused_and_stays(workspace: Path, masks: Path, t
     (tmp_path / "photographs").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "photographs" / "holiday.jpg")
     (tmp_path / "file").touch()
-    refused = [
+    refused: list[tuple[dict[str, Any], str]] = [
         (
             {"out": tmp_path / "mine", "steps": 2},
             r"mine holds images of another recipe \(steps 1 instead of 2\); choose",
@@ -310,7 +311,7 @@ def test_a_network_that_diverged_leaves_no_picture(masks: Path, tmp_path: Path) 
 def test_a_full_disk_is_one_line_and_what_is_there_stays(
     workspace: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = sample_folder.write_bytes
+    write = write_bytes
 
     def fill(path: Path, content: bytes) -> None:
         if path.name == "patch.2.png":

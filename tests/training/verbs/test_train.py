@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Site
+    from training.data.dataset import Batch
     from training.data.source import Encoder
 
 
@@ -207,9 +208,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, *, first: int, last: int) -> None:
     """Make latents of some steps that are no numbers, as damaged latents would be."""
     draw = training.data.source.Encoder.draw
 
-    def poisoned(
-        self: Encoder, batch: training.data.source.Batch, seeds: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def poisoned(self: Encoder, batch: Batch, seeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         latents, noise = draw(self, batch, seeds)
         steps = batch.positions_B // 4
         bad = (steps >= first) & (steps <= last)

@@ -7,7 +7,9 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -96,7 +98,8 @@ def refusal(reader: LatentReader, sample: int, view: int = 0) -> str:
 
 
 def same(one: Latent, other: Latent) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    pairs: Iterator[tuple[Any, Any]] = zip(one, other, strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("seed", range(5))
