@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from histods.labels.listed import Witness
-    from histods.measurement.measure import Measure
+    from histods.measurement.extra_measure import Measure
 
 Severity = Literal["error", "warning", "info"]
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from histods.colours.colour_counts import TRANSLUCENT, unpack
 from histods.labels.label_map import MAX_CLASSES
-from histods.labels.parse import is_range
+from histods.labels.parse_values import is_range
 from histods.records import ColourCount
 
 if TYPE_CHECKING:

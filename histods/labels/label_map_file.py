@@ -11,7 +11,7 @@ from histods.errors import HistodsError
 from histods.io.strict_yaml import NonStringScalar, Origin, load_yaml, nearest, show
 from histods.labels.label_map import IDENTITY, MAX_CLASSES, LabelMap, LabelTable
 from histods.labels.label_names import labels_part, parse_labels, read_labels
-from histods.labels.parse import is_range, parse_name, parse_range
+from histods.labels.parse_values import is_range, parse_name, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

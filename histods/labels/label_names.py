@@ -10,7 +10,7 @@ import numpy as np
 from histods.io.csv_table import read_csv
 from histods.io.strict_yaml import MAX_BYTES, Origin, load_yaml, nearest, show
 from histods.labels.label_map import LabelTable
-from histods.labels.parse import is_range, parse_colour, parse_name, parse_range
+from histods.labels.parse_values import is_range, parse_colour, parse_name, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,7 +12,7 @@ from histods.records import Counts, LabelCount, LabelTotals
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from histods.measurement.measure import Measure
+    from histods.measurement.extra_measure import Measure
 
 # Column of a measured file -> column of the sample it belongs to.
 _IMAGE_COLUMNS = {

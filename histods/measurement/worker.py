@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from histods.colours.colour_counts import ColourCounts
     from histods.images.header import Header
-    from histods.measurement.measure import Measure
+    from histods.measurement.extra_measure import Measure
 
 _COLOUR = pa.struct(
     [

@@ -18,7 +18,7 @@ from histods.synthetic.damage import TEXT, flipped_bit, jpeg_bomb, png_bomb, tru
 from histods.synthetic.faults import Fault, codes_of_labels
 from histods.synthetic.files import encode
 from histods.synthetic.image_defects import IMAGE_DEFECTS
-from histods.synthetic.pairing import PAIRING_DEFECTS, Defect, jpeg_of, mask_png_of
+from histods.synthetic.pairing_defects import PAIRING_DEFECTS, Defect, jpeg_of, mask_png_of
 from histods.synthetic.palette import LABELS, PALETTE_LABEL, colour_table, palette_mask
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from histods.synthetic.faults import Fault
-    from histods.synthetic.pairing import Defect
+    from histods.synthetic.pairing_defects import Defect
     from histods.synthetic.site import Site
 
 _ORIENTATION = 274  # tag of EXIF and of TIFF
