@@ -22,7 +22,7 @@ demo: $(VENV)/installed
 	$(BIN)/histods demo demo-out
 
 # Folders whose tests need neither a training run nor a command: they take under a minute.
-FAST := $(addprefix tests/histods/,checks colours io labels masks tiles) \
+FAST := $(addprefix tests/histods/,checks colours labels masks) \
 	$(addprefix tests/training/,config diffusion latents/test_latent_space.py trainer/test_ema.py) \
 	tests/test_architecture.py tests/test_words.py
 
