@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from histods.measurement.extra_measure import Measure
 from PIL import Image
 
 import histods.checks
 import histods.steps.audit
 from histods.checks.base import Check, Context, found, measured_mask
+from histods.measurement.extra_measure import Measure
 
 if TYPE_CHECKING:
     from pathlib import Path
