@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -81,6 +80,18 @@ def test_a_board_that_is_not_installed_is_said_with_what_to_type(
         open_boards([board], tmp_path, {}, 0)
 
 
+def lose(store: Path) -> None:
+    """Put a file in the place of a folder into which another thread may be writing."""
+    for number in range(100):
+        store.rename(store.with_name(f"lost-{number}"))
+        try:
+            store.touch(exist_ok=False)
+        except FileExistsError:  # the thread has just made it again
+            continue
+        return
+    raise AssertionError("the folder is always made again")
+
+
 def test_a_board_that_fails_later_is_said_once_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +102,7 @@ def test_a_board_that_fails_later_is_said_once_and_the_run_goes_on(
     said: list[str] = []
     with Metrics(tmp_path / "run", 0, ["tensorboard", "mlflow"], SETTINGS, said.append) as metrics:
         metrics.write(LINES[:1])
-        shutil.rmtree(store)
+        lose(store)
         metrics.write(LINES[1:])
         metrics.write(LATER)
     assert len(said) == 1
