@@ -1,4 +1,4 @@
-"""What people see: results on stdout, messages and progress on stderr, in tables that fit 80 columns."""
+"""How commands report: results on stdout, messages and progress on stderr, in tables that fit 80 columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.text import Text
 from histods.cli.progress import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import IO
 
 __all__ = [
@@ -29,12 +29,39 @@ __all__ = [
     "print_json",
     "print_line",
     "print_table",
+    "run_command",
 ]
 
+Result = TypeVar("Result")
 PLAIN_WIDTH = 80
 """Columns of what is written to a file or a pipe; COLUMNS in the environment sets others."""
 _GAP, _LEAST = 2, 8  # blanks between columns; characters that a shortened column keeps
 _GRID_GAP = 3
+
+
+def run_command(
+    call: Callable[[Watch], Result],
+    show: Callable[[Console, Result], None],
+    document: Callable[[Result], dict[str, Any]],
+    *,
+    quiet: bool,
+    json_output: bool,
+) -> Result:
+    """Call a verb while its progress is shown, then show the result.
+
+    Args:
+        call: the verb; it is given what to call with progress.
+        show: prints the result on a console, which is stdout, or stderr with `--json`.
+        document: the result for `--json`.
+        quiet: print errors alone.
+        json_output: print the document on stdout.
+    """
+    with Watch(make_console(quiet=quiet)) as watch:
+        result = call(watch)
+    show(make_results(quiet=quiet, json_output=json_output), result)
+    if json_output:
+        print_json(document(result))
+    return result
 
 
 def make_console(*, quiet: bool) -> Console:

@@ -82,11 +82,15 @@ class Watch:
 
     On a terminal the line appears after a second and moves by itself, so that a stage without numbers is seen to
     be at work. Use it in a `with` statement.
+
+    Attributes:
+        console: where it is shown; messages go to this one, too, so that the line stays below them.
+        stage: the stage that the command is in.
     """
 
     def __init__(self, console: Console) -> None:
         self.stage: Stage | None = None
-        self._console = console
+        self.console = console
         self._moves = console.is_terminal and not console.is_dumb_terminal and not console.quiet
         self._told = time.monotonic()
         self._lock = threading.Lock()
@@ -122,7 +126,7 @@ class Watch:
                 self._update()
         elif total and time.monotonic() - self._told >= LINE_SECONDS:
             self._told = time.monotonic()
-            self._console.print(f"{stage}: {self.stage.detail()}")
+            self.console.print(f"{stage}: {self.stage.detail()}")
 
     def _show(self) -> None:
         """Begin to draw, from the timer's thread."""
@@ -133,7 +137,7 @@ class Watch:
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=None),
                 _Detail(self),
-                console=self._console,
+                console=self.console,
                 transient=True,
                 refresh_per_second=_REFRESHES,
             )

@@ -14,7 +14,7 @@ from histods.cli.commands.sample import show_sample
 from histods.cli.commands.shard import show_shard
 from histods.cli.commands.split import show_split
 from histods.cli.commands.train import show_train
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import in_workspace, print_next
 from histods.cli.options import DebugOption, JsonOption, QuietOption, WorkersOption
 
@@ -38,15 +38,15 @@ def demo(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Make a small synthetic dataset with planted defects, and run everything on it."""
-    from histods.cli.console import Watch
     from histods.demo_pipeline import demo as run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(folder, steps=steps, workers=workers, progress=watch)
-    show_demo(make_results(quiet=quiet, json_output=json_output), result)
-    if json_output:
-        print_json(demo_document(result))
+    result = run_command(
+        lambda watch: run(folder, steps=steps, workers=workers, progress=watch),
+        show_demo,
+        demo_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
     if result.missed or result.invented:
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import print_next_after
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -51,12 +51,15 @@ def encode(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Encode the images of shards into latents, ahead of training: most of a step's work, done once."""
-    from histods.cli.console import Watch
     from training.verbs.encode import encode as run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(
+    def show(results: Console, result: EncodeResult) -> None:
+        show_encode(results, result)
+        if not verify:
+            print_next_after(results, "encode", workspace)
+
+    run_command(
+        lambda watch: run(
             workspace=workspace,
             vae=vae,
             views=views,
@@ -65,13 +68,12 @@ def encode(
             device=device,
             verify=verify,
             progress=watch,
-        )
-    results = make_results(quiet=quiet, json_output=json_output)
-    show_encode(results, result)
-    if not verify:
-        print_next_after(results, "encode", workspace)
-    if json_output:
-        print_json(to_document(result))
+        ),
+        show,
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_encode(console: Console, result: EncodeResult) -> None:

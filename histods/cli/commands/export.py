@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -38,16 +38,15 @@ def export(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Write a run in the layout of diffusers, with a README that says how to use it."""
-    from histods.cli.console import Watch
     from training.exchange.export_diffusers import export as run_export
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        folder = run_export(run, out=out, workspace=workspace, weights=weights.value, progress=watch)
-    document = to_document(folder)
-    show_export(make_results(quiet=quiet, json_output=json_output), document)
-    if json_output:
-        print_json(document)
+    run_command(
+        lambda watch: run_export(run, out=out, workspace=workspace, weights=weights.value, progress=watch),
+        lambda results, folder: show_export(results, to_document(folder)),
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_export(console: Console, document: dict[str, Any]) -> None:

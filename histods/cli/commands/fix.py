@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from histods.cli.completion import complete_codes
-from histods.cli.console import make_console, make_results, print_command, print_json, print_line, print_table
+from histods.cli.console import print_command, print_line, print_table, run_command
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -49,19 +49,19 @@ def fix(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Move the images and masks of a finding to another folder, and back: the only command that moves them."""
-    from histods.cli.console import Watch
     from histods.errors import HistodsError
     from histods.steps.fix import fix as run
     from histods.steps.fix import to_document
 
     if dry_run and apply:
         raise HistodsError("--dry-run and --apply contradict each other; leave one of them out.")
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(code, to=to, apply=apply, undo=undo, workspace=workspace, progress=watch)
-    show_fix(make_results(quiet=quiet, json_output=json_output), result, workspace)
-    if json_output:
-        print_json(to_document(result))
+    run_command(
+        lambda watch: run(code, to=to, apply=apply, undo=undo, workspace=workspace, progress=watch),
+        lambda results, result: show_fix(results, result, workspace),
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_fix(console: Console, result: FixResult, workspace: Path) -> None:

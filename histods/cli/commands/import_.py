@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import print_next
 from histods.cli.options import DebugOption, JsonOption, QuietOption, WeightsName, WeightsOption
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from histods.cli.progress import Watch
     from training.runs.checkpoint import Run
 
 
@@ -50,12 +51,10 @@ def import_(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Make a run of a published checkpoint, to sample from or to export."""
-    from histods.cli.console import Watch
     from training.exchange.import_diffinfinite import import_checkpoint
     from training.runs.checkpoint import read_run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
+    def call(watch: Watch) -> Run:
         folder = import_checkpoint(
             checkpoint,
             out=out,
@@ -66,10 +65,9 @@ def import_(
             map=label_map,
             progress=watch,
         )
-    run = read_run(folder)
-    show_import(make_results(quiet=quiet, json_output=json_output), run)
-    if json_output:
-        print_json(to_document(run))
+        return read_run(folder)
+
+    run_command(call, show_import, to_document, quiet=quiet, json_output=json_output)
 
 
 def show_import(console: Console, run: Run) -> None:

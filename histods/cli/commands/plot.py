@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line
+from histods.cli.console import make_console, print_line, run_command
 from histods.cli.next_step import print_next_after
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -17,6 +17,11 @@ from histods.cli.options import (
     QuietOption,
     WorkspaceOption,
 )
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reports.charts import PlotResult
 
 EXAMPLE = "histods plot -w histods-out"
 
@@ -42,23 +47,28 @@ def plot(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Draw charts of labels, classes, split, findings, image sizes and groups as PNG, SVG and CSV."""
-    from histods.cli.console import Watch
     from reports.charts import plot as run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(workspace, counts=counts, width=width.value, pdf=pdf, progress=watch)
-    for line in result.skipped:
-        print_line(console, line)
-    results = make_results(quiet=quiet, json_output=json_output)
-    print_line(results, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
-    if counts is None:
-        print_next_after(results, "plot", workspace)
-    if json_output:
-        print_json(
-            {
-                "files": [path.as_posix() for path in result.files],
-                "systems": list(result.systems),
-                "skipped": list(result.skipped),
-            }
-        )
+    def show(results: Console, result: PlotResult) -> None:
+        for line in result.skipped:
+            print_line(make_console(quiet=quiet), line)
+        print_line(results, f"{len(result.files)} files in {result.files[0].parent}: {', '.join(result.systems)}")
+        if counts is None:
+            print_next_after(results, "plot", workspace)
+
+    run_command(
+        lambda watch: run(workspace, counts=counts, width=width.value, pdf=pdf, progress=watch),
+        show,
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
+
+
+def to_document(result: PlotResult) -> dict[str, Any]:
+    """The result for `--json`."""
+    return {
+        "files": [path.as_posix() for path in result.files],
+        "systems": list(result.systems),
+        "skipped": list(result.skipped),
+    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_command, print_json, print_line, print_table
+from histods.cli.console import print_command, print_line, print_table, run_command
 from histods.cli.next_step import in_workspace, print_next_after
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -50,13 +50,19 @@ def remap(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Give every label its class, on the numbers of the audit: no pixel is read again."""
-    from histods.cli.console import Watch
     from histods.steps.remap import remap as run
     from histods.steps.remap import to_document
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(
+    def show(results: Console, result: RemapResult) -> None:
+        if draft is not None:
+            _show_draft(results, result, draft, workspace)
+        else:
+            show_remap(results, result)
+        if counts is None and draft is None:
+            print_next_after(results, "remap", workspace)
+
+    run_command(
+        lambda watch: run(
             workspace=workspace,
             map=label_map,
             write_masks=write_masks,
@@ -65,16 +71,12 @@ def remap(
             draft=draft,
             workers=workers,
             progress=watch,
-        )
-    results = make_results(quiet=quiet, json_output=json_output)
-    if draft is not None:
-        _show_draft(results, result, draft, workspace)
-    else:
-        show_remap(results, result)
-    if counts is None and draft is None:
-        print_next_after(results, "remap", workspace)
-    if json_output:
-        print_json(to_document(result))
+        ),
+        show,
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def _show_draft(console: Console, result: RemapResult, draft: Path, workspace: Path) -> None:

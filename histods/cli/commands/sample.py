@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import print_next
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -81,12 +81,10 @@ def sample(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Make images for masks with a trained run, each beside its mask: pairs that audit reads."""
-    from histods.cli.console import Watch
     from training.verbs.sample import sample as run_sample
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run_sample(
+    run_command(
+        lambda watch: run_sample(
             run=run,
             masks=masks,
             workspace=workspace,
@@ -103,10 +101,12 @@ def sample(
             batch=batch,
             device=device,
             progress=watch,
-        )
-    show_sample(make_results(quiet=quiet, json_output=json_output), result)
-    if json_output:
-        print_json(to_document(result))
+        ),
+        show_sample,
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_sample(console: Console, result: SampleResult) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import print_next_after
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -52,12 +52,15 @@ def shard(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Copy samples into tar archives that trainers read, with an index of where each one is."""
-    from histods.cli.console import Watch
     from histods.steps.shard import shard as run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(
+    def show(results: Console, result: ShardResult) -> None:
+        show_shard(results, result)
+        if not verify:
+            print_next_after(results, "shard", workspace)
+
+    run_command(
+        lambda watch: run(
             workspace=workspace,
             map=label_map,
             split=split or (),
@@ -67,13 +70,12 @@ def shard(
             overwrite=overwrite,
             workers=workers,
             progress=watch,
-        )
-    results = make_results(quiet=quiet, json_output=json_output)
-    show_shard(results, result)
-    if not verify:
-        print_next_after(results, "shard", workspace)
-    if json_output:
-        print_json(to_document(result))
+        ),
+        show,
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_shard(console: Console, result: ShardResult) -> None:

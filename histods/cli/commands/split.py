@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.group_table import show_groups
 from histods.cli.next_step import offer_groups, print_next_after
 from histods.cli.options import (
@@ -56,12 +56,14 @@ def split(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Split into train, test and validation, or into folds: no slide and no duplicate in two of them."""
-    from histods.cli.console import Watch
     from histods.steps.split import split as run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(
+    def show(results: Console, result: SplitResult) -> None:
+        show_split(results, result)
+        print_next_after(results, "split", workspace)
+
+    run_command(
+        lambda watch: run(
             workspace=workspace,
             test=test,
             val=val,
@@ -70,12 +72,12 @@ def split(
             keep=keep,
             group_regex=group_regex,
             progress=watch,
-        )
-    results = make_results(quiet=quiet, json_output=json_output)
-    show_split(results, result)
-    print_next_after(results, "split", workspace)
-    if json_output:
-        print_json(to_document(result))
+        ),
+        show,
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_split(console: Console, result: SplitResult) -> None:

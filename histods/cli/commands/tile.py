@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import print_next
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -57,12 +57,14 @@ def tile(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Cut the images and masks of the last audit into patches of one size, without resampling."""
-    from histods.cli.console import Watch
     from histods.steps.tile import tile as run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(
+    def show(results: Console, result: TileResult) -> None:
+        show_tile(results, result)
+        print_next(results, result.audit)
+
+    run_command(
+        lambda watch: run(
             to=to,
             size=size,
             stride=stride,
@@ -72,12 +74,12 @@ def tile(
             workspace=workspace,
             workers=workers,
             progress=watch,
-        )
-    results = make_results(quiet=quiet, json_output=json_output)
-    show_tile(results, result)
-    print_next(results, result.audit)
-    if json_output:
-        print_json(to_document(result))
+        ),
+        show,
+        to_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_tile(console: Console, result: TileResult) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import in_workspace, print_next
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -85,12 +85,10 @@ def train(
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m training --workspace histods-out
     """
-    from histods.cli.console import Watch
     from training.verbs.train import train as run
 
-    console = make_console(quiet=quiet)
-    with Watch(console) as watch:
-        result = run(
+    run_command(
+        lambda watch: run(
             workspace=workspace,
             config=config,
             settings=settings or (),
@@ -106,11 +104,13 @@ def train(
             dry_run=dry_run,
             debug=debug,
             progress=watch,
-            say=lambda text: print_line(console, text),
-        )
-    show_train(make_results(quiet=quiet, json_output=json_output), result)
-    if json_output:
-        print_json(train_document(result))
+            say=lambda text: print_line(watch.console, text),
+        ),
+        show_train,
+        train_document,
+        quiet=quiet,
+        json_output=json_output,
+    )
 
 
 def show_train(console: Console, result: TrainResult) -> None:
