@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,10 +51,15 @@ def histods(
         patch.setattr(sys, "argv", ["histods", *words])
         if cwd is not None:
             patch.chdir(cwd)
+        # The command's answer to Ctrl-C ends the process later: it must not outlive the command.
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             cli.main()
         except SystemExit as end:
             status = end.code
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
     assert status is None or isinstance(status, int)
     return subprocess.CompletedProcess(words, status or 0, output.getvalue(), errors.getvalue())
 
