@@ -163,7 +163,7 @@ def find_masks(place: Path) -> tuple[dict[str, Path], int]:
     """The masks in a folder, at any depth, or the one mask that is named.
 
     Where names end in `_mask`, those files are the masks: a dataset's folder may be given as it is. Else all
-    PNG, TIFF and BMP files are. Hidden files are passed over.
+    files of lossless formats are. Hidden files are passed over.
 
     Returns:
         The path of each name, sorted by name; and how many other files the folder holds.

@@ -9,10 +9,8 @@ import numpy as np
 from PIL.GifImagePlugin import GifImageFile
 
 from histods.errors import UnreadableFileError
-from histods.images.codecs.pillow import kind_of, load, one_line, opened, palette_of, whole_labels
-from histods.images.formats import Values
+from histods.images.codecs.pillow import one_line, opened, pillow_codec, stored
 from histods.images.header import Header
-from histods.images.rgb import Shown, show_pillow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,46 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
-
-def check(content: bytes) -> Header:
-    """See `Codec.check`."""
-    with _opened(content) as image:
-        return _header(image, content)
+    from histods.images.formats import Values
 
 
-def identify(content: bytes) -> tuple[Header, str]:
-    """See `Codec.identify`."""
-    with _opened(content) as image:
-        return _identify(image, content)
-
-
-def decode(content: bytes, header: Header) -> None:
-    """See `Codec.decode`."""
-    show(content, header)
-
-
-def show(content: bytes, _: Header) -> Shown:
-    """See `Codec.show`."""
-    with _opened(content) as image:
-        load(image, "gif")
-        return show_pillow(image)
-
-
-def read(content: bytes, _: Header, kind: str) -> Values:
-    """See `Codec.read`."""
-    with _opened(content) as image:
-        load(image, "gif")
-        pixels = np.asarray(image)
-        palette = palette_of(image) if kind == "palette" else None
-    if palette is not None and _is_grey(pixels, palette):
-        pixels, palette, kind = palette[pixels, 0], None, "gray8"
-    whole = kind == "other" or pixels.dtype != np.uint8
-    return Values(whole_labels(pixels) if whole else pixels, kind, palette)
-
-
-def _identify(image: ImageFile, content: bytes) -> tuple[Header, str]:
-    mode = image.mode  # of the first frame: those after it may be stored in colours
-    return _header(image, content), kind_of(mode)
+@contextmanager
+def _opened(content: bytes) -> Iterator[ImageFile]:
+    with opened(content, GifImageFile, lambda error: f"damaged gif header: {one_line(error)}") as image:
+        if content.rstrip(b"\0")[-1:] != b";":
+            raise UnreadableFileError("truncated: the GIF has no end marker")
+        yield image
 
 
 def _header(image: ImageFile, _: bytes) -> Header:
@@ -77,15 +44,17 @@ def _has_second_frame(image: ImageFile) -> bool:
     return True
 
 
+def _values(pixels: NDArray[Any], kind: str, palette: NDArray[np.uint8] | None) -> Values:
+    """Greys of a palette of greys, else what is stored."""
+    if palette is not None and _is_grey(pixels, palette):
+        return stored(palette[pixels, 0], "gray8", None)
+    return stored(pixels, kind, palette)
+
+
 def _is_grey(indices: NDArray[Any], palette: NDArray[np.uint8]) -> bool:
     """Whether all colours that a palette picture uses are greys."""
     used = palette[np.unique(indices)] if len(palette) > indices.max() else palette[:0]
     return len(used) > 0 and bool((used == used[:, :1]).all())
 
 
-@contextmanager
-def _opened(content: bytes) -> Iterator[ImageFile]:
-    with opened(content, GifImageFile, lambda error: f"damaged gif header: {one_line(error)}") as image:
-        if content.rstrip(b"\0")[-1:] != b";":
-            raise UnreadableFileError("truncated: the GIF has no end marker")
-        yield image
+check, identify, decode, show, read = pillow_codec("gif", _opened, _header, _values)

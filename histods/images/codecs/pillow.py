@@ -6,15 +6,18 @@ import io
 import logging
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
-from histods.images.header import check_pixels
+from histods.images.formats import Values
+from histods.images.header import Header, check_pixels
+from histods.images.rgb import Shown, show_pillow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
     from PIL import Image
@@ -34,6 +37,62 @@ _KINDS = {
     "RGBA": "rgba",
     "LA": "gray_alpha",
 }
+
+
+class PillowCodec(NamedTuple):
+    """The functions of `Codec` for a format that Pillow alone reads."""
+
+    check: Callable[[bytes], Header]
+    identify: Callable[[bytes], tuple[Header, str]]
+    decode: Callable[[bytes, Header], None]
+    show: Callable[[bytes, Header], Shown]
+    read: Callable[[bytes, Header, str], Values]
+
+
+def stored(pixels: NDArray[Any], kind: str, palette: NDArray[np.uint8] | None) -> Values:
+    """Decoded values as labels of 8 or 16 bits, where they are labels."""
+    whole = kind == "other" or pixels.dtype != np.uint8
+    return Values(whole_labels(pixels) if whole else pixels, kind, palette)
+
+
+def pillow_codec(
+    name: str,
+    opened: Callable[[bytes], AbstractContextManager[ImageFile]],
+    header: Callable[[ImageFile, bytes], Header],
+    values: Callable[[NDArray[Any], str, NDArray[np.uint8] | None], Values] = stored,
+) -> PillowCodec:
+    """A codec of what is special about a format.
+
+    Args:
+        name: the format's name, for reasons.
+        opened: opens a file and checks that it is whole.
+        header: gives the header of an opened file, whose content follows.
+        values: makes a mask's values of decoded pixels, their kind and their palette.
+    """
+
+    def check(content: bytes) -> Header:
+        with opened(content) as image:
+            return header(image, content)
+
+    def identify(content: bytes) -> tuple[Header, str]:
+        with opened(content) as image:
+            mode = image.mode  # before the header, for which another frame may be looked for
+            return header(image, content), kind_of(mode)
+
+    def show(content: bytes, _: Header) -> Shown:
+        with opened(content) as image:
+            load(image, name)
+            return show_pillow(image)
+
+    def decode(content: bytes, known: Header) -> None:
+        show(content, known)
+
+    def read(content: bytes, _: Header, kind: str) -> Values:
+        with opened(content) as image:
+            load(image, name)
+            return values(np.asarray(image), kind, palette_of(image) if kind == "palette" else None)
+
+    return PillowCodec(check, identify, decode, show, read)
 
 
 def kind_of(mode: str) -> str:

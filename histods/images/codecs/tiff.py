@@ -9,8 +9,7 @@ import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
-from histods.images.codecs.pillow import check_length, kind_of, load, opened, palette_of, whole_labels
-from histods.images.formats import Values
+from histods.images.codecs.pillow import check_length, kind_of, load, opened, palette_of, stored
 from histods.images.header import Header
 from histods.images.tiff import (
     Tiff,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from PIL.ImageFile import ImageFile
 
+    from histods.images.formats import Values
     from histods.images.rgb import Shown
 
 
@@ -74,8 +74,7 @@ def read(content: bytes, _: Header, kind: str) -> Values:
         load(image, "tiff")
         pixels = as_stored(np.asarray(image), tiff)
         palette = palette_of(image) if kind == "palette" else None
-    whole = kind == "other" or pixels.dtype != np.uint8
-    return Values(whole_labels(pixels) if whole else pixels, kind, palette)
+    return stored(pixels, kind, palette)
 
 
 def _parse(content: bytes) -> Tiff:
