@@ -126,6 +126,12 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
     return chosen
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def describe(device: torch.device) -> str:
     """A device in words."""
     if device.type == "cuda":

@@ -22,6 +22,7 @@ import torch
 from training.config.model import LATENT_FACTOR
 from training.data.latent_loader import LatentBatch
 from training.data.source import Encoder
+from training.distributed import synchronize
 from training.model.unet import UNet
 from training.trainer.loop import Trainer
 from training.trainer.setup import RunSetup
@@ -164,18 +165,12 @@ def _measure(
 
 def _steps(trainer: Trainer, batches: _Waiting, steps: int) -> float:
     """Seconds that some steps take, from an idle device to an idle device."""
-    wait(trainer.process.device)
+    synchronize(trainer.process.device)
     started = time.perf_counter()
     for _ in range(steps):
         trainer.train_step(batches)
-    wait(trainer.process.device)
+    synchronize(trainer.process.device)
     return time.perf_counter() - started
-
-
-def wait(device: torch.device) -> None:
-    """Wait until a device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _clear(device: torch.device) -> None:

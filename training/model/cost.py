@@ -10,6 +10,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from training.config.model import LATENT_FACTOR
+from training.distributed import synchronize
 from training.model.flops import count_flops
 from training.model.unet import UNet
 
@@ -120,17 +121,12 @@ def matrix_rate(device: torch.device, precision: str, seconds: float = 0.5) -> f
     best = float("inf")
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
-        _wait(device)
+        synchronize(device)
         started = time.perf_counter()
         torch.matmul(left, right)
-        _wait(device)
+        synchronize(device)
         best = min(best, time.perf_counter() - started)
     return 2 * size**3 / best
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _on_meta(config: TrainConfig) -> UNet:
