@@ -64,23 +64,40 @@ def normal_noises(
     streams_S11 = torch.arange(first, first + streams, device=device)[:, None, None]
     counters_N = torch.arange(-(-size // 4), device=device)
     draw = _compiled() if compiled else _draw
-    return draw(seeds_B1, streams_S11, counters_N)[..., :size].reshape(streams, -1, *shape)
+    constants = philox_constants(seeds_B1.device)
+    return draw(seeds_B1, streams_S11, counters_N, *constants)[..., :size].reshape(streams, -1, *shape)
 
 
-def _draw(seeds_B1: Tensor, streams_S11: Tensor, counters_N: Tensor) -> Tensor:
+def _draw(
+    seeds_B1: Tensor, streams_S11: Tensor, counters_N: Tensor, factors_2: Tensor, offsets_R2: Tensor
+) -> Tensor:
     """Normal numbers [S, B, 4 N]."""
-    even_2SBN, odd_2SBN = philox(seeds_B1 & _LOW, seeds_B1 >> 32, counters_N, streams_S11)
+    even_2SBN, odd_2SBN = philox(
+        seeds_B1 & _LOW, seeds_B1 >> 32, counters_N, streams_S11, factors_2=factors_2, offsets_R2=offsets_R2
+    )
     radius = (even_2SBN + 1).float().mul(2.0**-32).log().mul(-2).sqrt()  # log of (0, 1]
     angle = odd_2SBN.float() * (2 * math.pi / 2**32)
     return torch.cat([*(radius * angle.cos()), *(radius * angle.sin())], dim=-1)
 
 
 @cache
-def _compiled() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
     return torch.compile(_draw, dynamic=False)
 
 
-def philox(key0: Tensor, key1: Tensor, counter: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
+@cache
+def philox_constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The two multipliers, and [R, 2] what each round adds to the key's halves.
+
+    They are made once per device: the host waits for each copy of its own numbers to a GPU.
+    """
+    rounds_R1 = torch.arange(_ROUNDS)[:, None]
+    return torch.tensor(_MULTIPLIERS).to(device), (rounds_R1 * torch.tensor(_WEYL)).to(device)
+
+
+def philox(
+    key0: Tensor, key1: Tensor, counter: Tensor, stream: Tensor, *, factors_2: Tensor, offsets_R2: Tensor
+) -> tuple[Tensor, Tensor]:
     """The four words below 2**32 of each key and counter (counter, 0, stream, 0), int64 of their common shape.
 
     Args:
@@ -88,6 +105,8 @@ def philox(key0: Tensor, key1: Tensor, counter: Tensor, stream: Tensor) -> tuple
         key1: second half.
         counter: first word of a counter.
         stream: third word.
+        factors_2: the first of `philox_constants`.
+        offsets_R2: the second of them.
 
     Returns:
         Words 0 and 2, and words 1 and 3, each stacked [2, ...].
@@ -95,11 +114,10 @@ def philox(key0: Tensor, key1: Tensor, counter: Tensor, stream: Tensor) -> tuple
     counter, stream, key0, key1 = torch.broadcast_tensors(counter, stream, key0, key1)  # type: ignore[no-untyped-call]
     # Words 0 and 2 are multiplied; words 1 and 3 are the low halves of the products before. A round puts those of
     # one pair in the place of the other. Bits above 32 are cut off once per round; products may wrap.
-    pair = (2, *[1] * key0.ndim)
-    factors, steps = (torch.tensor(both, device=key0.device).view(pair) for both in (_MULTIPLIERS, _WEYL))
-    rounds = torch.arange(_ROUNDS, device=key0.device).view(-1, *[1] * (1 + key0.ndim))
+    ones = [1] * key0.ndim
+    factors = factors_2.view(2, *ones)
     even, odd = torch.stack([counter, stream]), torch.zeros_like(key0)
-    for keys in torch.stack([key0, key1]) + rounds * steps:
+    for keys in torch.stack([key0, key1]) + offsets_R2.view(-1, 2, *ones):
         product = (even * factors).flip(0)
         even, odd = ((product >> 32) ^ odd ^ keys) & _LOW, product
     return even, odd & _LOW
