@@ -16,6 +16,8 @@ from training.model.conditioning import MaskReader
 from training.model.layers import Residual, ResnetBlock
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from torch import nn
 
 _BLOCKS = (ResnetBlock, Residual, MaskReader)
@@ -40,6 +42,15 @@ def compile_blocks(module: nn.Module, mode: str = "default") -> None:
     for part in module.modules():
         if isinstance(part, _BLOCKS):
             part.compile(mode=mode, dynamic=False)
+
+
+def uncompiled() -> AbstractContextManager[None]:
+    """Run networks as they are in a `with` statement, compiled or not.
+
+    For batches of sizes that come seldom: compiling for one more took up to 45 s on an H100 (docs/benchmarks.md),
+    where a validation that is not compiled took 0.3 s.
+    """
+    return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
 
 
 def begin_step() -> None:

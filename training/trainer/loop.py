@@ -25,7 +25,7 @@ from histods.sampling.philox import philox4x64
 from histods.sampling.streams import Stream
 from training.data.source import chance_at
 from training.diffusion.process import Loss
-from training.model.compiling import begin_step, compile_blocks
+from training.model.compiling import begin_step, compile_blocks, uncompiled
 from training.runs.checkpoint import State
 from training.runs.checkpoint_writer import CheckpointWriter
 from training.trainer.due import due_evaluations, scheduled_evaluations
@@ -237,10 +237,10 @@ class Trainer:
         first = self.process.first
         due = self.process.tell(due_evaluations(self.folder, run, self.step, last=last) if first else None)
         if "validation" in due and validation:
-            with self._step_metrics.spending("validating"):
+            with self._step_metrics.spending("validating"), uncompiled():
                 self._validate(validation, metrics)
         if "preview" in due and preview:
-            with self._step_metrics.spending("previewing"):
+            with self._step_metrics.spending("previewing"), uncompiled():
                 picture = preview(self.step, self.averaged())
                 if metrics is not None and picture is not None:
                     metrics.show(picture, self.step)
@@ -366,9 +366,7 @@ class Trainer:
         metrics.write([line])
 
     def averaged(self) -> UNet:
-        """A copy of the network with the averaged weights, in eval mode, compiled where the network is."""
+        """A copy of the network with the averaged weights, in eval mode, not compiled."""
         averaged = copy.deepcopy(self.model)
         self.ema.copy_to(averaged)
-        if self.config.run.compile:
-            compile_blocks(averaged, self.config.run.compile_mode)
         return averaged.eval()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from training.config.model import ModelConfig
-from training.model.compiling import compile_blocks
+from training.model.compiling import compile_blocks, uncompiled
 from training.model.layers import Residual, ResnetBlock
 from training.model.unet import UNet
 
@@ -64,6 +64,23 @@ def test_blocks_that_are_alike_share_a_graph() -> None:
     module(*inputs())
     assert counters["stats"]["unique_graphs"] == graphs
     assert not counters["graph_break"]
+
+
+@pytest.mark.usefixtures("_without_kernels")
+def test_a_network_can_be_run_uncompiled_in_between() -> None:
+    counters: Any = torch._dynamo.utils.counters
+    counters.clear()
+    module = UNet(CONFIG)
+    compile_blocks(module)
+    module(*inputs())
+    graphs = counters["stats"]["unique_graphs"]
+    with uncompiled():
+        module.eval()(*inputs(1))
+    assert counters["stats"]["unique_graphs"] == graphs
+    module.train()(*inputs())
+    assert counters["stats"]["unique_graphs"] == graphs
+    module(*inputs(1))
+    assert counters["stats"]["unique_graphs"] > graphs
 
 
 @pytest.mark.usefixtures("_without_kernels")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -409,8 +409,31 @@ def test_the_seed_decides_everything(folder: Path, tmp_path: Path) -> None:
     assert losses(first.folder) != losses(other.folder)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
+)  # torch, of itself
+def test_validating_and_previewing_compile_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Graphs are taken, but no kernels made, which takes minutes."""
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled(self, backend="eager"))
+    counters: Any = torch._dynamo.utils.counters
+    graphs = []
+    for name, every in (("with", 1), ("without", 0)):
+        torch.compiler.reset()
+        counters.clear()
+        settings = ("run.steps=1", "run.compile=true", f"run.validate_every={every}", f"run.preview_every={every}")
+        run_tiny(tmp_path / name, folder, *settings)
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[0] == graphs[1] > 0
+
+
 @pytest.mark.gpu
-def test_no_step_waits_for_the_device(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_no_step_after_the_first_ones_waits_for_the_device(
+    compiled: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     from training.trainer.loop import Trainer
@@ -418,7 +441,7 @@ def test_no_step_waits_for_the_device(folder: Path, tmp_path: Path, monkeypatch:
     step: Callable[..., None] = Trainer.train_step
 
     def strict(self: Trainer, batches: object) -> None:
-        torch.cuda.set_sync_debug_mode("error")
+        torch.cuda.set_sync_debug_mode("error" if self.step >= 2 else "default")  # kernels are made in the first
         try:
             step(self, batches)
         finally:
@@ -426,4 +449,9 @@ def test_no_step_waits_for_the_device(folder: Path, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Trainer, "train_step", strict)
     settings = [setting for setting in TINY if "log_every" not in setting]
-    train(workspace=tmp_path, data=folder, settings=[*settings, "run.steps=20"], device="cuda")
+    train(
+        workspace=tmp_path,
+        data=folder,
+        settings=[*settings, "run.steps=8", f"run.compile={compiled}"],
+        device="cuda",
+    )
