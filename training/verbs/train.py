@@ -264,7 +264,7 @@ def _say_eager(run: RunConfig, process: Process) -> Iterator[str]:
     if process.device.type == "cuda" and not run.compile:
         able = can_compile(process.device)
         why = "run.compile is false" if able else "there is no C compiler (install gcc or clang)"
-        yield f"NOT COMPILED, because {why}: each step takes an estimated 1.7 times as long as it could."
+        yield f"NOT COMPILED, because {why}: each step takes about 1.5 times as long as it could."
 
 
 def _say_absent(source: Source) -> Iterator[str]:

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import torch
+
     from histods.io.workspace import Workspace
     from histods.records import Progress
-    from training.config.sections import TrainConfig
+    from training.config.sections import RunConfig, TrainConfig
     from training.distributed import Process
     from training.exchange.initial_weights import Initial
     from training.runs.checkpoint import Weights
 
-_SIDE_ON_CPU = 128
 _MIN_V_WEIGHT = 0.1  # what won the trial in docs/loss-weights.md; runs of versions before have none
+_SIDE_ON_CPU = 128
 """Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
 
 
@@ -94,6 +96,7 @@ def settle(call: Call, process: Process) -> Settled:
     if initial is not None:
         defaults = merge(defaults, initial.defaults())
     asked = call.read(defaults)
+    defaults = merge(layout_for(process.device, asked.run), defaults)
     if call.dry_run and call.data is None and not holds_data(call.space):
         whole = _without_data(call, asked, process)
         if whole is not None:
@@ -171,6 +174,15 @@ def _without_data(call: Call, asked: TrainConfig, process: Process) -> dict[str,
     return {"num_classes": len(classes), "image_size": side}
 
 
+def layout_for(device: torch.device, run: RunConfig) -> dict[str, dict[str, Any]]:
+    """The memory layout that suits a device: channels innermost in a network that is compiled for a GPU.
+
+    Group norm copies such features there and back unless it is compiled: a step on an H100 then takes 1.3 times as
+    long (docs/benchmarks.md).
+    """
+    return {"run": {"channels_last": device.type == "cuda" and run.compile}}
+
+
 def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any]]:
     """Settings that suit the device, below all others.
 
@@ -184,7 +196,6 @@ def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any
         "run": {
             "precision": "bf16" if half else "fp32",
             "compile": can_compile(process.device),
-            "channels_last": gpu,
         },
         "diffusion": {"min_v_weight": _MIN_V_WEIGHT},
     }
