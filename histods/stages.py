@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow.compute as pc
 
@@ -25,6 +25,7 @@ from histods.shards.latents.latent_set import LatentSet
 from histods.splits.split_table import read_any_split, read_split
 
 if TYPE_CHECKING:
+    from histods.io.audit_summary import AuditSummary
     from histods.io.workspace import Workspace
     from histods.labels.label_map import LabelMap
 
@@ -48,12 +49,12 @@ class Stage:
     command: str
 
 
-def class_system_stages(space: Workspace, audit: dict[str, Any]) -> list[Stage]:
+def class_system_stages(space: Workspace, audit: AuditSummary) -> list[Stage]:
     """The class systems of a workspace, each one done or stale; labels as they are, are none."""
     return [_class_system_stage(space, audit, name) for name in list_label_maps(space)]
 
 
-def _class_system_stage(space: Workspace, audit: dict[str, Any], name: str) -> Stage:
+def _class_system_stage(space: Workspace, audit: AuditSummary, name: str) -> Stage:
     command = f"histods remap --map {name}{space.option}"
     try:
         summary = read_json(space.remap_summary(name))
@@ -62,14 +63,14 @@ def _class_system_stage(space: Workspace, audit: dict[str, Any], name: str) -> S
             command = f"histods remap --map {shlex.quote(str(file))}{space.option}"
             return Stage(name, "stale", f"{file} was edited since", command)
         stored = metadata_of(read_table(space.remap_table(name), []))["manifest_digest"]
-        sound = {summary.get("manifest_digest"), stored} == {audit["manifest_digest"]}
+        sound = {summary.get("manifest_digest"), stored} == {audit.manifest_digest}
         detail = f"{len(summary['classes'])} classes" if sound else "the dataset was audited again since"
     except (HistodsError, KeyError, TypeError) as error:
         sound, detail = False, f"damaged ({error})"
     return Stage(name, "done" if sound else "stale", detail, command)
 
 
-def edited_file(space: Workspace, audit: dict[str, Any], name: str) -> Path | None:
+def edited_file(space: Workspace, audit: AuditSummary, name: str) -> Path | None:
     """The file of a class system's label map, where it was edited since; None where it was not, or is gone.
 
     Raises:
@@ -79,20 +80,20 @@ def edited_file(space: Workspace, audit: dict[str, Any], name: str) -> Path | No
     asked = summary.get("map")
     if not isinstance(asked, str) or asked in (name, IDENTITY):
         return None
-    file = next((path for path in (Path(asked), Path(audit["root"], asked)) if path.is_file()), None)
+    file = next((path for path in (Path(asked), Path(audit.root, asked)) if path.is_file()), None)
     if file is None or read_label_map(file, _names(audit)).digest == summary.get("map_digest"):
         return None
     return file
 
 
-def split_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
+def split_stage(space: Workspace, audit: AuditSummary) -> Stage:
     """The split of a workspace.
 
     Raises:
         HistodsError: the file is no split.
     """
     try:
-        found = read_split(space, audit["manifest_digest"])
+        found = read_split(space, audit.manifest_digest)
     except StaleFileError:
         command = f"{read_any_split(space)[1].command}{space.option}"
         return Stage("split", "stale", "the dataset was audited again since", command)
@@ -103,7 +104,7 @@ def split_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
     return Stage("split", "done", detail, f"{read_any_split(space)[1].command}{space.option}")
 
 
-def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | None) -> LabelMap | None:
+def training_map(space: Workspace, audit: AuditSummary, name: str | Path | None) -> LabelMap | None:
     """The label map that training uses, see `choose_workspace_map`; None for that of the shards.
 
     That is taken where it is named, or where the workspace has no class system. The labels file may be gone.
@@ -124,17 +125,17 @@ def training_map(space: Workspace, audit: dict[str, Any], name: str | Path | Non
     names = _names(audit)
     manifest = Manifest.read(space.manifest).table
     histograms = flatten_labels(manifest.filter(pc.not_equal(manifest["role"], "excluded")))
-    label_map = choose_workspace_map(name, space, Path(audit["root"]), histograms.labels, names)
+    label_map = choose_workspace_map(name, space, Path(audit.root), histograms.labels, names)
     label_map.check_mapped(histograms.labels, histograms.pixels)
     return label_map
 
 
-def _names(audit: dict[str, Any]) -> LabelTable:
+def _names(audit: AuditSummary) -> LabelTable:
     """Names of the labels; where their file is gone, those that the audit kept."""
     try:
         return labels_of_audit(audit)
     except StaleFileError:
-        return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+        return LabelTable(names=audit.label_names)
 
 
 def _map_of_shards(space: Workspace) -> str | None:
@@ -145,7 +146,7 @@ def _map_of_shards(space: Workspace) -> str | None:
         return None
 
 
-def shard_stage(space: Workspace, audit: dict[str, Any], label_map: LabelMap | None, *, named: bool) -> Stage:
+def shard_stage(space: Workspace, audit: AuditSummary, label_map: LabelMap | None, *, named: bool) -> Stage:
     """The shards of a workspace.
 
     Args:
@@ -162,10 +163,10 @@ def shard_stage(space: Workspace, audit: dict[str, Any], label_map: LabelMap | N
         shards = ShardSet.read(space.shards)
     except HistodsError as error:
         return Stage("shards", "stale", str(error), f"{command} --overwrite")
-    found = read_split(space, audit["manifest_digest"])
+    found = read_split(space, audit.manifest_digest)
     reason = shards.differs_from(
         label_map=label_map,
-        manifest_digest=audit["manifest_digest"],
+        manifest_digest=audit.manifest_digest,
         split_digest=None if found is None else found[1],
     )
     if reason is not None:

@@ -133,8 +133,8 @@ def _charts(system: ClassSystem, size: Size) -> Iterator[_Chart]:
 def _dataset_charts(workspace: Workspace, size: Size) -> Iterator[_Chart]:
     """The charts of the dataset as a whole."""
     audit = workspace.read_audit()
-    source = f"manifest sha256 {audit['manifest_digest']}"
-    for overview in overviews(audit, Manifest.read(workspace.manifest).to_polars()):
+    source = f"manifest sha256 {audit.manifest_digest}"
+    for overview in overviews(audit.findings, Manifest.read(workspace.manifest).to_polars()):
         yield _Chart(overview.name, source, partial(overview.draw, size), overview.to_csv())
 
 
@@ -144,7 +144,7 @@ def _split_charts(systems: list[ClassSystem], workspace: Workspace, size: Size) 
     Raises:
         StaleFileError: the split is of an earlier audit.
     """
-    sides = read_sides(workspace, str(workspace.read_audit()["manifest_digest"]))
+    sides = read_sides(workspace, workspace.read_audit().manifest_digest)
     if sides is None:
         return
     for system in systems:

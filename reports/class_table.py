@@ -117,9 +117,18 @@ def read_systems(workspace: Workspace) -> list[ClassSystem]:
         HistodsError: there is no audit, a summary is not readable, or no mask is in use.
         StaleFileError: the manifest or a class system is not of this audit.
     """
-    summary = workspace.read_audit()
-    digest = str(summary["manifest_digest"])
-    classes = parse_classes(summary.get("labels"), "label", workspace.audit)
+    audit = workspace.read_audit()
+    digest = audit.manifest_digest
+    classes = tuple(
+        ClassCount(
+            index=row.label,
+            name=printable(row.name),
+            pixels=row.pixels,
+            percent=row.percent,
+            images=row.images,
+        )
+        for row in audit.labels
+    )
     table = Manifest.read(workspace.manifest).table
     table = table.filter(pc.not_equal(table["role"], "excluded"))
     systems = [_with_images(RAW, classes, table, "labels", digest)]

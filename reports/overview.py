@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -14,7 +14,7 @@ from reports.class_table import printable
 from reports.text_layout import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
@@ -47,17 +47,16 @@ class Overview(NamedTuple):
         return to_csv(self.table)
 
 
-def overviews(audit: dict[str, Any], manifest: pl.DataFrame) -> Iterator[Overview]:
+def overviews(findings: Mapping[str, int], manifest: pl.DataFrame) -> Iterator[Overview]:
     """The charts that say something of this dataset: without findings there is none of findings, and so on.
 
     Args:
-        audit: the audit's summary.
+        findings: number of findings of each code that occurs.
         manifest: all samples.
     """
     used = manifest.filter(pl.col("role") != "excluded")
-    found = audit.get("findings")
-    if isinstance(found, dict) and found:
-        yield _findings(found)
+    if findings:
+        yield _findings(findings)
     sizes = used.drop_nulls(["width", "height"]).group_by("width", "height").agg(images=pl.len())
     if len(sizes):
         yield _sizes(sizes.sort("images", "width", "height", descending=[True, False, False]))
@@ -74,7 +73,7 @@ def overviews(audit: dict[str, Any], manifest: pl.DataFrame) -> Iterator[Overvie
         yield _groups(groups.sort("samples", "group", descending=[True, False]), used["group"].null_count())
 
 
-def _findings(counts: dict[str, int]) -> Overview:
+def _findings(counts: Mapping[str, int]) -> Overview:
     """Findings of each code, errors first."""
     rows = [(check.severity, check.code, counts[check.code]) for check in CHECKS if counts.get(check.code)]
     rows.sort(key=lambda row: (list(SEVERITIES).index(row[0]), -row[2], row[1]))

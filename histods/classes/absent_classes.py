@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from histods.io.audit_summary import AuditSummary
     from histods.io.workspace import Workspace
 
 SOURCE_LABELS = "labels"
@@ -48,7 +49,7 @@ class AbsentClass:
 
 def list_absent(
     space: Workspace,
-    audit: dict[str, Any],
+    audit: AuditSummary,
     labels: LabelHistograms,
     *,
     groups: pl.Series,
@@ -70,7 +71,7 @@ def list_absent(
     numbers = sides.replace_strict({name: place for place, name in enumerate(splits)}, return_dtype=pl.Int64)
     table = labels_of_audit(audit)
     systems: list[tuple[str, tuple[str, ...] | None, LabelHistograms]] = [
-        system for system in read_class_systems(space, audit["manifest_digest"]) if system[0] != SOURCE_LABELS
+        system for system in read_class_systems(space, audit.manifest_digest) if system[0] != SOURCE_LABELS
     ]
     absent = []
     for system, classes, histograms in (*systems, (SOURCE_LABELS, None, labels)):

@@ -60,7 +60,7 @@ def print_next_after_audit(console: Console, result: AuditResult) -> None:
     if result.counts.conditional + result.counts.unconditional == 0:
         return
     _offer_labels(console, result)
-    found = propose_label_map(result.root, result.options.get("labels"), result.other_files)
+    found = propose_label_map(result.root, result.options.labels, result.other_files)
     command = "histods plot" if found is None else f"histods remap --map {shlex.quote(found)}"
     if found is None and _has_gaps(result):
         command = "histods remap --draft my_map.yml"
@@ -79,7 +79,7 @@ def _offer_labels(console: Console, result: AuditResult) -> None:
     """Say that a bundled labels file names all labels, where none was given and they are evidence of it."""
     from histods.labels.bundled_labels import find_bundled_labels
 
-    if result.options.get("labels") is None and (name := find_bundled_labels(row.label for row in result.labels)):
+    if result.options.labels is None and (name := find_bundled_labels(row.label for row in result.labels)):
         print_line(console, f"The labels fit {name}:")
         print_command(console, in_workspace(f"{result.command} --labels {name}", result.workspace))
 

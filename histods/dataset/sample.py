@@ -158,7 +158,7 @@ def _dataset_of(workspace: Path, _: tuple[int, ...]) -> AuditedDataset:
     """
     audit = Workspace(workspace).read_audit()
     colours = labels_of_audit(audit).colours
-    return AuditedDataset(Path(audit["root"]), colours, bool(audit["options"].get("nearest_colour", False)))
+    return AuditedDataset(Path(audit.root), colours, audit.options.nearest_colour)
 
 
 def near_keys(wanted: str, keys: pl.Series, most: int = _MAX_NEAR) -> list[str]:

@@ -20,13 +20,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import file_digest, refuse_pipe
-from histods.io.checked import fit
+from histods.io.audit_summary import AuditSummary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +162,7 @@ class Workspace:
                 f"choose another place for {option}."
             )
 
-    def read_audit(self) -> dict[str, Any]:
+    def read_audit(self) -> AuditSummary:
         """Read `audit.json` and prove that `manifest.parquet` is the one it describes.
 
         Its `command` is completed with this workspace: the command that makes the audit again.
@@ -176,20 +176,19 @@ class Workspace:
             raise HistodsError(
                 f"There is no audit in {self.folder} yet; run 'histods audit DATASET -w {self.folder}'."
             )
-        summary = read_json(self.audit)
+        document = read_json(self.audit)
         try:
-            _check_summary(summary)
-        except (KeyError, ValueError) as error:
+            summary = AuditSummary.parse(document)
+        except ValueError as error:
             raise HistodsError(
                 f"{self.audit} is not the summary of an audit ({error}); "
                 f"run 'histods audit DATASET -w {self.folder}' again."
             ) from error
-        command = summary.setdefault("command", shlex.join(["histods", "audit", summary["root"]]))
-        self.check_apart(Path(summary["root"]), command)
-        summary["command"] = f"{command} -w {shlex.quote(str(self.folder))}"
-        if file_digest(self.manifest) != summary.get("manifest_digest"):
+        self.check_apart(Path(summary.root), summary.command)
+        summary = replace(summary, command=f"{summary.command} -w {shlex.quote(str(self.folder))}")
+        if file_digest(self.manifest) != summary.manifest_digest:
             raise StaleFileError(
-                f"{self.manifest} has changed since the audit wrote it; run '{summary['command']}' again."
+                f"{self.manifest} has changed since the audit wrote it; run '{summary.command}' again."
             )
         return summary
 
@@ -220,37 +219,6 @@ def _say_overlap(place: Path, dataset: Path, written: Sequence[str] | None = Non
     if written is None:
         return f"{place} holds the dataset {dataset}"
     return f"Commands write into {place / inner}, where the dataset {dataset} lies" if inner in written else None
-
-
-_USED: dict[str, Any] = {"root": str, "manifest_digest": str}
-_OPTIONS: dict[str, Any] = {
-    "labels": str | None,
-    "labels_digest": str | None,
-    "nearest_colour": bool,
-    "pairs": str | None,
-    "pairs_digest": str | None,
-}
-
-
-def _check_summary(summary: dict[str, Any]) -> None:
-    """Check what later commands take from `audit.json`; without options, they are those by default.
-
-    Raises:
-        KeyError: something is missing.
-        ValueError: something is of another type.
-    """
-    for name, kind in _USED.items():
-        fit(summary[name], kind, name)
-    fit(summary.get("command"), str | None, "command")
-    for row in fit(summary.setdefault("labels", []), list[dict[str, Any]], "labels"):
-        fit(row["label"], int, "label")
-        fit(row["name"], str, "name")
-    options = fit(
-        summary.setdefault("options", {"labels": None, "nearest_colour": False}), dict[str, Any], "options"
-    )
-    for name, kind in _OPTIONS.items():
-        if name in options:
-            fit(options[name], kind, name)
 
 
 def read_json(path: Path) -> dict[str, Any]:

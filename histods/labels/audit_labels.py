@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from histods.errors import StaleFileError
 from histods.io.atomic import file_digest
@@ -11,8 +11,11 @@ from histods.labels.label_map import LabelTable
 from histods.labels.label_map_file import BUNDLED
 from histods.labels.label_names import read_labels
 
+if TYPE_CHECKING:
+    from histods.io.audit_summary import AuditSummary
 
-def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
+
+def labels_of_audit(audit: AuditSummary) -> LabelTable:
     """The labels file that the audit used; where it is gone and gave no colours, the names that the audit kept.
 
     A bundled file lies elsewhere in another version or environment: it is known by its name and digest.
@@ -20,22 +23,22 @@ def labels_of_audit(audit: dict[str, Any]) -> LabelTable:
     Raises:
         StaleFileError: the file changed since, or is gone and gave colours, without which no mask can be read.
     """
-    options = audit["options"]
-    path, digest = options.get("labels"), options.get("labels_digest")
+    options = audit.options
+    path, digest = options.labels, options.labels_digest
     if path is None:
         return LabelTable(names={})
     if Path(path).is_file():
         if digest is not None and file_digest(Path(path)) != digest:
             raise StaleFileError(
-                f"The labels file {path} has changed since the audit read it; run '{audit['command']}' again."
+                f"The labels file {path} has changed since the audit read it; run '{audit.command}' again."
             )
         return read_labels(Path(path))
     bundled = BUNDLED / Path(path).name
     if bundled.is_file() and file_digest(bundled) == digest:
         return read_labels(bundled)
-    if options.get("labels_have_colours"):
+    if options.labels_have_colours:
         raise StaleFileError(
             f"The labels file {path}, whose colours the audit used, is gone; "
-            f"put it back, or run '{audit['command']}' with another."
+            f"put it back, or run '{audit.command}' with another."
         )
-    return LabelTable(names={row["label"]: row["name"] for row in audit["labels"]})
+    return LabelTable(names=audit.label_names)

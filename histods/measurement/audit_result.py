@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,14 +13,15 @@ from histods.dataset.layouts import Layout, Suggestion
 from histods.dataset.manifest import SCHEMA_VERSION, Manifest
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest, write_json
-from histods.io.checked import fit
+from histods.io.audit_summary import AuditSummary, RecordedOptions
+from histods.io.checked import build
 from histods.io.workspace import Workspace, read_json
 from histods.measurement.findings_file import write_findings
 from histods.printing import printed
 from histods.records import ColourCount, Counts, Finding, LabelCount, LabelTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from histods.dataset.listing import LayoutOptions
     from histods.measurement.worker import MeasureOptions
@@ -74,7 +75,7 @@ class AuditResult:
     hidden: int
     notes: tuple[str, ...]
     manifest: Manifest
-    options: dict[str, str | bool | None]
+    options: RecordedOptions
     command: str
     fingerprint: str | None
     files_read: int
@@ -105,7 +106,7 @@ def command_of(
     root: Path,
     layouts: LayoutOptions,
     measured: MeasureOptions,
-    recorded: Mapping[str, str | bool | None],
+    recorded: RecordedOptions,
     group_regex: str | None,
 ) -> str:
     """The shell command that audits a dataset as it was audited; what is as by default is left out."""
@@ -118,9 +119,9 @@ def command_of(
         ("--masks-dir", layouts.masks_dir, usual.masks_dir),
         ("--image-pattern", layouts.image_pattern, None),
         ("--mask-pattern", layouts.mask_pattern, None),
-        ("--pairs", recorded["pairs"], None),
+        ("--pairs", recorded.pairs, None),
         *(("--unconditional", _absolute(folder), None) for folder in layouts.unconditional),
-        ("--labels", recorded["labels"], None),
+        ("--labels", recorded.labels, None),
         ("--group-regex", group_regex, None),
         ("--verify", "decode" if measured.decode else None, None),
     ):
@@ -162,55 +163,42 @@ def write_result(result: AuditResult, findings: pl.DataFrame) -> None:
 def write_summary(result: AuditResult) -> None:
     """Write `audit.json` for the manifest and the findings that are in the workspace."""
     space = Workspace(result.workspace)
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "root": result.root.as_posix(),
-        "layout": asdict(result.layout),
-        "counts": asdict(result.counts),
-        "findings": result.findings,
-        "severities": result.severities,
-        "groups": result.groups,
-        "labels": [asdict(label) for label in result.labels],
-        "masks_in_use": result.masks_in_use,
-        "excluded_labels": asdict(result.excluded_labels),
-        "palette": [asdict(colour) for colour in result.palette],
-        "other_files": result.other_files,
-        "suggestion": asdict(result.suggestions[0]) if result.suggestions else None,
-        "suggestions": [asdict(suggestion) for suggestion in result.suggestions],
-        "hidden": result.hidden,
-        "notes": list(result.notes),
-        "options": result.options,
-        "command": result.command,
-        "fingerprint": result.fingerprint,
-        "manifest_digest": file_digest(space.manifest),
-        "findings_digest": file_digest(space.findings),
-        "timing": {
+    suggestions = tuple(asdict(suggestion) for suggestion in result.suggestions)
+    summary = AuditSummary(
+        schema_version=SCHEMA_VERSION,
+        root=result.root.as_posix(),
+        layout=asdict(result.layout),
+        suggestion=suggestions[0] if suggestions else None,
+        suggestions=suggestions,
+        manifest_digest=file_digest(space.manifest),
+        findings_digest=file_digest(space.findings),
+        fingerprint=result.fingerprint,
+        timing={
             "seconds": round(result.seconds, 3),
             "files_read": result.files_read,
             "files_reused": result.files_reused,
         },
-    }
-    write_json(space.audit, document)
+        **{name: getattr(result, name) for name in _AS_THEY_ARE},
+    )
+    write_json(space.audit, summary.to_json())
 
 
-_KEPT: dict[str, Any] = {
-    "layout": Layout,
-    "counts": Counts,
-    "findings": dict[str, int],
-    "severities": dict[str, int],
-    "labels": tuple[LabelCount, ...],
-    "masks_in_use": int,
-    "palette": tuple[ColourCount, ...],
-    "excluded_labels": LabelTotals,
-    "groups": int,
-    "other_files": dict[str, int],
-    "suggestions": tuple[Suggestion, ...],
-    "hidden": int,
-    "notes": tuple[str, ...],
-    "options": dict[str, str | bool | None],
-    "command": str,
-}
-"""What `audit.json` keeps of a result as it is, with the types that it must have."""
+_AS_THEY_ARE = (
+    "counts",
+    "findings",
+    "severities",
+    "groups",
+    "labels",
+    "masks_in_use",
+    "excluded_labels",
+    "palette",
+    "other_files",
+    "hidden",
+    "notes",
+    "options",
+    "command",
+)
+"""Fields that `audit.json` and a result share."""
 
 
 def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
@@ -218,26 +206,23 @@ def read_unchanged(space: Workspace, fingerprint: str) -> AuditResult | None:
     if not all(path.is_file() for path in (space.audit, space.manifest, space.findings, space.findings_csv)):
         return None
     try:
-        document: dict[str, Any] = read_json(space.audit)
-    except HistodsError:  # damaged: as if there were none
-        return None
-    written = (document.get("manifest_digest"), document.get("findings_digest"))
-    if document.get("schema_version") != SCHEMA_VERSION or document.get("fingerprint") != fingerprint:
-        return None
-    if written != (file_digest(space.manifest), file_digest(space.findings)):
-        return None
-    try:
-        known = {name: fit(document[name], kind, name) for name, kind in _KEPT.items()}
-        timing = fit(document["timing"], dict[str, int | float], "timing")
+        summary = AuditSummary.parse(read_json(space.audit))
+        if (summary.schema_version, summary.fingerprint) != (SCHEMA_VERSION, fingerprint):
+            return None
+        written = summary.manifest_digest, summary.findings_digest
+        if written != (file_digest(space.manifest), file_digest(space.findings)):
+            return None
         return AuditResult(
-            **known,
-            root=Path(fit(document["root"], str, "root")),
+            root=Path(summary.root),
             workspace=space.folder,
+            layout=build(Layout, summary.layout),
+            suggestions=tuple(build(Suggestion, suggestion) for suggestion in summary.suggestions),
             manifest=Manifest.read(space.manifest),
             fingerprint=fingerprint,
             files_read=0,
-            files_reused=int(timing["files_read"] + timing["files_reused"]),
+            files_reused=int(summary.timing["files_read"] + summary.timing["files_reused"]),
             seconds=0.0,
+            **{name: getattr(summary, name) for name in _AS_THEY_ARE},
         )
     except (KeyError, ValueError, HistodsError):  # not ours or damaged: treated as missing
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from histods.errors import StaleFileError
 from histods.io.atomic import file_digest, write_bytes
 
 if TYPE_CHECKING:
+    from histods.io.audit_summary import AuditSummary
     from histods.io.workspace import Workspace
 
 _FORMULA = r"^[=+\-@\t\r]"
@@ -34,7 +35,7 @@ def to_csv(table: pl.DataFrame) -> str:
     ).write_csv()
 
 
-def read_findings(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
+def read_findings(space: Workspace, audit: AuditSummary) -> pl.DataFrame:
     """The findings as the last audit wrote them, sorted by key, path and code.
 
     Args:
@@ -44,8 +45,8 @@ def read_findings(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
     Raises:
         StaleFileError: they are missing or changed since; the message names the command that makes them again.
     """
-    if not space.findings.is_file() or file_digest(space.findings) != audit.get("findings_digest"):
+    if not space.findings.is_file() or file_digest(space.findings) != audit.findings_digest:
         raise StaleFileError(
-            f"{space.findings} has changed since the audit wrote it; run '{audit['command']}' again."
+            f"{space.findings} has changed since the audit wrote it; run '{audit.command}' again."
         )
     return to_polars(read_table(space.findings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from histods.io.audit_summary import AuditSummary
     from histods.io.workspace import Workspace
     from histods.splits.assign import Plan
 
@@ -26,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def with_given_sides(
-    frame: pl.DataFrame, space: Workspace, audit: dict[str, Any], plan: Plan, *, keep: bool
+    frame: pl.DataFrame, space: Workspace, audit: AuditSummary, plan: Plan, *, keep: bool
 ) -> pl.DataFrame:
     """Add `given`, the side that a sample has already, and `line`, where the pairs file gives it; null where none.
 
@@ -44,7 +45,7 @@ def with_given_sides(
     sides = read_split_column(space, audit)
     if plan.folds is not None and len(sides):
         raise HistodsError(
-            f"{audit['options']['pairs']} has a split column ({len(sides):,} values), which does not go together "
+            f"{audit.options.pairs} has a split column ({len(sides):,} values), which does not go together "
             "with --folds; leave --folds out, or empty the column and audit again."
         )
     rows = frame.join(sides, on="image_path", how="left", maintain_order="left").rename({"split": "given"})
@@ -57,7 +58,7 @@ def with_given_sides(
         image, given, line, before = apart.select("image_path", "given", "line", "earlier").row(0)
         raise HistodsError(
             f"{image} cannot keep its side: it is on {before} in {space.split}, but on {given} in line {line} of "
-            f"{audit['options']['pairs']}; correct the column and audit again, or leave --keep out."
+            f"{audit.options.pairs}; correct the column and audit again, or leave --keep out."
         )
     return rows.with_columns(given=pl.coalesce("given", "earlier")).drop("earlier")
 
@@ -78,7 +79,7 @@ def _read_earlier(space: Workspace, plan: Plan, others: set[str]) -> pl.DataFram
     return rows
 
 
-def read_split_column(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
+def read_split_column(space: Workspace, audit: AuditSummary) -> pl.DataFrame:
     """The names in the `split` column of the CSV file from which the audit had its pairs.
 
     Returns:
@@ -88,19 +89,17 @@ def read_split_column(space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
         HistodsError: a name has other signs than letters, digits, `_` and `-`, or is spelt in two ways.
         StaleFileError: the file is not the one that the audit read.
     """
-    path, digest = audit["options"].get("pairs"), audit["options"].get("pairs_digest")
-    if path is None and audit.get("layout", {}).get("kind") != "csv":
+    path, digest = audit.options.pairs, audit.options.pairs_digest
+    if path is None and audit.layout.get("kind") != "csv":
         return pl.DataFrame(schema={"image_path": pl.String, "split": pl.String, "line": pl.Int64})
     if path is None:
         raise StaleFileError(
             f"The audit in {space.folder} is too old to say which pairs file it read; "
-            f"run 'histods audit {audit['root']} --pairs FILE -w {space.folder}' again."
+            f"run 'histods audit {audit.root} --pairs FILE -w {space.folder}' again."
         )
     if not Path(path).is_file() or file_digest(Path(path)) != digest:
-        raise StaleFileError(
-            f"{path} has changed since the last audit, or is gone; run '{audit['command']}' again."
-        )
-    rows = read_pairs(Path(path), Path(audit["root"])).drop_nulls("split")
+        raise StaleFileError(f"{path} has changed since the last audit, or is gone; run '{audit.command}' again.")
+    rows = read_pairs(Path(path), Path(audit.root)).drop_nulls("split")
     _check_names(path, rows.unique("split", keep="first", maintain_order=True))
     return rows.select(pl.col("image").alias("image_path"), "split", "line")
 

@@ -26,6 +26,7 @@ from histods.io.workspace import read_json
 from histods.splits.groups import take_groups
 
 if TYPE_CHECKING:
+    from histods.io.audit_summary import AuditSummary
     from histods.io.workspace import Workspace
 
 SPLIT_SCHEMA = pa.schema([("key", pa.string()), ("split", pa.string())])
@@ -89,12 +90,12 @@ class SplitCheck:
         return not any(wrong)
 
 
-def write_split(space: Workspace, rows: pl.DataFrame, audit: dict[str, Any], options: SplitOptions) -> None:
+def write_split(space: Workspace, rows: pl.DataFrame, audit: AuditSummary, options: SplitOptions) -> None:
     """Write `key` and `split` of each sample, sorted by key, with what they were made from."""
     metadata = {
         "schema_version": str(SCHEMA_VERSION),
-        "manifest_digest": audit["manifest_digest"],
-        "pairs_digest": audit["options"].get("pairs_digest") or "",
+        "manifest_digest": audit.manifest_digest,
+        "pairs_digest": audit.options.pairs_digest or "",
         "options": json.dumps(_options_document(options), sort_keys=True),
     }
     table = rows.sort("key").select(SPLIT_SCHEMA.names).to_arrow().cast(SPLIT_SCHEMA)

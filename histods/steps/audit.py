@@ -21,7 +21,7 @@ from histods.dataset.manifest import SCHEMA as MANIFEST
 from histods.engines import engine_for
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest
-from histods.io.checked import fit
+from histods.io.audit_summary import AuditSummary, RecordedOptions
 from histods.io.workspace import Workspace, read_json
 from histods.labels.draft import draft_labels, list_colours
 from histods.labels.draft_files import check_draft_path, write_draft
@@ -140,14 +140,14 @@ def audit(
         nearest=nearest_colour,
         measures=tuple(measure for check in CHECKS for measure in check.measures),
     )
-    recorded: dict[str, str | bool | None] = {
-        "labels": None if labels_file is None else str(labels_file.absolute()),
-        "labels_digest": _digest(labels_file),
-        "labels_have_colours": bool(names and names.colours),
-        "nearest_colour": nearest_colour,
-        "pairs": None if pairs is None else str(Path(pairs).resolve()),
-        "pairs_digest": _digest(pairs),
-    }
+    recorded = RecordedOptions(
+        labels=None if labels_file is None else str(labels_file.absolute()),
+        labels_digest=_digest(labels_file),
+        labels_have_colours=bool(names and names.colours),
+        nearest_colour=nearest_colour,
+        pairs=None if pairs is None else str(Path(pairs).resolve()),
+        pairs_digest=_digest(pairs),
+    )
     command = command_of(folder, layouts, options, recorded, group_regex)
     for place in (folder, *unconditional_folders(layouts.unconditional, folder)):
         space.check_apart(place, command)
@@ -220,17 +220,20 @@ def _write(result: AuditResult, findings: pl.DataFrame, space: Workspace) -> Aud
 def _say_replaced(space: Workspace, result: AuditResult) -> tuple[str, ...]:
     """A note where this audit replaces one of another dataset, or one with options that this one lacks."""
     try:
-        before = read_json(space.audit)
-        root, command = fit(before["root"], str, "root"), fit(before["command"], str, "command")
-    except (HistodsError, KeyError):  # there is none, or it is damaged
+        before = AuditSummary.parse(read_json(space.audit))
+    except (HistodsError, ValueError):  # there is none, or it is damaged
         return ()
-    if root != result.root.as_posix():
-        note = f"This replaces the audit of another dataset, {root}: what was made from that is out of date."
+    if before.root != result.root.as_posix():
+        note = (
+            f"This replaces the audit of another dataset, {before.root}: what was made from that is out of date."
+        )
         return (f"{note} Give each dataset a workspace of its own with -w.",)
-    lost = options_left_out(command, result.command)
+    lost = options_left_out(before.command, result.command)
     if not lost:
         return ()
-    return (f"The audit before had {', '.join(lost)}, this one has not. To repeat it: {command}{space.option}",)
+    return (
+        f"The audit before had {', '.join(lost)}, this one has not. To repeat it: {before.command}{space.option}",
+    )
 
 
 def _write_labels(draft: Path | None, result: AuditResult, names: LabelTable | None) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from histods.io.audit_summary import AuditSummary
     from histods.moves.journal import Journal
     from histods.moves.plan import Stay
     from histods.records import Progress
@@ -141,7 +142,7 @@ def fix(
     _check_code(code)
     space = Workspace.find(workspace)
     audit = space.read_audit()
-    root = _parse_root(audit["root"])
+    root = _parse_root(audit.root)
     goal = _parse_place(Path(to), code, root, space)
     with only_one(space.fixes, "moves files") if apply else nullcontext():
         known = find_unfinished(space.fixes)
@@ -150,7 +151,7 @@ def fix(
             if state == "undoing" or (plan.code, plan.root, plan.to) != (code, str(root), str(goal)):
                 raise HistodsError(_say_unfinished(path, plan, state, space, root))
             result = _finish(read_journal(path), apply=apply, interrupted=True, progress=progress)
-            return replace(result, pairs_file=audit["options"].get("pairs"), audit=audit["command"])
+            return replace(result, pairs_file=audit.options.pairs, audit=audit.command)
         manifest, findings = _read_tables(space, audit)
         choice = choose_files(
             code, manifest, findings, root=str(root), to=str(goal), masks_to=str(_masks_place(goal, code))
@@ -160,7 +161,7 @@ def fix(
             code=code,
             root=str(root),
             to=str(goal),
-            manifest_digest=audit["manifest_digest"],
+            manifest_digest=audit.manifest_digest,
             samples=choice.samples,
             folders=plan_folders(choice.moves),
         )
@@ -168,9 +169,7 @@ def fix(
         if apply and choice.moves:
             journal = read_journal(write_journal(space.fixes, plan, choice.moves))
             result = _finish(journal, apply=True, interrupted=False, progress=progress)
-        return replace(
-            result, stays=choice.stays, pairs_file=audit["options"].get("pairs"), audit=audit["command"]
-        )
+        return replace(result, stays=choice.stays, pairs_file=audit.options.pairs, audit=audit.command)
 
 
 def to_document(result: FixResult) -> dict[str, Any]:
@@ -295,12 +294,12 @@ def _parse_place(to: Path, code: str, root: Path, space: Workspace) -> Path:
     return goal
 
 
-def _read_tables(space: Workspace, audit: dict[str, Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _read_tables(space: Workspace, audit: AuditSummary) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The manifest and the findings, both as the last audit wrote them."""
     return Manifest.read(space.manifest).to_polars(), read_findings(space, audit)
 
 
-def _check_disk(moves: Sequence[Move], root: Path, audit: dict[str, Any], progress: Progress | None) -> None:
+def _check_disk(moves: Sequence[Move], root: Path, audit: AuditSummary, progress: Progress | None) -> None:
     """Prove that every file is the one that was audited, and that its place is free.
 
     Raises:
@@ -315,7 +314,7 @@ def _check_disk(moves: Sequence[Move], root: Path, audit: dict[str, Any], progre
         raise StaleFileError(
             f"{Path(first.source).relative_to(root)} is not as the last audit read it: it {what}"
             f"{f' (and {others:,} more changed)' if others else ''}; "
-            f"run '{audit['command']}' again."
+            f"run '{audit.command}' again."
         )
     taken = [*found[Found.TAKEN], *found[Found.BOTH]]
     if taken:

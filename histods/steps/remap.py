@@ -125,7 +125,7 @@ def remap(
         return _remap_counts(Path(counts), map, draft)
     space = Workspace.find(workspace)
     audit = space.read_audit()
-    root = Path(audit["root"])
+    root = Path(audit.root)
     for place, option in ((write_masks, "--write-masks"), (dataset_csv, "--dataset-csv")):
         if place is not None:
             space.check_place(Path(place), option, root)
@@ -154,7 +154,7 @@ def remap(
         excluded_pixels=int(flatten_labels(left_out).pixels.sum(dtype=np.int64)),
         became_unconditional=int((before & ~conditional).sum()),
         became_conditional=int((~before & conditional).sum()),
-        manifest_digest=audit["manifest_digest"],
+        manifest_digest=audit.manifest_digest,
     )
     doubts = (*_replaces_another(result, space), *_doubt_map(map, space, root, names, labels))
     _write_tables(result, samples, histograms, conditional, space)
@@ -171,19 +171,19 @@ def remap(
         folder=str(write_masks),
         lookup=label_map.lookup(),
         colours=names.colours,
-        nearest=audit["options"]["nearest_colour"],
+        nearest=audit.options.nearest_colour,
     )
     tasks = list(plan_masks(samples, histograms.lists()))
     folder = Path(write_masks)
     if folder.exists() and not folder.is_dir():
         raise HistodsError(f"{folder} is a file; --write-masks must name a folder.")
     with locked(folder, "writes masks"):
-        claim_folder(folder, result.map_digest, audit["manifest_digest"])
+        claim_folder(folder, result.map_digest, audit.manifest_digest)
         report = run_mask_tasks(work, tasks, folder, workers, progress)
     if report.problems:
         raise StaleFileError(
             f"Masks are not as the last audit read them: {first_of(report.problems)}; "
-            f"run '{audit['command']}' again, then remap into a new folder."
+            f"run '{audit.command}' again, then remap into a new folder."
         )
     return replace(result, masks_written=report.written, masks_present=report.present)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from histods.engines import Engine
+    from histods.io.audit_summary import AuditSummary
     from histods.labels.label_map import LabelMap, LabelTable
     from histods.records import Progress
 
@@ -107,7 +108,7 @@ def shard(
     if shard_mb < 1:
         raise HistodsError(f"--shard-mb {shard_mb} is below 1; 512 is usual.")
     audit = space.read_audit()
-    space.check_place(folder, "--out", Path(audit["root"]))
+    space.check_place(folder, "--out", Path(audit.root))
     if folder.is_file():
         raise HistodsError(f"{folder} is a file; --out must name a folder.")
     with engine_for("local", workers) as engine:
@@ -129,7 +130,7 @@ class _Chosen(NamedTuple):
 
 def _choose_samples(
     space: Workspace,
-    audit: dict[str, Any],
+    audit: AuditSummary,
     map: str | Path | None,  # noqa: A002 - named like the command's option
     split: Sequence[str],
 ) -> _Chosen:
@@ -137,15 +138,15 @@ def _choose_samples(
     manifest = Manifest.read(space.manifest).table
     samples = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
     labels = flatten_labels(samples).labels
-    label_map = choose_workspace_map(map, space, Path(audit["root"]), labels, names)
-    samples, digest = _select(_with_classes(samples, label_map), space, audit["manifest_digest"], split)
+    label_map = choose_workspace_map(map, space, Path(audit.root), labels, names)
+    samples, digest = _select(_with_classes(samples, label_map), space, audit.manifest_digest, split)
     return _Chosen(samples, label_map, names, digest, len(manifest) - len(samples))
 
 
 def _write(
     engine: Engine,
     folder: Path,
-    audit: dict[str, Any],
+    audit: AuditSummary,
     chosen: _Chosen,
     most: int,
     progress: Progress | None,
@@ -155,16 +156,16 @@ def _write(
     """Plan and write shards of at most so many bytes, by workers that get ready meanwhile."""
     label_map = chosen.label_map
     options = ShardOptions(
-        root=audit["root"],
+        root=audit.root,
         folder=str(folder.resolve()),
         lookup=label_map.lookup(),
         map_digest=label_map.digest,
-        audit=audit["command"],
+        audit=audit.command,
         colours=dict(chosen.names.colours),
-        nearest=bool(audit["options"]["nearest_colour"]),
+        nearest=audit.options.nearest_colour,
     )
     with only_one(folder, "writes shards"):
-        kept, rows, tasks = _plan(folder, chosen, audit["manifest_digest"], options, most, overwrite=overwrite)
+        kept, rows, tasks = _plan(folder, chosen, audit.manifest_digest, options, most, overwrite=overwrite)
         unfinished = begin_shards(ShardSet, folder, {task.name: task.digest for task in tasks}, kept)
         if not kept:  # until all are written, nothing says that shards are finished here
             (folder / ShardSet.FILE).unlink(missing_ok=True)
@@ -178,7 +179,7 @@ def _write(
             classes=label_map.classes,
             labels=tuple(label_map.labels_of(index) for index in range(len(label_map.classes))),
             map_digest=label_map.digest,
-            manifest_digest=audit["manifest_digest"],
+            manifest_digest=audit.manifest_digest,
             split_digest=chosen.split_digest,
             index_digest=write_index(index, folder),
         )

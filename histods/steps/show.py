@@ -24,6 +24,7 @@ from histods.printing import printed
 from histods.splits.split_table import read_any_split, with_split_groups
 
 if TYPE_CHECKING:
+    from histods.io.audit_summary import AuditSummary
     from histods.records import Progress
 
 TABLES = ("labels", "classes", "split", "runs")
@@ -104,7 +105,7 @@ def show(
         tables = _runs(space)
         return ShowResult(kind=what, name=what, tables=tables, total=len(tables[0].rows))
     audit = space.read_audit()
-    root = Path(audit["root"])
+    root = Path(audit.root)
     if open is not None:
         space.check_place(Path(open), "--open", root)
     if what in TABLES:
@@ -158,20 +159,18 @@ def _codes(findings: pl.DataFrame) -> ShownTable:
     return ShownTable(title="Findings", rows=pl.DataFrame(rows, schema=schema))
 
 
-def _labels(_: Workspace, audit: dict[str, Any]) -> tuple[ShownTable, ...]:
+def _labels(_: Workspace, audit: AuditSummary) -> tuple[ShownTable, ...]:
     columns = ("label", "name", "pixels", "percent", "images")
-    rows = pl.DataFrame(
-        [{name: row.get(name) for name in columns} for row in audit["labels"]], infer_schema_length=None
-    )
+    rows = pl.DataFrame([{name: getattr(row, name) for name in columns} for row in audit.labels])
     return (ShownTable(title="Labels of the masks in use", rows=rows),)
 
 
-def _classes(space: Workspace, audit: dict[str, Any]) -> tuple[ShownTable, ...]:
+def _classes(space: Workspace, audit: AuditSummary) -> tuple[ShownTable, ...]:
     tables = []
     columns = ("class", "name", "pixels", "percent", "images")
     for name in space.class_systems():
         summary = read_json(space.remap_summary(name))
-        stale = "" if summary.get("manifest_digest") == audit["manifest_digest"] else " (of an earlier audit)"
+        stale = "" if summary.get("manifest_digest") == audit.manifest_digest else " (of an earlier audit)"
         rows = [{column: row.get(column) for column in columns} for row in summary.get("classes", [])]
         frame = pl.DataFrame(rows, infer_schema_length=None)
         tables.append(ShownTable(title=f"Classes of {name}{stale}", rows=frame))
@@ -182,7 +181,7 @@ def _classes(space: Workspace, audit: dict[str, Any]) -> tuple[ShownTable, ...]:
     return tuple(tables)
 
 
-def _split(space: Workspace, _: dict[str, Any]) -> tuple[ShownTable, ...]:
+def _split(space: Workspace, _: AuditSummary) -> tuple[ShownTable, ...]:
     if not space.split.is_file():
         raise HistodsError(f"There is no split in {space.folder} yet; run 'histods split -w {space.folder}'.")
     manifest = Manifest.read(space.manifest).to_polars()
@@ -247,7 +246,7 @@ def _near(what: str, keys: pl.Series, findings: pl.DataFrame) -> list[str]:
 
 
 def _sample(
-    sample: pl.DataFrame, findings: pl.DataFrame, space: Workspace, audit: dict[str, Any]
+    sample: pl.DataFrame, findings: pl.DataFrame, space: Workspace, audit: AuditSummary
 ) -> tuple[ShownTable, ...]:
     """Everything known of one sample."""
     row = sample.row(0, named=True)
@@ -288,13 +287,13 @@ def _histogram(title: str, column: str, values: list[int], pixels: list[int], na
 
 
 def _draw(
-    samples: pl.DataFrame, folder: Path, audit: dict[str, Any], progress: Progress | None
+    samples: pl.DataFrame, folder: Path, audit: AuditSummary, progress: Progress | None
 ) -> tuple[tuple[Path, ...], tuple[tuple[str, str], ...]]:
     """Draw an overlay of each sample into a folder."""
     colours = labels_of_audit(audit).colours
-    nearest = audit["options"].get("nearest_colour", False)
+    nearest = audit.options.nearest_colour
     written, failed = [], []
-    with OpenRoot(audit["root"]) as dataset:
+    with OpenRoot(audit.root) as dataset:
         for number, row in enumerate(samples.iter_rows(named=True), start=1):
             try:
                 pixels = draw_overlay(dataset, row["image_path"], row["mask_path"], colours, nearest=nearest)

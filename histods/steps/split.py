@@ -151,7 +151,7 @@ def split(
         found = f"all {len(manifest):,} excluded" if len(manifest) else "no image at all"
         raise HistodsError(
             f"There are no samples in use to split in {space.folder} ({found}); "
-            f"'histods show{space.option}' lists why; fix that, and run '{audit['command']}' again."
+            f"'histods show{space.option}' lists why; fix that, and run '{audit.command}' again."
         )
     frame = to_polars(samples.select(["key", "image_path", "role", "group", "image_digest"]))
     options = SplitOptions(
@@ -197,11 +197,11 @@ def split(
         followed=fixed - rows["given"].count(),
         assigned=len(rows) - fixed,
         excluded=len(manifest) - len(samples),
-        pairs=Path(audit["options"]["pairs"]) if given else None,
+        pairs=Path(audit.options.pairs) if given and audit.options.pairs else None,
         check=check,
         options=options,
-        audit=audit["command"],
-        manifest_digest=audit["manifest_digest"],
+        audit=audit.command,
+        manifest_digest=audit.manifest_digest,
     )
 
 

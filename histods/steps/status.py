@@ -6,7 +6,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -28,6 +28,8 @@ from histods.stages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from histods.io.audit_summary import AuditSummary
 
 
 @printed(table="parts")
@@ -69,17 +71,17 @@ def _parts(space: Workspace) -> Iterator[Stage]:
         yield Stage("audit", "stale", str(error), command)
         yield from _parts_without_audit(space)
         return
-    root = Path(audit["root"])
+    root = Path(audit.root)
     there = root.is_dir()
     detail = str(root) if there else f"{root} is gone"
-    yield Stage("dataset", "done" if there else "missing", detail, audit["command"])
+    yield Stage("dataset", "done" if there else "missing", detail, audit.command)
     yield _audit_stage(space, audit)
     systems = class_system_stages(space, audit)
     for stage in systems:
         yield Stage(f"label map {stage.name}", stage.state, stage.detail, stage.command)
     if not systems:
-        labels = (audit.get("options") or {}).get("labels")
-        found = propose_label_map(root, labels, audit.get("other_files") or {})
+        labels = audit.options.labels
+        found = propose_label_map(root, labels, audit.other_files)
         wanted = "--draft my_map.yml" if found is None else f"--map {shlex.quote(found)}"
         command = f"histods remap {wanted}{space.option}"
         yield Stage("label map", "missing", "none: the labels are the classes", command)
@@ -110,18 +112,17 @@ def _or_damaged(name: str, command: str, find: Callable[[], Stage]) -> Stage:
         return Stage(name, "stale", str(error), command)
 
 
-def _audit_stage(space: Workspace, audit: dict[str, Any]) -> Stage:
-    counts, findings = audit.get("counts") or {}, audit.get("findings") or {}
-    usable = counts.get("conditional", 0) + counts.get("unconditional", 0)
-    found = sum(number for number in findings.values() if isinstance(number, int))
-    detail = f"{usable:,} samples in use, {counts.get('excluded', 0):,} set aside, {found:,} findings"
+def _audit_stage(space: Workspace, audit: AuditSummary) -> Stage:
+    counts, found = audit.counts, sum(audit.findings.values())
+    usable, excluded = (counts.conditional + counts.unconditional, counts.excluded) if counts else (0, 0)
+    detail = f"{usable:,} samples in use, {excluded:,} set aside, {found:,} findings"
     written = space.audit.stat().st_mtime_ns
     if any(journal.stat().st_mtime_ns > written for journal in space.fixes.glob("*.jsonl")):
-        return Stage("audit", "stale", "'histods fix' moved files since", audit["command"])
-    return Stage("audit", "done", detail, audit["command"])
+        return Stage("audit", "stale", "'histods fix' moved files since", audit.command)
+    return Stage("audit", "done", detail, audit.command)
 
 
-def _shards(space: Workspace, audit: dict[str, Any]) -> Stage:
+def _shards(space: Workspace, audit: AuditSummary) -> Stage:
     if not (space.shards / ShardSet.FILE).is_file():
         return Stage("shards", "missing", "no shards yet", f"histods shard{space.option}")
     known = list_label_maps(space)

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import polars as pl
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from histods.engines import Engine
+    from histods.io.audit_summary import AuditSummary
     from histods.io.journal import Journal
     from histods.records import Progress
     from histods.tiles.cut import TileTask
@@ -135,36 +136,36 @@ def tile(
     _check_numbers(size, step, edge, pad_label)
     space, folder = Workspace.find(workspace), Path(to)
     audit = space.read_audit()
-    root = Path(audit["root"])
+    root = Path(audit.root)
     space.check_place(folder, "--to", root)
     if folder.exists() and not folder.is_dir():
         raise HistodsError(f"{folder} is a file; --to must name a folder.")
     names = labels_of_audit(audit)
     options = TileOptions(
-        root=audit["root"],
+        root=audit.root,
         folder=str(folder.resolve()),
         size=size,
         stride=step,
         edge=edge,
         pad_label=pad_label,
         keep_blank=keep_blank,
-        audit=audit["command"],
+        audit=audit.command,
         colours=dict(names.colours),
-        nearest=bool(audit["options"]["nearest_colour"]),
+        nearest=audit.options.nearest_colour,
     )
     manifest = pl.DataFrame(Manifest.read(space.manifest).table)
     samples = _with_sources(manifest.filter(pl.col("role") != "excluded"), space, audit)
     tasks = plan_tiles(samples)
     mark = TileMark(
         schema_version=SCHEMA_VERSION,
-        root=audit["root"],
+        root=audit.root,
         size=size,
         stride=step,
         edge=edge,
         pad_label=pad_label,
         keep_blank=keep_blank,
         plan_digest=digest_plan(tasks, options),
-        manifest_digest=audit["manifest_digest"],
+        manifest_digest=audit.manifest_digest,
         command=_command(options, space),
         tiles_digest=None,
     )
@@ -202,7 +203,7 @@ def _check_numbers(size: int, stride: int, edge: str, pad_label: int) -> None:
         raise HistodsError(f"--pad-label {pad_label:,} is not between 0 and {_MAX_LABEL:,}; 0 is usual.")
 
 
-def _with_sources(samples: pl.DataFrame, space: Workspace, audit: dict[str, Any]) -> pl.DataFrame:
+def _with_sources(samples: pl.DataFrame, space: Workspace, audit: AuditSummary) -> pl.DataFrame:
     """Add the group that tiles get, the split that the pairs file gives, and the paths under their new names."""
     if samples.is_empty():
         raise HistodsError(f"No image in {space.folder} can be used, so there is none to cut; see its findings.")
@@ -262,7 +263,7 @@ def _result(
     samples: pl.DataFrame,
     done: pl.DataFrame,
     maps: tuple[str, ...],
-    audit: dict[str, Any],
+    audit: AuditSummary,
     left_out: int,
 ) -> TileResult:
     written = tiles.filter(status="written")
@@ -310,9 +311,9 @@ def _area(rows: pl.DataFrame) -> int:
     return int(rows.select((pl.col("width").cast(pl.Int64) * pl.col("height").cast(pl.Int64)).sum()).item())
 
 
-def _audit_command(result: TileResult, audit: dict[str, Any]) -> str:
+def _audit_command(result: TileResult, audit: AuditSummary) -> str:
     """The command that audits the tiles, into a workspace of their own."""
-    labels = audit["options"].get("labels")
+    labels = audit.options.labels
     # The labels file does not name the label of unknown colours: an audit with it would exclude their tiles.
     words = ["--labels", labels] if labels and not result.off_palette else []
     space = result.folder.with_name(f"{result.folder.name or 'tiles'}-histods")

@@ -404,7 +404,7 @@ def test_a_damaged_summary_is_refused(tmp_path: Path) -> None:
     summary = json.loads(workspace.audit.read_text())
     del summary["labels"][0]["pixels"]
     write_json(workspace.audit, summary)
-    with pytest.raises(HistodsError, match=r"audit.json lacks label, name, pixels, percent or images of a label"):
+    with pytest.raises(HistodsError, match=r"audit.json is not the summary of an audit \(no field pixels\); run"):
         plot(tmp_path)
 
 

@@ -121,7 +121,7 @@ def manifest(groups: int, sizes: int, samples: int = 600) -> pl.DataFrame:
 
 def all_overviews(groups: int, sizes: int) -> Iterator[Overview]:
     findings = {check.code: 7 ** (number % 8) for number, check in enumerate(CHECKS)}
-    return overviews({"findings": findings}, manifest(groups, sizes))
+    return overviews(findings, manifest(groups, sizes))
 
 
 @SIZES
@@ -141,7 +141,6 @@ def test_every_sample_is_in_a_bar_and_texts_can_be_read(groups: int, sizes: int,
 
 def test_a_dataset_without_findings_sizes_and_groups_has_none_of_these_charts() -> None:
     rows = manifest(0, 1).with_columns(width=pl.lit(None, pl.Int64))
-    assert list(overviews({"findings": {}}, rows)) == []
     assert list(overviews({}, rows)) == []
 
 

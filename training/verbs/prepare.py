@@ -91,7 +91,7 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
             _bring(stage, asked, state, f"class system '{stage.name}'", partial(_remap, asked, file or stage.name))
     label_map = training_map(space, audit, name)
     if not (space.shards / ShardSet.FILE).is_file():  # nothing is written that training could not use
-        _check_sizes(space, Path(audit["root"]), config)
+        _check_sizes(space, Path(audit.root), config)
     split = split_stage(space, audit)
     if split.state != "missing" or not _is_unsplit(space):
         _bring(split, asked, state, "split", partial(_split, asked))
@@ -121,7 +121,7 @@ def foresee(space: Workspace, label_map: str | Path | None, config: TrainConfig)
     audit = space.read_audit()
     chosen = training_map(space, audit, label_map)
     assert chosen is not None  # noqa: S101 - there are no shards whose map it could be
-    return chosen.classes, _check_sizes(space, Path(audit["root"]), config)
+    return chosen.classes, _check_sizes(space, Path(audit.root), config)
 
 
 def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> int:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from histods.errors import StaleFileError
 from histods.io.atomic import file_digest
+from histods.io.audit_summary import AuditSummary, RecordedOptions
 from histods.labels.audit_labels import labels_of_audit
 from histods.labels.label_map_file import BUNDLED
 from histods.labels.label_names import read_labels
+from histods.records import LabelCount
 
 NAME = "drsk_labels.yml"
 
 
-def audit_with(labels: Path, digest: str, *, colours: bool) -> dict[str, Any]:
-    options = {"labels": str(labels), "labels_digest": digest, "labels_have_colours": colours}
-    return {"options": options, "command": "histods audit data", "labels": [{"label": 3, "name": "kept"}]}
+def audit_with(labels: Path, digest: str, *, colours: bool) -> AuditSummary:
+    return AuditSummary(
+        root="/data",
+        manifest_digest="",
+        command="histods audit data",
+        labels=(LabelCount(label=3, name="kept", pixels=1, percent=100.0, images=1),),
+        options=RecordedOptions(labels=str(labels), labels_digest=digest, labels_have_colours=colours),
+    )
 
 
 @pytest.mark.parametrize("folder", ["label_maps", "labels/bundled", ""], ids=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ import pytest
 from histods.dataset.manifest import SCHEMA, Manifest, write_table
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import file_digest, write_json
+from histods.io.audit_summary import RecordedOptions
 from histods.io.workspace import Workspace
 from histods.splits.split_table import SplitOptions, check_split, read_any_split, read_split, write_split
 
@@ -56,7 +58,7 @@ def write(space: Workspace, rows: list[tuple[str, str]], options: SplitOptions =
 def test_what_was_written_is_read_sorted_by_key_with_its_digest(space: Workspace) -> None:
     rows = list(SOUND.items())
     write(space, rows[::-1])
-    found = read_split(space, space.read_audit()["manifest_digest"])
+    found = read_split(space, space.read_audit().manifest_digest)
     assert found is not None
     table, digest = found
     assert list(zip(*table.to_pydict().values(), strict=True)) == rows
@@ -91,7 +93,7 @@ def test_a_split_of_another_manifest_is_refused_with_the_command_that_made_it(
     write(space, list(SOUND.items()), options)
     write_audit(space, SAMPLES[:5])
     with pytest.raises(StaleFileError) as refused:
-        read_split(space, space.read_audit()["manifest_digest"])
+        read_split(space, space.read_audit().manifest_digest)
     assert str(refused.value) == (
         f"{space.split} was made from an earlier audit; run '{command} -w {space.folder}' again."
     )
@@ -100,9 +102,10 @@ def test_a_split_of_another_manifest_is_refused_with_the_command_that_made_it(
 def test_a_split_of_another_pairs_file_is_refused_though_the_manifest_is_the_same(space: Workspace) -> None:
     write(space, list(SOUND.items()))
     audit = space.read_audit()
-    write_json(space.audit, audit | {"options": {"pairs": "/pairs.csv", "pairs_digest": "f" * 64}})
+    options = RecordedOptions(pairs="/pairs.csv", pairs_digest="f" * 64)
+    write_json(space.audit, replace(audit, options=options).to_json())
     with pytest.raises(StaleFileError, match="was made from an earlier audit"):
-        read_split(space, audit["manifest_digest"])
+        read_split(space, audit.manifest_digest)
 
 
 def test_another_table_is_refused(space: Workspace) -> None:

@@ -71,7 +71,7 @@ class Site:
         Manifest(pa.Table.from_pylist(rows, SCHEMA), {}).write(self.space.manifest)
         summary = {
             "root": str(self.root),
-            "labels": [{"label": 3, "name": "tumour"}],
+            "labels": [{"label": 3, "name": "tumour", "pixels": 1, "percent": 100.0, "images": 1}],
             "options": {"labels": self.labels_file and str(self.labels_file), "nearest_colour": False},
             "manifest_digest": file_digest(self.space.manifest),
         }

@@ -690,11 +690,11 @@ def test_a_new_audit_makes_the_split_stale_and_a_new_split_mends_it(tmp_path: Pa
     site.split(test=0.25, seed=3)
     site.audit(numbered(21))
     with pytest.raises(StaleFileError) as refused:
-        read_split(site.space, site.space.read_audit()["manifest_digest"])
+        read_split(site.space, site.space.read_audit().manifest_digest)
     command = str(refused.value).split("'")[1]
     assert command == f"histods split --test 0.25 --seed 3 -w {site.space.folder}"
     assert histods(*command.split()[1:]).returncode == 0
-    found = read_split(site.space, site.space.read_audit()["manifest_digest"])
+    found = read_split(site.space, site.space.read_audit().manifest_digest)
     assert found is not None
     assert found[1] == file_digest(site.space.split)
 
@@ -804,8 +804,8 @@ def test_sides_of_a_real_pairs_file_are_honoured_and_noted(dataset: Path, tmp_pa
     space = Workspace(tmp_path)
     pairs = dataset.parent / "pairs.csv"
     result = audit(dataset, workspace=space.folder, pairs=pairs, group_regex=r"^(s\d)", workers=1)
-    assert result.options["pairs"] == str(pairs.resolve())
-    assert result.options["pairs_digest"] == file_digest(pairs)
+    assert result.options.pairs == str(pairs.resolve())
+    assert result.options.pairs_digest == file_digest(pairs)
     assert audit(dataset, workspace=space.folder, pairs=pairs, group_regex=r"^(s\d)").options == result.options
     command = histods("split", "--json", "-q", "-w", space.folder)
     document = json.loads(command.stdout)

@@ -249,8 +249,8 @@ def test_the_audit_of_tiles_knows_their_groups_and_counts_their_labels(cut: Cut)
     after = {row.label: row.pixels for row in again.labels}
     assert sum(after.values()) == 15 * SIZE * SIZE
     if cut.result.edge == "pad":  # every pixel once, and label 0 where there was none
-        before = Workspace(cut.dataset.workspace).read_audit()["labels"]
-        assert after | {0: 0} == {row["label"]: row["pixels"] for row in before} | {0: 0}
+        before = Workspace(cut.dataset.workspace).read_audit().labels
+        assert after | {0: 0} == {row.label: row.pixels for row in before} | {0: 0}
 
 
 def test_the_bytes_are_the_same_with_other_workers(cut: Cut, tmp_path: Path) -> None:
