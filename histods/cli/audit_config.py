@@ -13,28 +13,23 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from histods.errors import HistodsError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from histods.measurement.audit_options import AuditOptions
 
 NAME = "histods.toml"
 _MAX_BYTES = 1 << 20
-_CHOICES = {
-    "layout": ("suffix", "folders", "pattern", "csv"),
-    "verify": ("structure", "decode"),
-    "fail_on": ("error", "warning", "never"),
+_OF_THE_COMMAND: Mapping[str, Any] = {
+    "fail_on": Literal["error", "warning", "never"],
+    "workers": int,
+    "labels_shown": int,
 }
-_KINDS: Mapping[str, type] = {
-    **dict.fromkeys(("layout", "mask_suffix", "images_dir", "masks_dir", "image_pattern", "mask_pattern"), str),
-    **dict.fromkeys(("pairs", "labels", "group_regex", "verify", "fail_on"), str),
-    **dict.fromkeys(("allow_unpaired", "nearest_colour", "hash"), bool),
-    **dict.fromkeys(("workers", "labels_shown"), int),
-    "unconditional": list,
-}
+"""Options of the command alone, with their types."""
 _PATHS = ("pairs", "labels")
 _WORDS = {str: "a text", bool: "true or false", int: "a number", list: "a list of texts"}
 
@@ -69,17 +64,35 @@ def read_audit_config(config: Path | None, workspace: Path) -> dict[str, object]
     return {key.replace("-", "_"): _checked(path, key.replace("-", "_"), value) for key, value in table.items()}
 
 
+@cache
+def _known() -> Mapping[str, tuple[type, tuple[str, ...]]]:
+    """The options: of each one its type in TOML, and the words to choose from where there are such."""
+    kinds: dict[str, tuple[type, tuple[str, ...]]] = {}
+    for name, hint in {**get_type_hints(AuditOptions), **_OF_THE_COMMAND}.items():
+        one = next(part for part in get_args(hint) if part is not NoneType) if _may_be_none(hint) else hint
+        if get_origin(one) is Literal:
+            kinds[name] = str, get_args(one)
+        else:
+            kinds[name] = list if get_origin(one) is tuple else one, ()
+    return kinds
+
+
+def _may_be_none(hint: object) -> bool:
+    return NoneType in get_args(hint)
+
+
 def _checked(path: Path, name: str, value: object) -> object:
     """The value of an option, with paths as seen from here."""
-    kind = _KINDS.get(name)
-    if kind is None:
-        close = difflib.get_close_matches(name, _KINDS, n=1, cutoff=0.0)
+    known = _known()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
         raise HistodsError(f"{path}: there is no option {name} of an audit; the nearest is {close[0]}.")
+    kind, choices = known[name]
     texts = not isinstance(value, list) or all(isinstance(one, str) for one in value)
     if type(value) is not kind or not texts or (isinstance(value, int) and value < 0):
         raise HistodsError(f"{path}: {name} is {value!r}; write {_WORDS[kind]}.")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise HistodsError(f"{path}: {name} is {value!r}; write one of {', '.join(_CHOICES[name])}.")
+    if choices and value not in choices:
+        raise HistodsError(f"{path}: {name} is {value!r}; write one of {', '.join(choices)}.")
     if name in _PATHS and isinstance(value, str):
         return _from_here(path, value)
     if isinstance(value, list):

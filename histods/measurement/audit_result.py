@@ -23,9 +23,6 @@ from histods.records import ColourCount, Counts, Finding, LabelCount, LabelTotal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from histods.dataset.listing import LayoutOptions
-    from histods.measurement.worker import MeasureOptions
-
 
 @printed(table="labels", hide=("palette", "suggestions", "options", "fingerprint"))
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -102,37 +99,6 @@ class AuditResult:
         return {row["code"]: Finding(**row) for row in first.iter_rows(named=True)}
 
 
-def command_of(
-    root: Path,
-    layouts: LayoutOptions,
-    measured: MeasureOptions,
-    recorded: RecordedOptions,
-    group_regex: str | None,
-) -> str:
-    """The shell command that audits a dataset as it was audited; what is as by default is left out."""
-    usual = Layout(kind="suffix")
-    words: list[str] = ["histods", "audit", str(root)]
-    for option, value, default in (
-        ("--layout", layouts.kind, None),
-        ("--mask-suffix", layouts.mask_suffix, usual.mask_suffix),
-        ("--images-dir", layouts.images_dir, usual.images_dir),
-        ("--masks-dir", layouts.masks_dir, usual.masks_dir),
-        ("--image-pattern", layouts.image_pattern, None),
-        ("--mask-pattern", layouts.mask_pattern, None),
-        ("--pairs", recorded.pairs, None),
-        *(("--unconditional", _absolute(folder), None) for folder in layouts.unconditional),
-        ("--labels", recorded.labels, None),
-        ("--group-regex", group_regex, None),
-        ("--verify", "decode" if measured.decode else None, None),
-    ):
-        if value != default:
-            words += [option, str(value)]
-    words += ["--allow-unpaired"] if layouts.allow_unpaired else []
-    words += ["--nearest-colour"] if measured.nearest else []
-    words += ["--hash"] if measured.digest_images else []
-    return shlex.join(words)
-
-
 def options_left_out(before: str, command: str) -> list[str]:
     """Options of one audit's command that another lacks, whatever their values are.
 
@@ -145,11 +111,6 @@ def options_left_out(before: str, command: str) -> list[str]:
         raise HistodsError(f"Not a shell command: {before}") from error
     given = {word for word in shlex.split(command) if word.startswith("--")}
     return [word for word in dict.fromkeys(words) if word.startswith("--") and word not in given]
-
-
-def _absolute(folder: str | Path) -> str:
-    """An unconditional folder for a command that is run elsewhere; one below the root is named from there."""
-    return str(Path(folder).absolute() if Path(folder).is_dir() else folder)
 
 
 def write_result(result: AuditResult, findings: pl.DataFrame) -> None:

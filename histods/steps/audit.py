@@ -28,9 +28,9 @@ from histods.labels.draft_files import check_draft_path, write_draft
 from histods.labels.label_map_file import find_label_map
 from histods.labels.label_names import read_labels
 from histods.labels.witness import hear_dataset_csv
+from histods.measurement.audit_options import AuditOptions
 from histods.measurement.audit_result import (
     AuditResult,
-    command_of,
     options_left_out,
     read_unchanged,
     write_result,
@@ -148,7 +148,22 @@ def audit(
         pairs=None if pairs is None else str(Path(pairs).resolve()),
         pairs_digest=_digest(pairs),
     )
-    command = command_of(folder, layouts, options, recorded, group_regex)
+    command = AuditOptions(
+        layout=layout,
+        mask_suffix=mask_suffix,
+        images_dir=images_dir,
+        masks_dir=masks_dir,
+        image_pattern=image_pattern,
+        mask_pattern=mask_pattern,
+        pairs=recorded.pairs,
+        unconditional=tuple(_absolute(one) for one in layouts.unconditional),
+        allow_unpaired=allow_unpaired,
+        labels=recorded.labels,
+        nearest_colour=nearest_colour,
+        group_regex=group_regex,
+        verify=verify,
+        hash=hash,
+    ).command(folder)
     for place in (folder, *unconditional_folders(layouts.unconditional, folder)):
         space.check_apart(place, command)
     asked = [__version__, layouts, options, group_regex, recorded]
@@ -300,6 +315,11 @@ def _parse_workspace(workspace: str | Path | None) -> Workspace:
 def _parse_folders(folders: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     """One folder or several; a text is one folder, not a sequence of letters."""
     return (str(folders),) if isinstance(folders, str | Path) else tuple(map(str, folders))
+
+
+def _absolute(folder: str | Path) -> str:
+    """An unconditional folder for a command that is run elsewhere; one below the root is named from there."""
+    return str(Path(folder).absolute() if Path(folder).is_dir() else folder)
 
 
 def _parse_verify(verify: str) -> str:
