@@ -120,7 +120,7 @@ def demo(
     if progress is not None:
         progress("drawing charts", 0, 0)
     charts = plot(workspace)
-    sides = split(workspace=workspace, test=0.2, progress=progress)
+    splits = split(workspace=workspace, test=0.2, progress=progress)
     shard(workspace=workspace, map=MAPS[0], workers=workers, progress=progress)
     shards = shard(workspace=workspace, verify=True, workers=workers, progress=progress)
     return DemoResult(
@@ -132,7 +132,7 @@ def demo(
         audit=audited,
         remaps=remaps,
         plot=charts,
-        split=sides,
+        split=splits,
         shards=shards,
         training=_train(folder, workspace, shards.map, steps, progress) if find_spec("torch") else None,
     )

@@ -23,7 +23,7 @@ from reports.class_table import (
 )
 from reports.cooccurrence import cooccurrence_figure
 from reports.overview import overviews
-from reports.split_balance import balance_csv, balance_figure, count_balance, read_sides
+from reports.split_balance import balance_csv, balance_figure, count_balance, read_split_names
 from reports.style import COLUMN, PAGE, chart_style
 
 if TYPE_CHECKING:
@@ -144,11 +144,11 @@ def _split_charts(systems: list[ClassSystem], workspace: Workspace, size: Size) 
     Raises:
         StaleFileError: the split is of an earlier audit.
     """
-    sides = read_sides(workspace, workspace.read_audit().manifest_digest)
-    if sides is None:
+    split_names = read_split_names(workspace, workspace.read_audit().manifest_digest)
+    if split_names is None:
         return
     for system in systems:
-        balance = count_balance(system, workspace, sides)
+        balance = count_balance(system, workspace, split_names)
         draw = partial(balance_figure, system, balance, size=size)
         yield _Chart(f"{system.name}-split", system.source, draw, balance_csv(system, balance))
 

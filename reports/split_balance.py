@@ -48,7 +48,7 @@ class Balance:
     images: NDArray[np.int64]
 
 
-def read_sides(workspace: Workspace, digest: str) -> pl.DataFrame | None:
+def read_split_names(workspace: Workspace, digest: str) -> pl.DataFrame | None:
     """The split of each sample, `key` and `split`; None where there is no split.
 
     Raises:
@@ -58,7 +58,7 @@ def read_sides(workspace: Workspace, digest: str) -> pl.DataFrame | None:
     return None if found is None else to_polars(found[0]).select("key", "split")
 
 
-def count_balance(system: ClassSystem, workspace: Workspace, sides: pl.DataFrame) -> Balance:
+def count_balance(system: ClassSystem, workspace: Workspace, split_names: pl.DataFrame) -> Balance:
     """Count the pixels and images of each class in each split."""
     if system.name == RAW:
         rows = Manifest.read(workspace.manifest).to_polars().filter(pl.col("role") != "excluded")
@@ -66,13 +66,13 @@ def count_balance(system: ClassSystem, workspace: Workspace, sides: pl.DataFrame
     else:
         rows = to_polars(read_table(workspace.remap_table(system.name), ["key", "classes", "pixels"]))
     counts = (
-        rows.join(sides, on="key")
+        rows.join(split_names, on="key")
         .drop_nulls("classes")
         .explode("classes", "pixels", empty_as_null=False)
         .group_by("classes", "split")
         .agg(pixels=pl.col("pixels").cast(pl.Int64).sum(), images=pl.len())
     )
-    found = sides["split"].unique().to_list()
+    found = split_names["split"].unique().to_list()
     splits = (*(name for name in _FIRST if name in found), *sorted(set(found) - set(_FIRST)))
     place = {row.index: number for number, row in enumerate(system.classes)}
     pixels = np.zeros((len(place), len(splits)), np.int64)
@@ -92,12 +92,12 @@ def balance_csv(system: ClassSystem, balance: Balance) -> str:
             row.index,
             row.name,
             split,
-            int(balance.pixels[place, side]),
-            100 * int(balance.pixels[place, side]) / int(totals[place]) if totals[place] else 0.0,
-            int(balance.images[place, side]),
+            int(balance.pixels[place, number]),
+            100 * int(balance.pixels[place, number]) / int(totals[place]) if totals[place] else 0.0,
+            int(balance.images[place, number]),
         )
         for place, row in enumerate(system.classes)
-        for side, split in enumerate(balance.splits)
+        for number, split in enumerate(balance.splits)
     ]
     columns = [system.noun, "name", "split", "pixels", f"percent_of_{system.noun}", "images"]
     return to_csv(pl.DataFrame(rows, schema=columns, orient="row"))
@@ -171,10 +171,10 @@ class _Room(NamedTuple):
 def _draw_row(canvas: Canvas, place: int, shares: list[float], splits: tuple[str, ...], room: _Room) -> None:
     """The parts of one class, each with its share where there is room; of many splits without."""
     start = 0.0
-    for side, (share, split) in enumerate(zip(shares, splits, strict=True)):
+    for number, (share, split) in enumerate(zip(shares, splits, strict=True)):
         if share <= 0:
             continue
-        look = split_fill(split, side)
+        look = split_fill(split, number)
         canvas.fill(look, (start, place - 0.38), (share, 0.76))
         text = percent_text(share).removesuffix(" %")
         if len(splits) <= _MAX_NUMBERED and room.holds(text, start, share):
@@ -200,8 +200,8 @@ def _lay_legend(splits: tuple[str, ...], whole: list[float], room: float) -> lis
 def _draw_legend(canvas: Canvas, splits: tuple[str, ...], entries: list[tuple[int, float, str]]) -> None:
     """A chip and the name of each split, below the title."""
     wide, high = canvas.figure.get_size_inches()
-    for side, (split, (row, across, text)) in enumerate(zip(splits, entries, strict=True)):
-        look = split_fill(split, side)
+    for number, (split, (row, across, text)) in enumerate(zip(splits, entries, strict=True)):
+        look = split_fill(split, number)
         up = high - TOP - 0.04 - _LEGEND_ROW * row
         corner = ((MARGIN + across) / wide, (up - _CHIP / 2) / high)
         chip = Rectangle(corner, _CHIP / wide, _CHIP / high, fc=look.face, ec=look.edge, hatch=look.hatch, lw=0.5)

@@ -54,7 +54,7 @@ def list_absent(
     *,
     groups: pl.Series,
     units: NDArray[np.int64],
-    sides: pl.Series,
+    split_names: pl.Series,
     splits: Sequence[str],
 ) -> tuple[AbsentClass, ...]:
     """List what some split lacks: of every class system of this audit, then of the source labels.
@@ -65,10 +65,10 @@ def list_absent(
         labels: histograms of the samples in use, in the manifest's order.
         groups: group of each sample.
         units: number of each sample's unit, which is in one split as a whole.
-        sides: name of each sample's split.
+        split_names: name of each sample's split.
         splits: names of the splits, in the order in which they are named; gaps of the first one come first.
     """
-    numbers = sides.replace_strict({name: place for place, name in enumerate(splits)}, return_dtype=pl.Int64)
+    numbers = split_names.replace_strict({name: place for place, name in enumerate(splits)}, return_dtype=pl.Int64)
     table = labels_of_audit(audit)
     systems: list[tuple[str, tuple[str, ...] | None, LabelHistograms]] = [
         system for system in read_class_systems(space, audit.manifest_digest) if system[0] != SOURCE_LABELS
@@ -77,7 +77,7 @@ def list_absent(
     for system, classes, histograms in (*systems, (SOURCE_LABELS, None, labels)):
         gaps = find_gaps(
             *histograms,
-            sides=numbers.to_numpy(),
+            split_numbers=numbers.to_numpy(),
             units=units,
             splits=len(splits),
             number=None if classes is None else len(classes),

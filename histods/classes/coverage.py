@@ -35,7 +35,7 @@ def find_gaps(
     pixels: NDArray[np.uint32],
     offsets: NDArray[np.int64],
     *,
-    sides: NDArray[np.int64],
+    split_numbers: NDArray[np.int64],
     units: NDArray[np.int64],
     splits: int,
     number: int | None = None,
@@ -46,7 +46,7 @@ def find_gaps(
         classes: classes of all samples, flattened.
         pixels: pixels of each.
         offsets: [samples + 1]; sample i has the entries `offsets[i]` up to `offsets[i + 1]`.
-        sides: [samples] number of each sample's split.
+        split_numbers: [samples] number of each sample's split.
         units: [samples] number of each sample's unit, which is in one split as a whole.
         splits: number of splits.
         number: number of classes, of which some may have no pixel at all; only those that occur when None.
@@ -54,13 +54,13 @@ def find_gaps(
     Returns:
         One gap per class, ascending by class.
     """
-    samples = np.repeat(np.arange(len(sides)), np.diff(offsets))
+    samples = np.repeat(np.arange(len(split_numbers)), np.diff(offsets))
     held = (pixels > 0) & (classes > 0)
     samples, held_classes = samples[held], classes[held].astype(np.int64)
     known = np.unique(held_classes) if number is None else np.arange(1, number)
     columns = np.searchsorted(known, held_classes)
     there = np.zeros((len(known), splits), dtype=bool)
-    there[columns, sides[samples]] = True
+    there[columns, split_numbers[samples]] = True
     counts = np.bincount(columns, minlength=len(known))
     # One entry per class and unit that holds it, whatever the number of its samples.
     pairs = np.unique(columns * (int(units.max(initial=0)) + 1) + units[samples])

@@ -1,4 +1,4 @@
-"""Which side of a split each sample goes to: whole units together, exact sizes, labels balanced.
+"""Which split each sample goes to: whole units together, exact sizes, labels balanced.
 
 A unit is what must not straddle: samples that share a group or the bytes of their image, directly or through
 others. Nothing here depends on the order of the samples; ties are broken by hashes of key and seed.
@@ -31,16 +31,16 @@ _MAX_SWAPPED = 6000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The sides to make: their names, and the share that each should get of the samples of each role."""
+    """The splits to make: their names, and the share that each should get of the samples of each role."""
 
     names: tuple[str, ...]
     fractions: tuple[float, ...]
     folds: int | None
 
     def sizes(self, conditional: int, unconditional: int) -> Integers:
-        """Samples of each role that each side should get, [2, sides]: exact to the nearest sample.
+        """Samples of each role that each split should get, [2, splits]: exact to the nearest sample.
 
-        The first side, train, gets what is left. Folds differ by at most one, within a role and in all.
+        The first split, train, gets what is left. Folds differ by at most one, within a role and in all.
         """
         if self.folds is not None:
             # The second role's remainder goes on where the first one's ended, so that totals are level too.
@@ -57,7 +57,7 @@ class Plan:
 
 
 def parse_plan(test: float | None, val: float, folds: int | None) -> Plan:
-    """The sides that were asked for: train, test and perhaps val, or folds.
+    """The splits that were asked for: train, test and perhaps val, or folds.
 
     Raises:
         HistodsError: a fraction is not between 0 and 1, nothing is left for train, or both ways are mixed.
@@ -93,7 +93,7 @@ class Samples:
         hashes: [samples] of key and seed.
         units: [samples] number of the unit.
         conditional: [samples] the role.
-        fixed: [samples] side that was given, -1 where it is free; the same throughout a unit (`spread_sides`).
+        fixed: [samples] split that was given, -1 where it is free; the same throughout a unit (`spread_splits`).
         labels: labels of all samples, flattened.
         pixels: pixels of each.
         offsets: [samples + 1]; sample i has the entries `offsets[i]` up to `offsets[i + 1]`.
@@ -142,7 +142,7 @@ def join_units(*memberships: Integers) -> Integers:
 
 
 def find_conflict(fixed: Integers, codes: Integers) -> tuple[int, int] | None:
-    """Two samples that share a code but not the side that was given to them; None where there are none."""
+    """Two samples that share a code but not the split that was given to them; None where there are none."""
     rows = np.flatnonzero((fixed >= 0) & (codes >= 0))
     rows = rows[np.lexsort((rows, fixed[rows], codes[rows]))]
     apart = (codes[rows[1:]] == codes[rows[:-1]]) & (fixed[rows[1:]] != fixed[rows[:-1]])
@@ -150,44 +150,44 @@ def find_conflict(fixed: Integers, codes: Integers) -> tuple[int, int] | None:
     return (int(rows[first[0]]), int(rows[first[0] + 1])) if first.size else None
 
 
-def spread_sides(fixed: Integers, units: Integers) -> Integers:
-    """The side of each sample's unit: what was given to any of its samples, -1 where it is free."""
+def spread_splits(fixed: Integers, units: Integers) -> Integers:
+    """The split of each sample's unit: what was given to any of its samples, -1 where it is free."""
     of_unit = np.full(units.max(initial=-1) + 1, -1)
     np.maximum.at(of_unit, units, fixed)
     return of_unit[units]
 
 
 def assign(samples: Samples, targets: Integers) -> Integers:
-    """Give each sample a side: what is fixed stays, whole units are balanced, single samples fill the sizes.
+    """Give each sample a split: what is fixed stays, whole units are balanced, single samples fill the sizes.
 
     Args:
         samples: what is known of them.
-        targets: [2, sides] conditional and unconditional samples that each open side should get. A fixed side
+        targets: [2, splits] conditional and unconditional samples that each open split should get. A fixed split
             may also be one beyond these, to which nothing is added.
 
     Returns:
-        [samples] side of each.
+        [samples] split of each.
     """
     units = _in_hash_order(samples)
-    sides = samples.fixed.copy()
-    alone = (np.bincount(units)[units] == 1) & (sides < 0)
+    splits = samples.fixed.copy()
+    alone = (np.bincount(units)[units] == 1) & (splits < 0)
     content = list_content(units, samples.conditional, samples.labels, samples.pixels, samples.offsets)
     fractions = np.maximum(targets.sum(axis=0), 0) / max(np.maximum(targets.sum(axis=0), 0).sum(), 1)
-    together = (sides < 0) & ~alone
+    together = (splits < 0) & ~alone
     if together.any():
-        _place_units(units, together, sides, content, fractions, singles=int(alone.sum()))
+        _place_units(units, together, splits, content, fractions, singles=int(alone.sum()))
     for role, mine in enumerate((samples.conditional, ~samples.conditional)):
         rows = np.flatnonzero(alone & mine)
-        settled = (sides >= 0) & (sides < len(fractions)) & mine
-        missing = targets[role] - np.bincount(sides[settled], minlength=len(fractions))
+        settled = (splits >= 0) & (splits < len(fractions)) & mine
+        missing = targets[role] - np.bincount(splits[settled], minlength=len(fractions))
         if not rows.size:
             continue
         rows = rows[_strata_order(samples, rows)]
-        sides[rows] = _deal(_apportion(len(rows), np.maximum(missing, 0)))
+        splits[rows] = _deal(_apportion(len(rows), np.maximum(missing, 0)))
         if role == 0:
             largest = np.argsort(-content.squares()[rows], kind="stable")[:_MAX_SWAPPED]
-            _swap_singles(rows[largest], sides, content, fractions)
-    return sides
+            _swap_singles(rows[largest], splits, content, fractions)
+    return splits
 
 
 def _in_hash_order(samples: Samples) -> Integers:
@@ -200,18 +200,18 @@ def _in_hash_order(samples: Samples) -> Integers:
 def _place_units(
     units: Integers,
     together: NDArray[np.bool_],
-    sides: Integers,
+    splits: Integers,
     content: Content,
     fractions: NDArray[np.float64],
     *,
     singles: int,
 ) -> None:
-    """Give the units of several samples their sides; no side stays empty that single samples cannot fill."""
+    """Give the units of several samples their splits; no split stays empty that single samples cannot fill."""
     names, numbers = np.unique(units[together], return_inverse=True)
     bins = np.full(len(units), -1)
     bins[together] = numbers
     vectors = content.sum_by(bins, len(names))
-    there = np.where(sides < len(fractions), sides, -1)
+    there = np.where(splits < len(fractions), splits, -1)
     deviations = content.sum_by(there, len(fractions))
     pool = deviations.sum(axis=0) + vectors.sum(axis=0)
     deviations -= np.rint(np.outer(fractions, pool))
@@ -220,13 +220,13 @@ def _place_units(
     chosen = place(vectors, deviations, fractions)
     fill_empty(vectors, chosen, deviations, occupied)
     improve(vectors, chosen, deviations, np.where(occupied, 0, 1))
-    sides[together] = chosen[numbers]
+    splits[together] = chosen[numbers]
 
 
 def _strata_order(samples: Samples, rows: Integers) -> Integers:
     """Order of single samples: rarest label that each has, halvings of its pixels, hash.
 
-    Dealt in this order, every side gets its share of the samples with each rare label, of those with much of
+    Dealt in this order, every split gets its share of the samples with each rare label, of those with much of
     it as of those with little: systematic sampling with implicit strata.
     """
     images = np.bincount(samples.labels[samples.pixels > 0], minlength=1)
@@ -253,21 +253,21 @@ def _apportion(count: int, shares: Integers) -> Integers:
 
 
 def _deal(sizes: Integers) -> Integers:
-    """Sides in the order in which they are dealt: side s `sizes[s]` times, spread as evenly as may be."""
-    sides = np.repeat(np.arange(len(sizes)), sizes)
+    """Splits in the order in which they are dealt: split s `sizes[s]` times, spread as evenly as may be."""
+    splits = np.repeat(np.arange(len(sizes)), sizes)
     places = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes])
-    return sides[np.argsort(places, kind="stable")]
+    return splits[np.argsort(places, kind="stable")]
 
 
-def _swap_singles(rows: Integers, sides: Integers, content: Content, fractions: NDArray[np.float64]) -> None:
+def _swap_singles(rows: Integers, splits: Integers, content: Content, fractions: NDArray[np.float64]) -> None:
     """Swap single samples of one role, which leaves the sizes as they are, while that balances labels better."""
-    bins = np.full(len(sides), -1)
+    bins = np.full(len(splits), -1)
     bins[rows] = np.arange(len(rows))
     vectors = content.sum_by(bins, len(rows))
-    settled = np.where(sides < len(fractions), sides, -1)
+    settled = np.where(splits < len(fractions), splits, -1)
     deviations = content.sum_by(settled, len(fractions))
     deviations -= np.rint(np.outer(fractions, deviations.sum(axis=0)))
-    chosen, left, swapped = sides[rows], PAIRS, True
+    chosen, left, swapped = splits[rows], PAIRS, True
     while swapped:
         swapped, left = swap(vectors, chosen, deviations, left)
-    sides[rows] = chosen
+    splits[rows] = chosen

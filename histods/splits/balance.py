@@ -1,12 +1,12 @@
-"""Whole units on few sides, so that each side gets its share of everything: placing, moving and swapping.
+"""Whole units in few splits, so that each split gets its share of everything: placing, moving and swapping.
 
 A unit (a slide, some images with the same bytes) is a vector: its share of the conditional samples, of the
-unconditional samples, and of the pixels of each label. What should become small is the sum, over all sides, of
-the squared length of (what the side has - what it should have). Shares are whole multiples of 2**-20, kept as
+unconditional samples, and of the pixels of each label. What should become small is the sum, over all splits, of
+the squared length of (what the split has - what it should have). Shares are whole multiples of 2**-20, kept as
 floats whose sums and products stay below 2**53: every result is exact, so that it is the same on every machine,
 with every BLAS and any number of threads.
 
-Shapes: U units, S sides, F features.
+Shapes: U units, S splits, F features.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float64]
-    Sides = NDArray[np.int64]
+    Splits = NDArray[np.int64]
 
 ROLES = 2
 """Features that come before the labels: conditional and unconditional samples."""
@@ -28,7 +28,7 @@ PAIRS = 50_000_000
 """Pairs of units that one search may look at: about two seconds."""
 _MAX_LABELS = 256
 _MIN_WEIGHT = 0.01
-"""Of a label that one unit holds: enough to leave it to the larger side where all else is equal."""
+"""Of a label that one unit holds: enough to leave it to the larger split where all else is equal."""
 _SCALE = 2.0**20
 _CHUNK = 256
 
@@ -119,8 +119,8 @@ def _sum_squared_shares(
     return np.bincount(column, weights=squares, minlength=len(sums)).astype(np.float64)
 
 
-def place(vectors: Vectors, deviations: Vectors, fractions: NDArray[np.float64]) -> Sides:
-    """Give each unit the side that it helps most in proportion to that side's fraction, largest units first.
+def place(vectors: Vectors, deviations: Vectors, fractions: NDArray[np.float64]) -> Splits:
+    """Give each unit the split that it helps most in proportion to that split's fraction, largest units first.
 
     The greedy placing of rare things first is that of iterative stratification: Sechidis, Tsoumakas and
     Vlahavas, "On the stratification of multi-label data", ECML PKDD 2011; for whole groups it is that of
@@ -128,64 +128,64 @@ def place(vectors: Vectors, deviations: Vectors, fractions: NDArray[np.float64])
 
     Args:
         vectors: [U, F]; among units of about the same size, the first is placed first.
-        deviations: [S, F] what each side has minus what it should have; brought up to date.
-        fractions: [S] of everything that each side should have.
+        deviations: [S, F] what each split has minus what it should have; brought up to date.
+        fractions: [S] of everything that each split should have.
 
     Returns:
-        [U] side of each unit.
+        [U] split of each unit.
     """
     fractions = np.maximum(fractions, 1 / _SCALE)
     squares = _squares(vectors)
-    sides = np.zeros(len(vectors), dtype=np.int64)
+    splits = np.zeros(len(vectors), dtype=np.int64)
     halvings = np.frexp(squares)[1]  # so that the order within a size differs from seed to seed
     for unit in np.argsort(-halvings, kind="stable"):
-        side = ((2 * (deviations @ vectors[unit]) + squares[unit]) / fractions).argmin()
-        deviations[side] += vectors[unit]
-        sides[unit] = side
-    return sides
+        split = ((2 * (deviations @ vectors[unit]) + squares[unit]) / fractions).argmin()
+        deviations[split] += vectors[unit]
+        splits[unit] = split
+    return splits
 
 
-def fill_empty(vectors: Vectors, sides: Sides, deviations: Vectors, occupied: NDArray[np.bool_]) -> None:
-    """Move to each empty side the unit that costs least there, from a side that keeps another.
+def fill_empty(vectors: Vectors, splits: Splits, deviations: Vectors, occupied: NDArray[np.bool_]) -> None:
+    """Move to each empty split the unit that costs least there, from a split that keeps another.
 
     Args:
         vectors: [U, F].
-        sides: [U] side of each unit; brought up to date.
+        splits: [U] split of each unit; brought up to date.
         deviations: [S, F]; brought up to date.
-        occupied: [S] sides that other samples are on already.
+        occupied: [S] splits that other samples are in already.
     """
-    for side in range(len(deviations)):
-        counts = np.bincount(sides, minlength=len(deviations))
-        movable = np.flatnonzero(counts[sides] > 1)
-        if counts[side] or occupied[side] or not movable.size:
+    for split in range(len(deviations)):
+        counts = np.bincount(splits, minlength=len(deviations))
+        movable = np.flatnonzero(counts[splits] > 1)
+        if counts[split] or occupied[split] or not movable.size:
             continue
-        change = vectors @ (deviations[side] - deviations).T
-        costs = change[np.arange(len(sides)), sides] + _squares(vectors)
-        _move(movable[costs[movable].argmin()], side, vectors, sides, deviations)
+        change = vectors @ (deviations[split] - deviations).T
+        costs = change[np.arange(len(splits)), splits] + _squares(vectors)
+        _move(movable[costs[movable].argmin()], split, vectors, splits, deviations)
 
 
-def improve(vectors: Vectors, sides: Sides, deviations: Vectors, keep: NDArray[np.int64]) -> None:
+def improve(vectors: Vectors, splits: Splits, deviations: Vectors, keep: NDArray[np.int64]) -> None:
     """Move and swap units until nothing helps any more, or the search has looked at enough.
 
     Args:
         vectors: [U, F].
-        sides: [U] side of each unit; brought up to date.
+        splits: [U] split of each unit; brought up to date.
         deviations: [S, F]; brought up to date.
-        keep: [S] units that must stay on each side, so that it does not become empty.
+        keep: [S] units that must stay in each split, so that it does not become empty.
     """
     left, changed = PAIRS, True
-    while changed and left >= len(sides):
-        moved = _moves(vectors, sides, deviations, keep)
-        swapped, left = swap(vectors, sides, deviations, left)
+    while changed and left >= len(splits):
+        moved = _moves(vectors, splits, deviations, keep)
+        swapped, left = swap(vectors, splits, deviations, left)
         changed = moved or swapped
 
 
-def swap(vectors: Vectors, sides: Sides, deviations: Vectors, left: int = PAIRS) -> tuple[bool, int]:
-    """Go through the units, largest first, and swap each with the unit of another side that helps most.
+def swap(vectors: Vectors, splits: Splits, deviations: Vectors, left: int = PAIRS) -> tuple[bool, int]:
+    """Go through the units, largest first, and swap each with the unit of another split that helps most.
 
     Args:
         vectors: [U, F].
-        sides: [U] side of each unit; brought up to date.
+        splits: [U] split of each unit; brought up to date.
         deviations: [S, F]; brought up to date.
         left: pairs that may be looked at.
 
@@ -193,59 +193,61 @@ def swap(vectors: Vectors, sides: Sides, deviations: Vectors, left: int = PAIRS)
         Whether anything was swapped, and how many pairs may still be looked at.
     """
     squares = _squares(vectors)
-    order = np.argsort(-squares, kind="stable")[: left // max(len(sides), 1)]
+    order = np.argsort(-squares, kind="stable")[: left // max(len(splits), 1)]
     along = vectors @ deviations.T  # [U, S], kept up to date
-    own = _own(along, sides)
+    own = _own(along, splits)
     swapped = False
     for first in range(0, len(order), _CHUNK):
         chunk = order[first : first + _CHUNK]
         for unit, products in zip(chunk, vectors[chunk] @ vectors.T, strict=True):
-            here = sides[unit]
+            here = splits[unit]
             # |D_here + v|^2 + |D_there - v|^2 for v = partner - unit, less what it is now, by half
-            change = along[:, here] - own - own[unit] + along[unit][sides]
+            change = along[:, here] - own - own[unit] + along[unit][splits]
             change += squares + squares[unit] - 2 * products
             partner = change.argmin()
             if change[partner] >= 0:
                 continue
-            there, step = sides[partner], vectors[partner] - vectors[unit]
+            there, step = splits[partner], vectors[partner] - vectors[unit]
             deviations[here] += step
             deviations[there] -= step
             reach = vectors @ step
             along[:, here] += reach
             along[:, there] -= reach
-            sides[unit], sides[partner] = there, here
-            own = _own(along, sides)
+            splits[unit], splits[partner] = there, here
+            own = _own(along, splits)
             swapped = True
-    return swapped, left - len(order) * len(sides)
+    return swapped, left - len(order) * len(splits)
 
 
-def _moves(vectors: Vectors, sides: Sides, deviations: Vectors, keep: NDArray[np.int64]) -> bool:
-    """Move each unit to another side where that helps; whether any was moved."""
+def _moves(vectors: Vectors, splits: Splits, deviations: Vectors, keep: NDArray[np.int64]) -> bool:
+    """Move each unit to another split where that helps; whether any was moved."""
     squares = _squares(vectors)
     along = vectors @ deviations.T
-    counts = np.bincount(sides, minlength=len(deviations))
+    counts = np.bincount(splits, minlength=len(deviations))
     moved = False
-    for unit in np.flatnonzero(along.min(axis=1) - _own(along, sides) + squares < 0):
-        now, here = deviations @ vectors[unit], sides[unit]
+    for unit in np.flatnonzero(along.min(axis=1) - _own(along, splits) + squares < 0):
+        now, here = deviations @ vectors[unit], splits[unit]
         there = now.argmin()
         if now[there] - now[here] + squares[unit] >= 0 or counts[here] <= keep[here]:
             continue
         counts[here] -= 1
         counts[there] += 1
-        _move(unit, there, vectors, sides, deviations)
+        _move(unit, there, vectors, splits, deviations)
         moved = True
     return moved
 
 
-def _move(unit: np.integer, there: int | np.integer, vectors: Vectors, sides: Sides, deviations: Vectors) -> None:
-    deviations[sides[unit]] -= vectors[unit]
+def _move(
+    unit: np.integer, there: int | np.integer, vectors: Vectors, splits: Splits, deviations: Vectors
+) -> None:
+    deviations[splits[unit]] -= vectors[unit]
     deviations[there] += vectors[unit]
-    sides[unit] = there
+    splits[unit] = there
 
 
-def _own(along: Vectors, sides: Sides) -> NDArray[np.float64]:
-    """The entry of each unit's own side."""
-    own: NDArray[np.float64] = along[np.arange(len(sides)), sides]
+def _own(along: Vectors, splits: Splits) -> NDArray[np.float64]:
+    """The entry of each unit's own split."""
+    own: NDArray[np.float64] = along[np.arange(len(splits)), splits]
     return own
 
 

@@ -1,4 +1,4 @@
-"""Sides that samples have before they are split: from the pairs file's column, and from an earlier split."""
+"""Splits that samples have before the split is made: from the pairs file's column, and from an earlier split."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def with_given_sides(
+def with_given_splits(
     frame: pl.DataFrame, space: Workspace, audit: AuditSummary, plan: Plan, *, keep: bool
 ) -> pl.DataFrame:
-    """Add `given`, the side that a sample has already, and `line`, where the pairs file gives it; null where none.
+    """Add `given`, the split that a sample already has, and `line`, where the pairs file gives it; else null.
 
     Args:
         frame: one row per sample with `key` and `image_path`.
         space: the workspace, whose earlier split counts with `keep`.
         audit: `audit.json`, with the command that makes it again.
-        plan: the sides to make.
-        keep: take sides of the earlier split too.
+        plan: the splits to make.
+        keep: take the splits of an earlier split table, too.
 
     Raises:
-        HistodsError: there is no such split, it has other sides, or both sources contradict each other.
+        HistodsError: there is no such split, it has other splits, or both sources contradict each other.
         StaleFileError: the pairs file is not the one that was audited.
     """
-    sides = read_split_column(space, audit)
-    if plan.folds is not None and len(sides):
+    column = read_split_column(space, audit)
+    if plan.folds is not None and len(column):
         raise HistodsError(
-            f"{audit.options.pairs} has a split column ({len(sides):,} values), which does not go together "
+            f"{audit.options.pairs} has a split column ({len(column):,} values), which does not go together "
             "with --folds; leave --folds out, or empty the column and audit again."
         )
-    rows = frame.join(sides, on="image_path", how="left", maintain_order="left").rename({"split": "given"})
+    rows = frame.join(column, on="image_path", how="left", maintain_order="left").rename({"split": "given"})
     if not keep:
         return rows
-    earlier = _read_earlier(space, plan, set(sides["split"]))
+    earlier = _read_earlier(space, plan, set(column["split"]))
     rows = rows.join(earlier.rename({"split": "earlier"}), on="key", how="left", maintain_order="left")
     apart = rows.filter(pl.col("given") != pl.col("earlier"))
     if len(apart):
         image, given, line, before = apart.select("image_path", "given", "line", "earlier").row(0)
         raise HistodsError(
-            f"{image} cannot keep its side: it is on {before} in {space.split}, but on {given} in line {line} of "
+            f"{image} cannot keep its split: it is in {before} in {space.split}, but in {given} in line {line} of "
             f"{audit.options.pairs}; correct the column and audit again, or leave --keep out."
         )
     return rows.with_columns(given=pl.coalesce("given", "earlier")).drop("earlier")
 
 
 def _read_earlier(space: Workspace, plan: Plan, others: set[str]) -> pl.DataFrame:
-    """Rows of the split that is in the workspace, whatever its manifest, if it has the sides of this one."""
+    """Rows of the split that is in the workspace, whatever its manifest, if it has the splits of this one."""
     if not space.split.is_file():
         raise HistodsError(f"There is no {space.split} yet for --keep; leave --keep out the first time.")
     table, options = read_any_split(space)
@@ -129,11 +129,11 @@ def refuse_conflicts(
     digests: NDArray[np.int64],
     units: NDArray[np.int64],
 ) -> None:
-    """Refuse sides that tear a group, or images with the same bytes, apart.
+    """Refuse splits that tear a group, or images with the same bytes, apart.
 
     Args:
         rows: one row per sample with `image_path`, `group`, `given` and `line`.
-        fixed: [samples] number of the side that was given, -1 for none.
+        fixed: [samples] number of the split that was given, -1 for none.
         groups: [samples] number of the group, -1 for none.
         digests: [samples] number of the image's digest, -1 for none.
         units: [samples] what both join.
@@ -148,12 +148,12 @@ def refuse_conflicts(
             "joined": "images that groups and duplicates join",
         }
         places = [
-            f"{image} on {side} ({'earlier split' if line is None else f'line {line}'})"
-            for image, side, line in rows[list(found)].select("image_path", "given", "line").iter_rows()
+            f"{image} on {split} ({'earlier split' if line is None else f'line {line}'})"
+            for image, split, line in rows[list(found)].select("image_path", "given", "line").iter_rows()
         ]
         advice = (
             "leave --keep out to split anew"
             if all(rows["line"][row] is None for row in found)
-            else "correct the column and audit again, or leave the fields of one side empty so that they follow"
+            else "correct the column and audit again, or leave the fields of one split empty so that they follow"
         )
         raise HistodsError(f"The given splits separate {named[what]}: {' and '.join(places)}; {advice}.")

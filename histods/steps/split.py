@@ -1,4 +1,4 @@
-"""split: train, test and validation sides, or folds, such that nothing leaks and labels are balanced."""
+"""split: train, test and validation splits, or folds, so that nothing leaks and labels are balanced."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from histods.io.workspace import Workspace
 from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.records import silent
-from histods.splits.assign import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_sides
+from histods.splits.assign import Plan, Samples, assign, join_units, keyed_hashes, parse_plan, spread_splits
 from histods.splits.groups import SHOWN, Proposal, check_group_regex, propose_groups
-from histods.splits.preassigned import refuse_conflicts, with_given_sides
+from histods.splits.preassigned import refuse_conflicts, with_given_splits
 from histods.splits.split_table import SplitCheck, SplitOptions, check_split, with_split_groups, write_split
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SplitSide:
+class SplitSize:
     """One split: its samples of each role, and the percent of all samples that it should have.
 
-    `target` is None where the side takes what it was given and nothing else.
+    `target` is None where the split takes what it was given and nothing else.
     """
 
     name: str
@@ -71,19 +71,19 @@ class SplitResult:
 
     Attributes:
         path: the file that was written.
-        splits: the sides, as they are on disk.
+        splits: the splits, as they are on disk.
         labels: where the pixels of each source label are, ascending by label.
         absent: classes of the workspace's class systems, and labels, that some split lacks; those that the first
             split lacks come first.
         groups: the first keys with their groups, so that a wrong expression is seen.
         ungrouped: samples without a group.
         proposed: where no groups are known, how names may tell them; else None.
-        given: samples whose side the pairs file gives.
-        kept: samples that stay on the side on which an earlier split put them.
+        given: samples whose split the pairs file gives.
+        kept: samples that stay where an earlier split put them.
         followed: samples that follow such ones, for their group or as duplicates.
         assigned: all others.
         excluded: samples of the manifest that are left out.
-        pairs: the pairs file that gives sides; None where none does.
+        pairs: the pairs file that gives splits; None where none does.
         check: what reading the file back showed.
         options: what was asked for.
         audit: the command that makes the audit again.
@@ -91,7 +91,7 @@ class SplitResult:
     """
 
     path: Path
-    splits: tuple[SplitSide, ...]
+    splits: tuple[SplitSize, ...]
     labels: tuple[LabelBalance, ...]
     absent: tuple[AbsentClass, ...]
     groups: tuple[tuple[str, str | None], ...]
@@ -131,7 +131,7 @@ def split(
         val: fraction for validation.
         folds: number of folds, instead of test and val.
         seed: another seed gives another split.
-        keep: samples of the split that is in the workspace stay on their side; only others are assigned.
+        keep: samples of the workspace's present split stay where they are; only others are assigned.
         group_regex: takes groups (slides, patients) from the keys, in place of those of the audit.
         progress: called with a stage as the work goes on.
 
@@ -163,30 +163,30 @@ def split(
         group_regex=group_regex,
     )
     frame = with_split_groups(frame, options)
-    rows = with_given_sides(frame, space, audit, plan, keep=keep)
+    rows = with_given_splits(frame, space, audit, plan, keep=keep)
     names = (*plan.names, *sorted(set(rows["given"].drop_nulls()) - set(plan.names)))
     histograms = flatten_labels(samples)
     known = _join(rows, histograms, names, seed)
     report("balancing", 0, 0)
-    sides = _assign(known, plan)
+    numbers = _assign(known, plan)
     report("writing", 0, 0)
-    named = pl.Series("split", names).gather(sides)
+    named = pl.Series("split", names).gather(numbers)
     write_split(space, rows.select("key").with_columns(named), audit, options)
     report("checking", 0, 0)
     check = _prove(space)
-    splits = _list_sides(check, plan, names, known.fixed)
+    splits = _list_splits(check, plan, names, known.fixed)
     given, fixed = rows["line"].count(), int((known.fixed >= 0).sum())
     return SplitResult(
         path=space.split,
         splits=splits,
-        labels=_balance(histograms, sides, names, splits, labels_of_audit(audit)),
+        labels=_balance(histograms, numbers, names, splits, labels_of_audit(audit)),
         absent=list_absent(
             space,
             audit,
             histograms,
             groups=rows["group"],
             units=known.units,
-            sides=named,
+            split_names=named,
             splits=[one.name for one in splits],
         ),
         groups=tuple(frame.select("key", "group").head(SHOWN).iter_rows()),
@@ -206,7 +206,7 @@ def split(
 
 
 def _join(rows: pl.DataFrame, histograms: LabelHistograms, names: tuple[str, ...], seed: int) -> Samples:
-    """The samples in units, with the sides that units have already, as numbers of `names`."""
+    """The samples in units, with the splits that units have already, as numbers of `names`."""
     groups, digests = _codes(rows["group"]), _codes(rows["image_digest"])
     units = join_units(groups, digests)
     numbers = {name: number for number, name in enumerate(names)}
@@ -216,7 +216,7 @@ def _join(rows: pl.DataFrame, histograms: LabelHistograms, names: tuple[str, ...
         hashes=keyed_hashes(rows["key"], seed),
         units=units,
         conditional=(rows["role"] == "conditional").to_numpy(),
-        fixed=spread_sides(fixed, units),
+        fixed=spread_splits(fixed, units),
         **histograms._asdict(),
     )
 
@@ -225,7 +225,7 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     """Number of the split of each sample.
 
     Raises:
-        TooFewSamplesError: a side of the plan would stay empty.
+        TooFewSamplesError: a split of the plan would stay empty.
     """
     free = samples.fixed < 0
     if not free.any():
@@ -241,14 +241,14 @@ def _assign(samples: Samples, plan: Plan) -> Integers:
     elsewhere, conditional = samples.fixed >= len(plan.names), samples.conditional
     targets = plan.sizes(int(conditional.sum()), int((~conditional).sum()))
     targets[:, 0] -= (elsewhere & conditional).sum(), (elsewhere & ~conditional).sum()
-    sides = assign(samples, targets)
+    numbers = assign(samples, targets)
     for name in empty:
-        if not (sides == plan.names.index(name)).any():
+        if not (numbers == plan.names.index(name)).any():
             raise TooFewSamplesError(
                 f"{name} would get no samples: the {free.sum():,} to share out are in {units:,} groups or single "
                 "images, too few to give it one; give it a larger fraction."
             )
-    return sides
+    return numbers
 
 
 def _codes(values: pl.Series) -> Integers:
@@ -275,14 +275,14 @@ def _prove(space: Workspace) -> SplitCheck:
     return check
 
 
-def _list_sides(check: SplitCheck, plan: Plan, names: tuple[str, ...], fixed: Integers) -> tuple[SplitSide, ...]:
-    """The sides on disk, in the order of `names`; targets are percent of all samples."""
+def _list_splits(check: SplitCheck, plan: Plan, names: tuple[str, ...], fixed: Integers) -> tuple[SplitSize, ...]:
+    """The splits on disk, in the order of `names`; targets are percent of all samples."""
     targets: dict[str, float] = {}
     if (fixed < 0).any():
         targets = {name: 100 * fraction for name, fraction in zip(plan.names, plan.fractions, strict=True)}
         targets[plan.names[0]] -= 100 * float((fixed >= len(plan.names)).mean())
     return tuple(
-        SplitSide(
+        SplitSize(
             name=name,
             conditional=check.sizes[name][0],
             unconditional=check.sizes[name][1],
@@ -295,23 +295,23 @@ def _list_sides(check: SplitCheck, plan: Plan, names: tuple[str, ...], fixed: In
 
 def _balance(
     histograms: LabelHistograms,
-    sides: Integers,
+    numbers: Integers,
     names: tuple[str, ...],
-    splits: tuple[SplitSide, ...],
+    splits: tuple[SplitSize, ...],
     known: LabelTable,
 ) -> tuple[LabelBalance, ...]:
     """Where the pixels of each label are."""
-    side = np.repeat(sides, np.diff(histograms.offsets))
+    split_of = np.repeat(numbers, np.diff(histograms.offsets))
     labels, columns = np.unique(histograms.labels, return_inverse=True)
     # Weights are summed as float64, which is exact up to 2**53 pixels: 34 billion patches of 512x512.
-    cells = np.bincount(columns * len(names) + side, histograms.pixels, len(labels) * len(names))
+    cells = np.bincount(columns * len(names) + split_of, histograms.pixels, len(labels) * len(names))
     table = cells.reshape(len(labels), len(names))[:, [names.index(one.name) for one in splits]]
     balances = []
     for label, row in zip(labels.tolist(), table, strict=True):
         pixels = int(row.sum())
         percent = (100 * row / max(pixels, 1)).tolist()
         off = [
-            abs(one - side.target) for one, side in zip(percent, splits, strict=True) if side.target is not None
+            abs(one - made.target) for one, made in zip(percent, splits, strict=True) if made.target is not None
         ]
         balances.append(
             LabelBalance(

@@ -42,9 +42,7 @@ def split(
     val: Annotated[float, typer.Option(help="Fraction of the samples for validation.")] = 0.0,
     folds: Annotated[int | None, typer.Option(help="Make this many folds instead.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Samples of the split that is there stay on their side.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Samples of the existing split stay in theirs.")] = False,
     group_regex: Annotated[
         str | None,
         typer.Option(
@@ -89,21 +87,21 @@ def show_split(console: Console, result: SplitResult) -> None:
     _show_gaps(console, result)
     _show_absent(console, result)
     print_line(console, "")
-    total = sum(side.samples for side in result.splits)
+    total = sum(row.samples for row in result.splits)
     print_table(
         console,
         "Split",
         ["split", "conditional", "unconditional", "samples", "%", "target %"],
         [
             [
-                side.name,
-                side.conditional,
-                side.unconditional,
-                side.samples,
-                f"{100 * side.samples / total:.2f}",
-                "-" if side.target is None else f"{side.target:.2f}",
+                row.name,
+                row.conditional,
+                row.unconditional,
+                row.samples,
+                f"{100 * row.samples / total:.2f}",
+                "-" if row.target is None else f"{row.target:.2f}",
             ]
-            for side in result.splits
+            for row in result.splits
         ],
         numbers=[1, 2, 3, 4, 5],
     )
@@ -119,7 +117,7 @@ def _show_labels(console: Console, result: SplitResult) -> None:
     if not shown:
         return
     few = len(result.splits) <= _MAX_SIDES
-    columns = [side.name for side in result.splits] if few else ["lowest", "highest"]
+    columns = [row.name for row in result.splits] if few else ["lowest", "highest"]
     rows = []
     for row in shown:
         percent = row.percent if few else (min(row.percent), max(row.percent))
@@ -151,7 +149,7 @@ def _show_given(console: Console, result: SplitResult) -> None:
         print_line(console, f"{result.followed:,} samples follow their group or duplicates.")
     if not result.assigned:
         fractions = "--folds was" if result.options.folds else "--test and --val were"
-        print_line(console, f"Every sample had its side already, so that {fractions} not used.")
+        print_line(console, f"Every sample already had its split, so that {fractions} not used.")
     if result.excluded:
         print_line(console, f"{result.excluded:,} excluded samples are left out.")
 
@@ -222,17 +220,17 @@ def _proof(check: SplitCheck) -> str:
 def to_document(result: SplitResult) -> dict[str, Any]:
     """The result for `--json`."""
     check = result.check
-    names = [side.name for side in result.splits]
+    names = [row.name for row in result.splits]
     return {
         "options": asdict(result.options),
         "splits": {
-            side.name: {
-                "conditional": side.conditional,
-                "unconditional": side.unconditional,
-                "samples": side.samples,
-                "target_percent": side.target,
+            row.name: {
+                "conditional": row.conditional,
+                "unconditional": row.unconditional,
+                "samples": row.samples,
+                "target_percent": row.target,
             }
-            for side in result.splits
+            for row in result.splits
         },
         "labels": [
             {

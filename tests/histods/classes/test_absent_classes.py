@@ -191,14 +191,14 @@ def test_gaps_are_what_counting_one_by_one_finds(data: st.DataObject) -> None:
     splits = data.draw(st.integers(1, 4))
     units = np.array(data.draw(st.lists(st.integers(0, 5), min_size=number, max_size=number)))
     of_unit = data.draw(st.lists(st.integers(0, splits - 1), min_size=6, max_size=6))
-    sides = np.array([of_unit[unit] for unit in units])
+    numbers = np.array([of_unit[unit] for unit in units])
     held = [data.draw(st.dictionaries(st.integers(0, 6), st.integers(0, 3), max_size=4)) for _ in range(number)]
     known = data.draw(st.sampled_from([None, 7]))
     gaps = find_gaps(
         np.array([label for one in held for label in sorted(one)], np.uint16),
         np.array([one[label] for one in held for label in sorted(one)], np.uint32),
         np.cumsum([0, *map(len, held)]),
-        sides=sides,
+        split_numbers=numbers,
         units=units,
         splits=splits,
         number=known,
@@ -206,7 +206,7 @@ def test_gaps_are_what_counting_one_by_one_finds(data: st.DataObject) -> None:
     expected = {}
     for label in range(1, 7):
         holders = [index for index, one in enumerate(held) if one.get(label)]
-        lacking = tuple(side for side in range(splits) if side not in {sides[index] for index in holders})
+        lacking = tuple(split for split in range(splits) if split not in {numbers[index] for index in holders})
         if lacking and (holders or known):
             held_by = len({units[index] for index in holders})
             expected[label] = lacking, len(holders), held_by, min(holders, default=-1)

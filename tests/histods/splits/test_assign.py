@@ -19,7 +19,7 @@ from histods.splits.assign import (
     join_units,
     keyed_hashes,
     parse_plan,
-    spread_sides,
+    spread_splits,
 )
 from histods.splits.balance import fill_empty, improve, list_content, place, swap
 
@@ -54,22 +54,22 @@ def sizes_of(plan: Plan, samples: Samples) -> Integers:
     return plan.sizes(conditional, len(samples.units) - conditional)
 
 
-def count(samples: Samples, sides: Integers, number: int) -> Integers:
+def count(samples: Samples, splits: Integers, number: int) -> Integers:
     roles = samples.conditional, ~samples.conditional
-    return np.array([np.bincount(sides[role], minlength=number) for role in roles])
+    return np.array([np.bincount(splits[role], minlength=number) for role in roles])
 
 
-def label_shares(samples: Samples, sides: Integers, number: int) -> NDArray[np.float64]:
-    """Share of each label's pixels on each side, [sides, labels]."""
+def label_shares(samples: Samples, splits: Integers, number: int) -> NDArray[np.float64]:
+    """Share of each label's pixels on each split, [splits, labels]."""
     table = np.zeros((number, int(samples.labels.max()) + 1))
-    np.add.at(table, (np.repeat(sides, np.diff(samples.offsets)), samples.labels), samples.pixels)
+    np.add.at(table, (np.repeat(splits, np.diff(samples.offsets)), samples.labels), samples.pixels)
     shares: NDArray[np.float64] = table[:, table.sum(axis=0) > 0] / table.sum(axis=0)[table.sum(axis=0) > 0]
     return shares
 
 
-def unevenness(samples: Samples, sides: Integers, plan: Plan) -> float:
+def unevenness(samples: Samples, splits: Integers, plan: Plan) -> float:
     """Root of the mean squared difference between the shares of labels and the fractions."""
-    shares = label_shares(samples, sides, len(plan.names))
+    shares = label_shares(samples, splits, len(plan.names))
     return float(np.sqrt(((shares - np.array(plan.fractions)[:, None]) ** 2).mean()))
 
 
@@ -175,17 +175,17 @@ def test_a_conflict_is_found_where_there_is_one(rows: list[tuple[int, int]]) -> 
     fixed, codes = np.array(rows, dtype=np.int64).reshape(-1, 2).T
     conflicts = {
         (i, j)
-        for i, (side, code) in enumerate(rows)
+        for i, (split, code) in enumerate(rows)
         for j, (other, same) in enumerate(rows)
-        if code == same >= 0 and side >= 0 and other >= 0 and side != other
+        if code == same >= 0 and split >= 0 and other >= 0 and split != other
     }
     found = find_conflict(fixed, codes)
     assert found in conflicts if conflicts else found is None
 
 
 def test_a_unit_takes_the_side_that_any_of_its_samples_has() -> None:
-    sides = spread_sides(np.array([-1, 2, -1, 0, -1]), np.array([0, 0, 1, 3, 3]))
-    assert sides.tolist() == [2, 2, -1, 0, 0]
+    splits = spread_splits(np.array([-1, 2, -1, 0, -1]), np.array([0, 0, 1, 3, 3]))
+    assert splits.tolist() == [2, 2, -1, 0, 0]
 
 
 # Assigning
@@ -203,10 +203,10 @@ def test_single_samples_get_exact_sizes_in_any_order(
 ) -> None:
     samples = make_samples(number, labels=labels, seed=seed)
     targets = sizes_of(parse_plan(*asked), samples)
-    sides = assign(samples, targets)
-    assert count(samples, sides, targets.shape[1]).tolist() == targets.tolist()
+    splits = assign(samples, targets)
+    assert count(samples, splits, targets.shape[1]).tolist() == targets.tolist()
     turned = np.random.default_rng(seed).permutation(number)
-    assert assign(take(samples, turned), targets).tolist() == sides[turned].tolist()
+    assert assign(take(samples, turned), targets).tolist() == splits[turned].tolist()
 
 
 @settings(deadline=None, max_examples=60)
@@ -221,15 +221,15 @@ def test_units_stay_whole_in_any_order(
 ) -> None:
     samples = make_samples(number, units=units, seed=seed)
     plan = parse_plan(*asked)
-    sides = assign(samples, sizes_of(plan, samples))
-    assert (spread_sides(sides, samples.units) == sides).all()
+    splits = assign(samples, sizes_of(plan, samples))
+    assert (spread_splits(splits, samples.units) == splits).all()
     found = len(np.unique(samples.units))
     if found == (np.bincount(samples.units) > 1).sum():  # each unit has several samples
-        assert len(np.unique(sides)) == min(found, len(plan.names))
+        assert len(np.unique(splits)) == min(found, len(plan.names))
     turned = np.random.default_rng(seed).permutation(number)
     renamed = np.random.default_rng(seed).permutation(units)
     other = take(replace(samples, units=renamed[samples.units]), turned)
-    assert assign(other, sizes_of(plan, samples)).tolist() == sides[turned].tolist()
+    assert assign(other, sizes_of(plan, samples)).tolist() == splits[turned].tolist()
 
 
 def take(samples: Samples, rows: Integers) -> Samples:
@@ -261,12 +261,12 @@ def test_single_samples_fill_what_units_and_fixed_samples_leave(
     fixed[: min(grouped, number)] = -1
     samples = replace(samples, fixed=fixed)
     targets = sizes_of(parse_plan(percent / 100, 0.0, None), samples)
-    sides = assign(samples, targets)
-    assert (sides[fixed >= 0] == fixed[fixed >= 0]).all()
-    assert (spread_sides(sides, samples.units) == sides).all()
+    splits = assign(samples, targets)
+    assert (splits[fixed >= 0] == fixed[fixed >= 0]).all()
+    assert (spread_splits(splits, samples.units) == splits).all()
     alone = (np.bincount(samples.units)[samples.units] == 1) & (fixed < 0)
-    settled = count(samples, np.where(alone, 2, sides), 3)[:, :2]
-    sizes = count(samples, sides, 2)
+    settled = count(samples, np.where(alone, 2, splits), 3)[:, :2]
+    sizes = count(samples, splits, 2)
     for role in range(2):
         if (settled[role] <= targets[role]).all():
             assert sizes[role].tolist() == targets[role].tolist()
@@ -277,21 +277,21 @@ def test_single_samples_fill_what_units_and_fixed_samples_leave(
 
 def test_nothing_is_added_to_a_side_beyond_the_plan() -> None:
     samples = make_samples(500, units=80)
-    fixed = spread_sides(np.where(np.arange(500) < 20, 2, -1), samples.units)
+    fixed = spread_splits(np.where(np.arange(500) < 20, 2, -1), samples.units)
     plan = parse_plan(0.2, 0.0, None)
     targets = sizes_of(plan, samples)
     targets[:, 0] -= count(samples, fixed + 1, 4)[:, 3]
-    sides = assign(replace(samples, fixed=fixed), targets)
-    assert (sides == 2).tolist() == (fixed == 2).tolist()
-    assert np.abs(count(samples, sides, 3)[:, :2] - targets).max() <= 5
+    splits = assign(replace(samples, fixed=fixed), targets)
+    assert (splits == 2).tolist() == (fixed == 2).tolist()
+    assert np.abs(count(samples, splits, 3)[:, :2] - targets).max() <= 5
 
 
 def test_units_go_where_fixed_samples_leave_room() -> None:
-    """Half of the samples are on the second side already, which is all that it should get."""
+    """Half of the samples are on the second split already, which is all that it should get."""
     units = np.concatenate([np.arange(100), 100 + np.arange(100) // 5])
     samples = replace(make_samples(200), units=units, fixed=np.where(np.arange(200) < 100, 1, -1))
-    sides = assign(samples, sizes_of(parse_plan(0.5, 0.0, None), samples))
-    assert (sides[100:] == 0).sum() >= 90
+    splits = assign(samples, sizes_of(parse_plan(0.5, 0.0, None), samples))
+    assert (splits[100:] == 0).sum() >= 90
 
 
 def test_without_masks_there_are_only_sizes() -> None:
@@ -346,8 +346,8 @@ def test_units_that_can_be_shared_out_perfectly_are() -> None:
         offsets=np.arange(601),
     )
     plan = parse_plan(None, 0.0, 5)
-    sides = assign(samples, sizes_of(plan, samples))
-    assert np.allclose(label_shares(samples, sides, 5), 0.2)
+    splits = assign(samples, sizes_of(plan, samples))
+    assert np.allclose(label_shares(samples, splits, 5), 0.2)
 
 
 def test_another_seed_gives_another_split() -> None:
@@ -366,26 +366,26 @@ def whole_vectors(samples: Samples) -> NDArray[np.float64]:
     return content.sum_by(samples.units, int(samples.units.max()) + 1)
 
 
-@pytest.mark.parametrize("sides", [2, 3, 6])
+@pytest.mark.parametrize("splits", [2, 3, 6])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_search_ends_where_no_move_and_no_swap_helps(sides: int, seed: int) -> None:
+def test_the_search_ends_where_no_move_and_no_swap_helps(splits: int, seed: int) -> None:
     vectors = whole_vectors(make_samples(400, units=40, seed=seed))
-    fractions = np.full(sides, 1 / sides)
+    fractions = np.full(splits, 1 / splits)
     target = np.rint(np.outer(fractions, vectors.sum(axis=0)))
     deviations = -target
     chosen = place(vectors, deviations, fractions)
 
     def objective(where: Integers) -> float:
-        held = np.array([vectors[where == side].sum(axis=0) for side in range(sides)])
+        held = np.array([vectors[where == split].sum(axis=0) for split in range(splits)])
         return float(((held - target) ** 2).sum())
 
     before = objective(chosen)
-    improve(vectors, chosen, deviations, np.ones(sides, dtype=np.int64))
+    improve(vectors, chosen, deviations, np.ones(splits, dtype=np.int64))
     best = objective(chosen)
     assert best <= before
     assert (deviations**2).sum() == best
     for unit in range(40):
-        for other in range(sides):
+        for other in range(splits):
             moved = chosen.copy()
             moved[unit] = other
             assert objective(moved) >= best or (chosen == chosen[unit]).sum() == 1
@@ -419,8 +419,8 @@ def test_labels_that_one_unit_holds_do_not_push_sizes_away() -> None:
         pixels=np.full(400, 4096, dtype=np.uint32),
         offsets=np.arange(401),
     )
-    sides = assign(samples, sizes_of(parse_plan(0.2, 0.0, None), samples))
-    assert np.bincount(sides).tolist() == [320, 80]
+    splits = assign(samples, sizes_of(parse_plan(0.2, 0.0, None), samples))
+    assert np.bincount(splits).tolist() == [320, 80]
 
 
 def test_rare_labels_beyond_the_limit_count_as_one() -> None:
@@ -434,29 +434,29 @@ def test_rare_labels_beyond_the_limit_count_as_one() -> None:
 
 def test_an_empty_side_gets_the_unit_that_costs_least() -> None:
     vectors = np.array([[8.0], [1.0], [8.0]])
-    sides, target = np.array([0, 0, 0]), np.array([[16.0], [1.0]])
+    splits, target = np.array([0, 0, 0]), np.array([[16.0], [1.0]])
     deviations = np.array([[17.0], [0.0]]) - target
-    fill_empty(vectors, sides, deviations, np.array([True, True]))
-    assert sides.tolist() == [0, 0, 0]
-    fill_empty(vectors, sides, deviations, np.array([False, False]))
-    assert sides.tolist() == [0, 1, 0]
+    fill_empty(vectors, splits, deviations, np.array([True, True]))
+    assert splits.tolist() == [0, 0, 0]
+    fill_empty(vectors, splits, deviations, np.array([False, False]))
+    assert splits.tolist() == [0, 1, 0]
     assert deviations.tolist() == [[0.0], [0.0]]
 
 
 def test_no_side_gives_its_only_unit_away() -> None:
-    vectors, sides = np.array([[1.0], [8.0], [8.0]]), np.array([0, 1, 1])
+    vectors, splits = np.array([[1.0], [8.0], [8.0]]), np.array([0, 1, 1])
     deviations = np.array([[5.0], [0.0], [-1.0]])  # the first unit would cost least
-    fill_empty(vectors, sides, deviations, np.array([False, False, False]))
-    assert sorted(sides.tolist()) == [0, 1, 2]
-    assert sides[0] == 0
+    fill_empty(vectors, splits, deviations, np.array([False, False, False]))
+    assert sorted(splits.tolist()) == [0, 1, 2]
+    assert splits[0] == 0
 
 
 def test_swapping_stops_when_it_has_looked_at_enough() -> None:
     vectors = whole_vectors(make_samples(400, units=40))
-    sides = np.arange(40) % 2
-    deviations = np.array([vectors[sides == side].sum(axis=0) for side in range(2)])
+    splits = np.arange(40) % 2
+    deviations = np.array([vectors[splits == split].sum(axis=0) for split in range(2)])
     deviations -= np.rint(deviations.mean(axis=0))
-    assert swap(vectors, sides.copy(), deviations.copy(), left=39) == (False, 39)
-    swapped, left = swap(vectors, sides, deviations, left=100)
+    assert swap(vectors, splits.copy(), deviations.copy(), left=39) == (False, 39)
+    swapped, left = swap(vectors, splits, deviations, left=100)
     assert swapped
     assert left == 100 - 2 * 40

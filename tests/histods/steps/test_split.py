@@ -596,7 +596,7 @@ def test_the_pairs_file_and_the_earlier_split_must_agree(tmp_path: Path) -> None
     site.audit([Sample(key=key, side="test" if key == moved else None) for key in site.sides])
     line = list(site.sides).index(moved) + 2
     assert refusal(site, test=0.5, keep=True) == (
-        f"{moved}.jpg cannot keep its side: it is on train in FOLDER/out/split.parquet, but on test "
+        f"{moved}.jpg cannot keep its split: it is in train in FOLDER/out/split.parquet, but in test "
         f"in line {line} of FOLDER/pairs.csv; correct the column and audit again, or leave --keep "
         "out."
     )
@@ -827,7 +827,7 @@ def test_sides_of_a_real_pairs_file_are_honoured_and_noted(dataset: Path, tmp_pa
     }
     kept = histods("split", "-w", space.folder, "--keep").stdout
     assert "39 samples stay where they were." in kept
-    assert "Every sample had its side already, so that --test and --val were not used." in " ".join(kept.split())
+    assert "Every sample already had its split, so that --test and --val were not used." in " ".join(kept.split())
 
 
 def test_the_command_and_the_function_write_the_same(dataset: Path, tmp_path: Path) -> None:
