@@ -148,11 +148,11 @@ def refuse_conflicts(
             "joined": "images that groups and duplicates join",
         }
         places = [
-            f"{image} on {split} ({'earlier split' if line is None else f'line {line}'})"
+            f"{image} in {split} ({'earlier split' if line is None else f'line {line}'})"
             for image, split, line in rows[list(found)].select("image_path", "given", "line").iter_rows()
         ]
         advice = (
-            "leave --keep out to split anew"
+            "leave --keep out to make a new split"
             if all(rows["line"][row] is None for row in found)
             else "correct the column and audit again, or leave the fields of one split empty so that they follow"
         )

@@ -355,10 +355,10 @@ def test_other_names_are_kept_and_get_nothing_more(tmp_path: Path) -> None:
 
 
 def test_groups_and_duplicates_follow_those_that_are_given(tmp_path: Path) -> None:
-    sides = {"a": "test", "b": None, "c": None, **{f"k{i}": None for i in range(20)}}
+    names = {"a": "test", "b": None, "c": None, **{f"k{i}": None for i in range(20)}}
     groups = {"a": "slide 1", "b": "slide 1"}
-    digests = {key: key for key in sides} | {"b": "same", "c": "same"}
-    site = given_site(tmp_path, sides, group=groups, digest=digests)
+    digests = {key: key for key in names} | {"b": "same", "c": "same"}
+    site = given_site(tmp_path, names, group=groups, digest=digests)
     result = site.split(test=0.1)
     assert {site.sides[key] for key in "abc"} == {"test"}
     assert (result.given, result.followed, result.assigned) == (1, 2, 20)
@@ -375,28 +375,28 @@ def test_where_all_are_given_the_fractions_do_not_matter(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("sides", "columns", "message"),
+    ("given", "columns", "message"),
     [
         (
             {"a": "train", "b": None, "c": "test"},
             {"group": {"a": "slide 7", "b": "slide 7", "c": "slide 7"}},
-            "The given splits separate group 'slide 7': a.jpg on train (line 2) and c.jpg on test "
-            "(line 4); correct the column and audit again, or leave the fields of one side empty "
+            "The given splits separate group 'slide 7': a.jpg in train (line 2) and c.jpg in test "
+            "(line 4); correct the column and audit again, or leave the fields of one split empty "
             "so that they follow.",
         ),
         (
             {"a": "train", "b": "test"},
             {"digest": {"a": "same", "b": "same"}},
-            "The given splits separate images with the same bytes: a.jpg on train (line 2) and "
-            "b.jpg on test (line 3); correct the column and audit again, or leave the fields of "
-            "one side empty so that they follow.",
+            "The given splits separate images with the same bytes: a.jpg in train (line 2) and "
+            "b.jpg in test (line 3); correct the column and audit again, or leave the fields of "
+            "one split empty so that they follow.",
         ),
         (
             {"a": "train", "b": None, "c": "test"},
             {"group": {"a": "s", "b": "s"}, "digest": {"a": "1", "b": "2", "c": "2"}},
-            "The given splits separate images that groups and duplicates join: a.jpg on train "
-            "(line 2) and c.jpg on test (line 4); correct the column and audit again, or leave the "
-            "fields of one side empty so that they follow.",
+            "The given splits separate images that groups and duplicates join: a.jpg in train "
+            "(line 2) and c.jpg in test (line 4); correct the column and audit again, or leave the "
+            "fields of one split empty so that they follow.",
         ),
         (
             {"a": "train", "b": "te st"},
@@ -431,9 +431,9 @@ def test_where_all_are_given_the_fractions_do_not_matter(tmp_path: Path) -> None
     ],
 )
 def test_columns_that_cannot_be_kept_are_refused(
-    tmp_path: Path, sides: dict[str, str | None], columns: dict[str, Any], message: str
+    tmp_path: Path, given: dict[str, str | None], columns: dict[str, Any], message: str
 ) -> None:
-    site = given_site(tmp_path, sides, **columns)
+    site = given_site(tmp_path, given, **columns)
     assert refusal(site) == message
     assert not site.space.split.exists()
 
@@ -584,8 +584,8 @@ def test_groups_that_an_earlier_split_tore_apart_are_not_kept(tmp_path: Path) ->
     last = max(key for key, side in site.sides.items() if side == "train")
     first = min(key for key, side in site.sides.items() if side == "test")
     assert refusal(site, test=0.5, keep=True) == (
-        f"The given splits separate group 'slide': {last}.jpg on train (earlier split) and "
-        f"{first}.jpg on test (earlier split); leave --keep out to split anew."
+        f"The given splits separate group 'slide': {last}.jpg in train (earlier split) and "
+        f"{first}.jpg in test (earlier split); leave --keep out to make a new split."
     )
 
 
