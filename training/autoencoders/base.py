@@ -1,6 +1,6 @@
-"""Autoencoders: what turns images into latents and back, one interface for the embedded and the published ones.
+"""Autoencoders, which turn images into latents and back: one interface for the built-in and published ones.
 
-No scale is applied to latents here: `training.latents.latent_space` does that, in one place.
+Latents are not scaled here; `training.latents.latent_space` is the only place that does it.
 
 Shapes: B images, C latent channels, H and W pixels, h and w of latents.
 """
@@ -28,13 +28,13 @@ _KINDS = ("AutoencoderKL", "AutoencoderTiny")
 
 
 class Autoencoder(Protocol):
-    """Turns images into latents and back, without gradients; call it outside autocast, which would round them.
+    """Turns images into latents and back without gradients; call it outside autocast, which would round them.
 
     Attributes:
-        channels: the channels of latents.
-        factor: pixels of a side for each latent of it.
-        name: what `load_autoencoder` takes; `linear` for the embedded one.
-        digest: SHA-256 of weights and configuration.
+        channels: the number of latent channels.
+        factor: the number of pixels per latent along each side.
+        name: the name to give to `load_autoencoder`; `linear` for the built-in one.
+        digest: SHA-256 of the weights and the configuration.
     """
 
     channels: int
@@ -43,7 +43,7 @@ class Autoencoder(Protocol):
     digest: str
 
     def to(self, device: torch.device | str) -> Autoencoder:
-        """Compute on a device from now on."""
+        """Move to a device and compute there."""
 
     def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of latents, float32 [B, C, h, w] each, of images [B, 3, H, W] in [-1, 1]."""
@@ -53,11 +53,11 @@ class Autoencoder(Protocol):
 
 
 class DiffusersAutoencoder:
-    """`AutoencoderKL` or `AutoencoderTiny` of diffusers; the latter has no variance.
+    """`AutoencoderKL` or `AutoencoderTiny` from diffusers; the latter has no variance.
 
     Args:
-        module: the autoencoder; it is put into evaluation mode.
-        name: where it came from.
+        module: the autoencoder; it is switched to evaluation mode.
+        name: the folder or hub id that it was loaded from.
     """
 
     def __init__(self, module: Any, name: str) -> None:
@@ -70,7 +70,7 @@ class DiffusersAutoencoder:
         self.digest = _digest(module)
 
     def to(self, device: torch.device | str) -> DiffusersAutoencoder:
-        """Compute on a device from now on."""
+        """Move to a device and compute there."""
         self.module.to(device)
         return self
 
@@ -79,7 +79,7 @@ class DiffusersAutoencoder:
         """See `Autoencoder.encode`.
 
         Raises:
-            HistodsError: a side is not a multiple of the factor, so that the border would be lost.
+            HistodsError: a side is not a multiple of the factor, so the border would be lost.
         """
         height, width = images_BCHW.shape[-2:]
         if height % self.factor or width % self.factor:
@@ -99,20 +99,20 @@ class DiffusersAutoencoder:
         return images_BCHW
 
     def _like(self) -> Tensor:
-        """A tensor of the device and precision of the weights."""
+        """A tensor with the device and precision of the weights."""
         weight: Tensor = next(self.module.parameters())
         return weight
 
 
 def load_autoencoder(name: str, device: torch.device | str = "cpu") -> Autoencoder:
-    """The autoencoder in a folder, or of a hub id such as `stabilityai/sd-vae-ft-mse`.
+    """Load the autoencoder from a folder or from a hub id such as `stabilityai/sd-vae-ft-mse`.
 
-    A folder is one that `histods encode` made, one of diffusers' `save_pretrained`, or a pipeline's with the
-    autoencoder in `vae`. Weights are read from safetensors alone, never from pickles.
+    The folder was written by `histods encode` or by `save_pretrained` of diffusers, or belongs to a pipeline with
+    the autoencoder in `vae`. Weights are read only from safetensors, never from pickles.
 
     Raises:
-        HistodsError: there is no such folder or hub id, it cannot be fetched, or it holds something else.
-        MissingExtraError: diffusers is needed and not installed.
+        HistodsError: the folder or hub id does not exist, cannot be downloaded, or holds something else.
+        MissingExtraError: diffusers is needed but not installed.
     """
     folder = Path(name)
     if is_linear(folder):
@@ -125,7 +125,7 @@ def load_autoencoder(name: str, device: torch.device | str = "cpu") -> Autoencod
 
 
 def _fetch(name: str) -> Path:
-    """The folder in which the hub's client keeps the files of a hub id; they are fetched where they are not."""
+    """The folder in which the hub's client keeps the files of a hub id; missing files are downloaded."""
     if not _HUB_ID.fullmatch(name):
         raise HistodsError(
             f"There is no folder {name}; check the path, or give 'linear' or a hub id (OWNER/NAME)."
@@ -138,13 +138,13 @@ def _fetch(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[*_FILES, *(f"vae/{file}" for file in _FILES)]))
     except (OSError, ValueError, RuntimeError) as error:  # no network, no such repository, access denied
         raise HistodsError(
-            f"There is no folder {name} here, and the hub does not give it either: {_one_line(error)}; "
-            "fetch it elsewhere and give its folder."
+            f"There is no folder {name}, and it cannot be downloaded from the hub either: {_one_line(error)}; "
+            "download it elsewhere and give its folder."
         ) from error
 
 
 def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
-    """The autoencoder in a folder of diffusers; every weight must be there, and no other."""
+    """The autoencoder in a diffusers folder, which must hold exactly the weights that the network has."""
     if not (folder / "config.json").is_file():
         raise HistodsError(
             f"{name} holds no autoencoder: it has neither autoencoder.json nor config.json; check the folder."
@@ -162,7 +162,7 @@ def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
         )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise HistodsError(
-            f"The weights of the {kind} in {name} cannot be loaded: {_one_line(error)}; fetch them again."
+            f"The weights of the {kind} in {name} cannot be loaded: {_one_line(error)}; download them again."
         ) from error
     wrong = [
         f"{what.removesuffix('_keys')} {key}" for what, keys in told.items() for key in sorted(map(str, keys))
@@ -170,7 +170,7 @@ def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
     if wrong:
         raise HistodsError(
             f"The weights in {name} do not match its config.json: {len(wrong)} differ "
-            f"({wrong[0]}); fetch them again."
+            f"({wrong[0]}); download them again."
         )
     return DiffusersAutoencoder(module, name)
 
@@ -182,13 +182,13 @@ def _missing(name: str) -> MissingExtraError:
 
 
 def _one_line(error: Exception) -> str:
-    """The first sentence or so of what a library has to say."""
+    """The start of a library's error message, on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return (text if len(text) <= 200 else f"{text[:200]}...").rstrip(".")
 
 
 def _digest(module: Any) -> str:
-    """SHA-256 of configuration and weights, whatever files they came from."""
+    """SHA-256 of configuration and weights, independent of the files that they came from."""
     config = {key: value for key, value in module.config.items() if not key.startswith("_")}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=list).encode())
     for key, tensor in sorted(module.state_dict().items()):

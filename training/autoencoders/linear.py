@@ -1,4 +1,4 @@
-"""The embedded autoencoder: principal components of 8x8x3 blocks. It needs no download and is exact to test.
+"""The built-in autoencoder: principal components of 8x8x3 blocks. It needs no download and can be tested exactly.
 
 Shapes: B images, C latent channels, H and W pixels, h and w blocks (H / 8, W / 8).
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_VARIANCE = -30.0
-"""Log-variance of an autoencoder without any; diffusers' lower bound."""
+"""Log-variance reported by an autoencoder that has no variance: the lower bound of diffusers."""
 BLOCK = 8
 _CHANNELS = 4
 _VALUES = 3 * BLOCK * BLOCK  # in a block
@@ -33,16 +33,17 @@ _DESCRIPTION, _WEIGHTS = "autoencoder.json", "autoencoder.safetensors"
 
 
 class LinearAutoencoder:
-    """Each 8x8 block of an image as the 4 numbers that lose least: its leading principal components.
+    """Represents each 8x8 block of an image by 4 numbers: its leading principal components.
 
-    Decoding what was encoded projects each block orthogonally onto their span (Pearson, "On lines and planes of
-    closest fit", 1901). Components are orthonormal, so that latents have the units of pixels.
+    Encoding and decoding projects each block orthogonally onto their span (Pearson, "On lines and planes of
+    closest fit", 1901). Components are orthonormal, so latents have the units of pixels.
 
     Attributes:
-        components: float32 [4, 3, 8, 8], orthonormal, leading ones first; the largest entry of each is positive.
+        components: float32 [4, 3, 8, 8], orthonormal, by descending variance; the largest entry of each is
+            positive.
         mean: float32 [3, 8, 8], the mean block of images in [-1, 1].
         explained: share of the variance of blocks that the components hold, 0 to 1.
-        source: digest of what it was fitted on, where that is known.
+        source: digest of the images that it was fitted to, if known.
     """
 
     channels = _CHANNELS
@@ -58,29 +59,29 @@ class LinearAutoencoder:
 
     @classmethod
     def fit(cls, batches_BCHW: Iterable[Tensor], source: str = "") -> LinearAutoencoder:
-        """Find the components of the blocks of all images.
+        """Fit the components to the blocks of all images.
 
-        Sums are of whole numbers and stay under 2**53 (for up to 138 billion blocks), so that they are exact:
-        neither the order of the images nor their batches can change a bit.
+        Sums are of integers and stay below 2**53 (for up to 138 billion blocks), so they are exact: neither the
+        order of the images nor the batch size can change the result.
 
         Args:
             batches_BCHW: uint8 [B, 3, H, W]; H and W are multiples of 8.
-            source: digest of what the images are from.
+            source: digest of the data set of the images.
 
         Raises:
-            HistodsError: there are no images, or their sides do not fit.
+            HistodsError: there are no images, or their sides are not multiples of 8.
         """
         count = 0
         total = np.zeros(_VALUES)
         products = np.zeros((_VALUES, _VALUES))
         for images_BCHW in batches_BCHW:
             _check_sides(images_BCHW)
-            for blocks in map(_blocks, images_BCHW):  # one image at a time: memory for its blocks alone
+            for blocks in map(_blocks, images_BCHW):  # one image at a time, to limit memory
                 count += len(blocks)
                 total += blocks.sum(axis=0)
                 products += blocks.T @ blocks
         if count == 0:
-            raise HistodsError("There are no images to fit the linear autoencoder to; give it some.")
+            raise HistodsError("There are no images to fit the linear autoencoder to; give at least one.")
         mean = total / count
         covariance = products / count - np.outer(mean, mean)
         variances, vectors = np.linalg.eigh(covariance)
@@ -120,7 +121,7 @@ class LinearAutoencoder:
         return blocks + self.mean.tile(1, height, width)
 
     def save(self, folder: str | Path) -> None:
-        """Write `autoencoder.safetensors` and, when it is whole, `autoencoder.json`."""
+        """Write `autoencoder.safetensors` and, once that is complete, `autoencoder.json`."""
         from safetensors.torch import save_file
 
         folder = Path(folder)
@@ -137,10 +138,10 @@ class LinearAutoencoder:
 
     @classmethod
     def load(cls, folder: str | Path) -> LinearAutoencoder:
-        """Read what `save` wrote, bit for bit.
+        """Load exactly what `save` wrote.
 
         Raises:
-            HistodsError: it is not there, or damaged.
+            HistodsError: a file is missing or damaged.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -188,7 +189,7 @@ def _blocks(image_CHW: Tensor) -> NDArray[np.float64]:
 
 
 def _digest(components: Tensor, mean: Tensor) -> str:
-    """SHA-256 of all that bears on latents."""
+    """SHA-256 of everything that determines the latents."""
     digest = hashlib.sha256(json.dumps(["linear", BLOCK, _CHANNELS]).encode())
     for tensor in (components, mean):
         digest.update(tensor.cpu().numpy().tobytes())

@@ -265,7 +265,7 @@ def test_weights_that_are_missing_surplus_misshapen_or_torn_are_refused(saved: P
     save_file({key: tensor for key, tensor in tensors.items() if key != "quant_conv.bias"}, saved / WEIGHTS)
     assert verdict() == (
         f"The weights in {saved} do not match its config.json: 1 differ "
-        "(missing quant_conv.bias); fetch them again."
+        "(missing quant_conv.bias); download them again."
     )
     save_file({**tensors, "foo": torch.zeros(1)}, saved / WEIGHTS)
     assert "(unexpected foo)" in verdict()
@@ -301,9 +301,9 @@ def test_a_hub_id_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     text = refusal(lambda: load_autoencoder("nobody/no-such-autoencoder"))
     assert text.startswith(
-        "There is no folder nobody/no-such-autoencoder here, and the hub does not give it either: "
+        "There is no folder nobody/no-such-autoencoder, and it cannot be downloaded from the hub either: "
     )
-    assert text.endswith("; fetch it elsewhere and give its folder.")
+    assert text.endswith("; download it elsewhere and give its folder.")
 
 
 def test_a_hub_id_is_what_the_hub_gives(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
