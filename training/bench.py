@@ -1,7 +1,7 @@
-"""`python -m training.bench`: how fast the training loop is here, as one JSON document on stdout.
+"""`python -m training.bench`: measure the speed of the training loop; print one JSON document to stdout.
 
-Variants, from the form of the reference to all that makes it faster, are timed in one run, beside the product of
-two large matrices, so that ratios do not depend on the day. With `--count` nothing is timed: operations, launches
+Variants, from the reference implementation to the fastest, are timed in one run, together with a large matrix
+product, so that ratios do not depend on the day. With `--count` nothing is timed; instead the operations, launches
 and bytes of a step are counted, which are the same on every machine.
 """
 
@@ -33,21 +33,21 @@ from training.model.unet import UNet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_ENDLESS = 99_999_999  # steps, as many as a run may have: no trial comes to the end
+_ENDLESS = 99_999_999  # the maximum number of steps of a run: no trial reaches the end
 _FIRST_BATCH = 4  # the reference's
-_SIZES = {"cuda": (256, 512), "cpu": (16, 64)}  # width and pixels: on a GPU the reference's
+_SIZES = {"cuda": (256, 512), "cpu": (16, 64)}  # width and pixels; on a GPU those of the reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """One way to compute a training step; all of them compute the same.
+    """One way to compute a training step; all variants compute the same result.
 
     Attributes:
-        name: each adds one thing to the one before.
-        attention: form of attention.
+        name: its name; each variant adds one change to the one before.
+        attention: the form of attention.
         precision: `fp32`, or `bf16` with weights in float32.
-        channels_last: features with channels innermost.
-        compile: by torch.compile.
+        channels_last: whether features are stored with channels innermost.
+        compile: whether torch.compile is used.
     """
 
     name: str
@@ -68,17 +68,18 @@ VARIANTS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """A variant at all batch sizes that were tried.
+    """A variant at all batch sizes tried.
 
     Attributes:
-        variant: what was measured.
-        trials: one for each batch size; where sizes were searched, the last one failed.
-        best: the fastest of them; a failed one where all failed.
-        flops_per_image: floating-point operations of a training step for one image, counted.
-        arithmetic: kind of arithmetic that convolutions use: `fp32`, `tf32` or `bf16`.
-        flops_per_second: achieved; None where no trial succeeded.
-        utilisation: of the rate of a matrix product in the same arithmetic; None where no trial succeeded.
-        speedup: over the first variant; None where one of the two did not succeed.
+        variant: the variant that was measured.
+        trials: one trial per batch size; if batch sizes were searched, the last trial failed.
+        best: the fastest trial; a failed one if all failed.
+        flops_per_image: floating-point operations of a training step per image, counted.
+        arithmetic: arithmetic of the convolutions: `fp32`, `tf32` or `bf16`.
+        flops_per_second: rate achieved; None if no trial succeeded.
+        utilisation: rate achieved as a share of that of a matrix product in the same arithmetic; None if no trial
+            succeeded.
+        speedup: ratio to the first variant; None if either failed.
     """
 
     variant: Variant
@@ -93,18 +94,18 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchResult:
-    """All that was measured.
+    """All measurements.
 
     Attributes:
         date: the date of the run, UTC.
-        device: in words.
+        device: description of the device.
         torch: version of PyTorch.
         cuda: version of CUDA; None on a CPU.
         model: the network.
-        parameters: the parameters of the network.
+        parameters: the number of parameters of the network.
         data: folder of the latents, or `synthetic`.
         matrix_rates: operations per second of the product of two large square matrices, by arithmetic.
-        variants: each at its fastest.
+        variants: the measurements of each variant.
     """
 
     date: str
@@ -132,18 +133,18 @@ def bench(
     """Measure each variant of the training step.
 
     Args:
-        dim: width of the network; by default the reference's on a GPU, 16 on a CPU.
-        image_size: pixels; by default the reference's on a GPU, 64 on a CPU. Latents have their own.
-        batch: samples of a step; by default all doublings of 4 that memory holds on a GPU, 4 on a CPU.
+        dim: width of the network; by default that of the reference on a GPU, 16 on a CPU.
+        image_size: pixels; by default those of the reference on a GPU, 64 on a CPU. Latents have their own size.
+        batch: samples per step; by default 4 and its doublings while memory suffices on a GPU, 4 on a CPU.
         seconds: how long each batch size of each variant is timed; by default 5 on a GPU, 0.5 on a CPU.
-        compile: also measure the compiled form; by default on a GPU alone, since on a CPU compiling takes minutes
-            and gains little.
-        device: `cpu` or `cuda`; a GPU if there is one by default.
-        run_data: folder of latents to train on; random ones, which cost no time, by default.
+        compile: also measure the compiled form; by default only on a GPU, since compiling takes minutes on a CPU
+            and gains little there.
+        device: `cpu` or `cuda`; by default a GPU if there is one.
+        run_data: folder of latents to train on; by default random latents, which take no time to read.
         say: called with a line for each trial.
 
     Raises:
-        HistodsError: a value is out of range, there is no such device, or there are no latents in the folder.
+        HistodsError: a value is out of range, the device does not exist, or the folder holds no latents.
     """
     chosen = choose_device(device)
     gpu = chosen.type == "cuda"
@@ -183,11 +184,11 @@ def bench(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counted:
-    """What a step of a variant asks of the device.
+    """The work that one step of a variant gives the device.
 
     Attributes:
         variant: what was counted.
-        flops_per_image: floating-point operations of a training step for one image.
+        flops_per_image: floating-point operations of a training step per image.
         step: launches and bytes of a step.
     """
 
@@ -199,12 +200,12 @@ class Counted:
 def count_variants(
     *, dim: int | None = None, image_size: int | None = None, batch: int | None = None
 ) -> tuple[Counted, ...]:
-    """Count what a step of each variant asks of the device, but of the compiled one, whose kernels are fused.
+    """Count the work of a step of each variant except the compiled one, whose kernels are fused.
 
     Args:
-        dim: width of the network, on which launches hardly depend; 16 by default.
+        dim: width of the network, which hardly affects the number of launches; 16 by default.
         image_size: pixels; 64 by default.
-        batch: samples of a step, each of which has two launches of its own, for noise; 4 by default.
+        batch: samples per step; each adds two launches, for its noise; 4 by default.
     """
     width, side = _SIZES["cpu"]
     fixture = _fixture(
@@ -227,7 +228,7 @@ def count_variants(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Fixture:
-    """What all trials have in common."""
+    """What all trials share."""
 
     model: ModelConfig
     process: Process
@@ -238,7 +239,7 @@ class _Fixture:
 def _fixture(
     model: ModelConfig, process: Process, run_data: str | Path | None, image_size: int | None
 ) -> _Fixture:
-    """A network, and latents for it: random ones, or those of a folder."""
+    """A network and latents for it: random ones, or those of a folder."""
     if run_data is None:
         return _Fixture(model=model, process=process, source=Synthetic(model), space=LatentSpace())
     source = Source(Path(run_data), DataConfig())
@@ -247,8 +248,7 @@ def _fixture(
         raise HistodsError(f"{run_data} holds shards of images, not latents; run 'histods encode' first.")
     if image_size not in (None, source.image_size):
         raise HistodsError(
-            f"--image-size is {image_size}, but the latents in {run_data} are of {source.image_size} px; "
-            "leave it out."
+            f"--image-size is {image_size}, but the latents in {run_data} are of {source.image_size} px; omit it."
         )
     model = replace(
         model, image_size=source.image_size, channels=latents.channels, num_classes=len(source.classes)
@@ -266,12 +266,12 @@ def _try(
     *,
     compiled: bool,
 ) -> Iterator[Timing]:
-    """Trials of one variant; without `batches` of rising sizes, until one fails."""
-    # Compiling takes minutes: it begins where the variant before was fastest.
+    """Trials of one variant; without `batches`, with growing batch sizes until one fails."""
+    # Compiling takes minutes, so the search starts at the best batch size of the previous variant.
     first = before[-1].best.batch if variant.compile else _FIRST_BATCH
     for size in batches or (first << doublings for doublings in count()):
         if variant.compile and not compiled:
-            yield Timing(batch=size, error="left out, since compiling takes minutes on a CPU; add --compile")
+            yield Timing(batch=size, error="skipped, since compiling takes minutes on a CPU; add --compile")
             return
         trial = time_training_step(
             _configure(fixture, variant, size), fixture.process, fixture.source, fixture.space, seconds
@@ -298,11 +298,11 @@ def _configure(fixture: _Fixture, variant: Variant, batch: int) -> TrainConfig:
 def _judge(
     model: ModelConfig, variant: Variant, trials: list[Timing], rates: dict[str, float], before: list[Measured]
 ) -> Measured:
-    """The fastest trial, and what it says."""
+    """The fastest trial and the rates that follow from it."""
     best = max(trials, key=lambda trial: trial.images_per_second or 0.0)
     flops = count_flops(replace(model, attention=variant.attention), train=True)
     kind = variant.precision
-    # Convolutions, nearly all of the arithmetic, may round their input to 10 bits where products may not.
+    # Convolutions, nearly all of the arithmetic, may round their input to 10 bits even where products may not.
     arithmetic = "tf32" if kind == "fp32" and "tf32" in rates and torch.backends.cudnn.allow_tf32 else kind
     rate = best.images_per_second
     first = before[0].best.images_per_second if before else rate
@@ -334,7 +334,7 @@ def _in_words(variant: Variant, trial: Timing) -> str:
 
 
 def to_document(result: BenchResult) -> dict[str, Any]:
-    """The result as JSON: of each variant its fastest trial, and all trials below it."""
+    """The result as JSON: the fastest trial of each variant, with all its trials below."""
     variants = [
         {
             **asdict(measured.variant),
@@ -352,19 +352,19 @@ def to_document(result: BenchResult) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and print the document."""
+    """Measure and print the document."""
     parser = argparse.ArgumentParser(prog="python -m training.bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dim", type=int, help="width of the network; 256 on a GPU, 16 on a CPU")
     parser.add_argument("--image-size", type=int, help="pixels; 512 on a GPU, 64 on a CPU")
-    parser.add_argument("--batch", type=int, help="samples of a step; on a GPU all that fit, 4 on a CPU")
-    parser.add_argument("--seconds", type=float, help="to time each trial; 5 on a GPU, 0.5 on a CPU")
+    parser.add_argument("--batch", type=int, help="samples per step; on a GPU all sizes that fit, 4 on a CPU")
+    parser.add_argument("--seconds", type=float, help="time per trial; 5 on a GPU, 0.5 on a CPU")
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
-        help="also measure the compiled form; on a GPU alone, since it takes minutes on a CPU",
+        help="also measure the compiled form; by default only on a GPU, since it takes minutes on a CPU",
     )
     parser.add_argument("--device", help="cpu or cuda")
-    parser.add_argument("--run-data", type=Path, metavar="FOLDER", help="latents to train on; random ones if none")
+    parser.add_argument("--run-data", type=Path, metavar="FOLDER", help="latents to train on; random by default")
     parser.add_argument("--count", action="store_true", help="count operations, launches and bytes; time nothing")
     options = vars(parser.parse_args(arguments))
     try:

@@ -201,7 +201,7 @@ def test_latents_of_a_folder_are_trained_on(
     assert found.data == str(latents)
     assert (found.model.num_classes, found.model.image_size) == (3, 32)
     assert found.variants[0].best.error is None
-    with pytest.raises(HistodsError, match="--image-size is 64, but the latents in .* are of 32 px; leave it out"):
+    with pytest.raises(HistodsError, match="--image-size is 64, but the latents in .* are of 32 px; omit it"):
         bench(**TINY | {"image_size": 64}, run_data=latents)
 
 

@@ -1,10 +1,10 @@
-"""What a training step asks of the device, counted instead of timed: kernels and bytes, the same on every machine.
+"""The work of a training step, counted instead of timed: kernels and bytes, the same on every machine.
 
-A step runs once, on the CPU; each operation that PyTorch hands to a device is counted as one launch, and what it
-reads and writes as bytes. A fused kernel does several operations in one launch and one pass over memory, so that
-counts of a form that is compiled are not comparable; FLOPs are in `training.model.flops`. On a GPU some operations
-take several launches, such as those on lists of tensors, and autocast turns some other ones into bfloat16: compare
-counts with counts.
+A step runs once, on the CPU. Each operation that PyTorch dispatches counts as one launch, and its inputs and
+outputs as bytes. A fused kernel does several operations in one launch and one pass over memory, so counts of a
+compiled network are not comparable; FLOPs are in `training.model.flops`. On a GPU some operations, such as those
+on lists of tensors, take several launches, and autocast converts other ones to bfloat16: compare counts only with
+counts.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from training.latents.latent_space import LatentSpace
 
 _NOTHING = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach"})
-"""Operations that ask for memory or nothing at all."""
+"""Operations that only allocate memory, or do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepCounts:
-    """What one training step asks of the device.
+    """The work of one training step.
 
     Attributes:
-        launches: operations.
-        bytes: read and written by them.
-        to_device: bytes of a batch that the host sends: latents, masks and what goes with them.
-        by_operation: launches of each operation, most first.
+        launches: the number of operations.
+        bytes: bytes that they read and write.
+        to_device: bytes of all tensors of a batch, which the host sends.
+        by_operation: launches of each operation, most frequent first.
     """
 
     launches: int
@@ -50,7 +50,7 @@ class StepCounts:
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations that are run in its `with` statement, those of the backward pass as well."""
+    """Counts the operations run within its `with` statement, including those of the backward pass."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -58,7 +58,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and take note of it."""
+        """Run an operation and count it."""
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         if not func.is_view and name not in _NOTHING:
@@ -71,17 +71,17 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def count_step(
     config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace
 ) -> StepCounts:
-    """Count what one step after the first one does.
+    """Count the work of one step after the first.
 
     Args:
-        config: network, batch size, precision and the rest; not compiled.
-        process: on a CPU.
+        config: the settings; the network is not compiled.
+        process: a process on a CPU.
         source: the source of latents.
-        space: what the network sees of them.
+        space: the latent space.
     """
     trainer = make_trainer(config, process, source, space)
     batches = iter(source.batches(config.run.seed, config.data.batch_size, process))
-    trainer.train_step(batches)  # what is made once is no part of a step
+    trainer.train_step(batches)  # tensors that are made only once do not count
     batch = next(batches)
     with _Ledger() as ledger:
         trainer.train_step(iter([batch]))

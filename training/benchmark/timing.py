@@ -1,4 +1,4 @@
-"""One measurement of the training loop: some steps of one network at one batch size, timed.
+"""One measurement of the training loop: time some steps of one network at one batch size.
 
 Shapes: B samples, C channels, H and W latents or pixels.
 """
@@ -43,14 +43,14 @@ _NOWHERE = Path("nowhere")  # nothing is written
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """What was measured at one batch size; numbers are None where it could not be.
+    """The measurements at one batch size; numbers are None if the trial failed.
 
     Attributes:
-        batch: samples of a step.
+        batch: samples per step.
         images_per_second: the median of three rounds of steps.
-        first_step_seconds: time of the first step, with all that is made for the shapes then (kernels, plans).
-        peak_memory_bytes: most memory in use: of a GPU as its allocator counts it, on a CPU of the process.
-        waiting: share of the time in which the loop waited for its next batch, 0 to 1.
+        first_step_seconds: time of the first step, including kernels and plans made for these shapes.
+        peak_memory_bytes: peak memory in use: of the allocator on a GPU, of the process on a CPU.
+        waiting: share of the time that the loop waited for its next batch, 0 to 1.
         error: why there are no numbers.
     """
 
@@ -63,7 +63,7 @@ class Timing:
 
 
 class Synthetic:
-    """Stands in for a source of samples: the same batch of random latents and masks again and again."""
+    """A stand-in for a source of samples: repeats one batch of random latents and masks."""
 
     classes: tuple[str, ...]
     map_digest = index_digest = ""
@@ -73,7 +73,7 @@ class Synthetic:
         self.classes = tuple(f"class {label}" for label in range(model.num_classes or 0))
 
     def batches(self, seed: int, batch_size: int, process: Process) -> Iterable[LatentBatch]:
-        """A batch of `batch_size`, without end."""
+        """Yield a batch of `batch_size` forever."""
         generator = torch.Generator().manual_seed(seed)
         side, size = self._model.image_size // LATENT_FACTOR, self._model.image_size
         means_BCHW = torch.randn(batch_size, self._model.channels, side, side, generator=generator).half()
@@ -92,7 +92,7 @@ class Synthetic:
 
 
 class _Waiting:
-    """Batches, and the time that was spent waiting for them."""
+    """Batches, and the time spent waiting for them."""
 
     def __init__(self, batches: Iterable[Batch | LatentBatch]) -> None:
         self._batches = iter(batches)
@@ -111,27 +111,27 @@ class _Waiting:
 def time_training_step(
     config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace, seconds: float
 ) -> Timing:
-    """Time the steps that `histods train` does, and leave nothing behind.
+    """Time the steps that `histods train` runs; write nothing.
 
     Args:
-        config: network, batch size, precision and the rest.
-        process: with the device.
+        config: the settings.
+        process: this process and its device.
         source: the source of latents.
-        space: what the network sees of them.
-        seconds: how long to measure, after the first steps.
+        space: the latent space.
+        seconds: how long to measure after the first steps.
     """
     batch = config.data.batch_size
     _clear(process.device)
     try:
         trial = _measure(config, process, source, space, seconds)
-    except (RuntimeError, MemoryError) as error:  # no memory, no compiler, no kernel: facts about this device
+    except (RuntimeError, MemoryError) as error:  # no memory, compiler or kernel: a result, too
         trial = Timing(batch=batch, error=_reason(error))
     _clear(process.device)
     return trial
 
 
 def make_trainer(config: TrainConfig, process: Process, source: Source | Synthetic, space: LatentSpace) -> Trainer:
-    """A trainer of a new network, which writes nothing unless it is asked to save."""
+    """A trainer of a new network, which writes nothing unless told to save."""
     torch.manual_seed(config.run.seed)
     setup = RunSetup(
         config=config,
@@ -164,7 +164,7 @@ def _measure(
 
 
 def _steps(trainer: Trainer, batches: _Waiting, steps: int) -> float:
-    """Seconds that some steps take, from an idle device to an idle device."""
+    """Seconds that some steps take, measured from an idle device to an idle device."""
     synchronize(trainer.process.device)
     started = time.perf_counter()
     for _ in range(steps):
@@ -174,14 +174,14 @@ def _steps(trainer: Trainer, batches: _Waiting, steps: int) -> float:
 
 
 def _clear(device: torch.device) -> None:
-    """Let go of memory and compiled code, and begin to count memory anew."""
+    """Free memory and compiled code, and reset the count of peak memory."""
     torch.compiler.reset()
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        with contextlib.suppress(OSError):  # Linux alone; elsewhere the peak is that of the process so far
+        with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is that of the process so far
             Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -196,6 +196,6 @@ def _peak_memory(device: torch.device) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what went wrong, at its root."""
+    """The first line of the error that is the root cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return f"{type(error).__name__}: {lines[0]}"[:300]
