@@ -1,1 +1,1 @@
-"""Settings of a run: sections, presets, files and `--set`."""
+"""The settings of a run: sections, presets, files and `--set`."""

@@ -1,7 +1,7 @@
-"""The configuration of a run: typed sections, read from YAML, with presets and single settings on top.
+"""The configuration of a run: typed sections read from YAML, with presets below and single settings on top.
 
-A file of the reference (`model:` and `diffusion:` alone) is read as it is. Each part of the trainer owns its
-section; here they are put together, and whatever is unknown is an error that names the nearest known key.
+A configuration file of the reference (`model:` and `diffusion:` only) can be read as it is. Each part of the
+trainer owns its section; this module combines them and rejects unknown keys with the nearest known key.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def read_config(
     *,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> TrainConfig:
-    """The configuration of a run: `defaults`, then the preset, then the file, then single settings.
+    """Read the configuration of a run: `defaults`, then the preset, the file and single settings.
 
     Args:
         path: YAML file; None for no file.
         settings: `section.key=value`, or `preset=NAME`; values are YAML.
-        defaults: values by section that stand below everything else.
+        defaults: values by section, which everything else overrides.
 
     Raises:
         HistodsError: the file cannot be read, or a key or value is wrong.
@@ -59,7 +59,7 @@ def read_config(
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """A file of sections, read as strictly as a label map: no key twice, no tags, no second document."""
+    """Read a file of sections as strictly as a label map: no repeated keys, no tags, no second document."""
     origin = Origin(str(path))
     document = _values(load_yaml(origin, path))
     if not isinstance(document, dict):
@@ -69,10 +69,10 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _rename(document: dict[str, Any]) -> None:
-    """Give settings the names of today.
+    """Give settings their current names.
 
     Raises:
-        HistodsError: one stands under both.
+        HistodsError: a setting is given under both names.
     """
     for old, new in RENAMED_SETTINGS.items():
         (section, key), (other, name) = old.split("."), new.split(".")
@@ -89,7 +89,7 @@ def _rename(document: dict[str, Any]) -> None:
 
 
 def _values(value: Value) -> Any:
-    """What strict reading leaves as text (0.1, true, null) as the values that YAML means by it."""
+    """Convert what strict reading leaves as text (0.1, true, null) to the values that YAML means by it."""
     if isinstance(value, NonStringScalar):
         return yaml.safe_load(value.text)
     if isinstance(value, dict):
@@ -98,7 +98,7 @@ def _values(value: Value) -> Any:
 
 
 def _apply(document: dict[str, Any], setting: str) -> None:
-    """Put one `section.key=value` into a document."""
+    """Set one `section.key=value` in a document."""
     name, equals, value = setting.partition("=")
     keys = RENAMED_SETTINGS.get(name.strip(), name.strip()).split(".")
     if not equals or not all(keys):
@@ -118,18 +118,18 @@ def _apply(document: dict[str, Any], setting: str) -> None:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both documents in one; where both have a value, that of `above`."""
+    """Merge two documents; where both have a value, use that of `above`."""
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
-        if isinstance(inner, dict) and value is None:  # a section without keys, as `model:` alone
+        if isinstance(inner, dict) and value is None:  # a section without keys, such as `model:` alone
             continue
         merged[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
 
 
 def _make(kind: Any, document: Any, where: str) -> Any:
-    """A dataclass from a mapping, every value checked against its field's type."""
+    """Make a dataclass from a mapping and check every value against its field's type."""
     if not isinstance(document, dict):
         raise wrong_setting(where, "a section with keys", f"{document!r:.60}")
     hints = typing.get_type_hints(kind)
@@ -147,7 +147,7 @@ def _make(kind: Any, document: Any, where: str) -> Any:
 
 
 def _parse(hint: Any, value: Any, name: str) -> Any:
-    """A value as the type that its field has; the common slips of YAML (1e-4 is text) are read as meant."""
+    """Convert a value to the type of its field; common slips in YAML (1e-4 is text) are read as meant."""
     options = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     for option in options:
         if get_origin(option) is dict and isinstance(value, dict):
@@ -161,7 +161,7 @@ def _parse(hint: Any, value: Any, name: str) -> Any:
 
 
 def _fits(option: Any, value: Any) -> bool:
-    """Whether a value is one of a type, or can be read as one."""
+    """Whether a value has a type or can be read as that type."""
     if get_origin(option) is Literal:
         return value in get_args(option)
     if option is float and isinstance(value, str):
@@ -198,10 +198,10 @@ def _nearest(found: str, known: Any) -> str:
 
 
 def with_classes(config: TrainConfig, classes: Sequence[str], source: str) -> TrainConfig:
-    """The configuration with the number of classes of the data.
+    """Return the configuration with the number of classes of the data.
 
     Raises:
-        HistodsError: the configuration says another number.
+        HistodsError: the configuration gives another number.
     """
     given = config.model.num_classes
     if given is not None and given != len(classes):

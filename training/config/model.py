@@ -1,4 +1,4 @@
-"""What the network is: the section `model` of a configuration."""
+"""The network: the section `model` of a configuration."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Literal
 from training.config.setting import expect_setting
 
 LATENT_FACTOR = 8
-"""Pixels that a latent is wide."""
+"""Pixels per latent along each side."""
 AttentionForm = Literal["two_query", "plain"]
 Null = Literal["learned", "zero_mask"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """What the network is.
+    """The settings of the network.
 
     Attributes:
-        image_size: pixels; the latents are an eighth of it.
+        image_size: pixels; the side of the latents is an eighth of it.
         dim: channels of the first level, and width of the class embeddings.
-        num_classes: K; None takes it from the label map of what is trained on.
+        num_classes: K; None takes it from the label map of the data.
         dim_mults: channels of each level's output, in multiples of `dim`; each level but the last halves the size.
-        channels: the channels of the latents.
+        channels: the number of latent channels.
         resnet_block_groups: the number of groups of the group norms.
-        block_per_layer: residual blocks of a level; 2.
-        class_conditioning: one of `training.model.conditioning.CONDITIONINGS`: `histogram` (embeddings by
-            fractions of pixels) or `max` (the largest class alone).
-        spatial: also show the first convolution which class is where.
-        null: what the network is told where the condition is dropped: `learned`, an embedding of its own (and no
-            class anywhere), or `zero_mask`, a mask that is all class 0.
-        attention: `two_query`, or `plain`, which is slower and equal.
+        block_per_layer: residual blocks per level; must be 2.
+        class_conditioning: one of `training.model.conditioning.CONDITIONINGS`: `histogram` (embeddings
+            weighted by fractions of pixels) or `max` (only the largest class).
+        spatial: also give the first convolution the location of each class.
+        null: what the network gets where the condition is dropped: `learned`, a learned embedding (and no class
+            anywhere), or `zero_mask`, a mask of class 0 only.
+        attention: `two_query`, or `plain`, which is slower but equivalent.
         dropout: probability, 0 to under 1.
 
     Raises:
-        HistodsError: a value is out of range, or values do not fit each other.
+        HistodsError: a value is out of range, or values contradict each other.
     """
 
     image_size: int = 512
@@ -63,7 +63,7 @@ class ModelConfig:
         _expect(self.block_per_layer == 2, "block_per_layer", "2", self.block_per_layer)
         least = LATENT_FACTOR * self.size_multiple
         fits = self.image_size >= least and self.image_size % least == 0
-        of_what = f"{LATENT_FACTOR} pixels a latent, halved {len(mults) - 1} times"
+        of_what = f"{LATENT_FACTOR} pixels per latent, halved {len(mults) - 1} times"
         _expect(fits, "image_size", f"a multiple of {least} ({of_what})", self.image_size)
         _expect(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         _expect_one_of("null", self.null, ("learned", "zero_mask"))
@@ -71,7 +71,7 @@ class ModelConfig:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels into the first level, then out of each."""
+        """Input channels of the first level, then output channels of each level."""
         return (self.dim, *(self.dim * mult for mult in self.dim_mults))
 
     @property

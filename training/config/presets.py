@@ -1,4 +1,4 @@
-"""Presets: settings that belong together, below all others."""
+"""Presets: settings that belong together; all other settings override them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "data": {"binarise": True},
     },
 }
-"""What `preset:` in a file, or `--set preset=NAME`, puts below all other settings."""
+"""The settings that `preset:` in a file, or `--set preset=NAME`, puts below all others."""
 
 OLD_NAMES = {"fork": "diffinfinite-fork", "paper": "diffinfinite-paper"}
-"""Presets by the names that they had in version 0.1; they are read, too."""
+"""Names of presets in version 0.1, which still work."""

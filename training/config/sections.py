@@ -18,32 +18,32 @@ Prediction = Literal["epsilon", "v", "x0"]
 RateSchedule = Literal["constant", "onecycle"]
 
 _MAX_STEPS = 99_999_999
-"""What the names of checkpoints have digits for: beyond, their order by name would not be that of steps."""
+"""The names of checkpoints have 8 digits for the step; with more, sorting by name would not sort by step."""
 _MAX_WORKERS = 1024
-"""More is surely a mistake, and would exhaust the machine."""
+"""More is surely a mistake and would exhaust the machine."""
 _MAX_REDUCED = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiffusionConfig:
-    """The process and what is asked of the network.
+    """The diffusion process and what the network predicts.
 
     Attributes:
         timesteps: noise levels.
-        sampling_timesteps: steps of a sampler unless it is told otherwise.
+        sampling_timesteps: default number of sampling steps.
         schedule: one of `training.diffusion.process.NOISE_SCHEDULES`: `cosine` (Nichol and Dhariwal 2021) or
             `linear` (Ho et al. 2020).
         zero_terminal_snr: rescale the schedule so that the last level is pure noise (Lin et al. 2024).
         prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
-        min_snr_gamma: weigh errors by min(SNR, gamma) (Hang et al. 2023), so that a level of no signal weighs
-            nothing where v or x0 is predicted; None weighs all alike.
-        min_v_weight: least weight of an error of v at any level: brightness is decided where there is next to no
-            signal, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
-        null_probability: share of samples whose condition is dropped in training.
-        guidance_scale: the guidance scale of sampling by default; 1 is none.
+        min_snr_gamma: weight errors by min(SNR, gamma) (Hang et al. 2023), so that a level without signal has no
+            weight when v or x0 is predicted; None weights all levels equally.
+        min_v_weight: lower bound of the weight of an error of v at any level. Levels with almost no signal decide
+            the brightness, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
+        null_probability: share of training samples whose condition is dropped.
+        guidance_scale: default guidance scale when sampling; 1 means no guidance.
 
     Raises:
-        HistodsError: a value is out of range, or values do not fit each other.
+        HistodsError: a value is out of range, or values contradict each other.
     """
 
     timesteps: int = 1000
@@ -52,7 +52,7 @@ class DiffusionConfig:
     zero_terminal_snr: bool = False
     prediction: Prediction = "v"
     min_snr_gamma: float | None = 5.0
-    min_v_weight: float = 0.0  # new runs have 0.1: see `training.verbs.train_settings`
+    min_v_weight: float = 0.0  # new runs use 0.1: see `training.verbs.train_settings`
     null_probability: float = 0.1
     guidance_scale: float = 3.0
 
@@ -86,15 +86,15 @@ class OptimizerConfig:
 
     Attributes:
         name: `adamw` or `adam`.
-        lr: highest learning rate.
-        betas: decay of the two moments.
+        lr: peak learning rate.
+        betas: decay rates of the two moments.
         weight_decay: decoupled for AdamW, added to the gradient for Adam.
-        clip_norm: longest gradient of a step.
-        schedule: `constant` after a warm-up, which does not depend on how many steps there will be, so that a run
-            can be made longer; or `onecycle` (Smith and Topin 2018), which does.
-        warmup_steps: of `constant`.
-        pct_start: of `onecycle`, the share of steps in which the rate rises.
-        cycle_momentum: of `onecycle`, let the first beta fall and rise against the rate.
+        clip_norm: maximum gradient norm of a step.
+        schedule: `constant` after a warm-up, which does not depend on the number of steps, so a run can be
+            extended; or `onecycle` (Smith and Topin 2018), which does.
+        warmup_steps: warm-up steps of `constant`.
+        pct_start: for `onecycle`, the share of steps in which the rate rises.
+        cycle_momentum: for `onecycle`, let the first beta fall while the rate rises and rise while it falls.
 
     Raises:
         HistodsError: a value is out of range.
@@ -128,9 +128,9 @@ class EmaConfig:
 
     Attributes:
         kind: `exponential`, or `power`, whose window grows with the run (Karras et al. 2024).
-        decay: of `exponential`, what remains of the average at an update once the run is long.
+        decay: for `exponential`, the decay at each update late in the run.
         every: steps between updates.
-        sigma_rel: of `power`, the standard deviation of the window as a share of the run.
+        sigma_rel: for `power`, the standard deviation of the window as a share of the run.
 
     Raises:
         HistodsError: a value is out of range.
@@ -150,21 +150,22 @@ class EmaConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """What is drawn.
+    """How training samples are drawn.
 
     Attributes:
-        batch_size: samples of an optimizer step, over all processes.
-        splits: splits that are trained on; `train`, or all where there is none of that name.
-        validation_split: split to validate on; by default `val`, else training samples that are held out.
-        unconditional: probability of drawing an unconditional sample; the rest is shared by the classes equally.
-            By default 0.5, or 0 where there are none.
-        replacement: draw every position by itself; else each class runs through all its samples first.
+        batch_size: samples per optimizer step, over all processes.
+        splits: splits to train on; by default `train`, or all splits if none has that name.
+        validation_split: split to validate on; by default `val`, else held-out training samples.
+        unconditional: probability of drawing an unconditional sample; the classes share the rest equally. By
+            default 0.5, or 0 if there are no unconditional samples.
+        replacement: draw each position independently; else each class goes through all its samples before any
+            repeats.
         binarise: keep only the drawn class in a mask, as the original does.
-        augment: show the dihedral view that belongs to the position.
-        reduce: factor by which images and masks are reduced before they are encoded; 1 for none.
-        class_weights: relative probability of drawing each class, by its name; 1 where none is given. Classes
-            without samples have probability 0.
-        workers: processes that decode images, or threads that read latents.
+        augment: apply the dihedral view that belongs to the position.
+        reduce: factor by which images and masks are downsampled before encoding; 1 for none.
+        class_weights: relative probability of drawing each class, by name; 1 by default. Classes without samples
+            have probability 0.
+        workers: number of processes that decode images, or of threads that read latents.
     """
 
     batch_size: int = 4
@@ -196,10 +197,10 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatentConfig:
-    """The autoencoder and what the network sees of its latents.
+    """The autoencoder and the normalisation of its latents.
 
     Attributes:
-        autoencoder: `linear`, a folder, or a hub id; of latents that are encoded already, theirs.
+        autoencoder: `linear`, a folder, or a hub id; for encoded latents, the one that made them.
         space: `default` (whitened), `paper` (z/50) or `fork`; see `training.latents.latent_space`.
     """
 
@@ -209,28 +210,29 @@ class LatentConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """How long, how exactly and how often.
+    """Length, precision and intervals of a run.
 
     Attributes:
-        steps: optimizer steps in all.
-        seed: the seed of everything that is random.
-        accumulate: forward passes that make up one step of `data.batch_size` samples.
-        precision: `bf16` computes in bfloat16 with weights in float32; `fp32`.
+        steps: total number of optimizer steps.
+        seed: the seed of all randomness.
+        accumulate: forward passes per step of `data.batch_size` samples.
+        precision: `bf16` computes in bfloat16 with weights in float32; or `fp32`.
         compile: compile the network block by block with torch.compile.
-        compile_mode: of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays off with
-            small batches; `max-autotune`, which tries several kernels for each block, with CUDA graphs or without.
+        compile_mode: mode of torch.compile: `default`; `reduce-overhead`, which replays CUDA graphs and pays off
+            with small batches; `max-autotune`, which tries several kernels for each block, with CUDA graphs or
+            without.
         compress_gradients: let GPUs exchange gradients in bfloat16, which halves the traffic between machines.
-        channels_last: keep images with channels innermost, which convolutions of a GPU prefer.
-        log_every: steps between lines of metrics.jsonl are gathered on the device and written this often.
+        channels_last: store features with channels innermost, which GPU convolutions prefer.
+        log_every: steps between writes to metrics.jsonl; metrics of each step stay on the device until then.
         checkpoint_every: steps between checkpoints; the last step always has one.
-        keep_checkpoints: how many of the newest stay.
+        keep_checkpoints: number of newest checkpoints to keep.
         validate_every: steps between validations; 0 for none.
-        validation_samples: samples of the fixed validation set.
+        validation_samples: samples in the fixed validation set.
         preview_every: steps between previews; 0 for none.
         preview_samples: masks in a preview.
         preview_steps: sampling steps of a preview.
-        boards: where numbers and previews are shown, too: `tensorboard`, `wandb`, `mlflow`.
-        max_skipped: steps with a loss or gradient that is not finite, one after another, that end a run.
+        boards: dashboards that also show metrics and previews: `tensorboard`, `wandb`, `mlflow`.
+        max_skipped: number of consecutive steps with a non-finite loss or gradient that ends a run.
     """
 
     steps: int = 50_000
@@ -267,7 +269,7 @@ class RunConfig:
             f"a list of names from {', '.join(known)}",
             list(self.boards),
         )
-        expect_setting(  # gradients of the first part would lie in memory that a graph writes again
+        expect_setting(  # a graph would overwrite the gradients of the first part
             self.accumulate == 1 or self.compile_mode in ("default", "max-autotune-no-cudagraphs"),
             "run.compile_mode",
             "default or max-autotune-no-cudagraphs where run.accumulate is above 1",
@@ -297,7 +299,7 @@ class TrainConfig:
         )
 
     def to_yaml(self) -> str:
-        """The configuration as a file that `read_config` reads back equal."""
+        """The configuration as YAML, which `read_config` reads back unchanged."""
         return yaml.safe_dump(_plain(asdict(self)), sort_keys=False, width=100)
 
 
@@ -308,7 +310,7 @@ MEANING = frozenset(
         *("data.binarise", "data.reduce", "latents.space"),
     }
 )
-"""Settings by which weights mean what they do: with others, a network answers another question than it learnt."""
+"""Settings that give weights their meaning: with others, the network would solve another task than it learned."""
 
 
 def flatten(config: TrainConfig) -> dict[str, Any]:

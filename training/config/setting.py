@@ -1,4 +1,4 @@
-"""Settings whose values are out of range: one sentence for all sections of a configuration."""
+"""The error message for values out of range, shared by all sections of a configuration."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 def wrong_setting(name: str, condition: str, found: object) -> HistodsError:
-    """The error of a setting, by its whole name (`model.dim`), that is not what it must be."""
+    """The error for a setting, by its full name (`model.dim`), that violates a condition."""
     return HistodsError(
         f"{name} is {found}; it must be {condition}: correct it in the configuration or with --set."
     )
 
 
 def expect_setting(fits: bool, name: str, condition: str, found: object) -> None:
-    """Refuse a setting that does not fit.
+    """Reject an invalid setting.
 
     Raises:
-        HistodsError: it does not.
+        HistodsError: the condition is not met.
     """
     if not fits:
         raise wrong_setting(name, condition, found)
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Names as in `a, b or c`."""
+    """Names in the form `a, b or c`."""
     *others, last = names
     return " or ".join(filter(None, (", ".join(others), last)))

@@ -22,7 +22,7 @@ from training.config.model import ModelConfig
         ({"resnet_block_groups": 0}, "resnet_block_groups is 0; it must be at least 1"),
         ({"resnet_block_groups": 3}, r"resnet_block_groups is 3; it must be a divisor of all the widths \[256"),
         ({"block_per_layer": 3}, "block_per_layer is 3; it must be 2"),
-        ({"image_size": 48}, "size is 48; it must be a multiple of 32 .8 pixels a latent, halved 2 times.:"),
+        ({"image_size": 48}, "size is 48; it must be a multiple of 32 .8 pixels per latent, halved 2 times.:"),
         ({"image_size": 0}, "image_size is 0; it must"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"null": "zero"}, "null is 'zero'; it must be learned or zero_mask"),
