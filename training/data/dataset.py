@@ -1,4 +1,4 @@
-"""Samples of shards as tensors: which one stands at a position, decoded, turned, and stacked into a batch.
+"""Samples of shards as tensors: choose the sample for a position, decode it, apply a dihedral view, build a batch.
 
 Shapes: B samples, C channels, H and W pixels.
 """
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from histods.shards.latents.reader import LatentReader
 
 _FLIPS = {1: 1, 2: -1, 3: 0, 4: 1, 6: 0, 7: -1}
-"""What OpenCV mirrors to show a view, before rows and columns change places where the view is odd."""
+"""How OpenCV mirrors an image for each view, before an odd view also transposes it."""
 
-_ZERO_MASKS = 4096  # files of zeros that are remembered at most
+_ZERO_MASKS = 4096  # maximum number of all-zero files to remember
 
 
 class Batch(NamedTuple):
-    """Samples that stand at some positions.
+    """The samples at some positions.
 
     Attributes:
-        images_BCHW: uint8 [B, 3, H, W], red, green and blue, in channels-last memory.
+        images_BCHW: uint8 [B, 3, H, W], RGB, in channels-last memory.
         masks_BCHW: uint8 [B, 1, H, W], classes.
-        classes_B: int64 [B], the class for which each sample was drawn; -1 where none was.
-        samples_B: int64 [B], number of each sample in the reader.
-        positions_B: int64 [B].
+        classes_B: int64 [B], the class for which each sample was drawn; -1 for none.
+        samples_B: int64 [B], index of each sample in the reader.
+        positions_B: int64 [B], position of each sample in the sequence.
     """
 
     images_BCHW: torch.Tensor
@@ -50,10 +50,10 @@ class Batch(NamedTuple):
 
 
 class DrawsSamples(Protocol):
-    """Says what stands at positions; see `histods.sampling.draws`."""
+    """Chooses the samples for positions; see `histods.sampling.draws`."""
 
     def draw(self, positions: ArrayLike) -> Draws:
-        """What stands at the positions, an array of shape [n]."""
+        """Choose the samples for positions, an array of shape [n]."""
 
 
 def balanced(
@@ -65,21 +65,22 @@ def balanced(
     lists: ClassLists | None = None,
     class_weights: Mapping[str, float] | None = None,
 ) -> BalancedDraws:
-    """Draws from the samples of a reader: class 0 with probability `unconditional`, the others by their weights.
+    """Draw from the samples of a reader: class 0 with probability `unconditional`, other classes by weight.
 
-    Classes without samples are never drawn: those of a label map that was made for a larger dataset, and the
+    Classes without samples are never drawn, for example those of a label map for a larger dataset, and unused
     numbers between labels that were not mapped.
 
     Args:
         reader: shards or latents.
         seed: the seed of the draws.
-        unconditional: probability of class 0; None for 0.5 where there are unconditional samples, else 0.
-        replacement: draw every position by itself; else each class runs through all its samples first.
+        unconditional: probability of class 0; None means 0.5 if there are unconditional samples, else 0.
+        replacement: draw each position independently; else each class goes through all its samples before any
+            repeats.
         lists: the samples of each class to draw from; all by default.
-        class_weights: relative probability of classes by name; 1 for those that are not named.
+        class_weights: relative probability of classes by name; 1 by default.
 
     Raises:
-        HistodsError: no class has samples, or a weight is that of an unknown class.
+        HistodsError: no class has samples, or a weight names an unknown class.
     """
     lists = reader.lists if lists is None else lists
     names, sizes = reader.shards.classes, lists.sizes
@@ -90,7 +91,7 @@ def balanced(
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
             raise HistodsError(
-                f"data.class_weights names the class {name!r}, which is not there: did you mean {near[0]!r}?"
+                f"data.class_weights names the class {name!r}, which does not exist: did you mean {near[0]!r}?"
             )
         weights[names.index(name)] *= weight
     return BalancedDraws(
@@ -103,14 +104,14 @@ def balanced(
 
 
 class ShardDataset(Dataset[Batch]):
-    """A map from positions to samples: an item is the sample that stands at a position.
+    """Maps positions to samples.
 
     Args:
         reader: the shards.
-        draws: what stands at each position.
+        draws: chooses the sample for each position.
         binarise: keep only the drawn class in a mask and turn all other pixels into 0.
-        augment: show the dihedral view that belongs to the position; else every sample as it is stored.
-        reduce: factor by which height and width are reduced; see `reduce_image` and `reduce_mask`.
+        augment: apply the dihedral view that belongs to the position; else return samples as stored.
+        reduce: factor by which height and width are divided; see `reduce_image` and `reduce_mask`.
     """
 
     def __init__(
@@ -146,13 +147,13 @@ class ShardDataset(Dataset[Batch]):
         return self.decode(positions).batch()
 
     def decode(self, positions: Sequence[int], memory: NDArray[np.uint8] | None = None) -> PackedBatch:
-        """The samples at some positions, decoded into `memory` where that is large enough; see `batch`."""
+        """Decode the samples at some positions, into `memory` if it is large enough; see `batch`."""
         places = np.asarray(positions, dtype=np.int64)
         drawn = self.draws.draw(places)
         views = drawn.views if self._augment else np.zeros_like(drawn.views)
         columns = drawn.samples.tolist(), drawn.classes.tolist(), views.tolist()
         parcel: PackedBatch | None = None
-        images = np.empty((len(places), 0, 0, 3), dtype=np.uint8)  # until the first sample says how large
+        images = np.empty((len(places), 0, 0, 3), dtype=np.uint8)  # until the first sample gives the size
         for row, (sample, drawn_class, view) in enumerate(zip(*columns, strict=True)):
             pixels, mask = self._read(sample, images[row])
             if self._reduce > 1:
@@ -196,7 +197,7 @@ class ShardDataset(Dataset[Batch]):
             )
 
     def _read(self, sample: int, out: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """Pixels of a sample, decoded into `out` if that can be, and its mask; None if that is zero everywhere."""
+        """Decode the pixels of a sample, into `out` if possible, and its mask; None for an all-zero mask."""
         from histods.images.reader import decode_rgb
 
         files = self.reader.read(sample)
@@ -211,7 +212,7 @@ class ShardDataset(Dataset[Batch]):
             ) from error
 
     def _decode_mask(self, content: bytes) -> NDArray[np.uint8] | None:
-        """A mask, or None for zeros: most zero masks are the same file, which is decoded once."""
+        """Decode a mask; None for all zeros. Most zero masks are the same file, which is decoded only once."""
         import xxhash
 
         from histods.images.reader import decode_mask
@@ -242,18 +243,18 @@ def reduce_mask(mask: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 class DihedralTransform:
-    """Shows pixels in one of their 8 dihedral views, in place; see `histods.sampling.draws.dihedral`, its oracle.
+    """Applies one of the 8 dihedral views in place; `histods.sampling.draws.dihedral` is its test oracle.
 
-    In place, because an image can then be decoded straight into its batch: memory that is not in the cache costs
-    nothing while a decoder computes, and 20 to 140 us where finished pixels of 512x512 are copied to it. OpenCV
-    mirrors in place; it transposes faster into a second buffer and back than in place (90 us, not 200).
+    It works in place so that an image can be decoded directly into its batch: cache misses cost nothing while a
+    decoder computes, but 20 to 140 us when a finished 512x512 image is copied. OpenCV mirrors in place;
+    transposing into a second buffer and back is faster than in place (90 us instead of 200).
     """
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[int, ...], NDArray[np.uint8]] = {}
 
     def __call__(self, pixels: NDArray[np.uint8], view: int) -> None:
-        """Turn contiguous `pixels` [H, W] or [H, W, 3]; quarter turns are of squares."""
+        """Transform contiguous `pixels` [H, W] or [H, W, 3]; quarter turns need squares."""
         import cv2
 
         if view in _FLIPS:
@@ -265,7 +266,7 @@ class DihedralTransform:
 
 
 class PackedBatch(NamedTuple):
-    """A batch on its way between processes: `bytes` hold images, then masks; or `slot` says where they are."""
+    """A batch passed between processes: `bytes` holds images, then masks; or `slot` tells where they are."""
 
     shape: tuple[int, int, int]
     classes: NDArray[np.int64]
@@ -283,7 +284,7 @@ class PackedBatch(NamedTuple):
         )
 
     def batch(self) -> Batch:
-        """The same as tensors; nothing is copied."""
+        """The batch as tensors, without copying."""
         images, masks = self.views()
         return Batch(
             torch.from_numpy(images).permute(0, 3, 1, 2),

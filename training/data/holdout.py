@@ -1,4 +1,4 @@
-"""A part of the training samples that is kept for validation where no split is: whole groups, one in twenty."""
+"""Hold out whole groups of training samples, one in twenty, for validation if there is no validation split."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARE = 0.05
-"""Share of the samples to hold out; whole groups may make it more."""
+"""Share of the samples to hold out; keeping groups whole may exceed it."""
 _MOST = 0.2
-"""Beyond this share, validation would cost more than it tells: nothing is held out."""
+"""Upper limit of that share; a group that would exceed it is not held out."""
 _MAX_OF_CLASS = 0.5
 
 
 def choose_held_out(keys: Sequence[str], groups: Sequence[str | None], lists: ClassLists) -> NDArray[np.bool_]:
-    """Choose the samples to hold out, by digests of the names of groups: the same whatever the run's seed is.
+    """Choose the samples to hold out by digests of group names, independent of the run's seed.
 
-    A sample without a group stands for itself. At least half of the samples of each class stay.
+    A sample without a group is a group of its own. At least half of the samples of each class remain.
 
     Args:
         keys: the keys of the N samples.
-        groups: group (slide, patient) of each, None where it has none.
+        groups: group (slide, patient) of each sample, or None.
         lists: the samples of each class.
 
     Returns:
-        [N], true where a sample is held out; nowhere where each group is too large or holds most of a class.
+        [N], true for held-out samples; none are if every group is too large or holds most of a class.
     """
     names = [f"key {key}" if group is None else f"group {group}" for key, group in zip(keys, groups, strict=True)]
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
@@ -60,7 +60,7 @@ def choose_held_out(keys: Sequence[str], groups: Sequence[str | None], lists: Cl
 
 
 def without(lists: ClassLists, held_out: NDArray[np.bool_]) -> ClassLists:
-    """The samples of each class, less those that are held out."""
+    """The samples of each class without the held-out ones."""
     if not held_out.any():
         return lists
     kept = ~held_out[lists.samples]

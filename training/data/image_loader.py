@@ -1,7 +1,7 @@
-"""Batches for one rank, by several processes, in an order that is a pure function of (seed, position).
+"""Batches for one rank, decoded by several processes; their order is a pure function of (seed, position).
 
-A batch is decoded straight into memory that the processes share (see `training.data.shared_memory`), so that
-nothing is copied on its way to the trainer.
+A batch is decoded directly into shared memory (see `training.data.shared_memory`), so nothing is copied on its way
+to the trainer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Worker(Dataset[Any]):
-    """What a worker process does: it decodes into a slot of the shared buffers and returns its number."""
+    """Runs in a worker process: decodes into a slot of the shared buffers and returns the slot's number."""
 
     def __init__(self, dataset: ShardDataset, buffers: SharedBufferPool) -> None:
         self._dataset = dataset
@@ -32,7 +32,7 @@ class _Worker(Dataset[Any]):
         return self.__getitems__([position])
 
     def __getitems__(self, positions: Sequence[int]) -> PackedBatch | str:
-        """The samples at some positions; in words what is wrong, since a worker's traceback helps nobody."""
+        """The samples at some positions, or an error message, since a worker's traceback is of no use."""
         worker = get_worker_info()
         slot = None if worker is None else self._buffers.take(worker.id)
         memory = None if slot is None else self._buffers.memory(slot)
@@ -54,21 +54,21 @@ class _Positions(Sampler[list[int]]):
 
 
 class Loader(ResumableLoader):
-    """Batches for one rank, by several processes; `position` is the whole state and goes into checkpoints.
+    """Batches for one rank, decoded by several processes; `position` is its state and goes into checkpoints.
 
-    Draws that balance classes never end; with `InOrder` every sample comes once, in batches of which the last
-    may be smaller (or empty, and then left out, for a rank).
+    Balanced draws never end; `InOrder` yields every sample once. Its last batch may be smaller; a rank whose share
+    is empty skips it.
 
     Attributes:
-        position: the next position of the global sequence; it moves on when a batch is handed over.
+        position: the next position of the global sequence; it advances when a batch is handed over.
 
     Args:
-        dataset: where batches come from.
-        global_batch: samples in a step, over all ranks.
-        rank: which slice of each step is ours.
-        ranks: how many slices there are.
-        workers: processes that decode; 0 decodes in this one.
-        pin_memory: put batches where a GPU can fetch them while it computes.
+        dataset: the source of batches.
+        global_batch: samples per step, over all ranks.
+        rank: index of this process's slice of each step.
+        ranks: number of slices.
+        workers: number of processes that decode; 0 decodes in this one.
+        pin_memory: put batches in pinned memory, which a GPU can copy while it computes.
     """
 
     def __init__(
@@ -114,5 +114,5 @@ class Loader(ResumableLoader):
 
 
 def _as_it_is(packed: Any) -> Any:
-    """Batches are made whole by the workers: there is nothing to collate."""
+    """Workers return whole batches, so there is nothing to collate."""
     return packed

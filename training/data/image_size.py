@@ -1,4 +1,4 @@
-"""The one size that training needs of all images, and the tiles that give it where there are several."""
+"""The single image size that training needs, and the tile size to use if images differ in size."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def one_shape(index: pa.Table, doing: str) -> tuple[int, int]:
-    """Height and width, pixels, of all images.
+    """The height and width in pixels that all images have.
 
     Args:
         index: rows with key, height and width.
-        doing: what comes after tiles have been cut, for the message.
+        doing: what to do after cutting tiles, for the message.
 
     Raises:
-        HistodsError: they differ, which would end the work when two of them met in a batch.
+        HistodsError: images differ in size and so cannot share a batch.
     """
     first = index.slice(0, 1).to_pylist()[0]
     other = pc.or_(pc.not_equal(index["height"], first["height"]), pc.not_equal(index["width"], first["width"]))
@@ -41,17 +41,17 @@ def one_shape(index: pa.Table, doing: str) -> tuple[int, int]:
 
 
 def check_multiple(height: int, width: int, multiple: int, dim_mults: Sequence[int], place: Path) -> None:
-    """Check that the network can halve the latents of images as often as it does.
+    """Check that the latents of images can be halved at each level of the network.
 
     Args:
         height: the height of the images, pixels.
         width: the width of the images, pixels.
-        multiple: what both have to be multiples of.
+        multiple: required divisor of both, pixels.
         dim_mults: `model.dim_mults`.
         place: where the images are, for the message.
 
     Raises:
-        HistodsError: they are not.
+        HistodsError: the height or width is not a multiple.
     """
     if height % multiple or width % multiple:
         raise HistodsError(
@@ -62,15 +62,15 @@ def check_multiple(height: int, width: int, multiple: int, dim_mults: Sequence[i
 
 
 def reduction(shape: tuple[int, int], model: ModelConfig, side: int) -> int:
-    """The smallest factor that brings images to `side` pixels or less, and that the network has a shape for.
+    """The smallest factor that reduces images to `side` pixels or less, to a size that the network accepts.
 
     Args:
         shape: height and width of the images, pixels.
         model: the network.
-        side: pixels.
+        side: maximum side, pixels.
 
     Returns:
-        1 where there is none.
+        The factor, or 1 if there is none.
     """
     multiple = LATENT_FACTOR * model.size_multiple
     fitting = (
@@ -82,7 +82,7 @@ def reduction(shape: tuple[int, int], model: ModelConfig, side: int) -> int:
 
 
 def _common_shape(index: pa.Table) -> tuple[int, int]:
-    """Height and width that most images have; the smallest where several are as frequent."""
+    """The most frequent height and width; the smallest if several are equally frequent."""
     counted = index.group_by(["height", "width"]).aggregate([([], "count_all")])
     order = [("count_all", "descending"), ("height", "ascending"), ("width", "ascending")]
     row = counted.sort_by(order).slice(0, 1).to_pylist()[0]

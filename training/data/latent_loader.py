@@ -1,7 +1,7 @@
-"""Batches of latents for one rank, read by threads, in an order that is a pure function of (seed, position).
+"""Batches of latents for one rank, read by threads; their order is a pure function of (seed, position).
 
-Reading is a copy and a checksum, for which NumPy and the system let other threads run: no process of its own is
-needed. A batch is read straight into its final memory, which is used again when the trainer has let it go.
+Reading is a copy and a checksum, both of which release the GIL, so threads suffice. A batch is read directly into
+its final memory, which is reused once the trainer has released it.
 
 Shapes: B samples, C latent channels, h and w of latents; in names of fields H and W are those of the tensor.
 """
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from histods.shards.latents.reader import LatentReader
     from training.data.dataset import DrawsSamples
 
-_READ_AHEAD = 2  # batches for each thread, ready or under way
+_READ_AHEAD = 2  # batches per thread, ready or in progress
 
 
 class LatentBatch(NamedTuple):
-    """Latents and masks of samples that stand at some positions.
+    """Latents and masks of the samples at some positions.
 
     Attributes:
         means_BCHW: float16 [B, C, h, w], means of the latents.
         logvars_BCHW: float16 [B, C, h, w], logarithms of their variances.
         masks_BCHW: uint8 [B, 1, H, W], classes, at the size of the images.
-        classes_B: int64 [B], the class for which each sample was drawn; -1 where none was.
-        samples_B: int64 [B], number of each sample in the reader.
-        positions_B: int64 [B].
+        classes_B: int64 [B], the class for which each sample was drawn; -1 for none.
+        samples_B: int64 [B], index of each sample in the reader.
+        positions_B: int64 [B], position of each sample in the sequence.
     """
 
     means_BCHW: torch.Tensor
@@ -50,24 +50,24 @@ class LatentBatch(NamedTuple):
 
 
 class LatentLoader(ResumableLoader):
-    """Batches for one rank; `position` is the whole state and goes into checkpoints.
+    """Batches for one rank; `position` is its entire state and goes into checkpoints.
 
-    Draws that balance classes never end; with `InOrder` every sample comes once, in batches of which the last
-    may be smaller (or empty, and then left out, for a rank).
+    Balanced draws never end; `InOrder` yields every sample once. Its last batch may be smaller; a rank whose share
+    is empty skips it.
 
     Attributes:
-        position: the next position of the global sequence; it moves on when a batch is handed over.
+        position: the next position of the global sequence; it advances when a batch is handed over.
 
     Args:
         reader: the latents.
-        draws: what stands at each position.
-        global_batch: samples in a step, over all ranks.
-        rank: which slice of each step is ours.
-        ranks: how many slices there are.
-        workers: threads that read; 0 reads when a batch is asked for.
-        pin_memory: put batches where a GPU can fetch them while it computes.
+        draws: chooses the sample for each position.
+        global_batch: samples per step, over all ranks.
+        rank: index of this process's slice of each step.
+        ranks: number of slices.
+        workers: number of threads that read; 0 reads when a batch is requested.
+        pin_memory: put batches in pinned memory, which a GPU can copy while it computes.
         binarise: keep only the drawn class in a mask and turn all other pixels into 0.
-        augment: show the dihedral view that belongs to the position, where the latents have views.
+        augment: use the dihedral view that belongs to the position, if the latents have views.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LatentLoader(ResumableLoader):
             yield batch
 
     def batch(self, positions: Sequence[int]) -> LatentBatch:
-        """The samples at some positions, at least one.
+        """The samples at one or more positions.
 
         Raises:
             HistodsError: a shard is damaged.
@@ -116,7 +116,7 @@ class LatentLoader(ResumableLoader):
         return LatentBatch(means, logvars, masks, *(self._memory.pin(column) for column in columns))
 
     def _read_ahead(self) -> Iterator[LatentBatch]:
-        """Batches in order, read by threads."""
+        """Batches in order, read ahead by threads."""
         with ThreadPoolExecutor(self._workers, thread_name_prefix="latents") as threads:
             waiting: deque[Future[LatentBatch]] = deque()
             try:
@@ -131,9 +131,9 @@ class LatentLoader(ResumableLoader):
 
 
 class _Memory:
-    """Memory of batches that is used again when no tensor of a batch is left: a new page costs more than reading.
+    """Batch memory, reused once no tensor of a batch is left: touching new pages costs more than reading.
 
-    Pinned memory comes from torch, which does the same and also waits for copies to a GPU that are under way.
+    Pinned memory comes from torch, which does the same and also waits for pending copies to a GPU.
     """
 
     def __init__(self, *, pinned: bool) -> None:
@@ -141,7 +141,7 @@ class _Memory:
         self._free: defaultdict[int, list[bytearray]] = defaultdict(list)
 
     def take(self, shape: tuple[int, ...], kind: type[np.float16 | np.uint8]) -> torch.Tensor:
-        """A tensor without values yet."""
+        """An uninitialised tensor."""
         if self._pinned:
             dtype = torch.float16 if kind is np.float16 else torch.uint8
             return torch.empty(shape, dtype=dtype, pin_memory=True)
@@ -156,5 +156,5 @@ class _Memory:
         return torch.from_numpy(array.reshape(shape))
 
     def pin(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A small tensor where a GPU can fetch it, if that is wanted."""
+        """A small tensor, in pinned memory if requested."""
         return tensor.pin_memory() if self._pinned else tensor

@@ -1,4 +1,4 @@
-"""Where a loader stands in the global sequence of samples: one integer, which goes into checkpoints."""
+"""The position of a loader in the global sequence of samples: one integer, which goes into checkpoints."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class ResumableLoader:
-    """What loaders have in common: their place in the sequence, and which part of it is theirs.
+    """What loaders share: their position in the sequence, and their part of it.
 
     Attributes:
-        position: the next position of the global sequence; it moves on when a batch is handed over.
+        position: the next position of the global sequence; it advances when a batch is handed over.
 
     Args:
-        shards: shards or latents that the sequence is over.
-        draws: what stands at each position; `InOrder` ends, others do not.
-        global_batch: samples in a step, over all ranks.
-        rank: which slice of each step is ours.
-        ranks: how many slices there are.
+        shards: the shards or latents to draw from.
+        draws: chooses the sample for each position; `InOrder` ends, others do not.
+        global_batch: samples per step, over all ranks.
+        rank: index of this process's slice of each step.
+        ranks: number of slices.
 
     Raises:
         HistodsError: the ranks cannot share a batch evenly.
@@ -44,7 +44,7 @@ class ResumableLoader:
         self._end = draws.size if isinstance(draws, InOrder) else math.inf
 
     def slices(self) -> Iterator[list[int]]:
-        """Positions of this rank, batch by batch, from `position` on; an empty share is left out."""
+        """Positions of this rank, batch by batch, from `position` on; an empty share is skipped."""
         rank, ranks = self._slice
         step = self.position // self.global_batch
         while step * self.global_batch < self._end:
@@ -54,25 +54,25 @@ class ResumableLoader:
             step += 1
 
     def state_dict(self) -> dict[str, int | str]:
-        """Where to go on, and in which index."""
+        """The position to resume at, and the digest of the index."""
         return {"position": self.position, "index_digest": self._shards.index_digest}
 
     def load_state_dict(self, state: dict[str, int | str]) -> None:
-        """Go on where a state was taken.
+        """Resume from a state.
 
         Raises:
-            HistodsError: there is another index now, or the batch does not divide the position.
+            HistodsError: the index has changed, or the batch does not divide the position.
         """
         what, before, now = self._shards.WHAT, str(state["index_digest"]), self._shards.index_digest
         if before != now:
             raise HistodsError(
                 f"{self._shards.folder} holds {what} with the index {now[:12]}, but the run began with "
-                f"{before[:12]}; give it those {what}, or begin a new run."
+                f"{before[:12]}; use those {what}, or start a new run."
             )
         position = int(state["position"])
         if position % self.global_batch:
             raise HistodsError(
                 f"The global batch of {self.global_batch} does not divide the position {position:,}; "
-                "go on with the batch with which the run began."
+                "resume with the batch size with which the run began."
             )
         self.position = position

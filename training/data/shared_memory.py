@@ -1,8 +1,8 @@
-"""Memory that worker processes decode into and the trainer reads, used again batch after batch.
+"""Shared memory that worker processes decode into and the trainer reads, reused for each batch.
 
-Why not torch's own way: it asks the kernel for new shared memory for each batch, and a page that is touched for
-the first time costs 0.5 to 6 us; the 192 pages of one 512x512 image can cost more than decoding it. This memory
-is asked for once, and no limit of /dev/shm bears on it.
+Torch itself allocates new shared memory for each batch, and touching a page for the first time costs 0.5 to 6 us;
+the 192 pages of one 512x512 image can cost more than decoding it. This memory is allocated once, and the size of
+/dev/shm does not limit it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SLOTS = 4  # for each worker: two batches ready or under way, and two that the trainer may hold
+_SLOTS = 4  # per worker: two batches ready or in progress, and two that the trainer may hold
 
 
 class SharedBufferPool:
-    """Slots of equal size, shared with processes forked later; each worker has its own.
+    """Slots of equal size, shared with processes that are forked later; each worker has its own.
 
-    A worker takes a free slot and fills it; the trainer borrows it as an array; when the last view of that array
-    is gone, the slot is free again. Free slots travel through a pipe, one byte each.
+    A worker takes a free slot and fills it; the trainer borrows it as an array; once the last view of that array
+    is gone, the slot is free again. A pipe passes free slots, one byte each.
     """
 
     def __init__(self, workers: int, size: int) -> None:
@@ -42,7 +42,7 @@ class SharedBufferPool:
                 os.close(end)
 
     def take(self, worker: int) -> int | None:
-        """A free slot of a worker; None where the trainer holds them all."""
+        """Take a free slot of a worker; None if the trainer holds all of them."""
         try:
             return worker * _SLOTS + os.read(self._pipes[worker][0], 1)[0]
         except BlockingIOError:
@@ -53,9 +53,9 @@ class SharedBufferPool:
         return np.frombuffer(self._memory, np.uint8, self._size, slot * self._size)
 
     def borrow(self, slot: int) -> NDArray[np.uint8]:
-        """The bytes of a slot, which is given back when no view of them is left."""
+        """The bytes of a slot, which is returned once no view of them is left."""
         array = self.memory(slot)
-        # The finaliser keeps the pool, and with it the pipes, for as long as an array is held.
+        # The finaliser keeps the pool, and with it the pipes, alive as long as an array is.
         weakref.finalize(array, self._give_back, slot).atexit = False
         return array
 

@@ -1,7 +1,7 @@
-"""Where a run's samples come from: latents that were encoded ahead, or images that are encoded in each step.
+"""The samples of a run: latents encoded ahead of training, or images encoded in each step.
 
-Whatever is random about a sample is a function of (seed, position): its noise level, whether its condition is
-dropped, its noise, and where in the autoencoder's posterior its latent lies. So nothing has to be remembered.
+All randomness of a sample is a function of (seed, position): its noise level, whether its condition is dropped,
+its noise, and the draw from the autoencoder's posterior. So there is no state to save.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 
 
 class Chance(NamedTuple):
-    """What is random about samples, each of shape [B] in the CPU's memory.
+    """The random choices for samples, each of shape [B] in CPU memory.
 
     Attributes:
         times_B: int64, noise levels.
         dropped_B: bool, whether the condition is dropped.
-        seeds_B: int64, of the noise that is to be predicted and of the place in the autoencoder's posterior.
+        seeds_B: int64, seeds of the noise to predict and of the draw from the autoencoder's posterior.
     """
 
     times_B: Tensor
@@ -60,7 +60,7 @@ class Chance(NamedTuple):
 
 
 def chance_at(seed: int, positions_B: Tensor, timesteps: int, null_probability: float) -> Chance:
-    """What is random about the samples at some positions of a run."""
+    """The random choices for the samples at some positions of a run."""
     words = philox4x64(seed, positions_B.numpy(), Stream.NOISE_LEVELS)
     times = below(words[:, 0], np.full(len(words), timesteps, dtype=np.int64))
     dropped = (words[:, 1] >> np.uint64(11)) * 2.0**-53 < null_probability
@@ -77,30 +77,30 @@ class Batches(Protocol):
         """Batches from `position` on."""
 
     def state_dict(self) -> dict[str, int | str]:
-        """Where to go on, and in which index."""
+        """The position to resume at, and the digest of the index."""
 
     def load_state_dict(self, state: dict[str, int | str]) -> None:
-        """Go on where a state was taken."""
+        """Resume from a state."""
 
 
 class Source:
-    """Samples of shards or latents, as batches and as the latents that an autoencoder makes of them.
+    """The samples of shards or latents, and batches of them.
 
     Attributes:
         folder: the folder of the shards or latents.
-        reader: the samples that are trained on.
+        reader: the samples of the training splits.
         classes: names of the classes.
         map: name of the label map.
         map_digest: digest of the label map.
         index_digest: digest of the index.
-        encoded: whether they are latents already.
-        latents: what is said of them then; else None.
-        image_size: height of the images, pixels, after they are reduced.
+        encoded: whether the samples are latents.
+        latents: the description of the latents; None for images.
+        image_size: height of the images after reduction, pixels.
         reduce: factor by which images and masks are reduced.
-        splits: splits that are trained on.
-        validation_split: the split to validate on; None where there is none.
-        held_out: [samples], true for training samples that are kept for validation and never drawn; nowhere where
-            a split is validated on, or nothing at all.
+        splits: the training splits.
+        validation_split: the split to validate on, or None.
+        held_out: [samples], true for training samples that are held out for validation and never drawn; all false
+            if there is a validation split, or nothing to validate on.
     """
 
     def __init__(self, folder: Path, data: DataConfig, *, validates: bool = False) -> None:
@@ -127,7 +127,7 @@ class Source:
 
     @property
     def samples(self) -> NDArray[np.int64]:
-        """Numbers of the samples that are trained on."""
+        """Indices of the training samples."""
         return np.flatnonzero(~self.held_out)
 
     def _choose_held_out(self) -> NDArray[np.bool_]:
@@ -137,13 +137,13 @@ class Source:
 
     @property
     def without_samples(self) -> tuple[str, ...]:
-        """Names of classes, but the first, that no sample has that is trained on."""
+        """Names of the classes, except the first, that no training sample has."""
         sizes = without(self.reader.lists, self.held_out).sizes
         known = zip(self.classes[1:], sizes[1:].tolist(), strict=True)
         return tuple(name for name, size in known if not size)
 
     def reduction(self, model: ModelConfig, side: int) -> int:
-        """The factor by which images are reduced to `side` pixels or less; see `reduction`."""
+        """The factor that reduces images to `side` pixels or less; see `reduction`."""
         return 1 if self.encoded else reduction((self.image_size, self._width), model, side)
 
     def _check_reduce(self, factor: int, height: int, width: int) -> None:
@@ -159,10 +159,10 @@ class Source:
             )
 
     def check_fits(self, model: ModelConfig) -> None:
-        """Refuse images that the network has no shape for.
+        """Reject images whose size or channels the network does not accept.
 
         Raises:
-            HistodsError: latents cannot be halved as often, or have other channels.
+            HistodsError: latents cannot be halved at each level, or have another number of channels.
         """
         factor = LATENT_FACTOR if self.latents is None else self.latents.autoencoder.factor
         least = factor * model.size_multiple
@@ -178,7 +178,7 @@ class Source:
         return LatentReader(self.folder, splits) if self.encoded else ShardReader(self.folder, splits)
 
     def batches(self, seed: int, batch_size: int, process: Process) -> Batches:
-        """Batches for training, drawn by class.
+        """Training batches, drawn by class.
 
         Raises:
             HistodsError: a class has no samples, or the processes cannot share a batch evenly.
@@ -207,11 +207,11 @@ class Source:
         return Loader(dataset, **shares)
 
     def keys_at(self, positions: range) -> list[str]:
-        """Keys of the samples that stand at some positions, for messages."""
+        """Keys of the samples at some positions, for messages."""
         return [self.reader.key(int(sample)) for sample in self.draws.draw(positions).samples]
 
     def fixed(self, reader: ShardReader | LatentReader, samples: Sequence[int]) -> Batch | LatentBatch:
-        """Some samples as they are stored, in one batch."""
+        """Some samples as stored, in one batch."""
         draws = _Fixed(np.asarray(samples, dtype=np.int64))
         if isinstance(reader, LatentReader):
             return next(iter(LatentLoader(reader, draws, global_batch=len(samples))))
@@ -220,13 +220,13 @@ class Source:
 
 
 class Encoder:
-    """Turns batches into latents on the device; `normalise` of a `LatentSpace` comes after.
+    """Turns batches into latents on the device; `LatentSpace.normalise` is applied afterwards.
 
     Args:
-        autoencoder: for batches of images; it may be None where all batches are of latents.
-        image_low: darkest value of images as the autoencoder takes them, -1 or 0; the brightest is 1.
+        autoencoder: encodes batches of images; may be None if all batches are of latents.
+        image_low: value of black in the autoencoder's input images, -1 or 0; white is 1.
         device: where to compute.
-        compiled: draw noise in a kernel of torch.compile.
+        compiled: draw noise in a kernel made by torch.compile.
     """
 
     def __init__(
@@ -238,9 +238,9 @@ class Encoder:
         self._compiled = compiled
 
     def draw(self, batch: Batch | LatentBatch, seeds_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents drawn from the posterior, and noise that is to be predicted, each z_BCHW in float32.
+        """Latents drawn from the posterior, and the noise to predict, each z_BCHW in float32.
 
-        A sample's seed has two streams: 0 for the noise, 1 for the place in the posterior.
+        A sample's seed has two streams: 0 for the noise, 1 for the draw from the posterior.
         """
         if isinstance(batch, LatentBatch) and not _varies(batch):
             mean = self.mean(batch)
@@ -270,33 +270,33 @@ class Encoder:
 
 
 def _varies(batch: LatentBatch) -> bool:
-    """Whether any latent has a variance; those of some autoencoders have none."""
+    """Whether any latent has a variance; latents of some autoencoders have none."""
     return bool(batch.logvars_BCHW.max() > NO_VARIANCE)
 
 
 class _Fixed:
-    """Draws that are listed; no view is turned."""
+    """Draws from a fixed list, without augmentation."""
 
     def __init__(self, samples: NDArray[np.int64]) -> None:
         self._samples = samples
 
     def draw(self, positions: ArrayLike) -> Draws:
-        """What stands at the positions."""
+        """The samples at the positions."""
         places = np.asarray(positions, dtype=np.int64)
         return Draws(self._samples[places], np.full_like(places, -1), np.zeros_like(places))
 
 
 def holds_data(workspace: Workspace) -> bool:
-    """Whether a workspace has latents or shards, sound or not."""
+    """Whether a workspace has latents or shards, whether intact or damaged."""
     return (workspace.latents / LatentSet.FILE).exists() or (workspace.shards / ShardSet.FILE).exists()
 
 
 def find_data(workspace: Workspace, data: str | Path | None) -> Path:
-    """The folder to train from: the one that is named; else the workspace's latents; else its shards.
+    """The folder to train from: `data` if given, else the workspace's latents, else its shards.
 
     Raises:
         HistodsError: there is none.
-        StaleFileError: the latents are those of other shards than the workspace's.
+        StaleFileError: the latents were encoded from other shards than the workspace's.
     """
     folders = [workspace.latents, workspace.shards] if data is None else [Path(data)]
     for folder in folders:
@@ -307,7 +307,7 @@ def find_data(workspace: Workspace, data: str | Path | None) -> Path:
         if (folder / ShardSet.FILE).is_file():
             return folder
     if data is not None:
-        raise HistodsError(f"There are no shards and no latents in {data}; give a folder of 'histods shard'.")
+        raise HistodsError(f"There are no shards and no latents in {data}; give a folder made by 'histods shard'.")
     raise HistodsError(
         f"There is no audit in {workspace.folder} yet, and there are no shards; run 'histods audit "
         f"DATASET{workspace.option}' first."
@@ -315,16 +315,16 @@ def find_data(workspace: Workspace, data: str | Path | None) -> Path:
 
 
 def _splits(folder: Path, *, encoded: bool) -> tuple[str, ...]:
-    """The splits that a folder holds, by name."""
+    """The names of the splits in a folder."""
     shards = LatentSet.read(folder).shards if encoded else ShardSet.read(folder).shards
     return tuple(sorted({shard.split for shard in shards}))
 
 
 def _parse_validation(data: DataConfig, known: Sequence[str], trained: Sequence[str], folder: Path) -> str | None:
-    """The split to validate on: the one that is named, else `val` where it is not trained on.
+    """The split to validate on: the configured one, else `val` unless it is a training split.
 
     Raises:
-        HistodsError: the named one does not exist, or is trained on.
+        HistodsError: the configured split does not exist, or is a training split.
     """
     named = data.validation_split
     if named is None:
@@ -332,17 +332,17 @@ def _parse_validation(data: DataConfig, known: Sequence[str], trained: Sequence[
     if named not in known or named in trained:
         others = ", ".join(name for name in known if name not in trained) or "none"
         raise HistodsError(
-            f"data.validation_split is {named!r}; it must name a split that is not trained on: "
+            f"data.validation_split is {named!r}; it must name a split that is not used for training: "
             f"{folder} has {others}."
         )
     return named
 
 
 def _sides(described: ShardSet | LatentSet, splits: Sequence[str]) -> tuple[int, int]:
-    """Height and width of the images, pixels.
+    """The height and width of the images in pixels.
 
     Raises:
-        HistodsError: they differ, which would end a run when two of them met in a batch.
+        HistodsError: images differ in size and so cannot share a batch.
     """
     if isinstance(described, LatentSet):
         return described.image_height, described.image_width

@@ -219,11 +219,11 @@ def test_a_run_is_not_gone_on_with_after_the_index_changed(own: Path) -> None:
     digest = ShardReader(own).shards.index_digest
     assert refusal(lambda: later.load_state_dict(state)) == (
         f"{own} holds shards with the index {digest[:12]}, but the run began with 000000000000; "
-        "give it those shards, or begin a new run."
+        "use those shards, or start a new run."
     )
     moved = {**later.state_dict(), "position": 12}
     assert refusal(lambda: later.load_state_dict(moved)) == (
-        "The global batch of 8 does not divide the position 12; go on with the batch with which the run began."
+        "The global batch of 8 does not divide the position 12; resume with the batch size with which the run began."
     )
 
 

@@ -196,10 +196,10 @@ def test_a_run_is_not_gone_on_with_after_the_index_changed(latents: Path) -> Non
     digest = LatentReader(latents).shards.index_digest
     assert refusal(lambda: later.load_state_dict({**later.state_dict(), "index_digest": "0" * 64})) == (
         f"{latents} holds latents with the index {digest[:12]}, but the run began with 000000000000; "
-        "give it those latents, or begin a new run."
+        "use those latents, or start a new run."
     )
     assert refusal(lambda: later.load_state_dict({**later.state_dict(), "position": 12})) == (
-        "The global batch of 8 does not divide the position 12; go on with the batch with which the run began."
+        "The global batch of 8 does not divide the position 12; resume with the batch size with which the run began."
     )
 
 

@@ -264,7 +264,7 @@ def test_a_source_trains_on_train_and_validates_on_test_only_where_it_is_named(h
     assert Source(folder, DataConfig(splits=("train", "test"))).validation_split is None
     for named in ("train", "nowhere"):
         words = refusal(partial(lambda name: Source(folder, DataConfig(validation_split=name)), named))
-        assert f"data.validation_split is '{named}'; it must name a split that is not trained on: " in words
+        assert f"data.validation_split is '{named}'; it must name a split that is not used for training: " in words
         assert words.endswith(f"{folder} has test.")
     assert "nowhere" in refusal(lambda: Source(folder, DataConfig(splits=("nowhere",))))
 
