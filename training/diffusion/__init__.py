@@ -1,1 +1,1 @@
-"""The diffusion process: noise schedules, noise by seed, samplers."""
+"""The diffusion process: noise schedules, seeded noise, samplers."""

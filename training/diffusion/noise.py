@@ -1,8 +1,8 @@
-"""Standard normal noise by seed and position: no state is kept, and a device draws a whole batch at once.
+"""Standard normal noise as a function of seed and position: stateless, and drawn for a whole batch at once.
 
 Philox 4x32 with ten rounds (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
 gives four words for each key and counter, and the method of Box and Muller (1958) turns two words into two normal
-numbers. So the same seed gives the same noise on every device, except for the last bits of sines and logarithms.
+numbers. The same seed gives the same noise on every device, except for the last bits of sines and logarithms.
 
 Shapes: S streams, B images, N groups of four numbers.
 """
@@ -29,13 +29,13 @@ _LOW = 0xFFFFFFFF
 def normal_noise(
     seeds: Sequence[int] | Tensor, shape: Sequence[int], device: torch.device | str, *, stream: int = 0
 ) -> Tensor:
-    """Standard normal noise [B, *shape], float32: an image's own, whatever else is in the batch.
+    """Standard normal noise [B, *shape], float32; that of an image does not depend on the rest of the batch.
 
     Args:
-        seeds: one for each image, 0 to 2**63 - 1.
+        seeds: one per image, 0 to 2**63 - 1.
         shape: the shape of the noise of one image.
         device: where to draw.
-        stream: another one gives an image other noise, independent of the first.
+        stream: selects one of an image's independent noises.
     """
     return normal_noises(seeds, shape, device, streams=1, first=stream)[0]
 
@@ -49,15 +49,15 @@ def normal_noises(
     first: int = 0,
     compiled: bool = False,
 ) -> Tensor:
-    """Noise [streams, B, *shape] of some streams, from `first` on, together; see `normal_noise`.
+    """Noise [streams, B, *shape] of consecutive streams, from `first` on; see `normal_noise`.
 
     Args:
-        seeds: one for each image.
+        seeds: one per image.
         shape: the shape of the noise of one image and stream.
         device: where to draw.
-        streams: how many.
-        first: the first of them.
-        compiled: in one kernel of torch.compile instead of some 80.
+        streams: the number of streams.
+        first: the first stream.
+        compiled: draw in one kernel made by torch.compile instead of some 80 kernels.
     """
     size = math.prod(shape)
     seeds_B1 = torch.as_tensor(seeds, dtype=torch.int64).to(device, non_blocking=True)[:, None]
@@ -87,9 +87,9 @@ def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
 
 @cache
 def philox_constants(device: torch.device) -> tuple[Tensor, Tensor]:
-    """The two multipliers, and [R, 2] what each round adds to the key's halves.
+    """The two multipliers, and [R, 2], the amounts that each round adds to the key's halves.
 
-    They are made once per device: the host waits for each copy of its own numbers to a GPU.
+    They are made once per device, since the host waits for each copy to a GPU.
     """
     rounds_R1 = torch.arange(_ROUNDS)[:, None]
     return torch.tensor(_MULTIPLIERS).to(device), (rounds_R1 * torch.tensor(_WEYL)).to(device)
@@ -98,10 +98,10 @@ def philox_constants(device: torch.device) -> tuple[Tensor, Tensor]:
 def philox(
     key0: Tensor, key1: Tensor, counter: Tensor, stream: Tensor, *, factors_2: Tensor, offsets_R2: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The four words below 2**32 of each key and counter (counter, 0, stream, 0), int64 of their common shape.
+    """The four words of each key and counter (counter, 0, stream, 0), below 2**32, int64 of their common shape.
 
     Args:
-        key0: first half of a key, below 2**32, as all of these.
+        key0: first half of a key, below 2**32 like the next three.
         key1: second half.
         counter: first word of a counter.
         stream: third word.
@@ -112,8 +112,8 @@ def philox(
         Words 0 and 2, and words 1 and 3, each stacked [2, ...].
     """
     counter, stream, key0, key1 = torch.broadcast_tensors(counter, stream, key0, key1)  # type: ignore[no-untyped-call]
-    # Words 0 and 2 are multiplied; words 1 and 3 are the low halves of the products before. A round puts those of
-    # one pair in the place of the other. Bits above 32 are cut off once per round; products may wrap.
+    # Words 0 and 2 are multiplied; words 1 and 3 are the low halves of the previous products. A round swaps the
+    # two pairs. Bits above 32 are cut off once per round; products may wrap.
     ones = [1] * key0.ndim
     factors = factors_2.view(2, *ones)
     even, odd = torch.stack([counter, stream]), torch.zeros_like(key0)

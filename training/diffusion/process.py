@@ -1,4 +1,4 @@
-"""The diffusion process: noise schedules, what is predicted, and how errors are weighed. Pure functions.
+"""The diffusion process: noise schedules, prediction targets and loss weights, as pure functions.
 
 x_t = signal_t x0 + noise_t e, with signal_t = sqrt(abar_t) and noise_t = sqrt(1 - abar_t), where abar_t is the
 product of 1 - beta up to t (Ho, Jain and Abbeel 2020, eq. 4). SNR_t is (signal_t / noise_t)^2.
@@ -43,7 +43,7 @@ def linear_betas(timesteps: int, first: float = 1e-4, last: float = 0.02) -> Ten
 
 
 def rescale_zero_terminal_snr(betas_T: Tensor) -> Tensor:
-    """Betas [T] whose last level is pure noise and whose first is as before.
+    """Rescale betas [T] so that the last level is pure noise; the first is unchanged.
 
     Lin, Liu, Li and Yang, "Common diffusion noise schedules and sample steps are flawed", WACV 2024, algorithm 1.
     """
@@ -59,8 +59,8 @@ class NoiseSchedule:
 
     Attributes:
         betas: float64 [T] for T levels.
-        diffusers_name: `beta_schedule` of diffusers' schedulers; None where they have none like it: exports then
-            hold the betas themselves.
+        diffusers_name: `beta_schedule` of diffusers' schedulers; None if they have no such schedule, in which case
+            exports contain the betas themselves.
     """
 
     betas: Callable[[int], Tensor]
@@ -74,7 +74,7 @@ NOISE_SCHEDULES = {
 
 
 def find_schedule(name: str) -> NoiseSchedule:
-    """The noise schedule of that name.
+    """Find a noise schedule by name.
 
     Raises:
         HistodsError: there is none.
@@ -85,7 +85,7 @@ def find_schedule(name: str) -> NoiseSchedule:
 
 
 def recognise_schedule(betas_T: Tensor) -> str | None:
-    """The name of the noise schedule that has these betas, float64 [T]; None where none has."""
+    """The name of the noise schedule with these betas, float64 [T], or None."""
     for name, schedule in NOISE_SCHEDULES.items():
         if torch.allclose(schedule.betas(len(betas_T)), betas_T, rtol=1e-4, atol=1e-7):
             return name
@@ -94,7 +94,7 @@ def recognise_schedule(betas_T: Tensor) -> str | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """How much signal and how much noise there is at each level.
+    """The amounts of signal and noise at each level.
 
     Attributes:
         signal_T: float32 [T], sqrt(abar).
@@ -114,12 +114,12 @@ class Schedule:
 
     @classmethod
     def from_betas(cls, betas_T: Tensor) -> Schedule:
-        """The schedule of betas [T], computed in float64."""
+        """The schedule for betas [T], computed in float64."""
         bars_T = (1 - betas_T.double()).cumprod(0)
         return cls(bars_T.sqrt().float(), (1 - bars_T).sqrt().float())
 
     def to(self, device: torch.device | str) -> Schedule:
-        """The same on a device."""
+        """A copy on a device."""
         return Schedule(self.signal_T.to(device), self.noise_T.to(device))
 
     def at(self, t_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +132,7 @@ class Schedule:
         return signal * x0_BCHW + noise * noise_BCHW
 
     def target(self, prediction: Prediction, x0_BCHW: Tensor, noise_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """What the network should predict, [B, C, H, W].
+        """The prediction target, [B, C, H, W].
 
         The velocity is v = signal e - noise x0: Salimans and Ho, "Progressive distillation for fast sampling of
         diffusion models", ICLR 2022, appendix D.
@@ -145,7 +145,7 @@ class Schedule:
         return signal * noise_BCHW - noise * x0_BCHW
 
     def to_x0(self, prediction: Prediction, output_BCHW: Tensor, x_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """The x0 that a prediction at x_t means; from `epsilon` it is undefined where there is no signal."""
+        """The x0 that follows from a prediction at x_t; undefined for `epsilon` where there is no signal."""
         signal, noise = self.at(t_B)
         if prediction == "epsilon":
             return (x_BCHW - noise * output_BCHW) / signal
@@ -154,7 +154,7 @@ class Schedule:
         return signal * x_BCHW - noise * output_BCHW
 
     def to_noise(self, prediction: Prediction, output_BCHW: Tensor, x_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """The noise that a prediction at x_t means; there is noise at every level."""
+        """The noise that follows from a prediction at x_t; every level has noise."""
         signal, noise = self.at(t_B)
         if prediction == "epsilon":
             return output_BCHW
@@ -165,14 +165,14 @@ class Schedule:
     def loss_weights(self, prediction: Prediction, gamma: float | None, min_v_weight: float = 0.0) -> Tensor:
         """Weights of squared errors at each level, float32 [T]: min-SNR-gamma, or 1 without gamma.
 
-        An error of x0 weighs min(SNR, gamma); Hang et al., "Efficient diffusion training via min-SNR weighting
-        strategy", ICCV 2023, section 3.4. The same error is SNR times as large as one of epsilon and SNR + 1 times
-        as large as one of v, hence min(SNR, gamma) / SNR and min(SNR, gamma) / (SNR + 1). The latter is never
-        below `min_v_weight`; docs/loss-weights.md has the trial.
+        An error of x0 has the weight min(SNR, gamma); Hang et al., "Efficient diffusion training via min-SNR
+        weighting strategy", ICCV 2023, section 3.4. The same error is SNR times as large as one of epsilon and SNR
+        + 1 times as large as one of v, hence min(SNR, gamma) / SNR and min(SNR, gamma) / (SNR + 1). The latter is
+        never below `min_v_weight`; docs/loss-weights.md describes the experiment.
         """
         if gamma is None:
             return torch.ones_like(self.signal_T)
-        # In powers of signal and noise, of which the first may be 0: SNR + 1 = 1 / noise^2.
+        # In powers of signal and noise, since the signal may be 0: SNR + 1 = 1 / noise^2.
         signal_T, noise_T = self.signal_T.double().square(), self.noise_T.double().square()
         if prediction == "v":
             return torch.minimum(signal_T, gamma * noise_T).clamp_min(min_v_weight).float()
@@ -186,7 +186,7 @@ class Loss:
 
     Args:
         schedule: the schedule of the noise, on the device.
-        config: what is predicted, and the weights of the levels.
+        config: the prediction target and the weights of the levels.
     """
 
     def __init__(self, schedule: Schedule, config: DiffusionConfig) -> None:
@@ -195,7 +195,7 @@ class Loss:
         self._weights_T = schedule.loss_weights(config.prediction, config.min_snr_gamma, config.min_v_weight)
 
     def __call__(self, output_BCHW: Tensor, x0_BCHW: Tensor, noise_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        """The error of each sample, float32 [B], whatever the prediction's type."""
+        """The error of each sample, float32 [B], for predictions of any type."""
         target_BCHW = self._schedule.target(self._prediction, x0_BCHW, noise_BCHW, t_B)
         errors_B = (output_BCHW.float() - target_BCHW.float()).square().mean(dim=(1, 2, 3))
         return errors_B * self._weights_T[t_B]

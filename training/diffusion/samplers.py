@@ -1,4 +1,4 @@
-"""Samplers: from noise to latents with a function that predicts. They know nothing of files or of networks.
+"""Samplers, which turn noise into latents with a prediction function; independent of files and networks.
 
 Shapes: B images, C channels, H and W of latents (of masks: pixels).
 """
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 Denoise = Callable[["Tensor", "Tensor"], "Tensor"]
 """Prediction for noisy latents [B, C, H, W] at noise levels [B]."""
 _MIN_SIGNAL = 0.05
-"""Signal of the level at which sampling from predicted noise begins, where nothing clips x0.
+"""Signal of the level at which sampling from predicted noise begins if x0 is not clipped.
 
-There x0 is what noise leaves of x, divided by the signal: 4.9e-5 at the last level of the cosine schedule. With
-an error of 1 % in the noise, 25 steps of DPM-Solver++ from there end in latents of deviation 12.06, and from this
-level on in 1.003; 1 is right. Pure noise stands for x there, whose variance has 1/400 of signal.
+There x0 = (x - noise e) / signal, and the signal is only 4.9e-5 at the last level of the cosine schedule. With an
+error of 1 % in the noise, 25 steps of DPM-Solver++ from the last level end in latents with a deviation of 12.06,
+and from this level in 1.003; 1 is right. Pure noise replaces x here, although 1/400 of its variance would be
+signal.
 """
 
 
 def guided(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
-    """Classifier-free guidance: null + scale (conditional - null), both from one batch of 2 B.
+    """Classifier-free guidance: null + scale (conditional - null), both from one batch of size 2 B.
 
-    Ho and Salimans 2022, eq. 6, where the scale is written 1 + w. All classes of a mask are in one condition; with
-    scale 1 the null is not computed.
+    Ho and Salimans 2022, eq. 6, where the scale is written 1 + w. One condition holds all classes of a mask; with
+    scale 1 the null prediction is not computed.
     """
     if scale == 1:
         return lambda x_BCHW, t_B: module(x_BCHW, t_B, mask_B1HW)
@@ -57,10 +58,10 @@ def guided(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
 
 
 def one_pass_per_class(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
-    """As the reference samples: one guided pass for each class of a mask, the others zeroed, pasted by the mask.
+    """Sample like the reference: one guided pass per class, with other classes zeroed, composed by the mask.
 
-    The mask is taken at the latents' size, the nearest pixel for each cell. Class 0 is a class as the others are;
-    its pass sees a mask of zeros. An image takes part in the passes of its own classes alone.
+    The mask is reduced to the size of the latents by nearest neighbour. Class 0 is treated like the others; its
+    pass gets a mask of zeros. An image takes part only in the passes of its own classes.
     """
 
     @cache
@@ -84,14 +85,14 @@ def one_pass_per_class(module: nn.Module, mask_B1HW: Tensor, scale: float) -> De
 
 
 def sound_levels(schedule: Schedule, prediction: Prediction, clip: float | None) -> int:
-    """How many levels, from the first on, can be sampled: all, unless x0 would be divided by next to nothing."""
+    """Number of levels, from the first, that can be sampled: all, unless the signal is too small to divide by."""
     if prediction != "epsilon" or clip is not None:
         return len(schedule.signal_T)
     return max(int((schedule.signal_T >= _MIN_SIGNAL).sum()), 1)
 
 
 def sampling_times(timesteps: int, steps: int) -> list[int]:
-    """Noise levels from the last to -1, which stands for none: steps + 1 whole numbers, evenly spaced.
+    """Noise levels from the last to -1, which means no noise: steps + 1 integers, evenly spaced.
 
     Raises:
         HistodsError: there are fewer levels than steps.
@@ -116,26 +117,26 @@ def ddim(
     seeds: Sequence[int] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """DDIM: deterministic with eta 0, as random as DDPM with eta 1.
+    """DDIM: deterministic with eta 0, as stochastic as DDPM with eta 1.
 
     Song, Meng and Ermon, "Denoising diffusion implicit models", ICLR 2021, eq. 12 and 16.
 
     Args:
-        denoise: predicts.
-        schedule: the schedule of the noise, on the device.
-        noise_BCHW: where to begin: stream 0 of `normal_noise`; a step draws from the stream of its number.
+        denoise: the prediction function.
+        schedule: the noise schedule, on the device.
+        noise_BCHW: the initial noise: stream 0 of `normal_noise`; step n draws from stream n.
         prediction: what `denoise` predicts.
-        steps: predictions to make.
+        steps: number of predictions.
         eta: share of DDPM's noise.
-        clip: bound of predicted x0. The noise in x is then what this x0 leaves, unless it is predicted itself.
-        seeds: one an image, for the noise of eta.
-        progress: called with each step and their number.
+        clip: bound on predicted x0. The noise is then recomputed from it, unless the noise is what is predicted.
+        seeds: one seed per image, for the noise that eta adds.
+        progress: called with each step and the number of steps.
 
     Returns:
         x0, float32 of the shape of the noise.
 
     Raises:
-        HistodsError: there are more steps than levels, or eta is above 0 and not every image has a seed.
+        HistodsError: there are more steps than levels, or eta is above 0 and an image has no seed.
     """
     if eta and len(seeds) != len(noise_BCHW):
         raise HistodsError(
@@ -176,18 +177,18 @@ def dpm_solver_2m(
 
     Lu et al., "DPM-Solver++: Fast solver for guided sampling of diffusion probabilistic models", arXiv 2211.01095,
     2022, algorithm 2.
-    With lambda = log(signal / noise), h the step in it and r the step before as a share of h,
-    x' = (noise' / noise) x - signal' (exp(-h) - 1) D, where D = (1 + 1 / 2r) x0 - (1 / 2r) x0 of the step before.
-    The first step is of first order, and so is the last, which goes to no noise at all.
+    With lambda = log(signal / noise), h the step in lambda and r the ratio of the previous step to h,
+    x' = (noise' / noise) x - signal' (exp(-h) - 1) D, where D = (1 + 1 / 2r) x0 - (1 / 2r) x0 of the previous
+    step. The first step is of first order, and so is the last, which ends without noise.
 
     Args:
-        denoise: predicts.
-        schedule: the schedule of the noise, on the device.
-        noise_BCHW: where to begin.
+        denoise: the prediction function.
+        schedule: the noise schedule, on the device.
+        noise_BCHW: the initial noise.
         prediction: what `denoise` predicts.
-        steps: predictions to make.
-        clip: bound of predicted x0.
-        progress: called with each step and their number.
+        steps: number of predictions.
+        clip: bound on predicted x0.
+        progress: called with each step and the number of steps.
 
     Returns:
         x0, float32 of the shape of the noise.
@@ -197,8 +198,8 @@ def dpm_solver_2m(
     """
     x_BCHW = noise_BCHW
     signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
-    # Pure noise lies at minus infinity. The step from there is x' = noise' x + signal' x0, and the next one, whose
-    # r is infinite, is of first order too: both follow from the formulas as they are.
+    # Pure noise is at lambda = minus infinity. The step from there is x' = noise' x + signal' x0, and the next
+    # one, whose r is infinite, is of first order too: both follow from the formulas.
     lambdas = [
         math.log(signal / noise) if signal else -math.inf for signal, noise in zip(signals, noises, strict=True)
     ]
@@ -221,7 +222,7 @@ def dpm_solver_2m(
 
 
 def _times(schedule: Schedule, prediction: Prediction, steps: int, clip: float | None) -> list[int]:
-    """Noise levels of a sampler; fewer than `steps` where fewer levels are sound than there are.
+    """Noise levels of a sampler; fewer than `steps` if some levels cannot be sampled.
 
     Raises:
         HistodsError: there are more steps than levels.
@@ -233,7 +234,7 @@ def _times(schedule: Schedule, prediction: Prediction, steps: int, clip: float |
 def _predict(
     denoise: Denoise, schedule: Schedule, prediction: Prediction, x_BCHW: Tensor, level: int, clip: float | None
 ) -> tuple[Tensor, Tensor]:
-    """What x0 and what noise the prediction at a noise level means, float32."""
+    """The x0 and the noise that follow from the prediction at a noise level, float32."""
     t_B = torch.full((len(x_BCHW),), level, device=x_BCHW.device)
     output_BCHW = denoise(x_BCHW, t_B).float()
     x0_BCHW = schedule.to_x0(prediction, output_BCHW, x_BCHW, t_B)
