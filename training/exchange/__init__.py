@@ -1,1 +1,1 @@
-"""Checkpoints and exports of other programs: one file per format."""
+"""Import and export of other programs' formats: one file per format."""

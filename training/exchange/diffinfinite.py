@@ -1,7 +1,7 @@
-"""Checkpoints as DiffInfinite's trainer publishes them: read without running anything, and understood by shapes.
+"""Published checkpoints of DiffInfinite's trainer: read without running code, and recognised by tensor shapes.
 
-A file of `torch.save` holds `step`, `model`, `ema` and more. In `model` the names of the U-Net start with
-`model.`, in `ema` those of its average with `ema_model.model.`; beside them are the noise schedule's buffers.
+A file of `torch.save` holds `step`, `model`, `ema` and more. In `model` the names of the U-Net's tensors start
+with `model.`, in `ema` those of its average with `ema_model.model.`. Both also hold the noise schedule's buffers.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 _PLACES: dict[Weights, tuple[str, str]] = {"ema": ("ema", "ema_model.model."), "model": ("model", "model.")}
 _CHUNK = 1 << 20
-_NAMED, _COMPARED = 3, 60  # names in a message; names among which the nearest are looked for
+_NAMED, _COMPARED = 3, 60  # names in a message; names compared to find the nearest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """What a published checkpoint holds, as far as a network is made of it.
+    """The parts of a published checkpoint that are needed to make a network.
 
     Attributes:
         path: the path of the file.
-        step: optimizer steps done; 0 where that is not said.
-        weights: the U-Net's tensors by its own names: of `ema` and `model`, or of the one that is there.
-        betas_T: float64 [T], the noise schedule; None where it is not there.
+        step: optimizer steps done; 0 if unknown.
+        weights: the U-Net's tensors by their names in the network: of `ema`, `model` or both.
+        betas_T: float64 [T], the noise schedule, or None.
     """
 
     path: Path
@@ -53,20 +53,20 @@ class Published:
 
 
 def read_published(path: Path, progress: Progress) -> Published:
-    """Read a checkpoint. Nothing in it is run, and every byte is proved by the checksums that it carries.
+    """Read a checkpoint without running any code in it; every byte is verified against the file's own checksums.
 
     Args:
-        path: file of `torch.save`.
-        progress: called with bytes proved and bytes in all.
+        path: a file of `torch.save`.
+        progress: called with the number of bytes verified and the total.
 
     Raises:
-        HistodsError: there is no such file, it is damaged, or it holds something else.
+        HistodsError: the file does not exist, is damaged, or holds something else.
     """
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise HistodsError(f"{path} {found}; give the .pt file of a checkpoint.")
     archive = zipfile.is_zipfile(path)
-    if archive:  # torch reads archives, but leaves their checksums aside
+    if archive:  # torch reads archives but ignores their checksums
         _prove(path, progress)
     document = _load(path, mapped=archive)
     if not isinstance(document, dict):
@@ -89,7 +89,7 @@ def read_published(path: Path, progress: Progress) -> Published:
 
 
 def _prove(path: Path, progress: Progress) -> None:
-    """Read all members of an archive, which compares their checksums."""
+    """Read all members of an archive to verify their checksums."""
     done, total = 0, path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
@@ -103,12 +103,12 @@ def _prove(path: Path, progress: Progress) -> None:
 
 
 def _load(path: Path, *, mapped: bool) -> Any:
-    """Tensors and plain values; only what is looked at is brought into memory where the file is mapped."""
+    """Load tensors and plain values; with `mapped`, only what is accessed is read into memory."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged or hostile file can fail in any way
         refused = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
-        if refused is None and not zipfile.is_zipfile(path):  # torch's own words are of its options then
+        if refused is None and not zipfile.is_zipfile(path):  # torch's own message is about its options then
             raise _damaged(path, ValueError("bytes of another kind, or of a part of it")) from error
         if refused is None:
             raise _damaged(path, error) from error
@@ -120,7 +120,7 @@ def _load(path: Path, *, mapped: bool) -> Any:
 
 def _damaged(path: Path, error: Exception) -> HistodsError:
     reason = (" ".join(str(error).split()) or type(error).__name__)[:160].rstrip(".")
-    return HistodsError(f"{path} is not a whole checkpoint of torch.save ({reason}); fetch it again.")
+    return HistodsError(f"{path} is not a complete checkpoint of torch.save ({reason}); download it again.")
 
 
 def _kind(value: object) -> str:
@@ -128,7 +128,7 @@ def _kind(value: object) -> str:
 
 
 def _of_network(tensors: Mapping[Any, Any], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
+    """The tensors whose names begin with a prefix, by their names without it."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -146,10 +146,10 @@ def _find_betas(document: Mapping[str, Any]) -> Tensor | None:
 
 
 def find_schedule(published: Published) -> dict[str, Any]:
-    """Settings of `diffusion` that the betas of a checkpoint mean; none where it has no betas.
+    """The settings of `diffusion` that follow from the betas of a checkpoint; empty if it has none.
 
     Raises:
-        HistodsError: histods has no such schedule.
+        HistodsError: histods does not have this schedule.
     """
     betas_T = published.betas_T
     if betas_T is None:
@@ -158,16 +158,16 @@ def find_schedule(published: Published) -> dict[str, Any]:
     if name is None:
         raise HistodsError(
             f"{published.path} has a noise schedule that is not {one_of(NOISE_SCHEDULES)} (its betas go from "
-            f"{betas_T[0]:.3g} to {betas_T[-1]:.3g}); no sampler here would be right for it."
+            f"{betas_T[0]:.3g} to {betas_T[-1]:.3g}); histods has no sampler for it."
         )
     return {"timesteps": len(betas_T), "schedule": name}
 
 
 def find_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """Settings of `model` that the shapes of weights mean.
+    """The settings of `model` that follow from the shapes of weights.
 
     Raises:
-        HistodsError: they are not those of such a network.
+        HistodsError: the shapes are not those of such a network.
     """
     levels = 1
     while f"downs.{levels}.3.weight" in weights:
@@ -193,10 +193,10 @@ def find_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def check_weights(weights: Mapping[str, Tensor], model: ModelConfig, path: Path) -> dict[str, Tensor]:
-    """The weights in float32, in the order of the network, which has exactly these.
+    """The weights in float32, in the order of the network; its names and theirs must be the same.
 
     Raises:
-        HistodsError: names or shapes are not those of the network, or a number is not finite.
+        HistodsError: names or shapes are not those of the network, or a weight is not finite.
     """
     with torch.device("meta"):
         wanted = {name: list(tensor.shape) for name, tensor in UNet(model).state_dict().items()}
@@ -217,7 +217,7 @@ def check_weights(weights: Mapping[str, Tensor], model: ModelConfig, path: Path)
     if odd:
         raise HistodsError(
             f"{path} has weights that are not all finite numbers ({_names(odd)}); such a network "
-            "makes no images: take another checkpoint."
+            "makes no images: use another checkpoint."
         )
     return {name: weights[name].float() for name in wanted}
 
@@ -228,7 +228,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _strange(problem: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> HistodsError:
-    """What does not fit; of names that are missing and others that are there, the nearest come first."""
+    """The error for weights that do not fit; the most similar of the missing and extra names come first."""
     parts = [
         f"{len(missing)} missing ({_names(_nearest_first(missing, unexpected))})" if missing else "",
         f"{len(unexpected)} extra ({_names(_nearest_first(unexpected, missing))})" if unexpected else "",

@@ -1,4 +1,4 @@
-"""export: a run as a folder for others, in the layout of diffusers."""
+"""export: write a run as a folder in the layout of diffusers, to share it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ABOUT = "histods.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
-"""What diffusers calls the weights of a part."""
+"""The file name that diffusers gives to the weights of a part."""
 _PREDICTIONS: dict[Prediction, str] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
 
 
@@ -39,20 +39,21 @@ def export(
     weights: Weights = "ema",
     progress: Progress | None = None,
 ) -> Path:
-    """Write a run as `scheduler/` and `vae/`, which diffusers loads, and `unet/`; its README says how to use it.
+    """Write a run as `scheduler/` and `vae/`, which diffusers loads, and `unet/`, with a README on how to use it.
 
     Args:
         run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
-        out: folder to write; a new one, or one of this same export. In `exports` of the workspace if None.
+        out: folder to write: a new one, or one with the same export; by default in `exports` of the workspace.
         workspace: folder of `runs` and `exports`.
         weights: `ema` (averaged), or `model` (as the optimizer left them).
-        progress: called with what is being done.
+        progress: called with the current stage.
 
     Returns:
         The folder.
 
     Raises:
-        HistodsError: there is no such run, it is damaged, its autoencoder is not at hand, or the folder is in use.
+        HistodsError: the run does not exist or is damaged, its autoencoder cannot be loaded, or the folder is in
+            use.
     """
     report = progress or silent
     space = Workspace.find(workspace)
@@ -73,21 +74,21 @@ def export(
             save_file(model.state_dict(), temporary, metadata={"format": "pt"})
         if autoencoder is not None:
             _write_autoencoder(autoencoder, folder / "vae")
-        write_text(folder / "README.md", write_guide(read, about["autoencoder"]["kind"]))  # last: all is there
+        write_text(folder / "README.md", write_guide(read, about["autoencoder"]["kind"]))  # last: marks completion
     return folder
 
 
 def read_export(folder: Path) -> dict[str, Any]:
-    """What an export says of itself.
+    """Read `histods.json` of an export.
 
     Raises:
-        HistodsError: the folder is none.
+        HistodsError: the folder does not hold an export.
     """
     return read_json(folder / _ABOUT)
 
 
 def scheduler_config(run: Run) -> dict[str, Any]:
-    """Settings with which diffusers' `DDIMScheduler` has the noise schedule of a run and takes its steps."""
+    """Settings of diffusers' `DDIMScheduler` for the noise schedule and sampling steps of a run."""
     diffusion, clip = run.config.diffusion, run.space.clip
     schedule = find_schedule(diffusion.schedule)
     own = schedule.diffusers_name is None
@@ -113,7 +114,7 @@ def read_scheduler(folder: Path) -> DiffusionConfig:
     """The noise schedule and the prediction of an export.
 
     Raises:
-        HistodsError: the settings of its scheduler are not as `export` writes them.
+        HistodsError: the settings of its scheduler differ from those that `export` writes.
     """
     path = folder / "scheduler" / "scheduler_config.json"
     document = read_json(path)
@@ -127,12 +128,12 @@ def read_scheduler(folder: Path) -> DiffusionConfig:
         )
     except (KeyError, TypeError) as error:
         raise HistodsError(
-            f"{path} is not as 'histods export' writes it ({error}): export the run again."
+            f"{path} differs from what 'histods export' writes ({error}): export the run again."
         ) from error
 
 
 def _schedule_of(document: dict[str, Any]) -> str:
-    """Our name of the noise schedule of an export's scheduler."""
+    """The name in histods of the noise schedule of an export's scheduler."""
     if document["trained_betas"] is not None:
         name = recognise_schedule(torch.tensor(document["trained_betas"], dtype=torch.float64))
         if name is None:
@@ -143,7 +144,7 @@ def _schedule_of(document: dict[str, Any]) -> str:
 
 
 def _about(run: Run, weights: Weights, autoencoder: Autoencoder | None) -> dict[str, Any]:
-    """What no other file of the export says."""
+    """The facts that no other file of the export holds."""
     files = read_json(run.checkpoint / "state.json").get("files", {})
     diffusion = run.config.diffusion
     return {
@@ -162,14 +163,14 @@ def _about(run: Run, weights: Weights, autoencoder: Autoencoder | None) -> dict[
 
 
 def _kind(autoencoder: Autoencoder | None) -> str | None:
-    """`linear`, or the name of a class of diffusers."""
+    """`linear`, the name of a diffusers class, or None."""
     if isinstance(autoencoder, DiffusersAutoencoder):
         return type(autoencoder.module).__name__
     return None if autoencoder is None else autoencoder.name
 
 
 def _check_place(space: Workspace, folder: Path) -> None:
-    """Refuse a folder that is in use, or that of the dataset."""
+    """Reject a folder that is in use, or that holds the dataset."""
     if folder.exists() and not folder.is_dir():
         _refuse(folder, "is a file")
     if folder.is_dir() and not (folder / _ABOUT).is_file():
@@ -181,7 +182,7 @@ def _check_place(space: Workspace, folder: Path) -> None:
 
 
 def _claim(folder: Path, about: dict[str, Any]) -> None:
-    """Say in the folder what is exported into it; the same export goes on there, no other."""
+    """Record in the folder what is exported into it; only the same export may continue there."""
     path = folder / _ABOUT
     if path.is_file() and (other := read_export(folder)) != about:
         _refuse(
@@ -196,7 +197,7 @@ def _refuse(folder: Path, found: str) -> None:
 
 
 def _write_autoencoder(autoencoder: Autoencoder, folder: Path) -> None:
-    """Weights and settings of an autoencoder, each file whole under its name."""
+    """Write the weights and settings of an autoencoder, each file atomically."""
     making = folder.with_name(".vae.part")
     shutil.rmtree(making, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""The README of an exported run: what loads each part, and the whole way from a mask to an image."""
+"""The README of an exported run: how to load each part, and code from a mask to an image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from training.runs.checkpoint import Run
 
 _SCHEDULER = "| `scheduler/` | the noise schedule | diffusers: `DDIMScheduler` |"
-_UNET = "| `unet/` | the network; diffusers has none like it | histods: `training.model.unet.UNet` |"
-_ABOUT = "| `histods.json` | classes, the latent space and where all this is from | any JSON reader |"
-_NO_VAE = "There is no autoencoder here, since the run was imported without one: the code below ends in latents."
+_UNET = "| `unet/` | the network, which diffusers does not have | histods: `training.model.unet.UNet` |"
+_ABOUT = "| `histods.json` | classes, latent space and provenance | any JSON reader |"
+_NO_VAE = "There is no autoencoder, since the run was imported without one: the code below ends with latents."
 _LINEAR = """`vae/` is the linear autoencoder of histods: in `autoencoder.safetensors` there are `components`
 c [4, 3, 8, 8] and `mean` m [3, 8, 8] of blocks of 8x8 pixels. For images from -1 to 1, latents are
 `conv2d(images, c, -(c * m).sum((1, 2, 3)), stride=8)`, and images are
@@ -25,7 +25,7 @@ _PREDICTIONS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Decoder:
-    """How one kind of autoencoder is described and used."""
+    """How the README describes and uses one kind of autoencoder."""
 
     row: str
     imported: str
@@ -56,7 +56,7 @@ def write_guide(run: Run, kind: str | None) -> str:
 
     Args:
         run: what was exported.
-        kind: `linear`, a class of diffusers, or None where there is no autoencoder.
+        kind: `linear`, a diffusers class, or None if there is no autoencoder.
     """
     decoder = _decoder(kind)
     model, diffusion, space = run.config.model, run.config.diffusion, run.space
@@ -73,7 +73,7 @@ A latent diffusion model conditioned on masks, after {run.step:,} training steps
 {decoder.row}{_UNET}
 {_ABOUT}
 
-`DiffusionPipeline.from_pretrained` does not load this folder, since the network is none of diffusers'.
+`DiffusionPipeline.from_pretrained` cannot load this folder, since diffusers does not have this network.
 
 {note}## From a mask to an image
 
@@ -85,14 +85,14 @@ With `pip install 'histods[train]'`, in this folder:
 ## Conventions
 
 - Masks hold classes: {classes}.
-- The network sees x = (z scale + shift - mean) / std of the autoencoder's latents z, a mean and a std for each
-  channel where they are not empty: `latent_space` in `histods.json`. The autoencoder's own `scaling_factor` has no
-  part in it.
+- The network sees x = (z scale + shift - mean) / std of the autoencoder's latents z, with a mean and a std for
+  each channel unless they are empty: see `latent_space` in `histods.json`. The autoencoder's own `scaling_factor`
+  is not used.
 - It predicts {_PREDICTIONS[diffusion.prediction]}.
   While sampling, predicted latents are {clip}.
 - Guidance is null + {diffusion.guidance_scale:g} (conditional - null). The fourth argument of the network, a flag
-  for each sample, asks for the null condition; here it is {_null(model.null)}.
-- The autoencoder's images go from {space.image_low:g} to 1.
+  per sample, selects the null condition; here it is {_null(model.null)}.
+- The autoencoder's images range from {space.image_low:g} to 1.
 """
 
 
@@ -101,11 +101,11 @@ def _one_line(name: str) -> str:
 
 
 def _null(null: str) -> str:
-    return "an embedding that was learned" if null == "learned" else "the same as a mask of class 0 alone"
+    return "a learned embedding" if null == "learned" else "the same as a mask of class 0 only"
 
 
 def _code(run: Run, kind: str | None, decoder: _Decoder) -> str:
-    """Python that makes an image; it runs in the folder of the export."""
+    """Python code that makes an image when run in the folder of the export."""
     model, diffusion = run.config.model, run.config.diffusion
     names = ", ".join(sorted({"DDIMScheduler"} | ({kind} if kind and kind != "linear" else set())))
     size, side = model.image_size, model.image_size // 8

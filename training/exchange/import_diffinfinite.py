@@ -1,4 +1,4 @@
-"""import: a run from a checkpoint that DiffInfinite's trainer published."""
+"""import: make a run from a published checkpoint of DiffInfinite's trainer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from training.config.sections import TrainConfig
 
 _RECORD = "import.json"
-_OWN_AUTOENCODER = "autoencoder"  # name of the linear one in a run's folder
+_OWN_AUTOENCODER = "autoencoder"  # folder of the linear autoencoder in a run
 Preset = Literal["fork", "paper"]
 
 
@@ -40,28 +40,28 @@ def import_checkpoint(
     map: str | Path | None = None,  # noqa: A002 - named like the command's option
     progress: Progress | None = None,
 ) -> Path:
-    """Make a run of a published checkpoint: one that `load_model` and `sample` take.
+    """Make a run from a published checkpoint, for use with `load_model` and `sample`.
 
-    What the network is follows from the shapes of its weights and from its schedule; what these do not say follows
-    from `config`, and else from the preset. Its null condition is an all-zero mask, and it predicts noise.
+    The settings follow from the shapes of the weights and from the schedule; the others come from `config` or else
+    from the preset. The null condition is an all-zero mask, and the network predicts noise.
 
     Args:
-        checkpoint: file of `torch.save`; nothing in it is run.
-        out: folder of the run; a new one, or one of this same import, which then goes on.
-        weights: which weights the run samples with: `ema` (averaged) or `model` (as the optimizer left them).
-        autoencoder: folder or hub id of the autoencoder behind the latents; without it there are no images, until
-            it is given with the same `out`.
-        preset: `fork` weighs classes by their pixels and sees 2 (0.18215 z) - 1 of latents; `paper` takes the
-            largest class alone and sees z / 50.
-        config: YAML file of the reference that belongs to the checkpoint.
-        map: label map with the classes' names.
-        progress: called with what is being done.
+        checkpoint: a file of `torch.save`; no code in it is run.
+        out: folder of the run: a new one, or one with the same import, which then continues.
+        weights: the weights to sample with: `ema` (averaged) or `model` (as the optimizer left them).
+        autoencoder: folder or hub id of the autoencoder that made the latents. Without it the run cannot make
+            images until it is given with the same `out`.
+        preset: `fork` weights classes by their pixels and normalises latents to 2 (0.18215 z) - 1; `paper` uses
+            only the largest class and normalises to z / 50.
+        config: configuration file (YAML) of the reference that belongs to the checkpoint.
+        map: label map with the names of the classes.
+        progress: called with the current stage.
 
     Returns:
         The folder of the run.
 
     Raises:
-        HistodsError: the file is damaged or holds something else, options do not fit it, or the folder is in use.
+        HistodsError: the file is damaged or holds something else, options contradict it, or the folder is in use.
     """
     report = progress or silent
     source, folder = Path(checkpoint), Path(out)
@@ -78,7 +78,7 @@ def import_checkpoint(
     resolved = _resolve(published, weights, preset, config)
     names, map_digest = _classes(resolved, map)
     vae = None if autoencoder is None else _load_autoencoder(autoencoder, resolved)
-    # Both names lead to weights, whichever were asked for: samples are made with those called ema.
+    # Both names refer to the requested weights, since samples are made with those called ema.
     taken: dict[str, Weights] = {"ema": weights, "model": "model" if "model" in published.weights else weights}
     parts = {name: check_weights(published.weights[part], resolved.model, source) for name, part in taken.items()}
     report("hashing the checkpoint", 0, 0)
@@ -109,7 +109,7 @@ def _expect(fits: bool, name: str, condition: str, found: object) -> None:
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse a folder that is in use, before anything is read."""
+    """Reject a folder that is in use, before reading anything."""
     if folder.is_dir() and not (folder / _RECORD).is_file():
         used = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
         _expect_new(folder, f"already holds {used[0]}" if used else "")
@@ -123,7 +123,7 @@ def _expect_new(folder: Path, found: str) -> None:
 
 
 def _claim(folder: Path, record: dict[str, Any]) -> None:
-    """Say in the folder what is imported into it; the same import goes on there, no other."""
+    """Record in the folder what is imported into it; only the same import may continue there."""
     path = folder / _RECORD
     if path.is_file() and (other := read_json(path)) != record:
         _expect_new(folder, f"already holds the import of {other.get('checkpoint')} ({other.get('weights')})")
@@ -131,7 +131,7 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _resolve(published: Published, weights: Weights, preset: Preset, config: str | Path | None) -> TrainConfig:
-    """The configuration that weights and schedule mean, and the file and the preset where these say nothing."""
+    """The configuration that follows from weights and schedule; the rest comes from the file and the preset."""
     means = {
         "model": find_shape(published.weights[weights], published.path),
         "diffusion": find_schedule(published),
@@ -167,7 +167,7 @@ def _classes(config: TrainConfig, label_map: str | Path | None) -> tuple[tuple[s
 
 
 def _load_autoencoder(name: str, config: TrainConfig) -> Autoencoder:
-    """The autoencoder behind the latents, by a name that leads to it from everywhere."""
+    """Load the autoencoder that made the latents, by a name that works from any directory."""
     found = load_autoencoder(str(Path(name).resolve()) if Path(name).is_dir() else name)
     if (found.channels, found.factor) != (config.model.channels, LATENT_FACTOR):
         raise HistodsError(
@@ -179,7 +179,7 @@ def _load_autoencoder(name: str, config: TrainConfig) -> Autoencoder:
 
 
 def _keep(autoencoder: Autoencoder, folder: Path) -> dict[str, str]:
-    """Name and digest of the autoencoder; the linear one, which is small, moves into the run."""
+    """Name and digest of the autoencoder; the linear one, which is small, is copied into the run."""
     if not isinstance(autoencoder, LinearAutoencoder):
         return {"name": autoencoder.name, "digest": autoencoder.digest}
     autoencoder.save(folder / _OWN_AUTOENCODER)

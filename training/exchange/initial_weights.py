@@ -1,4 +1,4 @@
-"""Weights to start a run from, with what gives them their meaning: those of another run, or of an export."""
+"""Weights to start a run from, with the settings that give them their meaning: from another run or an export."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from training.autoencoders.base import Autoencoder
 
 _OF_DATA = frozenset({"model.num_classes", "model.image_size", "data.binarise", "data.reduce"})
-"""Settings that follow the new run's data."""
+"""Settings that depend on the data of the new run."""
 _OF_ENDS = frozenset({"model.channels", "latents.space"})
-"""Settings of the first and the last layer."""
+"""Settings of the first and last layers."""
 _ENDS = ("init_conv.weight", "init_conv.bias", "final_conv.weight", "final_conv.bias")
 _TABLE, _FIRST = "classes_emb.weight", "init_conv.weight"
 _MAX_NAMED = 5
@@ -35,16 +35,17 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Initial:
-    """Trained weights, and what they were trained for.
+    """Trained weights and the settings that they were trained with.
 
     Attributes:
-        place: the run with its step, or the export, in words.
-        config: settings of the network, of the process and of the latents; of an export, all others by default.
-        space: what the network saw of latents.
+        place: the run and its step, or the export, for messages.
+        config: settings of the network, the diffusion process and the latents; for an export, the others are
+            defaults.
+        space: the latent space.
         classes: names of the classes.
         tensors: the weights, by name.
-        autoencoder: None where the weights were imported without one.
-        remake_ends: the first and the last layer begin anew, and may see and give other latents.
+        autoencoder: the autoencoder; None if the weights were imported without one.
+        remake_ends: re-initialise the first and last layers, which allows other latents.
     """
 
     place: str
@@ -57,16 +58,16 @@ class Initial:
 
     @property
     def known_autoencoder(self) -> Autoencoder | None:
-        """The one whose latents the new network has to see, too; None where it may be any."""
+        """The autoencoder that the new run has to use; None if any will do."""
         return None if self.remake_ends else self.autoencoder
 
     @property
     def known_space(self) -> LatentSpace | None:
-        """What the new network has to see of latents, too; None where it may be anything."""
+        """The latent space that the new run has to use; None if any will do."""
         return None if self.remake_ends else self.space
 
     def defaults(self) -> dict[str, dict[str, Any]]:
-        """Settings that the weights need, below those that are asked for."""
+        """Settings that the weights need; requested settings override them."""
         needed: dict[str, dict[str, Any]] = {"latents": {"autoencoder": self.config.latents.autoencoder}}
         settings = flatten(self.config)
         for key in sorted(MEANING - _OF_DATA):
@@ -75,13 +76,13 @@ class Initial:
         return needed
 
     def check(self, config: TrainConfig) -> None:
-        """Refuse settings with which the weights mean something else.
+        """Reject settings that would change the meaning of the weights.
 
         Args:
             config: settings of the new run.
 
         Raises:
-            HistodsError: there are some.
+            HistodsError: there are such settings.
         """
         before, now = flatten(self.config), flatten(config)
         free = _OF_DATA | (_OF_ENDS if self.remake_ends else frozenset())
@@ -92,37 +93,37 @@ class Initial:
         ]
         if other:
             raise HistodsError(
-                f"The weights of {self.place} were trained with other settings: {'; '.join(other[:3])}. Leave "
-                "these out to start from them."
+                f"The weights of {self.place} were trained with other settings: {'; '.join(other[:3])}. Omit "
+                "these to start from the weights."
             )
 
     def check_autoencoder(self, digest: str) -> None:
-        """Refuse latents of another autoencoder.
+        """Reject latents of another autoencoder.
 
         Raises:
-            HistodsError: the weights were trained on those of one autoencoder, and the run has another.
+            HistodsError: the weights were trained on latents of another autoencoder.
         """
         known = self.known_autoencoder
         if known is None or known.digest == digest:
             return
         raise HistodsError(
             f"The weights of {self.place} were trained on latents of the autoencoder {known.digest[:12]}, "
-            f"and these data are latents of {digest[:12]}: train on shards (--data), whose images are encoded "
-            "with the first, or add --remake-ends for a new first and last layer."
+            f"but these data are latents of {digest[:12]}: train on shards (--data), whose images are encoded "
+            "with the former, or add --remake-ends to re-initialise the first and last layers."
         )
 
     def fill(self, model: nn.Module, classes: tuple[str, ...]) -> str:
-        """Put the weights into a network; classes are matched by name, and what is left keeps its first weights.
+        """Load the weights into a network; classes are matched by name, and others keep their initial weights.
 
         Args:
-            model: a network of these settings.
-            classes: names of its classes.
+            model: a network with these settings.
+            classes: the names of its classes.
 
         Returns:
-            What it starts from, in a sentence.
+            A sentence on what the run starts from.
 
         Raises:
-            HistodsError: the weights are of another network.
+            HistodsError: the weights belong to another network.
         """
         known = {name.casefold(): index for index, name in enumerate(self.classes)}
         pairs = [(index, known.get(name.casefold())) for index, name in enumerate(classes)]
@@ -147,7 +148,7 @@ class Initial:
         except (KeyError, RuntimeError, IndexError) as error:
             reason = " ".join(str(error).split())[:200]
             raise HistodsError(
-                f"The weights of {self.place} are of another network than its settings say: {reason}."
+                f"The weights of {self.place} do not fit the network of its settings: {reason}."
             ) from error
         model.load_state_dict(state)
         return self._describe(
@@ -158,8 +159,8 @@ class Initial:
         named = ", ".join(new[:_MAX_NAMED]) + (
             f" and {len(new) - _MAX_NAMED} more" if len(new) > _MAX_NAMED else ""
         )
-        begun = f", {named} anew" if new else ""
-        ends = "; the first and the last layer begin anew" if self.remake_ends else ""
+        begun = f", {named} from scratch" if new else ""
+        ends = "; the first and last layers start from scratch" if self.remake_ends else ""
         matched = len(classes) - len(new)
         return (
             f"Starting from the weights of {self.place}: {matched} of {len(classes)} classes by name{begun}{ends}."
@@ -167,16 +168,16 @@ class Initial:
 
 
 def read_initial(init: str | Path, runs: Path, weights: Weights = "ema", *, remake_ends: bool = False) -> Initial:
-    """Weights of a run (its folder, one of its checkpoints, or its name among `runs`), or of an export.
+    """Read the weights of a run (its folder, one of its checkpoints, or its name in `runs`), or of an export.
 
     Args:
-        init: which.
+        init: the run or export.
         runs: folder of the workspace's runs.
-        weights: which weights of a run to take, `ema` (averaged), or `model` (as the optimizer left them).
-        remake_ends: begin the first and the last layer anew.
+        weights: which weights of a run to use: `ema` (averaged) or `model` (as the optimizer left them).
+        remake_ends: re-initialise the first and last layers.
 
     Raises:
-        HistodsError: there is no such run and no such export, or it is damaged.
+        HistodsError: there is no such run or export, or it is damaged.
     """
     if (Path(init) / "unet" / WEIGHTS_FILE).is_file():
         return _of_export(Path(init), remake_ends=remake_ends)
@@ -206,7 +207,7 @@ def _of_export(folder: Path, *, remake_ends: bool) -> Initial:
         tensors = load_file(folder / "unet" / WEIGHTS_FILE)
     except (KeyError, TypeError, SafetensorError, OSError) as error:
         raise HistodsError(
-            f"{folder} is no whole export ({error}): make it again with 'histods export'."
+            f"{folder} is not a complete export ({error}): make it again with 'histods export'."
         ) from error
     vae = folder / "vae"
     autoencoder = load_autoencoder(str(vae)) if vae.is_dir() else None
@@ -224,6 +225,6 @@ def _of_export(folder: Path, *, remake_ends: bool) -> Initial:
 
 
 def _name_space(space: LatentSpace) -> Any:
-    """Name of a latent space; `default` has a mean and a deviation of its own."""
+    """The name of a latent space; any that is not a named preset is `default`."""
     named = [name for name in ("paper", "fork") if LatentSpace.preset(name) == space]
     return named[0] if named else "default"

@@ -231,7 +231,7 @@ def test_a_truncated_file_is_refused(checkpoint: Path, tmp_path: Path, share: fl
     content = checkpoint.read_bytes()
     torn.write_bytes(content[: int(share * len(content))])
     message = refusal(lambda: import_checkpoint(torn, out=tmp_path / "run"))
-    assert "is not a whole checkpoint" in message
+    assert "is not a complete checkpoint" in message
     assert not (tmp_path / "run").exists()
 
 
@@ -255,8 +255,8 @@ def test_a_file_that_is_none_or_elsewhere_is_refused(tmp_path: Path) -> None:
     words = tmp_path / "words.pt"
     words.write_text("not a checkpoint\n")
     assert refusal(lambda: import_checkpoint(words, out=tmp_path / "run")) == (
-        f"{words} is not a whole checkpoint of torch.save (bytes of another kind, or of a part of it); "
-        "fetch it again."
+        f"{words} is not a complete checkpoint of torch.save (bytes of another kind, or of a part of it); "
+        "download it again."
     )
 
 

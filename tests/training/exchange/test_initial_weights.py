@@ -1,4 +1,4 @@
-"""A run that starts from the weights of another: what is taken over, what begins anew, what is refused."""
+"""A run that starts from the weights of another: what is taken over, what starts from scratch, what is refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def twelve(new_site: Callable[..., Site], tmp_path_factory: pytest.TempPathFacto
 def test_what_a_network_says_of_a_class_follows_its_name(spatial: bool) -> None:
     before, after = network(3, 0, spatial=spatial), network(4, 1, spatial=spatial)
     said = initial(before, ("None", "Tumour", "Stroma")).fill(after, ("none", "Bone", "stroma", "Tumour"))
-    assert said == "Starting from the weights of base: 3 of 4 classes by name, Bone anew."
+    assert said == "Starting from the weights of base: 3 of 4 classes by name, Bone from scratch."
     x, times = torch.randn(2, 4, 8, 8), torch.tensor([3, 700])
     mask = torch.randint(0, 3, (2, 1, 64, 64))
     renamed = torch.tensor([0, 3, 2])[mask]
@@ -89,7 +89,7 @@ def test_what_a_network_says_of_a_class_follows_its_name(spatial: bool) -> None:
 def test_ends_that_are_remade_keep_their_first_weights_and_all_else_is_taken() -> None:
     before, after, first = network(3, 0), network(3, 1), network(3, 1).state_dict()
     said = initial(before, ("a", "b", "c"), remake_ends=True).fill(after, ("a", "b", "c"))
-    assert said.endswith("3 of 3 classes by name; the first and the last layer begin anew.")
+    assert said.endswith("3 of 3 classes by name; the first and last layers start from scratch.")
     for name, tensor in after.state_dict().items():
         source = first if name.startswith(("init_conv.", "final_conv.")) else before.state_dict()
         assert torch.equal(tensor, source[name]), name
@@ -107,7 +107,7 @@ def test_twelve_patches_are_learnt_faster_than_from_nothing(base: Path, twelve: 
         return [line["loss"] for line in read_metrics(result.folder) if line["kind"] == "train"]
 
     fresh, tuned = run("fresh"), run("tuned", init=base)
-    assert said[-1] == f"Starting from the weights of {base} at step 100: 3 of 4 classes by name, Bone anew."
+    assert said[-1] == f"Starting from the weights of {base} at step 100: 3 of 4 classes by name, Bone from scratch."
     assert sum(tuned) < 0.9 * sum(fresh)
     made = read_run(tmp_path / "tuned" / "runs" / "default")
     assert made.space == read_run(base).space
