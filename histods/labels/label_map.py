@@ -159,7 +159,7 @@ class LabelMap:
             listed.append(f"and {missing.size - _MAX_LISTED} more")
         raise HistodsError(
             f"Label map {self.name} leaves out {', '.join(listed)}; "
-            "add them to the map, or say 'unmapped: CLASS' in it."
+            "add them to the map, or set 'unmapped: CLASS' in it."
         )
 
     def remap_histograms(

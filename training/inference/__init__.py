@@ -1,1 +1,1 @@
-"""From masks to images by a trained network, and files for people to look at."""
+"""Make images for masks with a trained network, and files to inspect them."""

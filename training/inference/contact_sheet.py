@@ -1,4 +1,4 @@
-"""A contact sheet: each mask in the colours of its classes beside the images that were made for it."""
+"""A contact sheet: each mask in the colours of its classes, next to the images made for it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SIDE = 192
 """Width and height of the box that each picture is fitted into, pixels."""
 _GAP, _MARGIN, _LINE, _NAME = 6, 20, 22, 300
 _TEXT, _TITLE = 13, 16
-_MAX_PICTURES = 8  # beside each other: 1,600 pixels
+_MAX_PICTURES = 8  # side by side: 1,600 pixels
 _MAX_MASKS, _MAX_CLASSES = 24, 30
 
 
 class Cell(NamedTuple):
-    """A mask [height, width] of classes, its images [height, width, 3], and what they are called."""
+    """A mask [height, width] of classes, its images [height, width, 3], and their caption."""
 
     caption: str
     mask: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class Cell(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A class in the legend, and where it stands."""
+    """A class in the legend, and its place."""
 
     number: int
     name: str
@@ -45,14 +45,14 @@ class _Entry(NamedTuple):
 
 
 def draw_sheet(title: str, folder: Path, records: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
-    """Draw a contact sheet of generated images as PNG; of many masks some, evenly chosen.
+    """Draw a contact sheet of generated images as PNG; if there are many masks, an evenly spaced selection.
 
     Args:
-        title: one line.
+        title: the title, one line.
         folder: the folder of the images and masks.
-        records: of each image its path `image`, that of its `mask` and the name `of` its mask; those of one mask
-            stand together.
-        classes: names of all classes; those that occur are explained.
+        records: for each image its path `image`, the path of its `mask` and the name `of` its mask; records of one
+            mask are adjacent.
+        classes: names of all classes; the legend shows those that occur.
 
     Raises:
         HistodsError: a file is damaged.
@@ -86,7 +86,7 @@ def _read_cell(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Ce
 
 
 def draw_cells(title: str, cells: Sequence[Cell], classes: Sequence[str]) -> bytes:
-    """Draw a contact sheet as PNG: a title, what the colours mean, and at least one cell, in rows."""
+    """Draw a contact sheet as PNG: a title, a legend of the colours, and one or more cells, in rows."""
     from PIL import Image, ImageDraw
 
     shown = 1 + max(len(cell.images) for cell in cells)
@@ -116,7 +116,7 @@ def draw_cells(title: str, cells: Sequence[Cell], classes: Sequence[str]) -> byt
 
 
 def _fitted(pixels: NDArray[np.uint8], *, sharp: bool) -> Image.Image:
-    """A picture as large as the box allows; the edges of classes stay sharp."""
+    """A picture scaled to fit the box; with `sharp`, edges of classes stay sharp."""
     from PIL import Image
 
     scale = SIDE / max(pixels.shape[:2])
@@ -132,7 +132,7 @@ def _present(cells: Sequence[Cell], classes: Sequence[str]) -> list[tuple[int, s
 
 
 def _legend(named: Sequence[tuple[int, str]], width: int, *, top: int) -> list[_Entry]:
-    """What the colours mean, in lines that fold at the width."""
+    """The legend of the colours, wrapped at the width."""
     left, entries = _MARGIN, []
     for index, name in named:
         length = _LINE + min(int(_font(_TEXT).getlength(name)), _NAME) + _MARGIN
@@ -148,7 +148,7 @@ def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: i
 
 
 def _shortened(text: str, size: int, width: int) -> str:
-    """Text that fits a width in pixels; of a long one its end, where names of patches differ."""
+    """Text that fits a width in pixels; long text is cut at the start, since patch names differ at the end."""
     plain = "".join(mark if mark.isprintable() else "?" for mark in text)
     font = _font(size)
     if font.getlength(plain) <= width:
@@ -161,7 +161,7 @@ def _shortened(text: str, size: int, width: int) -> str:
 
 @lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which comes with Matplotlib and knows most European letters; else what Pillow brings: ASCII."""
+    """DejaVu Sans, which comes with Matplotlib and has most European letters; else Pillow's font, ASCII only."""
     from PIL import ImageFont
 
     try:

@@ -1,4 +1,4 @@
-"""Masks that images are to be made for: found, and every one of them proved before anything is begun.
+"""Find the masks to make images for, and check all of them before sampling starts.
 
 A mask holds class indices, or source labels that a label map turns into classes.
 """
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from histods.records import Progress
 
 MASK_ENDING = "_mask"
-"""What a mask's name adds to its image's, here and in datasets."""
+"""What the name of a mask adds to that of its image, here and in datasets."""
 _LOSSLESS, _SUFFIXES = lossless_suffixes(), mask_suffixes()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaskFile:
-    """One mask: where it is, what its images are called, its size in pixels and the digest of its bytes.
+    """One mask: its path, the name for its images, its size in pixels and the digest of its bytes.
 
-    `name` is its path below the folder that was given, without suffix and without `_mask`.
+    `name` is its path relative to the given folder, without suffix and without `_mask`.
     """
 
     path: Path
@@ -49,13 +49,13 @@ class MaskFile:
 
 
 class MaskReader:
-    """Reads masks as classes and refuses those that the network has no class or no shape for.
+    """Reads masks as classes and rejects those with a class or size that the network does not accept.
 
     Args:
         num_classes: classes are 0 to num_classes - 1.
-        multiple: what height and width must be multiples of, pixels.
-        label_map: turns labels into classes; None where masks hold classes.
-        reduce: factor by which masks are reduced, as they were in training.
+        multiple: required divisor of height and width, pixels.
+        label_map: turns labels into classes; None if masks hold classes.
+        reduce: factor by which masks are reduced, as in training.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class MaskReader:
         self._reduce = reduce
 
     def read(self, path: Path) -> tuple[NDArray[np.uint8], str]:
-        """Classes uint8 [height, width], and the SHA-256 of the file.
+        """Read the classes, uint8 [height, width], and the SHA-256 of the file.
 
         Raises:
             HistodsError: the mask cannot be used; the message names it.
@@ -85,12 +85,12 @@ class MaskReader:
             labels = decode_mask(content).labels
         except UnreadableFileError as error:
             raise HistodsError(
-                f"{path} cannot be read as a mask of class indices: {error}; correct it or leave it out."
+                f"{path} cannot be read as a mask of class indices: {error}; correct it or remove it."
             ) from error
         return self._classes(path, labels), hashlib.sha256(content).hexdigest()
 
     def read_again(self, mask: MaskFile) -> NDArray[np.uint8]:
-        """Classes of a mask that was checked.
+        """Read the classes of a mask that was checked before.
 
         Raises:
             StaleFileError: it has changed since.
@@ -108,8 +108,8 @@ class MaskReader:
             outside = f"that are not among the classes 0 to {self._num_classes - 1}"
         else:
             strange = self._map.unmapped_labels(present) if self._map.unmapped is None else present[:0]
-            advice = "add them to the map, or say 'unmapped: CLASS' in it"
-            outside = f"that the label map {self._map.name} leaves out"
+            advice = "add them to the map, or set 'unmapped: CLASS' in it"
+            outside = f"that the label map {self._map.name} does not list"
         if strange.size:
             listed = ", ".join(f"{value} ({counts[value]:,} pixels)" for value in strange[:10].tolist())
             more = f" and {strange.size - 10} more" if strange.size > 10 else ""
@@ -127,16 +127,16 @@ class MaskReader:
 def choose_map(
     given: str | Path, classes: Sequence[str], map_digest: str, space: Workspace | None = None
 ) -> LabelMap:
-    """The label map of masks, which must lead to the classes of a run.
+    """The label map to apply to masks, which must give the classes of a run.
 
     Args:
-        given: a file, the name of a bundled one, or that of a class system of the workspace.
+        given: a file, the name of a bundled map, or the name of a class system of the workspace.
         classes: names of the run's classes.
-        map_digest: the digest of the label map that the run was trained with; empty where that is not known.
+        map_digest: the digest of the label map that the run was trained with; empty if unknown.
         space: the workspace.
 
     Raises:
-        HistodsError: there is no such map, or it leads to other classes.
+        HistodsError: there is no such map, or it gives other classes.
     """
     if space is not None and str(given) in space.class_systems():
         from histods.classes.class_system import read_kept_map  # needs polars
@@ -144,11 +144,11 @@ def choose_map(
         label_map = read_kept_map(space, str(given))
     else:
         label_map = read_label_map(find_label_map(given))
-    # Another system of labels may well lead to the same classes; of an imported model their names are not known.
+    # Another label system may give the same classes; for an imported model their names are unknown.
     same = label_map.classes == tuple(classes) if map_digest else len(label_map.classes) == len(classes)
     if label_map.digest != map_digest and not same:
         raise HistodsError(
-            f"--map {given} leads to the classes {_names(label_map.classes)}, but the run has the classes "
+            f"--map {given} gives the classes {_names(label_map.classes)}, but the run has the classes "
             f"{_names(classes)}; give the map that the run was trained with."
         )
     return label_map
@@ -160,16 +160,16 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def find_masks(place: Path) -> tuple[dict[str, Path], int]:
-    """The masks in a folder, at any depth, or the one mask that is named.
+    """Find the masks in a folder, at any depth, or a single mask.
 
-    Where names end in `_mask`, those files are the masks: a dataset's folder may be given as it is. Else all
-    files of lossless formats are. Hidden files are passed over.
+    If any names end in `_mask`, those files are the masks, so a dataset's folder can be given directly. Else all
+    files in lossless formats are masks. Hidden files are skipped.
 
     Returns:
-        The path of each name, sorted by name; and how many other files the folder holds.
+        The path of each mask, sorted by name; and the number of other files in the folder.
 
     Raises:
-        HistodsError: there are none, or two would have images of the same name.
+        HistodsError: there are no masks, or two would give images of the same name.
     """
     if place.is_dir():
         files = sorted(_walk(place))
@@ -207,7 +207,7 @@ def _suffix(path: Path) -> str:
 def _name(path: Path) -> str:
     name = PurePosixPath(path).with_suffix("").as_posix()
     while name.endswith(MASK_ENDING) and not name.endswith("/" + MASK_ENDING) and name != MASK_ENDING:
-        name = name.removesuffix(MASK_ENDING)  # else an image's name would be that of a mask
+        name = name.removesuffix(MASK_ENDING)  # else an image would be named like a mask
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -219,7 +219,7 @@ def check_masks(named: dict[str, Path], reader: MaskReader, progress: Progress |
     """Read every mask once.
 
     Raises:
-        HistodsError: a mask cannot be used; the message is of the first, and counts the others.
+        HistodsError: a mask cannot be used; the message names the first and counts the others.
     """
     report = progress or silent
     masks, problems = [], []
@@ -241,5 +241,5 @@ def check_masks(named: dict[str, Path], reader: MaskReader, progress: Progress |
 
 
 def sizes_of(masks: Sequence[MaskFile]) -> dict[tuple[int, int], int]:
-    """How many masks there are of each (height, width)."""
+    """The number of masks of each (height, width)."""
     return dict(Counter((mask.height, mask.width) for mask in masks))

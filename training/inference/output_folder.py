@@ -1,14 +1,14 @@
-"""A folder of generated images: pairs that `histods audit` reads, and in `overview/` what they were made from.
+"""A folder of generated images: pairs that `histods audit` reads, and their provenance in `overview/`.
 
 ```
 OUT/
-  x.png  x_mask.png               an image and the classes it was made for; x-1.png, x-2.png are more of them
-  overview/samples.json           the recipe, and a record of each image
-  overview/pairs.csv              for `histods audit OUT --pairs`: images of one mask are one group
-  overview/contact_sheet.png      masks in colours beside their images
+  x.png  x_mask.png               an image and the classes it was made for; x-1.png, x-2.png are further images
+  overview/samples.json           the recipe and a record of each image
+  overview/pairs.csv              for `histods audit OUT --pairs`: images of one mask form one group
+  overview/contact_sheet.png      coloured masks next to their images
 ```
 
-The audit knows a folder with `samples.json` and `contact_sheet.png` as histods' own and passes it over.
+The audit recognises a folder with `samples.json` and `contact_sheet.png` as written by histods and skips it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OVERVIEW = "overview"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Record:
-    """What `samples.json` says of an image."""
+    """The record of an image in `samples.json`."""
 
     image: str
     mask: str
@@ -69,12 +69,12 @@ class Item:
 
     @property
     def mask_copy(self) -> str:
-        """Path in the folder of the mask that goes with it."""
+        """Path of its mask in the folder."""
         return f"{self.name}{MASK_ENDING}.png"
 
 
 def seed_of(seed: int, name: str, number: int) -> int:
-    """The seed of an image: a function of the call's seed, the mask's name and the number alone."""
+    """The seed of an image, a function of the call's seed, the mask's name and the number only."""
     digest = hashlib.sha256(f"{seed}\0{name}\0{number}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # torch's seeds are signed
 
@@ -83,7 +83,7 @@ def plan_items(masks: Sequence[MaskFile], count: int, seed: int) -> list[Item]:
     """The images to make, `count` for each mask.
 
     Raises:
-        HistodsError: two would have the same name, or one the name of the overview.
+        HistodsError: two images would have the same name, or one the name of the overview folder.
     """
     items = [
         Item(
@@ -99,7 +99,7 @@ def plan_items(masks: Sequence[MaskFile], count: int, seed: int) -> list[Item]:
     for item in items:
         if item.name.split("/")[0] == _OVERVIEW and "/" in item.name:
             raise HistodsError(
-                f"{item.mask.path} lies in a folder called {_OVERVIEW}, but that name is kept for the overview "
+                f"{item.mask.path} is in a folder called {_OVERVIEW}, but that name is reserved for the overview "
                 "of the images; rename that folder."
             )
         other = taken.setdefault(item.name, item)
@@ -117,11 +117,11 @@ def digest_of(recipe: dict[str, Any]) -> str:
 
 
 class SampleFolder:
-    """Reads and writes such a folder.
+    """Reads and writes a folder of generated images.
 
     Args:
-        folder: where; it need not exist.
-        recipe: what images are made from and how, as JSON; images of another recipe are never mixed in.
+        folder: its path; it need not exist.
+        recipe: how images are made and from what, as JSON; images of another recipe are never mixed in.
     """
 
     def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
@@ -132,10 +132,10 @@ class SampleFolder:
         self._images: dict[str, dict[str, Any]] = {}
 
     def claim(self) -> None:
-        """Mark the folder as holding images of this recipe, or see that it is marked so already.
+        """Mark the folder as holding images of this recipe, unless it is marked already.
 
         Raises:
-            HistodsError: it holds images of another recipe, or files of somebody else.
+            HistodsError: it holds images of another recipe, or other files.
         """
         if self.record.is_file():
             document = read_json(self.record)
@@ -162,7 +162,7 @@ class SampleFolder:
         self._write_record()
 
     def holds(self, item: Item, classes: NDArray[np.uint8]) -> bool:
-        """Whether an image is there already, with these classes as its mask.
+        """Whether an image already exists, with these classes as its mask.
 
         Raises:
             HistodsError: it was made for another mask of this name.
@@ -173,7 +173,7 @@ class SampleFolder:
             return False
         try:
             same = np.array_equal(read_mask(self.folder / item.mask_copy).labels, classes)
-        except UnreadableFileError:  # then both are made again
+        except UnreadableFileError:  # make both again
             return False
         if not same:
             raise HistodsError(
@@ -183,10 +183,10 @@ class SampleFolder:
         return True
 
     def write_pair(self, item: Item, image: NDArray[np.uint8], classes: NDArray[np.uint8]) -> None:
-        """Write an image [height, width, 3] and its mask; the image last, since it says that both are there.
+        """Write an image [height, width, 3] and its mask; the image last, since it shows that both exist.
 
         Raises:
-            HistodsError: the disk refuses.
+            HistodsError: a file cannot be written.
         """
         from PIL import Image
 
@@ -201,7 +201,7 @@ class SampleFolder:
             except OSError as error:
                 raise HistodsError(
                     f"{self.folder / name} could not be written: {error.strerror}; make room and run the same "
-                    "command again: it goes on from there."
+                    "command again to continue."
                 ) from error
         self._note(item, hashlib.sha256(content[item.image]).hexdigest())
 
@@ -214,7 +214,7 @@ class SampleFolder:
         """Write the record and the table of pairs.
 
         Returns:
-            The records of all images in the folder, by mask and number; also of those that earlier calls made.
+            The records of all images in the folder, by mask and number, including those of earlier calls.
         """
         for item in items:
             if item.image not in self._images:  # made by a call that was killed before it wrote its record
@@ -255,7 +255,7 @@ class SampleFolder:
 
 
 def _differences(before: Any, now: dict[str, Any]) -> str:
-    """In which entries two recipes differ, in words."""
+    """Describe the entries in which two recipes differ."""
     if not isinstance(before, dict):
         return "a record without a recipe"
     changed = [

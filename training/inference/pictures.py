@@ -1,4 +1,4 @@
-"""Pixels for people: images of what the network made, masks in the colours of charts, several on one sheet."""
+"""Pictures to look at: generated images, masks in the colours of charts, and sheets of several."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLOURS = np.array([tuple(bytes.fromhex(class_fill(index).face[1:])) for index 
 
 
 def to_pixels(images_BCHW: Tensor, low: float = -1.0) -> NDArray[np.uint8]:
-    """Images with values from `low` to 1 as uint8 [B, H, W, 3]; what lies outside is cut off."""
+    """Convert images with values from `low` to 1 to uint8 [B, H, W, 3]; values outside are clipped."""
     scaled = ((images_BCHW.float() - low) * (255 / (1 - low))).round().clamp(0, 255)
     pixels: NDArray[np.uint8] = scaled.byte().permute(0, 2, 3, 1).cpu().numpy()
     return pixels
@@ -34,7 +34,7 @@ def coloured(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sheet(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Pictures of one size [H, W, 3] in rows on white."""
+    """Arrange pictures of one size [H, W, 3] in rows on white."""
     height, width = rows[0][0].shape[:2]
     columns = max(map(len, rows))
     size = (len(rows) * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3)
@@ -47,7 +47,7 @@ def sheet(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write [H, W, 3] or [H, W] pixels as PNG, beside and renamed.
+    """Write [H, W, 3] or [H, W] pixels as PNG, atomically.
 
     Raises:
         MissingExtraError: Pillow is not installed.

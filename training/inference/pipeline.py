@@ -1,4 +1,4 @@
-"""Images for masks: noise in, pixels out, by a trained network, its schedule, latent space and autoencoder.
+"""Turn noise into images for masks with a trained network, its schedule, latent space and autoencoder.
 
 Shapes: B images, C channels, H and W pixels, h and w of latents.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Sampler = Literal["dpm", "ddim"]
 SOLVER_STEPS = 25
-"""Steps of DPM-Solver++(2M) by default; Lu et al. (2022) find 15 to 20 enough."""
+"""Default steps of DPM-Solver++(2M); Lu et al. (2022) find 15 to 20 sufficient."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +39,10 @@ class Sampling:
 
     Attributes:
         sampler: `dpm`, DPM-Solver++(2M), or `ddim`.
-        steps: how many times the network is asked.
-        guidance: null + guidance (conditional - null); 1 is no guidance.
+        steps: number of sampling steps.
+        guidance: null + guidance (conditional - null); 1 means no guidance.
         eta: noise that DDIM adds in each step, 0 (none) to 1 (as much as DDPM).
-        reference: one guided pass a class of the mask, pasted by the mask, as the reference samples.
+        reference: sample like the reference, with one guided pass per class, composed by the mask.
     """
 
     sampler: Sampler
@@ -62,10 +62,10 @@ class Sampling:
         eta: float | None = None,
         reference: bool = False,
     ) -> Sampling:
-        """What was asked for; the rest as suits the sampler, or as the reference has it.
+        """Fill in what was not given, to suit the sampler or as in the reference.
 
         Raises:
-            HistodsError: something is out of range.
+            HistodsError: a value is out of range.
         """
         chosen = sampler or ("ddim" if reference else "dpm")
         if steps is None:
@@ -94,9 +94,9 @@ class SamplingPipeline:
 
     Attributes:
         model: the network, in eval mode, on the device.
-        autoencoder: on the device.
-        schedule: the schedule of the noise.
-        space: what the network sees of latents.
+        autoencoder: the autoencoder, on the device.
+        schedule: the noise schedule.
+        space: the latent space.
         prediction: what the network predicts.
         sampling: how noise becomes an image.
         device: where to compute.
@@ -116,15 +116,15 @@ class SamplingPipeline:
     def __call__(
         self, masks_B1HW: Tensor, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
     ) -> NDArray[np.uint8]:
-        """Images uint8 [B, H, W, 3] of masks of classes; one seed per image, so that batches may be of any size.
+        """Make images, uint8 [B, H, W, 3], for masks of classes; one seed per image allows any batch size.
 
         Args:
             masks_B1HW: classes, any integer type.
-            seeds: one for each.
-            progress: called with each step and their number.
+            seeds: one per image.
+            progress: called with each step and the number of steps.
 
         Raises:
-            HistodsError: what came out are no numbers.
+            HistodsError: the result is not finite.
         """
         masks_B1HW = masks_B1HW.to(self.device)
         height, width = (side // self.autoencoder.factor for side in masks_B1HW.shape[2:])
@@ -145,7 +145,7 @@ class SamplingPipeline:
         seeds: Sequence[int],
         progress: Callable[[int, int], None] | None,
     ) -> Tensor:
-        """Latents, as the network sees them, from noise."""
+        """Solve for normalised latents from noise."""
         sampling = self.sampling
         guide = one_pass_per_class if sampling.reference else guided
         denoise = guide(_InPrecision(self.model, half=self.half), masks_B1HW, sampling.guidance)
@@ -173,7 +173,7 @@ class SamplingPipeline:
 
 
 class _InPrecision(nn.Module):
-    """A network that computes in bfloat16 or float32 and answers in float32: guidance takes differences."""
+    """A network that computes in bfloat16 or float32 but returns float32, since guidance takes differences."""
 
     def __init__(self, model: nn.Module, *, half: bool) -> None:
         super().__init__()

@@ -104,7 +104,7 @@ def test_unmapped_labels_are_listed_with_their_pixels() -> None:
         )
     assert str(refusal.value) == (
         "Label map two leaves out 55 (2,077,058 pixels), 700 (3 pixels); "
-        "add them to the map, or say 'unmapped: CLASS' in it."
+        "add them to the map, or set 'unmapped: CLASS' in it."
     )
 
 

@@ -254,7 +254,7 @@ def test_labels_that_are_not_listed_are_refused_with_their_pixels_or_said(site: 
     with pytest.raises(HistodsError) as refusal:
         remap(workspace=site.space.folder, map=site.map)
     assert str(refusal.value) == (
-        f"Label map three leaves out 700 ({pixels:,} pixels); add them to the map, or say 'unmapped: CLASS' in it."
+        f"Label map three leaves out 700 ({pixels:,} pixels); add them to the map, or set 'unmapped: CLASS' in it."
     )
     assert site.space.class_systems() == []
     site.map.write_text(table + "unmapped: Tumour\n")

@@ -140,7 +140,7 @@ def test_a_label_map_makes_classes_of_labels(tmp_path: Path) -> None:
     classes, _ = MaskReader(3, 16, label_map).read(write(tmp_path / "labels.png", mask))
     assert np.array_equal(classes, np.select([mask == 600, mask == 7], [2, 1], 0))
     with pytest.raises(
-        HistodsError, match=r"other\.png has labels that the label map three leaves out: 1 \(4 pixels\); add"
+        HistodsError, match=r"other\.png has labels that the label map three does not list: 1 \(4 pixels\); add"
     ):
         MaskReader(3, 16, label_map).read(write(tmp_path / "other.png", filled(1)))
 
@@ -156,7 +156,7 @@ def test_a_label_map_must_lead_to_the_classes_of_the_run(tmp_path: Path) -> None
     for given, digest in ((("a", "b", "c"), "another"), (("a", "b"), "")):
         with pytest.raises(
             HistodsError,
-            match=r"^--map .*three\.yml leads to the classes Unknown, .*, but the run has the classes a, b",
+            match=r"^--map .*three\.yml gives the classes Unknown, .*, but the run has the classes a, b",
         ):
             choose_map(tmp_path / "three.yml", given, digest)
 

@@ -293,7 +293,7 @@ def test_a_wrong_option_is_one_line(
 def test_masks_of_colliding_names_are_refused(workspace: Path, tmp_path: Path) -> None:
     for name in ("x", "x-1", "overview/y"):
         write_mask(tmp_path / "masks" / f"{name}.png", halves(0, 1))
-    with pytest.raises(HistodsError, match=r"y\.png lies in a folder called overview, "):
+    with pytest.raises(HistodsError, match=r"y\.png is in a folder called overview, "):
         sample(masks=tmp_path / "masks", workspace=workspace, count=2)
     (tmp_path / "masks" / "overview" / "y.png").unlink()
     with pytest.raises(HistodsError, match=r"x\.png and .*x-1\.png would both give the image x-1; rename"):
