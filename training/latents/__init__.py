@@ -1,1 +1,1 @@
-"""Latents of images: encoded ahead or in each step, and how the network sees them."""
+"""Latents of images: encoded ahead or in each step, and normalised for the network."""

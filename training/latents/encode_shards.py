@@ -1,4 +1,4 @@
-"""From the images of shards to shards of latents: decoding, turning, encoding, one shard of samples at a time.
+"""Turn shards of images into shards of latents: decode, apply dihedral views, encode, one shard at a time.
 
 Shapes: B images, V views, C latent channels, H and W pixels, h and w of latents.
 """
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # image [3, H, W] and mask [H, W]
 
 Item = TypeVar("Item")
-_BATCH = 8  # images that are encoded together, always: a batch of another size may round otherwise
-_AHEAD = 4  # samples that are decoded while others are encoded
+_BATCH = 8  # images per batch, always: a batch of another size may round differently
+_AHEAD = 4  # samples to decode while others are encoded
 
 
 def encode_shards(
@@ -46,7 +46,7 @@ def encode_shards(
     *,
     samples: int,
 ) -> None:
-    """Write shards, one after the other; progress is of `samples`, those of other processes among them."""
+    """Write shards one by one; progress counts `samples`, including those of other processes."""
     done = 0
     for plan in plans:
         shard = ShardUnderWay(plan, shape)
@@ -73,19 +73,19 @@ def _moments(autoencoder: Autoencoder, images_B3HW: Tensor, shape: Shape) -> NDA
     except torch.OutOfMemoryError as error:
         raise HistodsError(
             f"{turned.device} has too little memory for {_BATCH} images at once; "
-            "stop what else runs there, or choose another --device."
+            "stop other programs on it, or choose another --device."
         ) from error
     moments = torch.cat([mean, logvar], dim=1).half().cpu()
     return moments.reshape(-1, *shape.moments).numpy()
 
 
 def dihedral(images_BCHW: Tensor, view: int) -> Tensor:
-    """One of the 8 views of images; see `histods.sampling.draws.dihedral`."""
+    """One of the 8 dihedral views of images; see `histods.sampling.draws.dihedral`."""
     return torch.rot90(images_BCHW.flip(-1) if view >= 4 else images_BCHW, view % 4, dims=(-2, -1))
 
 
 def decoded(reader: ShardReader, numbers: NDArray[np.int64]) -> Iterator[Sample]:
-    """Samples in order, decoded ahead by a thread of its own."""
+    """Samples in order, decoded ahead in a thread."""
     with ThreadPoolExecutor(1) as thread:
         waiting: deque[Future[Sample]] = deque()
         try:
@@ -100,7 +100,7 @@ def decoded(reader: ShardReader, numbers: NDArray[np.int64]) -> Iterator[Sample]
 
 
 def _decode(reader: ShardReader, number: int) -> Sample:
-    """Image and mask of a sample; zeros where it has no mask."""
+    """Image and mask of a sample; zeros if it has no mask."""
     from histods.images.reader import decode_mask, decode_rgb
 
     files = reader.read(number)
@@ -117,7 +117,7 @@ def _decode(reader: ShardReader, number: int) -> Sample:
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Items in lists of some size; the last may be shorter."""
+    """Items in lists of a given size; the last may be shorter."""
     batch: list[Item] = []
     for item in items:
         batch.append(item)

@@ -1,4 +1,4 @@
-"""What is fixed before the first step: the autoencoder, and what the network will see of its latents."""
+"""What is fixed before the first step: the autoencoder, and the normalisation of its latents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from training.distributed import Process
     from training.runs.checkpoint import State
 
-_IMAGES = 512  # so many are enough: their 64x64 latents are two million numbers a channel
+_IMAGES = 512  # enough: their 64x64 latents are two million numbers per channel
 _BATCH = 16
 
 
@@ -42,22 +42,22 @@ def resolve_autoencoder(
     *,
     given: Autoencoder | None = None,
 ) -> tuple[dict[str, str], Autoencoder | None]:
-    """The autoencoder's name and digest, and itself; None where latents are there and it cannot be loaded here.
+    """The autoencoder's name and digest, and the autoencoder; None if there are latents and it cannot be loaded.
 
-    The linear one becomes part of the run: copied from the latents that were made with it, or fitted to the
-    images that are trained on. That of a run that has begun is never replaced: its weights mean nothing without.
+    A linear autoencoder becomes part of the run: copied from the latents that it made, or fitted to the training
+    images. It is never replaced once a run has begun, since the run's weights depend on it.
 
     Args:
         config: all settings.
-        source: what is trained on.
+        source: the training data.
         run: the run's folder.
         process: this process; the first one writes.
-        state: where the run stands; None for a new one.
-        report: called with what is under way.
-        given: a linear one for a new run, in place of one that is fitted to its images.
+        state: the state of the run; None for a new one.
+        report: called with the current stage.
+        given: a linear autoencoder for a new run, instead of one fitted to its images.
 
     Raises:
-        HistodsError: the autoencoder is another than before, or images are to be encoded and it cannot be loaded.
+        HistodsError: the autoencoder has changed, or it is needed to encode images and cannot be loaded.
     """
     own = run / "autoencoder"
     latents = source.latents
@@ -70,7 +70,7 @@ def resolve_autoencoder(
         described = _same({"name": latents.autoencoder.name, "digest": latents.autoencoder.digest}, state, run)
         try:
             loaded = load_autoencoder(described["name"], process.device)
-        except HistodsError:  # a machine that trains on latents need not have it: no previews then
+        except HistodsError:  # training on latents works without it, but not previews
             return described, None
         return described, loaded if loaded.digest == described["digest"] else None
     if latents is not None:
@@ -89,17 +89,17 @@ def resolve_autoencoder(
 
 
 def _same(described: dict[str, str], state: State | None, run: Path) -> dict[str, str]:
-    """Refuse another autoencoder than that with which a run began."""
+    """Reject an autoencoder other than the one that a run began with."""
     if state is not None and described["digest"] != state.autoencoder["digest"]:
         raise HistodsError(
             f"{run} began with the autoencoder {state.autoencoder['digest'][:12]}, but this is "
-            f"{described['digest'][:12]}; go on with the data of its beginning (--data), or choose another --name."
+            f"{described['digest'][:12]}; resume with its original data (--data), or choose another --name."
         )
     return described
 
 
 def _fit(source: Source, own: Path, report: Progress) -> None:
-    """Fit the linear autoencoder of a new run; one that a killed call fitted to the same images stays."""
+    """Fit the linear autoencoder of a new run; keep one that a killed call fitted to the same images."""
     without = f" without {source.held_out.sum()}" if source.held_out.any() else ""
     reduced = f" reduced by {source.reduce}" if source.reduce > 1 else ""
     images = f"{source.index_digest} {'/'.join(source.splits)}{without}{reduced}"
@@ -120,7 +120,7 @@ def fit_latent_space(
     *,
     given: LatentSpace | None = None,
 ) -> LatentSpace:
-    """What the network sees of latents: what is given, or the preset, whitened by their own mean and deviation."""
+    """The latent space: the given one, or the preset; `default` is whitened by the latents' mean and deviation."""
     kind = config.latents.space
     plain = given or (LatentSpace.preset(kind, mean=None, std=None) if kind != "default" else None)
     if plain is not None:
@@ -144,9 +144,9 @@ def fit_latent_space(
 
 
 def _measure(source: Source, encoder: Encoder) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of the latents of some training images.
+    """Mean and standard deviation per channel of the latents of some training images.
 
-    Deviations are of means and posterior variance together, as those that `histods encode` writes.
+    Deviations include the posterior variance, like those that `histods encode` writes.
     """
     number, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch in _batches(source):
@@ -166,7 +166,7 @@ def _images(source: Source) -> Iterator[torch.Tensor]:
 
 
 def _batches(source: Source) -> Iterator[Batch | LatentBatch]:
-    """Training images spread evenly over all, as they are stored."""
+    """Training images spread evenly over all, as stored."""
     trained = source.samples
     places = np.linspace(0, len(trained) - 1, min(_IMAGES, len(trained))).round().astype(np.int64)
     samples = trained[np.unique(places)].tolist()

@@ -1,7 +1,7 @@
-"""What the network sees of latents: scale, shift, mean, deviation, clip and image range, as one convention.
+"""Normalisation of latents: scale, shift, mean, deviation, clip and image range, as one convention.
 
-A convention that is kept in one place, and saved with the weights, cannot be applied in training and forgotten
-in sampling. Shapes: B samples, C channels, H and W of latents.
+The convention is kept in one place and saved with the weights, so training and sampling cannot differ.
+Shapes: B samples, C channels, H and W of latents.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatentSpace:
-    """An affine map of an autoencoder's latents z to what the network sees: x = (z scale + shift - mean) / std.
+    """An affine map from an autoencoder's latents z to the network's input: x = (z scale + shift - mean) / std.
 
     Attributes:
         scale: factor on all channels.
-        shift: added after it.
-        mean: the mean of each channel after scale and shift; empty where nothing is subtracted.
-        std: the standard deviation of each channel after scale and shift; empty where nothing is divided.
-        clip: predictions of x0 are kept within +-clip while sampling; None for no clip.
-        image_low: darkest value of images as the autoencoder takes them, -1 or 0; the brightest is 1.
+        shift: added after scaling.
+        mean: the mean of each channel after scale and shift; empty for none.
+        std: the standard deviation of each channel after scale and shift; empty for none.
+        clip: bound on predicted x0 while sampling; None for no clip.
+        image_low: value of black in the autoencoder's input images, -1 or 0; white is 1.
 
     Raises:
-        HistodsError: the map has no inverse, or clip or range make no sense.
+        HistodsError: the map has no inverse, or clip or range is invalid.
     """
 
     scale: float = 1.0
@@ -60,9 +60,9 @@ class LatentSpace:
     def preset(
         cls, name: str, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> LatentSpace:
-        """One of the conventions that have names.
+        """One of the named conventions.
 
-        `default` whitens z with its mean and deviation and clips nothing. `paper` is z / 50, clipped to +-1.
+        `default` whitens z with its mean and deviation, without a clip. `paper` is z / 50, clipped to +-1.
         `fork` is 2 (0.18215 z) - 1 of images from 0 to 1, clipped to +-1.
 
         Raises:
@@ -70,7 +70,7 @@ class LatentSpace:
         """
         if name == "paper":
             return cls(scale=1 / 50, clip=1.0)
-        if name == "fork":  # as it trains; its sampling forgets the shift, which `denormalise` undoes
+        if name == "fork":  # as it trains; unlike `denormalise`, its sampling omits the shift
             return cls(scale=2 * 0.18215, shift=-1.0, clip=1.0, image_low=0.0)
         if name == "default" and mean is not None and std is not None:
             return cls(mean=tuple(mean), std=tuple(std))
@@ -79,23 +79,23 @@ class LatentSpace:
         )
 
     def normalise(self, z_BCHW: Tensor) -> Tensor:
-        """What the network sees of latents, float32."""
+        """The network's input for latents, float32."""
         columns = self._columns(z_BCHW)
         return torch.stack([z * factor + offset for z, factor, offset in columns], dim=1)
 
     def denormalise(self, x_BCHW: Tensor) -> Tensor:
-        """The latents of what the network sees, float32; the inverse of `normalise`."""
+        """The autoencoder's latents for normalised ones, float32; the inverse of `normalise`."""
         columns = self._columns(x_BCHW)
         return torch.stack([(x - offset) / factor for x, factor, offset in columns], dim=1)
 
     def _columns(self, latents_BCHW: Tensor) -> list[tuple[Tensor, float, float]]:
-        """Each channel with its factor and offset, x = z factor + offset: numbers, which wait for no device."""
+        """Each channel with its factor and offset, x = z factor + offset; numbers, which need no device sync."""
         channels = latents_BCHW.float().unbind(1)
         means, stds = self.mean or (0.0,) * len(channels), self.std or (1.0,) * len(channels)
         if len(means) != len(channels):
             raise HistodsError(
                 f"The latents have {len(channels)} channels, but the latent space has {len(means)}; "
-                "take the run's autoencoder."
+                "use the run's autoencoder."
             )
         return [
             (channel, self.scale / std, (self.shift - mean) / std)
@@ -103,19 +103,19 @@ class LatentSpace:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """The latent space as plain values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> LatentSpace:
-        """From what `to_json` gave.
+        """Restore a latent space from the result of `to_json`.
 
         Raises:
-            HistodsError: it is something else.
+            HistodsError: the document is invalid.
         """
         try:
             return cls(**document | {"mean": tuple(document["mean"]), "std": tuple(document["std"])})
         except (KeyError, TypeError) as error:
             raise HistodsError(
-                f"The checkpoint holds no valid latent space ({error}); take another checkpoint."
+                f"The checkpoint holds no valid latent space ({error}); use another checkpoint."
             ) from error

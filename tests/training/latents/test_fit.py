@@ -154,6 +154,6 @@ def test_another_autoencoder_than_that_of_the_beginning_is_refused(
 ) -> None:
     first = run_tiny(tmp_path, folder, "run.steps=1")
     kept = (first.folder / "autoencoder" / "autoencoder.safetensors").read_bytes()
-    with pytest.raises(HistodsError, match="began with the autoencoder .*, but this is .*; go on with"):
+    with pytest.raises(HistodsError, match="began with the autoencoder .*, but this is .*; resume with"):
         run_tiny(tmp_path, folder, "run.steps=2", f"latents.autoencoder={saved_kl}", resume=True)
     assert (first.folder / "autoencoder" / "autoencoder.safetensors").read_bytes() == kept
