@@ -1,1 +1,1 @@
-"""The network: U-Net, layers, attention, conditioning, and what they cost."""
+"""The network: U-Net, layers, attention, conditioning, and their cost."""

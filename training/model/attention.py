@@ -1,11 +1,11 @@
-"""Attention whose queries are a mask: exactly, with two queries a head instead of one a position.
+"""Attention whose queries are a mask, computed exactly with two queries per head instead of one per position.
 
-Queries are a 1x1 convolution of a mask of zeros and ones that is repeated over the channels. So a head has only
-two distinct ones: zeros where the mask is zero, and the sum of the convolution's weights over its input channels
-where it is not. Zeros score all positions alike, hence the plain mean of the values; the other query is one
-softmax. Both are exact, and nothing of size positions x positions is ever made.
+Queries are a 1x1 convolution of a binary mask that is repeated over the channels. So a head has only two distinct
+queries: zeros where the mask is zero, and the sum of the convolution's weights over its input channels elsewhere.
+A zero query scores all positions equally and gives the mean of the values; the other query needs one softmax. Both
+are exact, and no matrix of positions x positions is ever allocated.
 
-Shapes: B samples, C channels, H and W height and width of the features, K heads, D values a head, N positions.
+Shapes: B samples, C channels, H and W height and width of the features, K heads, D values per head, N positions.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ HEAD_DIM = 32
 
 
 class MaskAttention(nn.Module):
-    """Multi-head attention from a mask to features, in either form; both have the same parameters and results.
+    """Multi-head attention from a mask to features, in two forms with the same parameters and results.
 
     Args:
         dim: channels of the features.
-        form: `two_query`, or `plain`: each position asks for itself, as Vaswani et al. 2017, eq. 1.
+        form: `two_query`, or `plain` with one query per position, as in Vaswani et al. 2017, eq. 1.
     """
 
     def __init__(self, dim: int, form: AttentionForm = "two_query") -> None:
@@ -41,7 +41,7 @@ class MaskAttention(nn.Module):
         self.to_out = nn.Conv2d(inner, dim, 1)
 
     def forward(self, x_BCHW: Tensor, region_B1HW: Tensor) -> Tensor:
-        """What each position gathers from all others, of the shape of x.
+        """Attention output, of the shape of x.
 
         Args:
             x_BCHW: normalised features.
@@ -71,6 +71,6 @@ class MaskAttention(nn.Module):
 
 
 def _heads(features_BCN: Tensor) -> Tensor:
-    """[B, K, D, N] of [B, K D, N]."""
+    """Split heads: [B, K D, N] -> [B, K, D, N]."""
     batch, _, positions = features_BCN.shape
     return features_BCN.view(batch, HEADS, HEAD_DIM, positions)

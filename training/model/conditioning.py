@@ -1,7 +1,7 @@
-"""What the network is told of a mask, and where the condition is dropped.
+"""How the network is conditioned on a mask, and the null condition.
 
-To add a conditioning, write a class with the members of `Conditioning` and enter it in `CONDITIONINGS`; then
-`model.class_conditioning` can name it.
+To add a conditioning, write a class with the members of `Conditioning` and add it to `CONDITIONINGS`;
+`model.class_conditioning` selects it by name.
 
 Shapes: B samples, K classes, H and W pixels of the mask, h and w latents, E width of an embedding.
 """
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Condition(NamedTuple):
-    """What the network is told of a batch.
+    """The condition of a batch.
 
     Attributes:
-        embedding_BE: the embedding of each sample, E = 4 dim; each residual block has it beside that of the time.
-        planes_BChw: channels that the first convolution sees beside the latents; None for none.
-        regions: bool [B, 1, h, w] at the size of each level, from the largest: where attention looks.
+        embedding_BE: the embedding of each sample, E = 4 dim, which residual blocks use with the time embedding.
+        planes_BChw: additional input channels of the first convolution; None for none.
+        regions: bool [B, 1, h, w] at the size of each level, largest first: the masks for attention.
     """
 
     embedding_BE: Tensor
@@ -38,12 +38,12 @@ class Condition(NamedTuple):
 
 
 class Conditioning(Protocol):
-    """One way to tell the network of a mask.
+    """One way to condition the network on a mask.
 
-    It is made with the settings of the network, of which `num_classes` is known.
+    It is made with the settings of the network; `num_classes` must be set.
 
     Attributes:
-        channels: the channels of the planes that it adds to the latents.
+        channels: number of channels that it adds to the latents.
     """
 
     channels: int
@@ -52,15 +52,15 @@ class Conditioning(Protocol):
         """Prepare for a network."""
 
     def parts(self) -> dict[str, nn.Module | nn.Parameter]:
-        """What it learns or computes with, by the names that the parts have in the network and in checkpoints."""
+        """Its parameters and modules, by the names that they have in the network and in checkpoints."""
 
     def read(self, net: Any, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Condition:
-        """The condition of a batch.
+        """Make the condition of a batch.
 
         Args:
             net: the network; its parts are attributes.
-            mask_B1HW: of any integer type.
-            dropped_B: bool; where True, the sample gets the null condition, whatever its mask.
+            mask_B1HW: masks, any integer type.
+            dropped_B: bool; where True, the sample gets the null condition regardless of its mask.
             size: h and w; H and W are multiples of them.
 
         Raises:
@@ -72,8 +72,8 @@ class Reading(NamedTuple):
     """A mask at the size of the latents.
 
     Attributes:
-        distribution_BK: float32, weights of the classes' embeddings; they add up to 1.
-        cells_BKhw: float32, fractions of the pixels under each latent that are of each class.
+        distribution_BK: float32, weights of the classes' embeddings, which sum to 1.
+        cells_BKhw: float32, the fraction of each class among the pixels under each latent.
         regions: bool [B, 1, h, w] at the size of each level: where the mask, max-pooled to that size, is not zero.
     """
 
@@ -83,12 +83,12 @@ class Reading(NamedTuple):
 
 
 class MaskReader(nn.Module):
-    """Reads masks: once per forward pass, for all levels. It has no parameters.
+    """Reads masks once per forward pass, for all levels. It has no parameters.
 
     Args:
         num_classes: K.
-        levels: how many sizes of features there are; each halves the one before.
-        largest: weigh the largest class alone, instead of all by their fractions of the pixels.
+        levels: number of feature sizes, each half of the one before.
+        largest: use only the largest class, instead of weighting all by their fractions of the pixels.
     """
 
     def __init__(self, num_classes: int, levels: int, *, largest: bool) -> None:
@@ -98,15 +98,15 @@ class MaskReader(nn.Module):
         self.largest = largest
 
     def forward(self, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Reading:
-        """The mask of each sample.
+        """Read the mask of each sample.
 
         Args:
-            mask_B1HW: of any integer type, values 0 to K - 1. (Others count as not zero, and as no class.)
+            mask_B1HW: any integer type, values 0 to K - 1. (Other values count as non-zero, but as no class.)
             dropped_B: bool; where True, an all-zero mask is read instead.
             size: h and w; H and W are multiples of them.
 
         Raises:
-            HistodsError: the mask has no such shape.
+            HistodsError: the shape of the mask does not fit.
         """
         counts_BKhw, pixels = _count(mask_B1HW, size, self.num_classes)
         classes_K = torch.arange(self.num_classes, device=mask_B1HW.device)
@@ -124,10 +124,10 @@ class MaskReader(nn.Module):
 
 
 class ClassHistogram:
-    """Embeddings of classes, weighed by their fractions of the pixels, after DiffInfinite (Aversa et al. 2023).
+    """Embeddings of classes, weighted by their fractions of the pixels, after DiffInfinite (Aversa et al. 2023).
 
-    With `model.spatial` the first convolution also sees which class is where. The null condition is an embedding
-    of its own (`model.null=learned`) or an all-zero mask (`zero_mask`).
+    With `model.spatial` the first convolution also gets the location of each class. The null condition is a
+    learned embedding (`model.null=learned`) or an all-zero mask (`zero_mask`).
     """
 
     largest = False
@@ -138,7 +138,7 @@ class ClassHistogram:
         self.channels = self._classes if config.spatial else 0
 
     def parts(self) -> dict[str, nn.Module | nn.Parameter]:
-        """The mask's reader, the table of embeddings, what maps them, and the null embedding if it is learned."""
+        """The mask reader, the embedding table, the layers that map it, and the null embedding if learned."""
         dim = self._config.dim
         parts: dict[str, nn.Module | nn.Parameter] = {
             "mask_condition": MaskReader(self._classes, len(self._config.dim_mults), largest=self.largest),
@@ -150,7 +150,7 @@ class ClassHistogram:
         return parts
 
     def read(self, net: Any, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Condition:
-        """The weighted embedding, the planes of the classes if `model.spatial`, and where the mask is not zero."""
+        """The weighted embedding, class planes if `model.spatial`, and the regions where the mask is not zero."""
         learned = self._config.null == "learned"
         mask: Reading = net.mask_condition(mask_B1HW, dropped_B, size)
         table_KE = net.classes_emb.weight
@@ -164,17 +164,17 @@ class ClassHistogram:
 
 
 class LargestClass(ClassHistogram):
-    """The embedding of the largest class alone, as in DiffInfinite's paper."""
+    """The embedding of the largest class only, as in DiffInfinite's paper."""
 
     largest = True
 
 
 CONDITIONINGS: dict[str, type[Conditioning]] = {"histogram": ClassHistogram, "max": LargestClass}
-"""What `model.class_conditioning` can name."""
+"""The values of `model.class_conditioning`."""
 
 
 def find_conditioning(name: str) -> type[Conditioning]:
-    """The conditioning of that name.
+    """Find a conditioning by name.
 
     Raises:
         HistodsError: there is none.
@@ -185,7 +185,7 @@ def find_conditioning(name: str) -> type[Conditioning]:
 
 
 def _count(mask_B1HW: Tensor, size: tuple[int, int], num_classes: int) -> tuple[Tensor, int]:
-    """Pixels of each class under each latent, float32 [B, K, h, w], and how many pixels a latent covers."""
+    """Pixel counts of each class under each latent, float32 [B, K, h, w], and the pixels that a latent covers."""
     h, w = size
     height, width = mask_B1HW.shape[-2:]
     if mask_B1HW.ndim != 4 or mask_B1HW.shape[1] != 1 or height % h or width % w or not height or not width:

@@ -1,4 +1,4 @@
-"""What a run will cost, before it begins: parameters, arithmetic, memory and time."""
+"""Estimate the cost of a run before it starts: parameters, arithmetic, memory and time."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _USE = {"cuda": 0.4, "cpu": 0.5}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingCost:
-    """What a run will cost.
+    """The expected cost of a run.
 
     Attributes:
-        parameters: of the U-Net, the null condition's not counted.
-        null_parameters: the parameters of the learned null condition.
-        flops_per_image: floating-point operations of a training step for one image, counted.
-        memory_bytes: on each device: weights, gradients, moments, average, and activations of a forward pass,
-            counted; on a CPU also the copies of which checkpoints are written. What kernels need besides is not
-            in it.
+        parameters: number of parameters of the U-Net without those of the null condition.
+        null_parameters: number of parameters of the learned null condition.
+        flops_per_image: floating-point operations of a training step per image, counted.
+        memory_bytes: memory on each device for weights, gradients, moments, average, and activations of a forward
+            pass, counted; on a CPU also for the copies used to write checkpoints. Workspace of kernels is not
+            included.
         matrix_rate: operations per second of a large matrix product in the run's precision, measured now.
-        seconds: expected time of all steps, validations and previews at 0.4 (GPU) or 0.5 (CPU) of that rate;
-            reading the first images is not in it.
+        seconds: expected time of all steps, validations and previews at 0.4 (GPU) or 0.5 (CPU) of that rate,
+            without the time to read the first images.
     """
 
     parameters: int
@@ -47,7 +47,7 @@ class TrainingCost:
 
 
 def estimate_cost(config: TrainConfig, process: Process) -> TrainingCost:
-    """Count and measure what a run will cost; nothing of it is kept."""
+    """Count and measure the cost of a run; keep nothing in memory."""
     model = _on_meta(config)
     counts = {name: weight.numel() for name, weight in model.named_parameters()}
     null = counts.pop("null_emb", 0)
@@ -69,25 +69,25 @@ def estimate_cost(config: TrainConfig, process: Process) -> TrainingCost:
 
 
 def _evaluations(run: RunConfig) -> int:
-    """Forward passes of one image each in all validations and previews of a run."""
+    """Number of forward passes, of one image each, in all validations and previews of a run."""
 
     def times(every: int) -> int:
         return -(-run.steps // every) if every else 0
 
-    validations = times(run.validate_every) * 2 * run.validation_samples  # weights as trained, and averaged
+    validations = times(run.validate_every) * 2 * run.validation_samples  # raw and averaged weights
     return validations + times(run.preview_every) * 2 * run.preview_samples * run.preview_steps  # guided
 
 
 def activation_bytes(config: TrainConfig, batch: int, device: torch.device) -> int:
-    """Bytes that a forward pass of `batch` samples keeps for the backward pass, counted without computing.
+    """Bytes that a forward pass of `batch` samples keeps for the backward pass, counted without computing it.
 
-    Which operations are in bfloat16 is a matter of the device: each kind has a list of its own.
+    The device decides which operations use bfloat16: each type has its own list.
     """
     seen: dict[int, int] = {}
-    kept: list[torch.Tensor] = []  # so that no address is used twice
+    kept: list[torch.Tensor] = []  # keeps addresses from being reused
     size = config.model.image_size
     side = size // LATENT_FACTOR
-    # Tensors without memory of their own that, unlike those on the meta device, autocast turns into bfloat16.
+    # Tensors without memory which, unlike those on the meta device, autocast converts to bfloat16.
     with FakeTensorMode(), device:
         model = UNet(config.model).train()
         weights = {weight.untyped_storage()._cdata for weight in model.parameters()}  # noqa: SLF001
@@ -130,6 +130,6 @@ def matrix_rate(device: torch.device, precision: str, seconds: float = 0.5) -> f
 
 
 def _on_meta(config: TrainConfig) -> UNet:
-    """The network without memory of its own."""
+    """The network on the meta device, without memory."""
     with torch.device("meta"):
         return UNet(config.model)

@@ -1,4 +1,4 @@
-"""Floating-point operations of the network, counted by a run on the meta device, where nothing is computed."""
+"""Floating-point operations of the network, counted in a pass on the meta device, where nothing is computed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from training.model.unet import UNet
 
 @cache
 def count_flops(config: ModelConfig, *, train: bool) -> int:
-    """Operations for one image: of a forward pass, or of a forward and a backward pass.
+    """Operations per image of a forward pass, or of a forward and a backward pass.
 
-    Matrix products and convolutions are counted, a multiplication and an addition as two; what is done element by
-    element is not, as is customary for the utilisation of a device.
+    Matrix products and convolutions are counted, a multiplication and an addition as two; elementwise operations
+    are not, as is customary for the utilisation of a device.
 
     Args:
         config: the network.
-        train: whether there is a backward pass.
+        train: whether to count the backward pass.
 
     Raises:
-        HistodsError: the configuration leaves `num_classes` open.
+        HistodsError: the configuration does not set `num_classes`.
     """
     side = config.image_size // LATENT_FACTOR
     with torch.device("meta"), torch.set_grad_enabled(train):

@@ -1,4 +1,4 @@
-"""Layers of the U-Net. The names of their parameters are those of published checkpoints.
+"""Layers of the U-Net. Their parameters have the same names as in published checkpoints.
 
 Shapes: B samples, C channels, H and W height and width of the features, E width of an embedding.
 """
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def epsilon(dtype: torch.dtype) -> float:
-    """What keeps a division by a standard deviation finite: 1e-5, and 1e-3 in types narrower than 32 bits.
+    """Added to variances to keep divisions finite: 1e-5, and 1e-3 in types narrower than 32 bits.
 
-    The type is that of the parameters: under autocast they stay in float32, so that a network computes the same
+    The type is that of the parameters: under autocast they stay in float32, so a network computes the same
     function whether it is trained in bf16 or sampled in fp32.
     """
     return 1e-5 if dtype.itemsize >= 4 else 1e-3
 
 
 class Sinusoid(nn.Module):
-    """Time as sines, then cosines, of falling frequencies: exp(-ln(10000) i / (half - 1)), half of `dim` each.
+    """Time as sines, then cosines, of decreasing frequencies: exp(-ln(10000) i / (half - 1)), half of `dim` each.
 
     Vaswani et al. 2017, section 3.5, in the variant of Ho et al. 2020.
     """
@@ -36,7 +36,7 @@ class Sinusoid(nn.Module):
         self.dim = dim
 
     def forward(self, t_B: Tensor) -> Tensor:
-        """float32 [B, dim] of times of any number type; never in less than float32, which holds 999 exactly."""
+        """float32 [B, dim] for times of any type; always computed in float32, which represents 999 exactly."""
         half = self.dim // 2
         index = torch.arange(half, device=t_B.device, dtype=torch.float32)
         angle_BE = t_B.float()[:, None] * torch.exp(index * (-math.log(10_000) / (half - 1)))
@@ -44,10 +44,10 @@ class Sinusoid(nn.Module):
 
 
 class TimeEmbedding(nn.Sequential):
-    """A sinusoid, and an MLP in the type of its weights."""
+    """A sinusoid and an MLP in the type of its weights."""
 
     def forward(self, t_B: Tensor) -> Tensor:
-        """[B, width] of times [B]."""
+        """[B, width] for times [B]."""
         sinusoid, linear, *others = self
         x_BE: Tensor = sinusoid(t_B).to(linear.weight.dtype)
         for layer in (linear, *others):
@@ -59,21 +59,21 @@ class StandardisedConv(nn.Conv2d):
     """A convolution whose filters each have mean 0 and variance 1 (Qiao et al. 2019, "Weight Standardization")."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Convolve with the standardised filters; the variance is the biased one."""
+        """Convolve with the standardised filters; uses the biased variance."""
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), correction=0, keepdim=True)
         weight = (self.weight - mean) * (variance + epsilon(self.weight.dtype)).rsqrt()
         return conv2d(x_BCHW, weight, self.bias, self.stride, self.padding)
 
 
 class ChannelNorm(nn.Module):
-    """Each position's channels with mean 0 and variance 1, times a gain (Ba et al. 2016, over channels)."""
+    """Normalises channels at each position to mean 0 and variance 1, times a gain (Ba et al. 2016)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.g = nn.Parameter(torch.ones(1, dim, 1, 1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Normalise; autocast computes this in float32, and the result has the type of x again."""
+        """Normalise; autocast computes this in float32, but the result has the type of x."""
         gain = self.g.flatten()
         x_BHWC = layer_norm(x_BCHW.movedim(1, -1), gain.shape, gain, eps=epsilon(gain.dtype))
         return x_BHWC.movedim(-1, 1).to(x_BCHW.dtype)
@@ -90,11 +90,11 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BCHW: Tensor, scale_shift: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Features of `dim_out` channels, in the type in which the convolution computes.
+        """Features of `dim_out` channels, in the type of the convolution's output.
 
         Args:
             x_BCHW: features of `dim` channels.
-            scale_shift: two tensors [B, dim_out, 1, 1]; without them the norm's own gain and bias are all.
+            scale_shift: two tensors [B, dim_out, 1, 1]; without them, only the norm's own gain and bias apply.
         """
         x_BCHW = self.proj(x_BCHW)
         dtype = x_BCHW.dtype
@@ -107,14 +107,14 @@ class Block(nn.Module):
 
 
 class ResnetBlock(nn.Module):
-    """Two blocks beside a residual path; time and class scale and shift the first.
+    """Two blocks with a residual path; the time and class embeddings scale and shift the first.
 
     Dhariwal and Nichol 2021, section 4.3 (adaptive group normalisation).
 
     Args:
         dim: channels in.
-        dim_out: channels out; where they differ the residual path is a 1x1 convolution.
-        condition_dim: width of time and class embedding together.
+        dim_out: channels out; if they differ, the residual path is a 1x1 convolution.
+        condition_dim: total width of the time and class embeddings.
         groups: the number of groups of the group norms.
         dropout: probability.
     """
@@ -135,7 +135,7 @@ class ResnetBlock(nn.Module):
 
 
 class PreNorm(nn.Module):
-    """A function of normalised features."""
+    """Applies a function to normalised features."""
 
     def __init__(self, dim: int, fn: nn.Module) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class PreNorm(nn.Module):
 
 
 class Residual(nn.Module):
-    """A function, added to what it was given."""
+    """Adds a function's output to its input."""
 
     def __init__(self, fn: nn.Module) -> None:
         super().__init__()

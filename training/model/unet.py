@@ -1,7 +1,7 @@
-"""The U-Net: predicts noise (or v, or x0) in latents, given the time and a mask.
+"""The U-Net, which predicts noise (or v, or x0) in latents, given the time and a mask.
 
 A U-Net of residual blocks (Ho et al. 2020) whose attention takes its queries from the mask, after DiffInfinite
-(Aversa et al. 2023). Parameter names are those of its published checkpoints.
+(Aversa et al. 2023). Parameters have the same names as in its published checkpoints.
 
 Shapes: B samples, C channels, H and W height and width (of latents for x, pixels for masks), E width of an
 embedding, K classes.
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class _Down(nn.ModuleList):
-    """Two residual blocks, attention, and half the size (in the last level: a 3x3 convolution)."""
+    """Two residual blocks, attention, and downsampling by 2 (in the last level: a 3x3 convolution)."""
 
     def forward(self, x_BCHW: Tensor, condition_BE: Tensor, region_B1HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What goes on, and two skips."""
+        """Features for the next level, and two skips."""
         block1, block2, attention, down = self
         first_BCHW = block1(x_BCHW, condition_BE)
         second_BCHW = attention(block2(first_BCHW, condition_BE), region_B1HW)
@@ -38,12 +38,12 @@ class _Down(nn.ModuleList):
 
 
 class _Up(nn.ModuleList):
-    """Two residual blocks that each take in a skip, attention, and twice the size (in the last level: none)."""
+    """Two residual blocks with a skip each, attention, and upsampling by 2 (not in the last level)."""
 
     def forward(
         self, x_BCHW: Tensor, skips: tuple[Tensor, Tensor], condition_BE: Tensor, region_B1HW: Tensor
     ) -> Tensor:
-        """What goes on."""
+        """Features for the next level."""
         block1, block2, attention, up = self
         for block, skip_BCHW in zip((block1, block2), skips, strict=True):
             x_BCHW = block(torch.cat([x_BCHW, skip_BCHW], dim=1), condition_BE)
@@ -67,10 +67,10 @@ class UNet(nn.Module):
     """The denoiser.
 
     Attributes:
-        config: what it is.
+        config: its settings.
 
     Raises:
-        HistodsError: the configuration leaves `num_classes` open.
+        HistodsError: the configuration does not set `num_classes`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -120,7 +120,7 @@ class UNet(nn.Module):
             x_BCHW: noisy latents.
             t_B: noise levels, integers from 0.
             mask_B1HW: classes, any integer type, of the size of the latents or a multiple of it.
-            dropped_B: bool; where True, the sample gets the null condition, whatever its mask.
+            dropped_B: bool; where True, the sample gets the null condition regardless of its mask.
 
         Raises:
             HistodsError: shapes do not fit.
@@ -162,7 +162,7 @@ def _check_latents(x_BCHW: Tensor, config: ModelConfig) -> None:
 
 
 def shapes(module: UNet, x_BCHW: Tensor, t_B: Tensor, mask_B1HW: Tensor) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of what goes through the network, in the order of computation, seen by hooks.
+    """Names and shapes of the tensors in the network, in the order of computation, recorded by hooks.
 
     Args:
         module: the network, on any device (on `meta` nothing is computed).
