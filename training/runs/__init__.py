@@ -1,1 +1,1 @@
-"""Runs on disk: checkpoints, metrics, and the boards that show them."""
+"""Runs on disk: checkpoints, metrics, and the boards that display them."""

@@ -1,6 +1,6 @@
-"""Where a run can be watched in addition to its `metrics.jsonl`: TensorBoard, Weights & Biases, MLflow.
+"""Dashboards for a run, in addition to its `metrics.jsonl`: TensorBoard, Weights & Biases, MLflow.
 
-A board is a class here and a line in `BOARDS`; `run.boards` names those of a run.
+A board is a class in this module and an entry in `BOARDS`; `run.boards` selects them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 _PROJECT = "histods"
-_IDS = "boards.json"  # in a run's folder: the ID by which each board knows the run
-_MAX_METRICS = 1000  # that MLflow takes at once
-_MAX_WAITING = 1000  # calls, of some lines each
+_IDS = "boards.json"  # in a run's folder: the run's ID on each board
+_MAX_METRICS = 1000  # per call to MLflow
+_MAX_WAITING = 1000  # calls with some lines each
 _PATIENCE_SECONDS = 30.0
 
 
@@ -35,17 +35,17 @@ class Board(Protocol):
     """Shows numbers and pictures of a run."""
 
     def numbers(self, steps: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Show numbers by name, as they were after some steps."""
+        """Show numbers by name after some steps."""
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
         """Show a picture, uint8 [H, W, 3]."""
 
     def close(self, *, finished: bool) -> None:
-        """Flush what has not been written yet, and mark the run as finished, or as one that was ended."""
+        """Flush pending writes, and mark the run as finished or as stopped early."""
 
 
 class TensorBoard:
-    """Event files in `tensorboard/` of a run's folder; what a killed run wrote after `step` is hidden.
+    """Event files in `tensorboard/` of a run's folder; hides what a killed run wrote after `step`.
 
     Raises:
         ImportError: TensorBoard is not installed.
@@ -72,13 +72,13 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of the project `histods`, with the settings as its configuration; it resumes when training does.
+    """A run in the project `histods` with the settings as its configuration; it resumes when training does.
 
-    Its own variables apply: `WANDB_MODE=offline` keeps everything on disk, in `wandb/` of the run's folder.
+    Its environment variables apply: `WANDB_MODE=offline` keeps everything in `wandb/` of the run's folder.
 
     Raises:
         ImportError: it is not installed.
-        HistodsError: it refuses, for example because nobody is logged in.
+        HistodsError: it cannot start, for example because no user is logged in.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
@@ -99,7 +99,7 @@ class WeightsAndBiases:
             reason = " ".join(str(error).split())[:200]
             raise HistodsError(
                 f"Weights & Biases could not be started ({reason}): run 'wandb login', set WANDB_MODE=offline, or "
-                "leave wandb out of run.boards."
+                "remove wandb from run.boards."
             ) from error
         _keep(folder, "wandb", self._run.id)
         self._picture = wandb.Image
@@ -114,18 +114,18 @@ class WeightsAndBiases:
         self._run.log({name: self._picture(pixels)}, step=step)
 
     def close(self, *, finished: bool) -> None:
-        """Wait until all is written or sent."""
+        """Wait until everything is written or sent."""
         self._run.finish(exit_code=0 if finished else 1)
 
 
 class MLflow:
-    """A run of the experiment `histods`, with the settings as parameters; it resumes when training does.
+    """A run in the experiment `histods` with the settings as parameters; it resumes when training does.
 
-    `MLFLOW_TRACKING_URI` says where, as everywhere with MLflow.
+    `MLFLOW_TRACKING_URI` sets where, as usual with MLflow.
 
     Raises:
         ImportError: it is not installed.
-        HistodsError: its store or server refuses.
+        HistodsError: its store or server cannot be used.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
@@ -148,7 +148,7 @@ class MLflow:
         except MlflowException as error:
             reason = " ".join(str(error).split())[:200]
             raise HistodsError(
-                f"MLflow could not be started ({reason}): set MLFLOW_TRACKING_URI, or leave mlflow out of "
+                f"MLflow could not be started ({reason}): set MLFLOW_TRACKING_URI, or remove mlflow from "
                 "run.boards."
             ) from error
         self._run = number
@@ -164,11 +164,11 @@ class MLflow:
             self._client.log_batch(self._run, metrics=metrics[first : first + _MAX_METRICS])
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """Keep a picture among the run's files."""
+        """Store a picture among the run's files."""
         self._client.log_image(self._run, pixels, artifact_file=f"{name}/step-{step:08d}.png")
 
     def close(self, *, finished: bool) -> None:
-        """Mark the run as finished, or as one that was ended."""
+        """Mark the run as finished or as stopped early."""
         self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
 
 
@@ -177,11 +177,11 @@ BOARDS: dict[str, Callable[[Path, Mapping[str, Any], int], Board]] = {
     "wandb": WeightsAndBiases,
     "mlflow": MLflow,
 }
-"""Each takes the run's folder, its settings by `section.key`, and the step at which the run goes on."""
+"""Each takes the run's folder, its settings by `section.key`, and the step to resume at."""
 
 
 class Boards:
-    """Tells boards in a thread, so that no step waits for a server, and no run ends because one is gone."""
+    """Calls boards in a thread, so that no step waits for a server and no run stops because a server fails."""
 
     def __init__(self, boards: list[Board], say: Callable[[str], None] | None) -> None:
         self._boards = boards
@@ -191,12 +191,12 @@ class Boards:
         self._thread.start()
 
     def tell(self, call: Callable[[Board], None]) -> None:
-        """Have all boards called; where they are too far behind, they miss this."""
+        """Queue a call to all boards; drop it if they are too far behind."""
         with suppress(Full):
             self._calls.put_nowait(call)
 
     def end(self, *, finished: bool) -> None:
-        """Close the boards when they have been told all; after a while they are left to themselves."""
+        """Close the boards after all queued calls; stop waiting after a while."""
         self.tell(lambda board: board.close(finished=finished))
         with suppress(Full):
             self._calls.put(None, timeout=_PATIENCE_SECONDS)
@@ -211,15 +211,15 @@ class Boards:
                     self._boards.remove(board)
                     if self._say is not None:
                         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                        self._say(f"{type(board).__name__} failed ({reason}); the run goes on without it.")
+                        self._say(f"{type(board).__name__} failed ({reason}); the run continues without it.")
 
 
 def open_boards(names: Sequence[str], folder: Path, settings: Mapping[str, Any], step: int) -> list[Board]:
-    """The boards of a run; TensorBoard is left out where it is not installed, since it is the default.
+    """Open the boards of a run; TensorBoard, the default, is skipped if it is not installed.
 
     Raises:
-        MissingExtraError: another one is not installed.
-        HistodsError: one refuses.
+        MissingExtraError: another board is not installed.
+        HistodsError: a board cannot start.
     """
     boards: list[Board] = []
     try:
@@ -239,7 +239,7 @@ def open_boards(names: Sequence[str], folder: Path, settings: Mapping[str, Any],
 
 
 def _known(folder: Path, board: str) -> str | None:
-    """The number under which a board knows the run; None where it does not."""
+    """The ID of the run on a board; None if it has none."""
     number = read_json(folder / _IDS).get(board) if (folder / _IDS).is_file() else None
     return None if number is None else str(number)
 

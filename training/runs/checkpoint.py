@@ -1,9 +1,9 @@
-"""Checkpoints and runs on disk: safetensors and JSON, written beside and renamed, proved by digests when read.
+"""Checkpoints and runs on disk: safetensors and JSON, written atomically and verified by digests when read.
 
 ```
 runs/NAME/
   config.yaml                     the resolved configuration
-  autoencoder/                    the linear autoencoder, where that is the one
+  autoencoder/                    the linear autoencoder, if the run uses it
   checkpoints/latest              the name of the newest checkpoint
   checkpoints/step-00001000/      model, ema, optimizer (.safetensors), state.json, config.yaml
   metrics.jsonl  tensorboard/  samples/
@@ -46,17 +46,17 @@ Weights = Literal["ema", "model"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """Where a run stands: `state.json`.
+    """The state of a run: `state.json`.
 
     Attributes:
         step: optimizer steps done.
         position: the next position of the sequence of samples.
-        index_digest: of the shards or latents that the sequence is over; empty for an imported model.
+        index_digest: digest of the index of the shards or latents; empty for an imported model.
         classes: names of the classes.
-        map_digest: digest of the label map behind them.
-        autoencoder: name (`autoencoder` is that in the run's folder) and digest; empty where an import had none.
+        map_digest: digest of their label map.
+        autoencoder: name (`autoencoder` is the one in the run's folder) and digest; empty if an import had none.
         latent_space: scale, shift, mean, std, clip and image range.
-        skipped: steps that were skipped because something was not finite.
+        skipped: number of steps skipped because the loss or gradient was not finite.
     """
 
     step: int
@@ -71,7 +71,7 @@ class State:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A run that can be sampled from: its newest checkpoint, or the one that was named."""
+    """A run to sample from, at its newest checkpoint or a given one."""
 
     folder: Path
     checkpoint: Path
@@ -95,14 +95,14 @@ class Run:
 
     @property
     def space(self) -> LatentSpace:
-        """What the network sees of latents."""
+        """The latent space."""
         return LatentSpace.from_json(self.state.latent_space)
 
     def load_autoencoder(self, device: torch.device | str = "cpu") -> Autoencoder:
         """The autoencoder that the run was trained with.
 
         Raises:
-            HistodsError: it cannot be loaded, or it is another one now.
+            HistodsError: it cannot be loaded, or it has changed.
         """
         from training.autoencoders.base import load_autoencoder
 
@@ -118,13 +118,13 @@ class Run:
         if autoencoder.digest != self.state.autoencoder["digest"]:
             raise HistodsError(
                 f"{name} is another autoencoder ({autoencoder.digest[:12]}) than the one with which {self.folder} "
-                f"was trained ({self.state.autoencoder['digest'][:12]}); put the old one back."
+                f"was trained ({self.state.autoencoder['digest'][:12]}); restore the old one."
             )
         return autoencoder
 
 
 def write_run(folder: Path, config: TrainConfig) -> None:
-    """Begin a run: its folder and its configuration."""
+    """Start a run: create its folder and write its configuration."""
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", config.to_yaml())
 
@@ -137,18 +137,18 @@ def save_checkpoint(
     config: TrainConfig | None = None,
     keep: int | None = None,
 ) -> Path:
-    """Write a checkpoint beside its final name, rename it, and only then point `latest` to it.
+    """Write a checkpoint under a temporary name, rename it, and only then point `latest` to it.
 
     Args:
         run: the run's folder.
-        state: where the run stands.
-        parts: `model`, `ema` and `optimizer` (or some of them), each tensors by name.
-        config: settings that the weights were trained with; those of the run's folder, which may become others
-            when training goes on, if None.
-        keep: remove all but so many of the newest checkpoints; None keeps all.
+        state: the state of the run.
+        parts: `model`, `ema` and `optimizer`, or some of them, each with tensors by name.
+        config: settings that the weights were trained with; if None, those of the run's folder, which may change
+            when training resumes.
+        keep: number of newest checkpoints to keep; None keeps all.
 
     Raises:
-        HistodsError: it could not be written; earlier checkpoints are as they were.
+        HistodsError: it could not be written; earlier checkpoints are unchanged.
     """
     home = run / "checkpoints"
     name = f"step-{state.step:08d}"
@@ -170,7 +170,7 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(making, ignore_errors=True)
         before = newest(run)
-        there = f"; {before.name} is whole" if before else ""
+        there = f"; {before.name} is intact" if before else ""
         raise HistodsError(
             f"The checkpoint {home / name} could not be written: {error}{there}; make room and run the same "
             "command again."
@@ -187,7 +187,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Bring a folder's files to the disk before its name says that they are there."""
+    """Flush a folder's files to disk before the folder is renamed to its final name."""
     for path in [*folder.iterdir(), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -197,7 +197,7 @@ def _sync(folder: Path) -> None:
 
 
 def newest(run: Path) -> Path | None:
-    """The checkpoint that `latest` names, or the newest whole one where that file is missing; None without any."""
+    """The checkpoint that `latest` names, or the newest complete one if that file is missing, or None."""
     home = run / "checkpoints"
     try:
         name = (home / "latest").read_text(encoding="utf-8").strip()
@@ -210,7 +210,7 @@ def newest(run: Path) -> Path | None:
 
 
 def read_settings(checkpoint: Path) -> TrainConfig:
-    """The settings that a checkpoint's weights were trained with.
+    """Read the settings that a checkpoint's weights were trained with.
 
     Checkpoints of histods 0.1 do not have them, but their run's folder does.
 
@@ -222,10 +222,10 @@ def read_settings(checkpoint: Path) -> TrainConfig:
 
 
 def read_state(checkpoint: Path) -> State:
-    """Where a checkpoint stands.
+    """Read the state of a checkpoint.
 
     Raises:
-        HistodsError: `state.json` is not one.
+        HistodsError: `state.json` is not a valid state.
     """
     document = read_json(checkpoint / "state.json")
     document.pop("files", None)
@@ -244,10 +244,10 @@ def read_state(checkpoint: Path) -> State:
 
 
 def read_tensors(checkpoint: Path, part: str) -> dict[str, Tensor]:
-    """The tensors of one part, proved by the digest that was written with them.
+    """Read the tensors of one part and verify the digest that was written with them.
 
     Raises:
-        HistodsError: the file is missing or damaged; the message names the checkpoint to go on from instead.
+        HistodsError: the file is missing or damaged; the message names the checkpoint to resume from instead.
     """
     path = checkpoint / f"{part}.safetensors"
     expected = read_json(checkpoint / "state.json").get("files", {}).get(path.name)
@@ -268,11 +268,11 @@ def _instead(damaged: Path) -> str:
     others = [path for path in sorted(damaged.parent.glob("step-*")) if path != damaged]
     sound = [path.name for path in others if (path / "state.json").is_file()]
     remove = f"remove {damaged} and run 'histods train' again"
-    return f"{remove}: it goes on from {sound[-1]}" if sound else f"{remove}: it begins anew"
+    return f"{remove}: it resumes from {sound[-1]}" if sound else f"{remove}: it starts from scratch"
 
 
 def find_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> tuple[Path, Path]:
-    """A run's folder and checkpoint from a path of either, or from a name among `runs`.
+    """Find a run's folder and checkpoint from the path of either, or from a name in `runs`.
 
     Raises:
         HistodsError: there is no such run, or it has no checkpoint yet.
@@ -293,7 +293,7 @@ def find_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> tuple
 
 
 def read_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> Run:
-    """A run, with its newest checkpoint or the one that is named.
+    """Read a run, with its newest checkpoint or a given one.
 
     Raises:
         HistodsError: there is no such run, or it is damaged.
@@ -310,12 +310,12 @@ def read_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> Run:
 def load_model(
     run: str | Path | Run, *, weights: Weights = "ema", device: torch.device | str | None = None
 ) -> UNet:
-    """The trained network: `module(x[B, 4, h, w], t[B] int, mask[B, 1, H, W] int) -> [B, 4, h, w]`, in eval mode.
+    """Load the network, in eval mode: `module(x[B, 4, h, w], t[B] int, mask[B, 1, H, W] int) -> [B, 4, h, w]`.
 
     Args:
-        run: a run's folder, one of its checkpoints, or a run that was read.
-        weights: `ema` (averaged), or `model` (as the optimizer left them).
-        device: where to; a GPU if there is one by default.
+        run: a run's folder, one of its checkpoints, or a `Run`.
+        weights: `ema` (averaged) or `model` (as the optimizer left them).
+        device: the device to load to; by default a GPU if there is one.
 
     Raises:
         HistodsError: there is no such run, or it is damaged.
@@ -330,7 +330,7 @@ def load_model(
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise HistodsError(
-            f"{read.checkpoint} has weights of another network than its settings say: {reason}; put the "
-            "config.yaml back with which it was made."
+            f"The weights in {read.checkpoint} do not fit the network of its settings: {reason}; restore the "
+            "config.yaml with which it was made."
         ) from error
     return model.to(choose_device(device)).eval()

@@ -1,4 +1,4 @@
-"""Checkpoints that are written while training goes on."""
+"""Checkpoints that are written while training continues."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class CheckpointWriter:
-    """Copies tensors to the host's memory, and writes the copies in a thread: one checkpoint at a time.
+    """Copies tensors to host memory and writes the copies in a thread, one checkpoint at a time.
 
-    From a GPU, copies are made by its own queue, after the step before and before the step to come, so that the
-    caller does not wait for them. Their memory is pinned, and kept for the next checkpoint.
+    Copies from a GPU are queued between two steps, so the caller does not wait for them. Their memory is pinned
+    and kept for the next checkpoint.
 
     Args:
         run: the run's folder.
@@ -44,12 +44,12 @@ class CheckpointWriter:
         config: TrainConfig,
         keep: int | None = None,
     ) -> None:
-        """Copy the tensors and begin to write them, as `save_checkpoint` does; wait for the one before first.
+        """Wait for the previous checkpoint, then copy the tensors and start to write them with `save_checkpoint`.
 
         The tensors may be changed as soon as this returns.
 
         Raises:
-            HistodsError: the checkpoint before could not be written.
+            HistodsError: the previous checkpoint could not be written.
         """
         self.wait()
         copies = {
@@ -69,10 +69,10 @@ class CheckpointWriter:
         self._pending = self._thread.submit(write)
 
     def check(self) -> None:
-        """Wait for nothing.
+        """Raise an error of the last checkpoint, without waiting.
 
         Raises:
-            HistodsError: the last checkpoint could not be written; it is said once.
+            HistodsError: the last checkpoint could not be written; raised only once.
         """
         if self._pending is not None and self._pending.done():
             self.wait()
@@ -81,14 +81,14 @@ class CheckpointWriter:
         """Wait until the last checkpoint is written.
 
         Raises:
-            HistodsError: it could not be.
+            HistodsError: it could not be written.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def _copy(self, part: str, name: str, tensor: Tensor) -> Tensor:
-        """A copy in memory that is kept for this tensor."""
+        """Copy a tensor into memory that is reused for it."""
         kept = self._copies.get((part, name))
         if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.dtype:
             pinned = tensor.device.type == "cuda"

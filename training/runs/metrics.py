@@ -1,6 +1,6 @@
-"""What a run writes about itself as it goes: `metrics.jsonl`, one JSON object per line, and what boards show.
+"""The metrics of a run: `metrics.jsonl`, one JSON object per line, and what boards show.
 
-What depends on the machine's speed stands under `timing`; all else is the same each time the run is made.
+Whatever depends on the machine's speed is under `timing`; everything else is reproducible.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Metrics:
 
     Args:
         folder: the run's folder.
-        step: where the run goes on; lines of later steps, which a killed run may have left, are removed.
-        boards: where else numbers and previews are shown; see `training.runs.boards`.
+        step: the step to resume at; lines of later steps, which a killed run may have left, are removed.
+        boards: names of boards that also show metrics and previews; see `training.runs.boards`.
         settings: the settings of the run, by `section.key`, for boards that show them.
-        say: called with a line where a board fails, whose server or disk is gone; the run goes on without it.
+        say: called with a line when a board fails, for example its server; the run continues without it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Metrics:
 
 
 def _tagged(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """The numbers of a line by the names that boards show."""
+    """The numbers of a line, by the names for boards."""
     for name, tag in _TAGS.items():
         if line.get(name) is not None:
             yield tag, line[name]
@@ -87,17 +87,17 @@ def _tagged(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _share(bucket: int, width: int) -> str:
-    """A stretch of noise levels as percent of all of them, so that names are in order."""
+    """A range of noise levels in percent, with two digits so that names sort in order."""
     return f"{bucket * width:02d}-{(bucket + 1) * width:02d} percent"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.jsonl`, but for a torn last one; none where there is no such file."""
+    """The lines of a run's `metrics.jsonl` except an incomplete last line; empty if there is no such file."""
     path = folder / "metrics.jsonl"
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             lines.append(json.loads(text))
-        except ValueError:  # a killed run leaves half a line at most
+        except ValueError:  # a killed run leaves at most an incomplete line
             break
     return lines

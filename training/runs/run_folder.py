@@ -1,4 +1,4 @@
-"""Where things are in the folder of a run."""
+"""Paths in the folder of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boards: the real ones, on disk, get the numbers and pictures of a run, and the same run when it goes on."""
+"""Boards: the real ones, on disk, get the numbers and pictures of a run, and the same run when it resumes."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_board_that_fails_later_is_said_once_and_the_run_goes_on(
         metrics.write(LATER)
     assert len(said) == 1
     assert said[0].startswith("MLflow failed (")
-    assert said[0].endswith("; the run goes on without it.")
+    assert said[0].endswith("; the run continues without it.")
     assert read_metrics(tmp_path / "run") == [*LINES, *LATER]
     assert any((tmp_path / "run" / "tensorboard").iterdir())
 

@@ -129,7 +129,7 @@ def test_digests_are_those_of_the_files_and_one_bit_elsewhere_is_refused(tmp_pat
     path.write_bytes(content)
     message = refusal(lambda: read_tensors(damaged, "ema"))
     assert message.startswith(f"{path} is missing or damaged (its SHA-256 is ")
-    assert message.endswith(f"remove {damaged} and run 'histods train' again: it goes on from step-00000001.")
+    assert message.endswith(f"remove {damaged} and run 'histods train' again: it resumes from step-00000001.")
     read_tensors(damaged, "model")
     path.unlink()
     assert "No such file" in refusal(lambda: read_tensors(damaged, "ema"))
@@ -188,7 +188,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatc
     monkeypatch.setattr(checkpoints, "_write_tensors", full)
     message = refusal(lambda: save_checkpoint(run, replace(STATE, step=2), {"model": {}}))
     assert message.startswith(f"The checkpoint {run / 'checkpoints' / 'step-00000002'} could not be written: ")
-    assert "No space left on device; step-00000001 is whole; make room" in message
+    assert "No space left on device; step-00000001 is intact; make room" in message
     assert names(run) == ["latest", "step-00000001"]
 
 
@@ -230,7 +230,7 @@ def test_a_checkpoint_of_another_version_or_of_something_else_is_refused(tmp_pat
         assert refusal(lambda: read_run(run)).startswith(f"{path} does not hold a checkpoint's state (")
     for key in ("schema_version", "classes", "step"):
         path.write_text(json.dumps({name: value for name, value in document.items() if name != key}))
-        assert "it goes on from step-00000001" in refusal(lambda: read_run(run))
+        assert "it resumes from step-00000001" in refusal(lambda: read_run(run))
     path.write_text("{")
     assert str(path) in refusal(lambda: read_run(run))
 
@@ -258,7 +258,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, change: dict[str
     run = make_run(tmp_path, 1)
     write_run(run, TrainConfig(model=replace(TINY, **change)))  # type: ignore[arg-type]
     message = refusal(lambda: load_model(run, device="cpu"))
-    assert message.startswith(f"{run}/checkpoints/step-00000001 has weights of another network than its settings")
+    checkpoint = f"{run}/checkpoints/step-00000001"
+    assert message.startswith(f"The weights in {checkpoint} do not fit the network of its settings")
 
 
 def test_a_checkpoint_means_what_it_was_trained_with_whatever_the_run_became(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_what_could_not_be_written_is_said_once_and_the_one_before_stays(tmp_pat
     writer.wait()
     (tmp_path / "checkpoints" / ".step-00000002.part").write_text("in the way")
     writer.begin(state_at(2), {"model": {"a": torch.ones(2)}}, config=CONFIG)
-    with pytest.raises(HistodsError, match=r"step-00000001 is whole"):
+    with pytest.raises(HistodsError, match=r"step-00000001 is intact"):
         writer.wait()
     writer.check()
     writer.wait()
