@@ -1,4 +1,4 @@
-"""Which validations and previews are due after a step."""
+"""The validations and previews that are due after a step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def scheduled_evaluations(run: RunConfig, step: int, *, last: bool) -> set[str]:
-    """Which of `validation` and `preview` belong to a step, by the settings."""
+    """Which of `validation` and `preview` the settings schedule after a step."""
     return {
         kind
         for kind, every in (("validation", run.validate_every), ("preview", run.preview_every))
@@ -23,7 +23,7 @@ def scheduled_evaluations(run: RunConfig, step: int, *, last: bool) -> set[str]:
 
 
 def due_evaluations(folder: Path, run: RunConfig, step: int, *, last: bool) -> set[str]:
-    """Which of `validation` and `preview` belong to a step and are not done: a kill may have come before them."""
+    """Which of `validation` and `preview` are scheduled after a step and still missing, as after a kill."""
     due = scheduled_evaluations(run, step, last=last)
     if "preview" in due and preview_path(folder, step).is_file():
         due.remove("preview")

@@ -1,4 +1,4 @@
-"""The average of weights over a run, which samples better than the last weights do."""
+"""The average of weights over a run, which gives better samples than the last weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from training.config.sections import EmaConfig
 
 _COPIED = 100
-"""Steps of `exponential` in which the average is the weights: what a network learns first is no part of it."""
+"""Steps of `exponential` in which the average equals the weights, so that it excludes the earliest ones."""
 
 
 def power_exponent(sigma_rel: float) -> float:
@@ -29,12 +29,13 @@ def power_exponent(sigma_rel: float) -> float:
 
 
 def decay_at(config: EmaConfig, step: int) -> float:
-    """What remains of the average at the update after `step` steps, a multiple of `every`.
+    """The decay of the average at the update after `step` steps, a multiple of `every`.
 
-    Exponential: 0 up to step 100, so that the average is the weights themselves; then 1 - (1 + n)^(-2/3) with n
-    steps since, up to `decay`, as in the library that the reference averages with (ema-pytorch, by default).
-    Power: (1 - every / step)^(gamma + 1), the decay 1 - 1 / t to the gamma + 1 over `every` steps (Karras et al.
-    2024, eq. 2); the first weights have no part in it.
+    Exponential: 0 up to step 100, so the average equals the weights; then 1 - (1 + n)^(-2/3) with n steps since,
+        up
+    to `decay`, as in the reference's library (ema-pytorch, by default).
+    Power: (1 - every / step)^(gamma + 1), that is (1 - 1 / t)^(gamma + 1) over `every` steps (Karras et al. 2024,
+    eq. 2); the initial weights do not contribute.
     """
     if config.kind == "power":
         return float((1 - config.every / step) ** (power_exponent(config.sigma_rel) + 1))
@@ -43,7 +44,7 @@ def decay_at(config: EmaConfig, step: int) -> float:
 
 
 class Ema:
-    """Averages of a module's parameters in float32, where the module is; they begin with its first weights.
+    """Averages of a module's parameters in float32, on the module's device; they start from its initial weights.
 
     Attributes:
         tensors: the averages, by the parameters' names.
@@ -57,7 +58,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Take in the weights after `step` steps (from 1), where an update is due; the host waits for nothing."""
+        """Update with the weights after `step` steps (from 1), if due, without device synchronisation."""
         if step % self._config.every:
             return
         weights = [weight.float() for weight in module.parameters()]
@@ -65,12 +66,12 @@ class Ema:
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:
-        """Put the averages into a module."""
+        """Copy the averages into a module."""
         for name, weight in module.named_parameters():
             weight.copy_(self.tensors[name])
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from averages that were saved.
+        """Restore saved averages.
 
         Raises:
             KeyError: names or shapes are not those of the module.

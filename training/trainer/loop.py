@@ -1,10 +1,10 @@
 """The training loop: draws, noise, one prediction, one step.
 
-Nothing in it waits for the device but every `run.log_every` steps, when numbers are fetched, nor for the disk:
-checkpoints are written in a thread.
+It waits for the device only every `run.log_every` steps, to fetch metrics, and never for the disk: checkpoints are
+written in a thread.
 
-What a run remembers is its weights, the optimizer's and the average's tensors, and one integer, the position.
-Everything random is a function of (seed, position), so that a run that was killed resumes bit-exactly.
+The state of a run is its weights, the tensors of the optimizer and the average, and one integer, the position.
+All randomness is a function of (seed, position), so a killed run resumes bit-exactly.
 """
 
 from __future__ import annotations
@@ -73,21 +73,21 @@ class Trainer:
         self.step = 0
         self.skipped = 0
         if config.run.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.model = model
         self.ema = Ema(config.ema, model)
         self._optimizer = make_optimizer(config.optimizer, model)
         self._net = self._wrap(model)
         self._batches = source.batches(config.run.seed, config.data.batch_size // config.run.accumulate, process)
-        self._position = 0  # after the last whole step; batches may be further
-        self._intact = True  # whether weights, moments and average are those after `step` steps
-        self._stage = "training"  # as progress is called: with the newest loss
-        self._tried = 0  # the step at which a checkpoint was last begun
+        self._position = 0  # after the last complete step; the loader may be further ahead
+        self._intact = True  # whether weights, moments and average are consistent with `step`
+        self._stage = "training"  # shown in the progress, with the newest loss
+        self._tried = 0  # the step of the last checkpoint that was started
         self._step_metrics = StepMetrics(config.model.channels, process)
         self._writer = CheckpointWriter(setup.folder)
 
     def _wrap(self, model: UNet) -> Callable[..., Tensor]:
-        """The network as it is called in a step: compiled, and joined with those of the other processes."""
+        """The network as called in a step: compiled and distributed, as configured."""
         if self.config.run.compile:
             compile_blocks(model, self.config.run.compile_mode)
         net: Any = model
@@ -96,15 +96,15 @@ class Trainer:
             net = DistributedDataParallel(
                 net, device_ids=[self.process.device] if cuda else None, gradient_as_bucket_view=True
             )
-            if self.config.run.compress_gradients and cuda:  # NCCL alone has it
+            if self.config.run.compress_gradients and cuda:  # only NCCL supports it
                 net.register_comm_hook(None, bf16_compress_hook)
         return net  # type: ignore[no-any-return]
 
     def restore(self, state: State, read: Callable[[str], dict[str, Tensor]]) -> None:
-        """Go on where a checkpoint stands.
+        """Resume from a checkpoint.
 
         Raises:
-            HistodsError: the checkpoint is damaged or of another network, or the data are others.
+            HistodsError: the checkpoint is damaged or of another network, or the data have changed.
         """
         self._batches.load_state_dict({"position": state.position, "index_digest": state.index_digest})
         try:
@@ -115,13 +115,13 @@ class Trainer:
             reason = " ".join(str(error).split())[:300]
             raise HistodsError(
                 f"The checkpoint in {self.folder} does not fit this network: {reason}; "
-                "go on with the configuration with which the run began."
+                "resume with the configuration with which the run began."
             ) from error
         self.step, self.skipped = state.step, state.skipped
         self._position, self._tried = state.position, state.step
 
     def state(self) -> State:
-        """Where the run stands."""
+        """The current state of the run."""
         return State(
             step=self.step,
             position=self._position,
@@ -134,7 +134,7 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Begin to write a checkpoint, which process 0 alone does; training goes on meanwhile."""
+        """Start to write a checkpoint, in process 0 only; training continues at the same time."""
         if self.process.first:
             with self._step_metrics.spending("saving"):
                 self._write()
@@ -143,7 +143,7 @@ class Trainer:
         """Wait until the last checkpoint is written, in all processes.
 
         Raises:
-            HistodsError: it could not be.
+            HistodsError: it could not be written.
         """
         with self._step_metrics.spending("saving"):
             self._writer.wait()
@@ -168,13 +168,14 @@ class Trainer:
         """Train to the last step.
 
         Args:
-            metrics: where process 0 writes; None for the others.
-            validation: shared by all processes.
-            preview: likewise; called with the step and the averaged network.
+            metrics: where process 0 writes metrics; None in the others.
+            validation: computes the validation loss; all processes share the work.
+            preview: draws previews, called with the step and the averaged network; all processes share the work.
             progress: called with each step.
 
         Raises:
-            TerminatedError: SIGTERM came; a checkpoint was written. So with KeyboardInterrupt and Ctrl-C.
+            TerminatedError: SIGTERM was received, and a checkpoint written; Ctrl-C raises KeyboardInterrupt
+                likewise.
             HistodsError: too many steps in a row were not finite, data are damaged, or a disk is full.
         """
         run = self.config.run
@@ -182,7 +183,7 @@ class Trainer:
         self._step_metrics.start()
         with stop_requests() as asked, SuppressSigchld() as quiet, closing(self._batches) as batches:
             try:
-                if self.step:  # what a kill right after the checkpoint kept from being made
+                if self.step:  # a kill may have come right after the checkpoint
                     self._look(metrics, validation, preview)
                 stop = False
                 while self.step < run.steps and not stop:
@@ -205,11 +206,11 @@ class Trainer:
         validation: Validation | None,
         preview: Preview | None,
     ) -> bool:
-        """Write what is due after a step, and say whether to stop."""
+        """Write what is due after a step, and return whether to stop."""
         run = self.config.run
         last = self.step == run.steps
         saved = last or self.step % run.checkpoint_every == 0
-        # With each checkpoint too: a run that goes on from there would lack the lines up to it.
+        # With each checkpoint too: a run resumed from it would lack the lines before it.
         logged = saved or self.step % run.log_every == 0
         stop = self.process.agree(bool(asked))
         if logged or stop:
@@ -229,11 +230,11 @@ class Trainer:
         validation: Validation | None,
         preview: Preview | None,
     ) -> None:
-        """Validate and draw a preview where that is due and not done; all processes take their share."""
+        """Validate and draw a preview if due and not done yet; all processes share the work."""
         run, last = self.config.run, self.step == self.config.run.steps
         if not scheduled_evaluations(run, self.step, last=last):
             return
-        # Process 0 knows what is written.
+        # Process 0 knows what has been written.
         first = self.process.first
         due = self.process.tell(due_evaluations(self.folder, run, self.step, last=last) if first else None)
         if "validation" in due and validation:
@@ -246,7 +247,7 @@ class Trainer:
                     metrics.show(picture, self.step)
 
     def _rescue(self, metrics: Metrics | None) -> None:
-        """After an error, save the steps since the last checkpoint; other processes are not waited for."""
+        """After an error, save the steps since the last checkpoint, without waiting for other processes."""
         with contextlib.suppress(Exception):  # the first error counts
             self._writer.wait()
         if not self._intact or self._tried == self.step or not self.process.first:
@@ -279,7 +280,7 @@ class Trainer:
             losses.append(loss.detach())
         norm = clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         finite = torch.isfinite(norm)
-        # A fused optimizer leaves weights and moments as they are where this is 1, without the host asking.
+        # A fused optimizer leaves weights and moments unchanged if this is 1, without device synchronisation.
         optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self._intact = False
         optimizer.step()
@@ -306,7 +307,8 @@ class Trainer:
         if self.config.run.channels_last:
             noisy_BCHW = noisy_BCHW.contiguous(memory_format=torch.channels_last)
         self._step_metrics.see(x0_BCHW)
-        # Dropout draws from the device's own generator: seeded by position too, so that nothing is remembered.
+        # Dropout draws from the device's own generator, which is seeded by position too, so it needs no saved
+        # state.
         torch.manual_seed(
             int(philox4x64(self.config.run.seed, batch.positions_B[:1].numpy(), Stream.DROPOUT)[0, 0] >> 1)
         )
@@ -315,7 +317,7 @@ class Trainer:
         return self._loss_of(output_BCHW, x0_BCHW, noise_BCHW, times_B).mean()
 
     def _log(self, metrics: Metrics | None) -> None:
-        """Fetch the numbers of the steps since the last time, write them, and look whether to give up."""
+        """Fetch and write the metrics of the steps since the last call, and stop if too many were skipped."""
         run, config, read = self.config.run, self.config, self._step_metrics.read()
         first = self.step - len(read.losses)
         self.skipped += sum(read.skipped)
@@ -337,13 +339,13 @@ class Trainer:
             raise HistodsError(
                 f"The gradients were not finite in {read.in_a_row} steps in a row, the last of them {bad} "
                 f"({self._culprits(behind)}); the weights from before are in "
-                f"{self.folder}/checkpoints/step-{self.step:08d}: lower optimizer.lr, or look at these samples."
+                f"{self.folder}/checkpoints/step-{self.step:08d}: lower optimizer.lr, or inspect these samples."
             )
 
     def _culprits(self, behind: int) -> str:
-        """Some samples, by key, of the step that lies so many steps behind the last one.
+        """The keys of some samples of the step `behind` steps before the last one.
 
-        They are told by position: with batches of another size before, steps do not tell it.
+        They are found by position, since the batch size may have changed during the run.
         """
         size = self.config.data.batch_size
         start = self._position - (behind + 1) * size
@@ -366,7 +368,7 @@ class Trainer:
         metrics.write([line])
 
     def averaged(self) -> UNet:
-        """A copy of the network with the averaged weights, in eval mode, not compiled."""
+        """An uncompiled copy of the network with the averaged weights, in eval mode."""
         averaged = copy.deepcopy(self.model)
         self.ema.copy_to(averaged)
         return averaged.eval()

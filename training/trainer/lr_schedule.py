@@ -1,4 +1,4 @@
-"""Settings of the optimizer, and its learning rate as a function of the step: no scheduler to save or restore."""
+"""The learning rate and first beta as functions of the step, so there is no scheduler state to save."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _CALM, _HURRIED = 0.95, 0.85
 
 
 def rate_at(step: int, total_steps: int, lr: float, config: OptimizerConfig) -> float:
-    """Learning rate of a step (from 0) of a run of `total_steps`, at most `lr`."""
+    """Learning rate of a step (from 0) in a run of `total_steps`; its peak is `lr`."""
     if config.schedule == "onecycle":
         return lr * _one_cycle(step, total_steps, config.pct_start, _FIRST, 1.0, _LAST)
     return lr * min(1.0, (step + 1) / (config.warmup_steps + 1))
 
 
 def beta1_at(step: int, total_steps: int, config: OptimizerConfig) -> float:
-    """First beta of a step (from 0): as configured, unless `cycle_momentum` moves it between 0.95 and 0.85."""
+    """First beta of a step (from 0): as configured, unless `cycle_momentum` varies it between 0.95 and 0.85."""
     if config.schedule == "onecycle" and config.cycle_momentum:
         return _one_cycle(step, total_steps, config.pct_start, _CALM, _HURRIED, _CALM)
     return config.betas[0]
 
 
 def _one_cycle(step: int, total_steps: int, rising: float, first: float, middle: float, last: float) -> float:
-    """A value that goes along half a cosine from `first` to `middle`, then along another to `last`, and stays.
+    """A value that follows half a cosine from `first` to `middle`, then another to `last`, and stays there.
 
     Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
     """

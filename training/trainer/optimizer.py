@@ -1,4 +1,4 @@
-"""The optimizer, and its tensors by the names of the weights that they belong to."""
+"""The optimizer, and its tensors by the names of their weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Optimizer:
-    """Adam or AdamW, fused: one kernel per step, and a step can be skipped without the host asking the device."""
+    """Adam or AdamW, fused: one kernel per step, and steps can be skipped without device synchronisation."""
     kind: type[torch.optim.Adam] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.name]
     beta1, beta2 = config.betas
     return kind(module.parameters(), lr=0.0, betas=(beta1, beta2), weight_decay=config.weight_decay, fused=True)
@@ -31,10 +31,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> di
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors back that `optimizer_tensors` gave.
+    """Restore the tensors of `optimizer_tensors`.
 
     Raises:
-        KeyError: a tensor belongs to a weight that the module has not.
+        KeyError: a tensor belongs to a weight that the module does not have.
     """
     weights = dict(module.named_parameters())
     for full, tensor in tensors.items():

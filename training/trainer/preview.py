@@ -1,4 +1,4 @@
-"""Pictures of a run as it goes: the same masks and the same noise each time, beside each other."""
+"""Previews during a run, always with the same masks and the same noise."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Preview:
-    """Makes images for a few fixed masks with fixed noise and writes `samples/step-N.png`: masks above.
+    """Makes images for a few fixed masks with fixed noise and writes `samples/step-N.png`, with masks on top.
 
-    Processes share the masks out, and process 0 writes.
+    Processes divide the masks among them, and process 0 writes.
 
     Args:
-        setup: what the run is made from; its autoencoder is at hand.
-        masks_BCHW: masks to choose from: those with the most classes, each once.
+        setup: the setup of the run; its autoencoder must be loaded.
+        masks_BCHW: masks to choose from; those with the most classes are chosen, without duplicates.
     """
 
     def __init__(self, setup: RunSetup, masks_BCHW: Tensor) -> None:
@@ -74,5 +74,5 @@ class Preview:
 
 
 def can_draw() -> bool:
-    """Whether Pillow is there, which lean GPU machines lack."""
+    """Whether Pillow is installed, which minimal GPU machines lack."""
     return find_spec("PIL") is not None

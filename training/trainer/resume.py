@@ -1,4 +1,4 @@
-"""Whether a run may go on when it is called again, and with which settings."""
+"""Whether a run may resume when it is called again, and with which settings."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from training.runs.checkpoint import State
 
 _LEAP = 1.5
-"""Times the learning rate of the step before that is said: schedules change it less from one step to the next."""
+"""Ratio of the learning rate to that of the previous step at which to warn; schedules change it less."""
 
 
 def load_resume_state(folder: Path, config: TrainConfig, *, resume: bool) -> State | None:
-    """Where the run stands, None for a new one. Nothing is written, so that a call that fails changes no run.
+    """Read the state of the run; None for a new one. Nothing is written, so a call that fails changes no run.
 
     Raises:
-        HistodsError: the settings are others, or there is nothing to resume.
+        HistodsError: the settings differ, or there is nothing to resume.
     """
     checkpoint = newest(folder)
     if checkpoint is None and resume:
-        raise HistodsError(f"There is no checkpoint to go on from in {folder}; leave --resume out.")
+        raise HistodsError(f"There is no checkpoint to resume from in {folder}; omit --resume.")
     if checkpoint is not None and (other := _other_meanings(checkpoint, config)):
         raise HistodsError(
             f"The weights in {folder} were trained with other settings, which give them another meaning: {other}. "
-            "Leave these out to go on, or choose another --name."
+            "Omit these to resume, or choose another --name."
         )
     if checkpoint is not None and not resume and (other := _differences(folder, config)):
         raise HistodsError(
-            f"{folder} began with other settings ({other}); add --resume to go on with those of now, "
+            f"{folder} began with other settings ({other}); add --resume to use the new ones, "
             "or choose another --name."
         )
     return None if checkpoint is None else read_state(checkpoint)
@@ -56,13 +56,13 @@ def refuse_imported(folder: Path) -> None:
     checkpoint = newest(folder)
     if checkpoint is not None and not read_state(checkpoint).index_digest:
         raise HistodsError(
-            f"{folder} was imported, without an optimizer to go on with: start a new run from its weights with "
+            f"{folder} was imported and has no optimizer state to resume: start a new run from its weights with "
             f"'histods train --init {shlex.quote(str(folder))} --name NEW'."
         )
 
 
 def check_alike(folder: Path, state: State | None, process: Process) -> None:
-    """Refuse to go on where processes see different checkpoints.
+    """Refuse to resume if processes see different checkpoints.
 
     Raises:
         HistodsError: they do.
@@ -75,7 +75,7 @@ def check_alike(folder: Path, state: State | None, process: Process) -> None:
 
 
 def say_leap(folder: Path, config: TrainConfig) -> Iterator[str]:
-    """Where the learning rate of a run leaps when it goes on: other steps move OneCycle, other rates move all."""
+    """Warn if the learning rate of a resumed run jumps, because of another number of steps or another rate."""
     checkpoint = newest(folder)
     if checkpoint is None or not (step := read_state(checkpoint).step):
         return
@@ -84,36 +84,36 @@ def say_leap(folder: Path, config: TrainConfig) -> Iterator[str]:
     new = rate_at(step, config.run.steps, config.optimizer.lr, config.optimizer)
     if not old / _LEAP < new < old * _LEAP:
         why = "see run.steps and optimizer.lr"
-        yield f"The learning rate leaps from {old:.2g} to {new:.2g} at step {step:,}: {why}."
+        yield f"The learning rate jumps from {old:.2g} to {new:.2g} at step {step:,}: {why}."
 
 
 def settings_of(folder: Path, process: Process) -> dict[str, dict[str, Any]]:
-    """All settings of a run that began, by section; compiled only where this machine can."""
+    """All settings of an existing run, by section; `compile` only if this machine supports it."""
     settings = asdict(read_config(folder / "config.yaml"))
     settings["run"]["compile"] &= can_compile(process.device)
     return settings
 
 
 def kept_settings(folder: Path) -> dict[str, dict[str, Any]]:
-    """Settings that stay as a run began, though new runs have others: it may be of a version without them."""
+    """Settings that a run keeps although new runs have other defaults; its version may not have had them."""
     if not (folder / "config.yaml").is_file():
         return {}
     return {"diffusion": {"min_v_weight": read_config(folder / "config.yaml").diffusion.min_v_weight}}
 
 
 def _differences(folder: Path, config: TrainConfig) -> str:
-    """In which settings a configuration differs from the one in a run's folder, in words; empty where in none."""
+    """Describe the settings that differ from those in a run's folder; empty if none do."""
     before, now = flatten(read_config(folder / "config.yaml")), flatten(config)
     return _in_words({key: (before[key], now[key]) for key in before if before[key] != now[key]})
 
 
 def _in_words(changed: dict[str, tuple[Any, Any]]) -> str:
-    """Settings with their values before and now; of many the first three."""
+    """Describe changed settings, with values before and now; at most three are listed."""
     words = [f"{key}: {before} before, {now} now" for key, (before, now) in changed.items()]
     return "; ".join(words[:3]) + (f"; and {len(words) - 3} more" if len(words) > 3 else "")
 
 
 def _other_meanings(checkpoint: Path, config: TrainConfig) -> str:
-    """Which settings give a checkpoint's weights another meaning, in words; empty where none does."""
+    """Describe the settings that would change the meaning of a checkpoint's weights; empty if none would."""
     before, now = flatten(read_settings(checkpoint)), flatten(config)
     return _in_words({key: (before[key], now[key]) for key in sorted(MEANING) if before[key] != now[key]})

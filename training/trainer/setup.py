@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class RunSetup:
-    """All that a run is made from, but for its weights.
+    """Everything that a run needs except its weights.
 
     Attributes:
         config: all settings, resolved.
-        process: which of the processes this is, and its device.
-        source: where samples come from.
-        encoder: makes latents of batches.
-        space: what the network sees of latents.
+        process: this process and its device.
+        source: the source of samples.
+        encoder: turns batches into latents.
+        space: the latent space.
         folder: the folder of the run.
-        schedule: the schedule of the noise, on the device.
+        schedule: the noise schedule, on the device.
     """
 
     config: TrainConfig

@@ -1,4 +1,4 @@
-"""How training ends before its last step: signals that ask for it, and errors as one line."""
+"""How training stops before its last step: signals that request it, and errors as one line."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list of the signals that asked for an end: the step under way is finished, but a second one insists.
+    """A list of the signals received so far. The current step is finished, but a second signal interrupts it.
 
-    Where this is not the main thread, which alone may say so, signals do what they did.
+    Outside the main thread, where handlers cannot be set, signals keep their behaviour.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -47,10 +47,10 @@ def stop_requests() -> Iterator[list[int]]:
 
 
 class SuppressSigchld:
-    """Keeps torch from raising an error wherever the program is when a process that decodes images ends.
+    """Keeps torch from raising an error in the middle of a step when a process that decodes images ends.
 
-    A signal to the whole group, as schedulers send it, ends those processes too; that must not end a step in its
-    middle. Their end is noticed when the next batch is asked for. Use it in a `with` statement.
+    Schedulers send signals to the whole process group, which end those processes too; that must not interrupt a
+    step. Their end is noticed when the next batch is requested. Use it in a `with` statement.
     """
 
     def __enter__(self) -> SuppressSigchld:
@@ -59,7 +59,7 @@ class SuppressSigchld:
         return self
 
     def __call__(self) -> None:
-        """Take torch's handler away; it is there once the first batch was asked for."""
+        """Remove torch's handler, which torch installs when the first batch is requested."""
         if self._main and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
             self._before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -69,13 +69,13 @@ class SuppressSigchld:
 
 
 def is_short_of_memory(error: Exception) -> bool:
-    """Whether there was too little memory, of the machine or of a GPU."""
+    """Whether an error means that the machine or a GPU ran out of memory."""
     said = ("can't allocate memory" in str(error)) or ("not enough memory" in str(error))
     return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def as_user_error(error: Exception, folder: Path) -> Exception:
-    """What is wrong and what to do, where that is known; else the error itself."""
+    """An error that states the problem and the solution, if known; else the error itself."""
     text = " ".join(str(error).split())[:200]
     if isinstance(error, OSError):
         return HistodsError(f"{folder} could not be written: {text}; make room and run the same command again.")
@@ -86,14 +86,14 @@ def as_user_error(error: Exception, folder: Path) -> Exception:
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
         return HistodsError(
             f"A process that decodes images has ended: {text.rstrip('. ')}; run the same "
-            "command again, with a smaller data.workers where memory is short."
+            "command again, with a smaller data.workers if memory is short."
         )
     return error
 
 
 @contextmanager
 def closing(batches: Batches) -> Iterator[Iterator[Batch | LatentBatch]]:
-    """Batches whose worker processes or threads end with the block, also after an error."""
+    """Iterate over batches; worker processes or threads end with the block, even after an error."""
     made = iter(batches)
     try:
         yield made

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from training.distributed import Process
 
 SPENT = ("waiting", "saving", "validating", "previewing")
-"""What a run spends time on beside training: waiting is for data."""
+"""What a run spends time on besides training steps; waiting is for data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricsWindow:
-    """Numbers of the steps since the last time.
+    """Metrics of the steps since the last reading.
 
     Attributes:
-        losses: of each step, the mean over all processes.
-        norms: the norms of each step's gradient, before it was clipped.
+        losses: loss of each step, the mean over all processes.
+        norms: norm of each step's gradient before clipping.
         skipped: for each step, whether it was skipped because its gradient was not finite.
-        in_a_row: the longest series of such steps, which may have begun before.
-        mean: the mean of each channel of the latents that the network saw on this process.
+        in_a_row: length of the longest sequence of skipped steps, which may have started earlier.
+        mean: the mean of each channel of the normalised latents on this process.
         std: standard deviation of each channel.
-        seconds: that they took, and what was done between them.
-        spent: seconds of these by what they were spent on beside training, see `SPENT`.
-        totals: seconds of the call so far, in all as `seconds` and by the same names.
+        seconds: duration of the steps and of the work between them.
+        spent: the part of these seconds not spent on training, by kind; see `SPENT`.
+        totals: seconds of the call so far: in total, as `seconds`, and by the same kinds.
     """
 
     losses: list[float]
@@ -49,13 +49,13 @@ class MetricsWindow:
     totals: dict[str, float]
 
     def lines(self, first: int, rates: list[float], skipped: int, batch_size: int) -> list[dict[str, Any]]:
-        """The same for metrics.jsonl, one line per step.
+        """The metrics for metrics.jsonl, one line per step.
 
         Args:
-            first: steps before these.
+            first: number of steps before these.
             rates: learning rate of each step.
-            skipped: steps that were skipped in the whole run.
-            batch_size: samples of a step.
+            skipped: number of steps skipped in the whole run.
+            batch_size: samples per step.
         """
         columns = zip(self.losses, self.norms, rates, strict=True)
         lines: list[dict[str, Any]] = [
@@ -82,7 +82,7 @@ class MetricsWindow:
 
 
 class StepMetrics:
-    """Takes numbers in without waiting for the device, and gives them all at once."""
+    """Collects metrics without waiting for the device, and returns them all at once."""
 
     def __init__(self, channels: int, process: Process) -> None:
         self._process = process
@@ -93,11 +93,11 @@ class StepMetrics:
         self._restart(self._since)
 
     def start(self) -> None:
-        """Start the clock: steps are about to begin."""
+        """Start the clock, just before the first step."""
         self._since = time.perf_counter()
 
     def _restart(self, now: float) -> None:
-        """Forget all but totals and the series of skipped steps; the clock goes on."""
+        """Reset everything except the totals and the sequence of skipped steps; the clock keeps running."""
         self._steps: list[Tensor] = []
         self._longest = self._in_a_row
         self._moments = torch.zeros(3, self._channels, device=self._process.device, dtype=torch.float64)
@@ -105,12 +105,12 @@ class StepMetrics:
 
     @property
     def steps(self) -> int:
-        """Steps that were taken in since the last reading."""
+        """Number of steps since the last reading."""
         return len(self._steps)
 
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
-        """Take note of the time inside as spent on one of `SPENT`."""
+        """Count the time within the block as spent on one of `SPENT`."""
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
@@ -118,19 +118,19 @@ class StepMetrics:
         self._totals[name] += seconds
 
     def see(self, latents_BCHW: Tensor) -> None:
-        """Take in latents as the network sees them."""
+        """Record normalised latents."""
         flat = latents_BCHW.double().transpose(0, 1).flatten(1)
         count = torch.full_like(self._moments[0], flat.shape[1])
         self._moments += torch.stack([count, flat.sum(1), flat.square().sum(1)])
 
     def step(self, loss: Tensor, norm: Tensor, finite: Tensor) -> None:
-        """Take in one step's loss, length of gradient, and whether that is finite; single numbers."""
+        """Record a step's loss, its gradient norm, and whether that is finite, each a scalar."""
         self._in_a_row = (self._in_a_row + 1) * finite.logical_not()
         self._longest = torch.maximum(self._longest, self._in_a_row)
         self._steps.append(torch.stack([loss.float(), norm.float(), finite.logical_not().float()]))
 
     def read(self) -> MetricsWindow:
-        """Wait for the device, and give all numbers since the last time; at least one step was taken."""
+        """Wait for the device and return all metrics since the last reading; needs at least one step."""
         table = torch.stack(self._steps, dim=1)
         if self._process.world_size > 1:
             distributed.all_reduce(table[0], op=distributed.ReduceOp.SUM)
@@ -157,5 +157,5 @@ class StepMetrics:
 
 
 def finite_or_none(value: float) -> float | None:
-    """A number for JSON, which knows no NaN."""
+    """A number for JSON, which has no NaN; None if it is not finite."""
     return value if math.isfinite(value) else None

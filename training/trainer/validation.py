@@ -1,7 +1,7 @@
-"""Loss on a fixed set of (latent, noise level, noise), in ten stretches of noise levels.
+"""Loss on a fixed set of (latent, noise level, noise), in ten ranges of noise levels.
 
-The training loss looks flat because noise levels differ far more than epochs do; here every sample keeps its
-noise level and its noise, so that two numbers can be compared, and each stretch is seen by itself.
+The training loss looks flat because it differs far more between noise levels than between epochs. Here every
+sample keeps its noise level and its noise, so results are comparable, and each range is reported separately.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 BUCKETS = 10
 HELD_OUT = "held out"
-"""Stands for the name of a split where a part of the training samples is held out."""
+"""Used instead of the name of a split if training samples are held out."""
 
 
 class Losses(NamedTuple):
-    """Mean squared error of the prediction, without weights: over all, and in each stretch of noise levels."""
+    """Unweighted mean squared error of the prediction, over all samples and in each range of noise levels."""
 
     mean: float
     buckets: list[float]
 
 
 class Validation:
-    """The fixed set; it is the same for a seed, whatever else changes. Processes share it out.
+    """The fixed validation set, which depends only on the data and the seed. Processes divide it among them.
 
     Attributes:
-        split: where its samples are from: a split, or the part of the training samples that is held out; None
-            where nothing is: then they are trained on too.
+        split: the split of its samples, or the held-out training samples; None if there are neither, in which case
+            it uses samples that are trained on.
         masks_BCHW: masks of its samples.
     """
 
@@ -73,7 +73,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, module: nn.Module) -> Losses:
-        """The losses of a network, in all processes; its dropout is off meanwhile."""
+        """The losses of a network, in all processes, with dropout disabled."""
         was_training = module.training
         module.eval()
         process, slices = self._process, _slices(len(self._times_B), self._size)
@@ -96,7 +96,7 @@ class Validation:
 
 
 def describe_validation(source: Source) -> str:
-    """What a run validates on, in a sentence."""
+    """A sentence on what a run validates on."""
     if source.validation_split is not None:
         return f"Validation: {source.validation_split}."
     if source.held_out.any():
@@ -111,7 +111,7 @@ def describe_validation(source: Source) -> str:
 
 
 def _choose(source: Source) -> tuple[ShardReader | LatentReader, NDArray[np.int64], str | None]:
-    """A reader, the samples in it to validate on, and where they are from."""
+    """A reader, the samples in it to validate on, and the name of their split."""
     if source.validation_split is not None:
         reader = source.read((source.validation_split,))
         return reader, np.arange(len(reader)), source.validation_split

@@ -89,7 +89,7 @@ def test_a_learning_rate_that_leaps_is_said(folder: Path, tmp_path: Path) -> Non
         return " ".join(lines)
 
     assert "leaps" not in said("run.steps=4", "optimizer.schedule=onecycle", resume=False)
-    assert "The learning rate leaps from 4e-09 to " in said("run.steps=8", "optimizer.schedule=onecycle")
+    assert "The learning rate jumps from 4e-09 to " in said("run.steps=8", "optimizer.schedule=onecycle")
     assert "leaps" not in said("run.steps=9", "optimizer.schedule=onecycle", "data.batch_size=4")
 
 
