@@ -1,1 +1,1 @@
-"""The verbs train, encode and sample, as `histods.train` and the commands call them."""
+"""The verbs train, encode and sample, which `histods.train` and the commands call."""

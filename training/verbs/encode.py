@@ -1,7 +1,7 @@
-"""encode: the latents of all images of the shards, in 8 views, so that no training step runs an autoencoder.
+"""encode: compute the latents of all images of the shards, in 8 views, so that training runs no autoencoder.
 
-A latent cannot be mirrored or turned: the views are encodings of turned images. A killed run goes on shard by
-shard and ends with the same bytes.
+Latents cannot be mirrored or rotated, so the views are encodings of transformed images. A killed run resumes shard
+by shard and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
     from training.autoencoders.base import Autoencoder
 
 _FITTED_IMAGES = 4096  # 16 million blocks of 512x512 images, for a covariance of 192 numbers
-_PATIENCE = timedelta(days=1)  # one process may have a shard more than another
-_FORMAT = 1  # of shards; another one is another plan
+_PATIENCE = timedelta(days=1)  # one process may have one shard more than another
+_FORMAT = 1  # of shards; a new format makes a new plan
 
 
 @printed()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodeResult:
-    """What is in a folder of latents.
+    """The contents of a folder of latents.
 
     Attributes:
-        latents: all that `latents.json` says.
-        written: shards that this run wrote.
-        present: shards that were there already.
+        latents: the contents of `latents.json`.
+        written: number of shards that this call wrote.
+        present: number of shards that already existed.
         verified: whether every byte was read and compared.
     """
 
@@ -79,23 +79,23 @@ def encode(
     verify: bool = False,
     progress: Progress | None = None,
 ) -> EncodeResult:
-    """Encode the images of shards, or verify latents that are there.
+    """Encode the images of shards, or verify existing latents.
 
-    Where the folder holds latents of the same autoencoder, shards whose samples have not changed stay.
+    If the folder holds latents of the same autoencoder, shards whose samples have not changed are kept.
 
     Args:
         workspace: folder of the shards, and for the latents.
-        vae: `linear` (fitted on training images), the folder of an autoencoder, or a hub id.
-        views: 8 for all dihedral views of each image and mask, 1 for the image as it is.
-        shards: folder of the image shards; `shards` in the workspace if None.
-        out: folder for the latents; `latents` in the workspace if None.
+        vae: `linear` (fitted to training images), the folder of an autoencoder, or a hub id.
+        views: 8 for all dihedral views of each image and mask, 1 for the original only.
+        shards: folder of the image shards; by default `shards` in the workspace.
+        out: folder for the latents; by default `latents` in the workspace.
         device: where to compute; by default all GPUs of this machine or, under `torchrun`, each process's own.
-        verify: write nothing, read every byte of the latents and compare.
-        progress: called with a stage, samples done and samples in all.
+        verify: write nothing; read and compare every byte of the latents.
+        progress: called with a stage, the number of samples done, and the total.
 
     Raises:
         HistodsError: the input is wrong, the folder holds other latents, or latents are damaged.
-        StaleFileError: the latents that are to be verified are of other shards.
+        StaleFileError: the latents to verify were encoded from other shards.
     """
     space = Workspace.find(workspace)
     source = space.shards if shards is None else Path(shards)
@@ -123,7 +123,7 @@ def _encode(
     device: torch.device | str | None,
     progress: Progress | None,
 ) -> EncodeResult:
-    """Encode in this process, or in its share of those that were started together: each takes whole shards."""
+    """Encode in this process; several processes divide the shards among them."""
     with processes(device, patience=_PATIENCE) as process, ExitStack() as held:
         with process.together():
             reader = ShardReader(source)
@@ -144,7 +144,7 @@ def _encode(
                 plans = _plan(reader, autoencoder, views, height, width)
                 if [plan.digest for plan in plans] != digests:
                     raise HistodsError(
-                        f"{source} or the autoencoder {vae} is not the same here as for process 0: put both where "
+                        f"{source} or the autoencoder {vae} differs from that of process 0: put both where "
                         "all machines see them."
                     )
             wanted, own = set(names), set(names[process.rank :: process.world_size])
@@ -172,14 +172,14 @@ def _encode(
 
 
 def _given(vae: str | Path, folder: Path) -> Autoencoder:
-    """The autoencoder that process 0 encodes with; the embedded one lies beside the latents."""
+    """The autoencoder that process 0 encodes with; the built-in one is stored with the latents."""
     if str(vae) == LINEAR:
         return LinearAutoencoder.load(folder / "autoencoder")
     return _load(vae)
 
 
 def _load(vae: str | Path) -> Autoencoder:
-    """The autoencoder of a folder, by its whole path, or of a hub id."""
+    """Load the autoencoder from a folder, by its absolute path, or from a hub id."""
     return load_autoencoder(str(Path(vae).resolve()) if Path(vae).is_dir() else str(vae))
 
 
@@ -189,7 +189,7 @@ def _shape(autoencoder: Autoencoder, views: int, height: int, width: int) -> Sha
 
 
 def _image_size(reader: ShardReader, views: int) -> tuple[int, int]:
-    """Height and width that all images have."""
+    """The height and width of all images."""
     index = read_index(reader.shards, ["key", "height", "width"])
     height, width = one_shape(index, "encode them")
     if views == 8 and height != width:
@@ -208,9 +208,9 @@ def _autoencoder(
     reader: ShardReader,
     progress: Progress | None,
 ) -> Autoencoder:
-    """The autoencoder of that name, if the folder holds no finished latents of another one.
+    """Load the named autoencoder, unless the folder holds finished latents of another one.
 
-    The embedded one is never another: it is fitted again where the images have changed.
+    The built-in one never counts as another: it is fitted again if the images have changed.
     """
     if str(vae) == LINEAR:
         _refuse_others(known, LINEAR, views, None)
@@ -221,7 +221,7 @@ def _autoencoder(
 
 
 def _refuse_others(known: LatentSet | None, name: str, views: int, digest: str | None) -> None:
-    """Refuse to replace finished latents by those of another autoencoder or of other views."""
+    """Refuse to replace finished latents by those of another autoencoder or number of views."""
     if known is None:
         return
     before = known.autoencoder
@@ -235,7 +235,7 @@ def _refuse_others(known: LatentSet | None, name: str, views: int, digest: str |
 
 
 def _linear(home: Path, reader: ShardReader, progress: Progress | None) -> LinearAutoencoder:
-    """The linear autoencoder that is kept with the latents; fitted where it was not, or to other images."""
+    """The linear autoencoder stored with the latents; fitted if it is missing or its images have changed."""
     source = reader.shards.index_digest
     if is_linear(home):
         with suppress(HistodsError):  # a damaged one is fitted again
@@ -256,7 +256,7 @@ def _linear(home: Path, reader: ShardReader, progress: Progress | None) -> Linea
 
 
 def _keep(autoencoder: Autoencoder, home: Path) -> None:
-    """Keep a linear autoencoder with its latents; remove one that a killed run of another autoencoder left."""
+    """Store a linear autoencoder with its latents; remove one that a killed run with another autoencoder left."""
     if isinstance(autoencoder, LinearAutoencoder):
         autoencoder.save(home)
     elif is_linear(home):
@@ -264,7 +264,7 @@ def _keep(autoencoder: Autoencoder, home: Path) -> None:
 
 
 def _plan(reader: ShardReader, autoencoder: Autoencoder, views: int, height: int, width: int) -> list[Plan]:
-    """All shards: each split in the order in which its images lie in their shards, cut every so many samples."""
+    """Plan all shards: each split in the order of its image shards, cut after a fixed number of samples."""
     plans: list[Plan] = []
     shape = _shape(autoencoder, views, height, width)
     index = read_index(reader.shards, ["shard", "image_offset", *SAMPLES.names])
@@ -280,7 +280,7 @@ def _plan(reader: ShardReader, autoencoder: Autoencoder, views: int, height: int
 
 
 def _begin(folder: Path, known: LatentSet | None, plans: list[Plan]) -> list[Plan] | None:
-    """What is to be written; None where all is there. Latents that have changed in part become unfinished ones."""
+    """The shards to write; None if all exist. Latents that have partly changed are marked unfinished."""
     digests = {plan.name: plan.digest for plan in plans}
     if known is not None:
         sound = not known.check_index()
@@ -302,14 +302,14 @@ def _begin(folder: Path, known: LatentSet | None, plans: list[Plan]) -> list[Pla
 
 
 def _adopt(known: LatentSet | None, source: ShardSet) -> None:
-    """Keep latents that need no new shard, although the images may be in other shards than before."""
+    """Keep latents that need no new shard, even if the images are in other shards than before."""
     assert known is not None  # noqa: S101 - all that is planned is there
     if known.source_digest != source.index_digest:
         replace(known, source_digest=source.index_digest).write()
 
 
 def _finish(folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Shape, planned: set[str]) -> None:
-    """Write the index and, last, the description that all files are checked against."""
+    """Write the index and, last, the description against which all files are checked."""
     shards, index = collect_shards(folder, INDEX.empty_table())
     if missing := sorted(planned - {one.name for one in shards}):
         raise HistodsError(
@@ -344,7 +344,7 @@ def _finish(folder: Path, source: ShardSet, autoencoder: Autoencoder, shape: Sha
 def _verify(folder: Path, source: Path, progress: Progress | None) -> EncodeResult:
     """Read every byte of all latents."""
     latents = LatentSet.describe(folder)
-    if (source / ShardSet.FILE).is_file():  # else they were taken to another machine without the images
+    if (source / ShardSet.FILE).is_file():  # else they were copied to another machine without the images
         latents.check_source(ShardSet.describe(source))
     problems = check_latents(latents, progress)
     if latents.autoencoder.name == LINEAR:

@@ -1,4 +1,4 @@
-"""What a run needs of a workspace, made in order: class system, split, shards, and latents where they pay."""
+"""Make what a run needs in a workspace, in order: class system, split, shards, and latents if they pay off."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _SPARE_DISK = 1.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preparation:
-    """What `prepare` may do, and whom it tells.
+    """What `prepare` may do, and its callbacks.
 
     Attributes:
         space: the workspace.
         run: folder of the run.
-        map: label map that was named; None for the workspace's only one, or that of a run that has begun.
-        make: make what is missing or out of date; else refuse with the command that makes it.
-        say: called with one line before each part that is made.
-        progress: called as the work goes on.
+        map: the given label map; None for the workspace's only one, or for that of an existing run.
+        make: make what is missing or out of date; else fail and name the command that makes it.
+        say: called with one line before each part is made.
+        progress: called as the work proceeds.
     """
 
     space: Workspace
@@ -65,17 +65,17 @@ class Preparation:
 
 
 def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
-    """Make what training needs and the workspace lacks, and make again what is out of date.
+    """Make what training needs and the workspace lacks, and remake what is out of date.
 
-    Where the workspace has no audit, what it has is taken as it is: shards may have been copied without one.
+    A workspace without an audit is used unchanged: its shards may have been copied there without one.
 
     Args:
         asked: what may be done.
         config: settings of the run.
-        process: its device decides whether latents pay.
+        process: its device decides whether latents pay off.
 
     Raises:
-        HistodsError: something is missing and is not to be made, or the run began with other data.
+        HistodsError: something is missing and must not be made, or the run began with other data.
     """
     space = asked.space
     if not space.audit.is_file():
@@ -90,7 +90,7 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
             file = edited_file(space, audit, stage.name)
             _bring(stage, asked, state, f"class system '{stage.name}'", partial(_remap, asked, file or stage.name))
     label_map = training_map(space, audit, name)
-    if not (space.shards / ShardSet.FILE).is_file():  # nothing is written that training could not use
+    if not (space.shards / ShardSet.FILE).is_file():  # before writing anything that training cannot use
         _check_sizes(space, Path(audit.root), config)
     split = split_stage(space, audit)
     if split.state != "missing" or not _is_unsplit(space):
@@ -113,10 +113,10 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
 
 
 def foresee(space: Workspace, label_map: str | Path | None, config: TrainConfig) -> tuple[tuple[str, ...], int]:
-    """Classes, and height of the images in pixels, of the shards that `prepare` would make.
+    """The classes, and the height of the images in pixels, of the shards that `prepare` would make.
 
     Raises:
-        HistodsError: it would refuse.
+        HistodsError: `prepare` would fail.
     """
     audit = space.read_audit()
     chosen = training_map(space, audit, label_map)
@@ -125,10 +125,10 @@ def foresee(space: Workspace, label_map: str | Path | None, config: TrainConfig)
 
 
 def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> int:
-    """Refuse images of several sizes, or of one that the network cannot halve, before shards are made of them.
+    """Before making shards, reject images of several sizes, or of a size that the network cannot halve.
 
     Returns:
-        Their height, pixels.
+        The height of the images, pixels.
     """
     manifest = Manifest.read(space.manifest).table
     used = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
@@ -140,18 +140,18 @@ def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> int:
 
 
 def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, make: Callable[[], None]) -> None:
-    """Make one part, if it is not there or out of date.
+    """Make one part if it is missing or out of date.
 
     Raises:
-        HistodsError: it is not to be made, or the run was trained on what is there now.
+        HistodsError: it must not be made, or the run was trained on the current one.
     """
     if stage.state == "done":
         return
     if state is not None and state.index_digest and stage.state == "stale":
         raise HistodsError(
             f"{asked.run} began with other data: {stage.detail}. 'histods train --name NEW{asked.space.option}' "
-            f"makes them again for a new run; to go on with the old one too, copy {asked.space.shards} before "
-            "and name the copy with --data."
+            f"makes them again for a new run; to keep the old run resumable, first copy {asked.space.shards} and "
+            "name the copy with --data."
         )
     if not asked.make:
         raise HistodsError(f"The {what} cannot be used: {stage.detail}. Run '{stage.command}'.")
@@ -161,7 +161,7 @@ def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, mak
 
 
 def _is_unsplit(space: Workspace) -> bool:
-    """Whether the workspace has shards that were never split, which is meant to be so."""
+    """Whether the workspace has shards that were made without a split, on purpose."""
     return (space.shards / ShardSet.FILE).is_file() and ShardSet.describe(space.shards).split_digest is None
 
 
@@ -172,7 +172,7 @@ def _remap(asked: Preparation, name: str | Path) -> None:
 
 
 def _split(asked: Preparation) -> None:
-    """Split as before, or 9 to 1; too few samples stay together."""
+    """Split as before, or 9 to 1; do not split too few samples."""
     from histods.splits.split_table import read_any_split
     from histods.steps.split import split
 
@@ -184,7 +184,7 @@ def _split(asked: Preparation) -> None:
         result = split(workspace=asked.space.folder, progress=asked.progress, **options)
     except TooFewSamplesError as error:
         asked.space.split.unlink(missing_ok=True)
-        asked.say(f"Not split, all samples are trained on: {error}")
+        asked.say(f"No split, so all samples are used for training: {error}")
         return
     groups = result.check.groups
     how = (
@@ -200,7 +200,7 @@ def _split(asked: Preparation) -> None:
     doubt = (
         ""
         if result.check.duplicates is not None
-        else " Duplicates were not looked for: 'histods audit --hash' does."
+        else " Duplicates were not searched for: use 'histods audit --hash'."
     )
     asked.say(f"{', '.join(f'{one.samples:,} {one.name}' for one in result.splits)}; {how}.{doubt}")
 
@@ -212,7 +212,7 @@ def _shard(asked: Preparation, name: str | Path | None) -> None:
 
 
 def _encode_again(asked: Preparation, process: Process) -> None:
-    """Encode with the autoencoder of the latents that are there."""
+    """Encode with the autoencoder of the existing latents."""
     from histods.shards.latents.latent_set import LatentSet
     from training.verbs.encode import encode
 
@@ -240,9 +240,9 @@ def _encode(asked: Preparation, config: TrainConfig, process: Process) -> None:
 def _latents_pay(space: Workspace, config: TrainConfig, process: Process) -> bool:
     """Whether to encode all images before training.
 
-    Encoding computes each image in 8 views. That pays where training would encode more than that in its steps, and
-    where encoding, not the network, is what takes the time: with an autoencoder that is a network itself, or on a
-    GPU, which waits for JPEG decoders otherwise. They must fit on the disk.
+    Encoding computes 8 views of each image. That pays off if training would encode more than that in its steps,
+    and if encoding is slower than the network: with an autoencoder that is itself a network, or on a GPU, which
+    would wait for JPEG decoding. The latents must fit on the disk.
     """
     if config.data.reduce != 1 or not config.data.augment:
         return False

@@ -1,4 +1,4 @@
-"""sample: images for masks from a trained run, each with its mask beside it, and a sheet to look at."""
+"""sample: make images for masks with a trained run, each next to its mask, and a contact sheet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from training.autoencoders.base import Autoencoder
     from training.inference.output_folder import Item
 
-_PATIENCE = timedelta(days=1)  # one process may have a batch more than another, or a slower GPU
+_PATIENCE = timedelta(days=1)  # one process may have one batch more than another, or a slower GPU
 
 
 @printed()
@@ -44,19 +44,19 @@ class SampleResult:
 
     Attributes:
         folder: where the images and their masks are.
-        contact_sheet: masks in colours beside their images.
-        record: recipe and record of each image, as JSON.
+        contact_sheet: file with coloured masks next to their images.
+        record: file with the recipe and a record of each image, as JSON.
         run: folder of the run.
-        step: training steps behind the weights.
+        step: number of training steps of the weights.
         weights: `ema` or `model`.
-        sampling: sampler, steps, guidance, eta and whether it was the reference's way.
+        sampling: sampler, steps, guidance, eta and whether it sampled like the reference.
         seed: the seed of the call.
-        device: in words.
-        masks: how many masks there are images for.
-        written: images that this call made.
-        present: images that were there already.
-        passed_over: other files in the folder of masks.
-        warnings: one line each.
+        device: description of the device.
+        masks: number of masks with images.
+        written: number of images that this call made.
+        present: number of images that already existed.
+        passed_over: number of other files in the folder of masks.
+        warnings: warnings, one line each.
     """
 
     folder: Path
@@ -96,26 +96,26 @@ def sample(
 ) -> SampleResult:
     """Make images for masks with a trained network.
 
-    All masks are checked before anything is begun. An image depends on its own seed alone, a function of
-    `seed`, the mask's name and the image's number; the same call again makes what is not there yet.
+    All masks are checked before sampling starts. An image depends on its mask and its own seed, a function of
+    `seed`, the mask's name and the image's number. Repeating the call makes only the missing images.
 
     Args:
         run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
-        masks: a mask, or a folder of them (at any depth); see `mask_inputs.find_masks`. They hold classes.
-        workspace: folder of `runs`, and of `samples` where `out` is None.
-        out: folder for images and masks; in `samples` one for each run, checkpoint and way of sampling if None.
-        map: label map to apply to the masks first, where they hold source labels.
-        count: images for each mask.
-        steps: how many times the network is asked for an image; 25 with dpm, as in the configuration with ddim.
-        guidance: null + guidance (conditional - null); as in the configuration if None.
-        sampler: `dpm`, DPM-Solver++(2M), or `ddim`; dpm if None, ddim with `reference`.
-        eta: noise that DDIM adds, 0 to 1; 0 if None, 1 with `reference`.
-        reference: one guided pass for each class of a mask, as the reference samples.
-        weights: `ema` (averaged), or `model` (as the optimizer left them).
+        masks: a mask, or a folder of masks at any depth, which hold classes; see `mask_inputs.find_masks`.
+        workspace: folder of `runs`, and of `samples` if `out` is None.
+        out: folder for images and masks; by default a folder in `samples` per run, checkpoint and way of sampling.
+        map: label map to apply to the masks first, if they hold source labels.
+        count: number of images per mask.
+        steps: sampling steps; by default 25 with dpm, and as configured with ddim.
+        guidance: null + guidance (conditional - null); by default as configured.
+        sampler: `dpm`, DPM-Solver++(2M), or `ddim`; by default dpm, or ddim with `reference`.
+        eta: noise that DDIM adds, 0 to 1; by default 0, or 1 with `reference`.
+        reference: sample like the reference, with one guided pass per class of a mask.
+        weights: `ema` (averaged) or `model` (as the optimizer left them).
         seed: the seed of all images.
-        batch: images that are made at once; the result is the same, but for rounding.
-        device: `cpu`, `cuda`; by default all GPUs of this machine, or those on which `torchrun` runs it.
-        progress: called with a stage, steps done and steps in all.
+        batch: number of images to make at once; results are the same, except for rounding.
+        device: `cpu` or `cuda`; by default all GPUs of this machine, or those that `torchrun` uses.
+        progress: called with a stage, the number of steps done, and the total.
 
     Raises:
         HistodsError: a mask cannot be used, there is no such run, or the folder holds something else.
@@ -148,7 +148,7 @@ def sample(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Order:
-    """What is to be made; see `sample`."""
+    """What to make; see `sample`."""
 
     space: Workspace
     run: Run
@@ -164,7 +164,7 @@ class _Order:
 
 
 def _sample(order: _Order, progress: Progress | None) -> SampleResult:
-    """Make images in this process, or in its share of those that were started together."""
+    """Make images in this process; several processes divide the images among them."""
     run = order.run
     with processes(order.device, patience=_PATIENCE) as process, ExitStack() as held:
         half = process.device.type == "cuda" and run.config.run.precision == "bf16"
@@ -187,7 +187,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             if recipe != own_recipe:
                 raise HistodsError(
                     f"{run.checkpoint} is not what process 0 samples from: put the workspace where all machines "
-                    "see it, and name the checkpoint while the run goes on."
+                    "see it, and name the checkpoint if the run is still training."
                 )
             everything = _batches(items, missing, order.batch)
             batches = everything[process.rank :: process.world_size]
@@ -196,7 +196,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                 _make(batches, missing, painter, store, reader, progress or silent, len(everything))
         with process.together():
             if process.first:
-                if process.world_size > 1:  # what other processes made is read from its files
+                if process.world_size > 1:  # read the images of other processes from their files
                     store.forget(missing)
                 records = store.finish(items)
                 how = f"{_in_words(order.sampling)}, seed {order.seed}"
@@ -227,7 +227,7 @@ def _expect(fits: bool, name: str, condition: str, found: object) -> None:
 
 
 def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, space: Workspace) -> MaskReader:
-    """Reads masks as the run's network takes them."""
+    """A reader of masks for the run's network."""
     classes = run.config.model.num_classes
     assert classes is not None  # noqa: S101 - a run's configuration is resolved
     return MaskReader(
@@ -241,7 +241,7 @@ def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, sp
 def _recipe(
     run: Run, autoencoder: Autoencoder, sampling: Sampling, *, weights: Weights, seed: int, half: bool
 ) -> dict[str, Any]:
-    """All that an image depends on, besides its mask and its number."""
+    """Everything that an image depends on besides its mask and its number."""
     files = read_json(run.checkpoint / "state.json").get("files", {})
     network = [asdict(run.config.model), asdict(run.config.diffusion), run.state.latent_space]
     return {
@@ -258,7 +258,7 @@ def _recipe(
         "eta": sampling.eta,
         "reference": sampling.reference,
         "precision": "bf16" if half else "fp32",
-        "noise": "philox4x32",  # what comes of a seed
+        "noise": "philox4x32",  # how a seed becomes noise
         "seed": seed,
     }
 
@@ -270,7 +270,7 @@ def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str 
 
 
 def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
-    """Refuse to write among the masks, or into the dataset."""
+    """Refuse to write to the folder of the masks or of the dataset."""
     if folder.exists() and not folder.is_dir():
         raise HistodsError(f"{folder} is a file; --out must name a folder.")
     source = (masks if masks.is_dir() else masks.parent).resolve()
@@ -284,7 +284,7 @@ def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
 
 
 def _missing(items: Sequence[Item], store: SampleFolder, reader: MaskReader) -> list[Item]:
-    """The images that are not there yet."""
+    """The images that do not exist yet."""
     missing = []
     for mask, group in groupby(items, key=lambda item: item.mask):
         classes = reader.read_again(mask)
@@ -311,10 +311,10 @@ def _painter(
 
 
 def _batches(items: Sequence[Item], missing: Collection[str], size: int) -> list[list[Item]]:
-    """Batches of masks of one size in which something is missing.
+    """Batches of masks of one size, with at least one image missing.
 
-    They are cut out of all images, not of the missing ones: a run that was killed then makes the same batches
-    again, and with them the same bytes, although rounding depends on what is in a batch.
+    Batches are formed from all images, not only the missing ones: a call that resumes after a kill makes the same
+    batches and so the same bytes, although rounding depends on the contents of a batch.
     """
     wanted = set(missing)
 
@@ -337,7 +337,7 @@ def _make(
     report: Progress,
     total: int,
 ) -> None:
-    """Make the missing images, batch by batch; `total` batches are made by all processes together."""
+    """Make the missing images, batch by batch; all processes together make `total` batches."""
     wanted = set(missing)
     for place, batch in enumerate(batches):
 
@@ -359,7 +359,7 @@ def _in_words(sampling: Sampling) -> str:
 
 
 def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int) -> tuple[str, ...]:
-    """One line for each size of masks that the network was not trained on."""
+    """One line for each mask size that the network was not trained on."""
     return tuple(
         f"masks of {width}x{height} px ({number:,}): the network was trained on {trained}x{trained}, "
         "so tissue may look too large or too small"

@@ -1,4 +1,4 @@
-"""train: from shards or latents to a run with checkpoints, metrics and pictures, on whatever device there is."""
+"""train: turn shards or latents into a run with checkpoints, metrics and previews, on any device."""
 
 from __future__ import annotations
 
@@ -49,27 +49,27 @@ _MAX_NAMED = 5
 @printed(hide=("config", "latent_space", "plan"))
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
-    """What a run is, or would be.
+    """The result of a run, or the plan of a dry run.
 
     Attributes:
         folder: the folder of the run.
-        data: the shards or latents that it is trained on; None for a dry run without.
-        splits: which of their splits.
-        samples: how many samples of these are trained on.
-        map: name of the label map behind the classes; None for a dry run without data.
-        validation_split: the split that is validated on; None where there is none.
-        held_out: samples of `splits` that are validated on instead, and not trained on.
-        device: in words.
-        processes: how many train together.
+        data: the training shards or latents; None for a dry run without data.
+        splits: the training splits.
+        samples: the number of training samples.
+        map: name of the label map of the classes; None for a dry run without data.
+        validation_split: the split to validate on, or None.
+        held_out: number of samples of `splits` that are used for validation instead of training.
+        device: description of the device.
+        processes: number of processes.
         config: all settings, resolved.
-        plan: what it costs; None but for a dry run.
-        shapes: name and shape of what flows through the network; empty unless asked for.
+        plan: the cost; None unless it is a dry run.
+        shapes: names and shapes of the tensors in the network; empty unless requested.
         step: optimizer steps done.
-        began: step at which this call went on; 0 for a new run.
+        began: step at which this call started; 0 for a new run.
         finished: whether the last step is done.
-        skipped: steps that were skipped because something was not finite.
-        losses: validation losses of the averaged weights, (step, loss); None where that was not finite.
-        latent_space: what the network sees of latents.
+        skipped: number of steps skipped because the loss or gradient was not finite.
+        losses: validation losses of the averaged weights, (step, loss); None if not finite.
+        latent_space: the latent space.
     """
 
     folder: Path
@@ -111,35 +111,35 @@ def train(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> TrainResult:
-    """Train the conditional latent diffusion model, or go on with a run that was interrupted.
+    """Train the conditional latent diffusion model, or resume an interrupted run.
 
-    What the workspace lacks for it is made first: the split, shards, and latents where they pay. What is out of
-    date is made again. The same call again goes on where a run was killed, to the same bits. Under `torchrun` all
-    its processes train together, each with its share of every batch; nothing is prepared then.
+    What the workspace lacks is made first: the split, shards, and latents if they pay off. What is out of date is
+    made again. After a kill, the same call resumes bit-exactly. Under `torchrun` all processes train together,
+    each with its share of every batch, and nothing is prepared.
 
     Args:
         workspace: folder of shards or latents, and of `runs`.
-        config: YAML file with the sections of `training.config.load.TrainConfig`; a file of the reference is one.
-        settings: `section.key=value` on top of it.
+        config: YAML file with the sections of `training.config.load.TrainConfig`, or a file of the reference.
+        settings: `section.key=value`, which override the file.
         name: the name of the run.
-        map: label map; the workspace's only one by default, and `labels` keeps the labels.
-        data: folder of shards or latents, which are taken as they are; the workspace's by default.
-        prepare: make what is missing or out of date; else refuse with the command that makes it.
-        resume: go on also where settings differ, for example with more steps; without `config`, with those of the
-            run below `settings`.
+        map: label map; by default the workspace's only one; `labels` keeps the labels.
+        data: folder of shards or latents to use unchanged; by default those of the workspace.
+        prepare: make what is missing or out of date; else fail and name the command that makes it.
+        resume: resume even if settings differ, for example with more steps; without `config`, `settings` override
+            those of the run.
         init: weights that a new run starts from: a run's folder, one of its checkpoints, its name among the
-            workspace's runs, or a folder of `histods export`. Optimizer, average and data begin anew.
-        init_weights: which weights of a run to take, `ema` (averaged), or `model` (as the optimizer left them).
-        remake_ends: begin the first and the last layer anew, for latents of another kind.
-        device: `cpu`, `cuda`; a GPU if there is one by default.
-        dry_run: train nothing; say what would be done and what it would cost.
-        debug: also give the shapes of what flows through the network.
+            workspace's runs, or a folder of `histods export`. Optimizer, average and data start from scratch.
+        init_weights: which weights of a run to use: `ema` (averaged) or `model` (as the optimizer left them).
+        remake_ends: re-initialise the first and last layers, for latents of another kind.
+        device: `cpu` or `cuda`; by default a GPU if there is one.
+        dry_run: train nothing; report what would be done and what it would cost.
+        debug: also return the shapes of the tensors in the network.
         progress: called with each step.
-        say: called with what was chosen, in words, before the first step.
+        say: called with messages on what was chosen, before the first step.
 
     Raises:
-        HistodsError: the input is wrong, data or a checkpoint are damaged, a disk is full, or training diverged.
-        TerminatedError: SIGTERM came; a checkpoint was written. So with KeyboardInterrupt and Ctrl-C.
+        HistodsError: the input is wrong, data or a checkpoint is damaged, a disk is full, or training diverged.
+        TerminatedError: SIGTERM was received, and a checkpoint written; Ctrl-C raises KeyboardInterrupt likewise.
     """
     report = progress or silent
     space = Workspace.find(workspace)
@@ -179,7 +179,7 @@ def train(
             for line in _in_words(folder, resolved, source, process, state, asked.model.image_size):
                 call.say(line)
             trainer = _prepare(folder, resolved, source, process, state, start, call)
-            if process.first:  # only now: of a call that fails nothing stays
+            if process.first:  # only now, so that a failed call leaves nothing behind
                 write_run(folder, resolved)
             began = trainer.step
             due = process.tell(due_evaluations(folder, resolved.run, began, last=True) if process.first else None)
@@ -215,7 +215,7 @@ def _ignore(text: str) -> None:
 def _dry_run(
     folder: Path, config: TrainConfig, source: Source | None, process: Process, *, debug: bool
 ) -> TrainResult:
-    """What would be done and what it would cost; without data where the configuration says enough."""
+    """What would be done and what it would cost; works without data if the configuration is complete."""
     return TrainResult(
         folder=folder,
         data=None if source is None else source.folder,
@@ -235,11 +235,11 @@ def _dry_run(
 def _in_words(
     folder: Path, config: TrainConfig, source: Source, process: Process, state: State | None, size: int
 ) -> Iterator[str]:
-    """What will be done, and what to know of it, a line each."""
+    """Describe what will be done and any caveats, one line each."""
     model, run = config.model, config.run
     what = "latents" if source.encoded else "images"
     where = describe(process.device) + (f", {process.world_size} processes" if process.world_size > 1 else "")
-    begin = f"going on at step {state.step:,}" if state else "from the beginning"
+    begin = f"resuming at step {state.step:,}" if state else "from the beginning"
     other = "" if size == model.image_size else f" (the images', not model.image_size={size})"
     yield (
         f"Training on {len(source.samples):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
@@ -260,7 +260,7 @@ def _in_words(
 
 
 def _say_eager(run: RunConfig, process: Process) -> Iterator[str]:
-    """That a GPU is not used as it could be, and why."""
+    """Report if a GPU is not fully used, and why."""
     if process.device.type == "cuda" and not run.compile:
         able = can_compile(process.device)
         why = "run.compile is false" if able else "there is no C compiler (install gcc or clang)"
@@ -268,10 +268,10 @@ def _say_eager(run: RunConfig, process: Process) -> Iterator[str]:
 
 
 def _say_absent(source: Source) -> Iterator[str]:
-    """Which classes are never drawn, since no sample has them; nothing where there are none."""
+    """Report the classes that are never drawn because no sample has them, if any."""
     names = source.without_samples
     if source.map == IDENTITY:
-        if len(names) > _MAX_NAMED:  # fewer are numbers between labels
+        if len(names) > _MAX_NAMED:  # fewer may be unused numbers between labels
             yield (
                 f"{len(names)} of {len(source.classes)} classes have no sample, since labels are the classes: a "
                 "label map makes fewer ('histods remap --draft my_map.yml')."
@@ -282,11 +282,11 @@ def _say_absent(source: Source) -> Iterator[str]:
 
 
 def _say_reduced(config: TrainConfig, source: Source) -> Iterator[str]:
-    """How to train on whole images, where they are reduced for a first look."""
+    """Report how to train on full-size images, if they are reduced for a first look."""
     if source.reduce > 1:
         yield (
             f"Images are reduced from {config.model.image_size * source.reduce} px by "
-            f"data.reduce={source.reduce}, for a first look in minutes; in earnest, on a GPU: "
+            f"data.reduce={source.reduce}, for a first look in minutes; for a real run, on a GPU: "
             "--set data.reduce=1 --set model.dim=256 --set run.steps=50000."
         )
 
@@ -306,7 +306,7 @@ def _prepare(
     start: Initial | None,
     call: Call,
 ) -> Trainer:
-    """The trainer, where the run stands."""
+    """Make the trainer, in the state of the run."""
     given = None if start is None else start.known_autoencoder
     described, autoencoder = resolve_autoencoder(
         config, source, folder, process, state, call.progress, given=given
@@ -340,7 +340,7 @@ def _prepare(
 
 
 def _make_network(config: TrainConfig, process: Process) -> UNet:
-    """The network with its first weights, on the device."""
+    """The network with its initial weights, on the device."""
     try:
         return UNet(config.model).to(process.device)
     except (MemoryError, RuntimeError) as error:
@@ -353,7 +353,7 @@ def _make_network(config: TrainConfig, process: Process) -> UNet:
 
 
 def _run(trainer: Trainer, call: Call) -> None:
-    """Train to the last step, with validation and previews; process 0 writes what comes of them."""
+    """Train to the last step, with validation and previews; process 0 writes the results."""
     call.progress("preparing validation", 0, 0)
     process, run = trainer.process, trainer.config.run
     with process.together():
@@ -370,7 +370,7 @@ def _run(trainer: Trainer, call: Call) -> None:
 
 
 def _shapes(config: TrainConfig) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """What flows through the network for 4 images, counted without computing it."""
+    """The shapes of the tensors in the network for 4 images, determined without computing."""
     batch, size = 4, config.model.image_size
     with torch.device("meta"):
         model = UNet(config.model)

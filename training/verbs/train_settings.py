@@ -1,4 +1,4 @@
-"""What a call of `train` comes to: its data, and its settings from defaults, preset, file and `--set`."""
+"""Resolve a call of `train`: its data, and its settings from defaults, preset, file and `--set`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from training.exchange.initial_weights import Initial
     from training.runs.checkpoint import Weights
 
-_MIN_V_WEIGHT = 0.1  # what won the trial in docs/loss-weights.md; runs of versions before have none
+_MIN_V_WEIGHT = 0.1  # the best value in docs/loss-weights.md; runs of earlier versions have none
 _SIDE_ON_CPU = 128
-"""Pixels to which images are reduced where a CPU trains and nobody says otherwise: minutes instead of hours."""
+"""Default side, in pixels, to which images are reduced for training on a CPU: minutes instead of hours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """What `train` was called with: see there."""
+    """The arguments of `train`; see there."""
 
     space: Workspace
     folder: Path
@@ -53,13 +53,13 @@ class Call:
 
     @property
     def begun(self) -> bool:
-        """Whether it goes on with the settings of its run: it has none of its own."""
+        """Whether it resumes with the settings of its run, since it has no configuration of its own."""
         return (
             self.config is None and (self.resume or not self.settings) and (self.folder / "config.yaml").is_file()
         )
 
     def read(self, defaults: dict[str, dict[str, Any]]) -> TrainConfig:
-        """The settings, on top of defaults."""
+        """The settings, which override `defaults`."""
         config = read_config(self.config, self.settings, defaults=defaults)
         find_schedule(config.diffusion.schedule)
         find_conditioning(config.model.class_conditioning)
@@ -68,12 +68,12 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Settled:
-    """What a call comes to.
+    """A resolved call.
 
     Attributes:
-        config: all settings; `model.image_size` is that of the images unless another one was asked for.
-        source: the data; None for a dry run before there are any.
-        initial: weights to start from; None where none were named, or the run goes on.
+        config: all settings; `model.image_size` is that of the images unless another was requested.
+        source: the data; None for a dry run without data.
+        initial: weights to start from; None if none were given, or if the run resumes.
     """
 
     config: TrainConfig
@@ -82,10 +82,10 @@ class Settled:
 
 
 def settle(call: Call, process: Process) -> Settled:
-    """Find the data of a call, making them where they are missing, and resolve its settings for them.
+    """Find the data of a call, or make them if they are missing, and resolve its settings for them.
 
     Raises:
-        HistodsError: data are missing, damaged or do not fit the settings, or these are wrong.
+        HistodsError: data are missing or damaged, data and settings do not match, or settings are wrong.
     """
     refuse_imported(call.folder)
     initial = _read_initial(call)
@@ -109,7 +109,7 @@ def settle(call: Call, process: Process) -> Settled:
         if asked.data.reduce != source.reduce:
             source = _open(source.folder, asked)
     source.check_fits(asked.model)
-    # The size of the images at hand, unless another one is named: that counts in a dry run alone.
+    # The size of the actual images, unless another was given, which matters only for a dry run.
     asked = call.read(merge(defaults, {"model": {"image_size": source.image_size}}))
     asked = with_classes(asked, source.classes, str(source.folder))
     if call.dry_run:
@@ -122,7 +122,7 @@ def _open(folder: Path, config: TrainConfig) -> Source:
 
 
 def _read_initial(call: Call) -> Initial | None:
-    """The weights that were named; a run that goes on has its own."""
+    """Read the given initial weights; a run that resumes has its own."""
     if call.init is None or call.begun:
         return None
     from training.exchange.initial_weights import read_initial
@@ -131,23 +131,23 @@ def _read_initial(call: Call) -> Initial | None:
 
 
 def _find(call: Call, asked: TrainConfig, process: Process) -> Path:
-    """The folder to train from: the one that is named, as it is; else the workspace's, once it is prepared."""
+    """The folder to train from: the given one, unchanged, or else the workspace's after preparation."""
     if call.data is None:
         _prepare_data(call, asked, process)
     elif call.map is not None:
-        raise HistodsError("--map chooses the classes of the workspace's shards: leave it out with --data.")
+        raise HistodsError("--map chooses the classes of the workspace's shards: omit it with --data.")
     return find_data(call.space, call.data)
 
 
 def _prepare_data(call: Call, asked: TrainConfig, process: Process) -> None:
-    """Make what training needs, where there is an audit to make it from; see `training.verbs.prepare`."""
+    """Make what training needs, if there is an audit; see `training.verbs.prepare`."""
     space = call.space
     if not space.audit.is_file():
         return
     try:
         from training.verbs.prepare import Preparation, prepare
-    except ModuleNotFoundError as error:  # GPU machines often carry little but PyTorch
-        call.say(f"What {space.folder} holds is used as it is, unchecked: {error.name} is not installed.")
+    except ModuleNotFoundError as error:  # GPU machines often have little but PyTorch
+        call.say(f"The contents of {space.folder} are used unchecked, since {error.name} is not installed.")
         return
     preparation = Preparation(
         space=space,
@@ -161,7 +161,7 @@ def _prepare_data(call: Call, asked: TrainConfig, process: Process) -> None:
 
 
 def _without_data(call: Call, asked: TrainConfig, process: Process) -> dict[str, Any] | None:
-    """What a dry run takes for the network before there are shards; None where nothing tells."""
+    """The network settings of a dry run before there are shards; None if they cannot be known."""
     if asked.model.num_classes is not None:
         return {}
     if not call.space.audit.is_file():
@@ -175,20 +175,20 @@ def _without_data(call: Call, asked: TrainConfig, process: Process) -> dict[str,
 
 
 def layout_for(device: torch.device, run: RunConfig) -> dict[str, dict[str, Any]]:
-    """The memory layout that suits a device: channels innermost in a network that is compiled for a GPU.
+    """The memory layout that suits a device: channels innermost in a network compiled for a GPU.
 
-    Group norm copies such features there and back unless it is compiled: a step on an H100 then takes 1.3 times as
-    long (docs/benchmarks.md).
+    Unless it is compiled, group norm copies such features to the other layout and back: a step on an H100 then
+    takes 1.3 times as long (docs/benchmarks.md).
     """
     return {"run": {"channels_last": device.type == "cuda" and run.compile}}
 
 
 def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any]]:
-    """Settings that suit the device, below all others.
+    """Settings that suit the device; all others override them.
 
     Args:
-        process: with the device.
-        complete: also choose the network's size, the batch and the steps; else only how it is computed.
+        process: this process and its device.
+        complete: also choose the network's size, the batch size and the steps; else only how to compute.
     """
     gpu = process.device.type == "cuda"
     half = computes_in_bf16(process.device)

@@ -67,7 +67,7 @@ def test_of_several_label_maps_one_has_to_be_named(site: Site) -> None:
     assert f"has 2 label maps: {', '.join(sorted((first, second)))}." in refusal(site.workspace)
     result, _ = train_tiny(site.workspace, map=second)
     assert result.config.model.num_classes == 2
-    assert train_tiny(site.workspace)[1][0].startswith("Training on"), "a run goes on with its own map"
+    assert train_tiny(site.workspace)[1][0].startswith("Training on"), "a run resumes with its own map"
     assert "began with other data: they have the classes of 'two'" in refusal(site.workspace, map=first)
     result, said = train_tiny(site.workspace, map=first, name="other")
     assert result.config.model.num_classes == 3
@@ -150,7 +150,7 @@ def test_too_few_samples_are_not_split(site: Site) -> None:
     audit(site.root, workspace=site.workspace, allow_unpaired=True, workers=1)
     remap(workspace=site.workspace, map=site.map)
     result, said = train_tiny(site.workspace, "data.batch_size=2")
-    assert any(line.startswith("Not split, all samples are trained on") for line in said)
+    assert any(line.startswith("No split, so all samples are used for training") for line in said)
     assert result.splits == ("all",)
 
 

@@ -170,7 +170,7 @@ def test_other_settings_need_a_word(folder: Path, tmp_path: Path) -> None:
 
 
 def test_resume_without_a_run_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(HistodsError, match="There is no checkpoint to go on from in .* leave --resume out"):
+    with pytest.raises(HistodsError, match="There is no checkpoint to resume from in .* omit --resume"):
         run_tiny(tmp_path, folder, "run.steps=3", resume=True)
 
 
@@ -182,7 +182,7 @@ def test_a_damaged_checkpoint_is_named_with_the_one_to_go_on_from(folder: Path, 
     content[-5] ^= 1
     (damaged / "model.safetensors").write_bytes(content)
     with pytest.raises(
-        HistodsError, match=r"is missing or damaged \(its SHA-256 is .* goes on from step-00000004"
+        HistodsError, match=r"is missing or damaged \(its SHA-256 is .* resumes from step-00000004"
     ):
         run_tiny(tmp_path, folder, "run.steps=9", resume=True)
     with pytest.raises(HistodsError, match="is missing or damaged .its SHA-256 is "):
