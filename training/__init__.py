@@ -1,6 +1,6 @@
-"""The companion trainer: it reads shards, and starts with torch, numpy, pyarrow, safetensors and PyYAML alone.
+"""The companion trainer: it reads shards and needs only torch, numpy, pyarrow, safetensors and PyYAML.
 
-Its verbs are imported when first used, so that worker processes stay small.
+Its verbs are imported on first use, which keeps worker processes small.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`torchrun --nproc-per-node 8 -m training ...`: the options of `histods train`, without its libraries.
+"""`torchrun --nproc-per-node 8 -m training ...`: the options of `histods train` with fewer dependencies.
 
-GPU machines often carry PyTorch and little else; this starts with what they have.
+GPU machines often have PyTorch and little else; that is enough for this command.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _LINE_SECONDS = 30.0
 
 
 def main() -> int:
-    """Train, and say how it went in lines on stderr."""
+    """Train, and report progress and the result on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workspace", "-w", default=Workspace.find().folder)
     parser.add_argument("--config", type=Path, help="YAML file of settings")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--name", default="default", help="name of the run")
-    parser.add_argument("--map", help="label map; the workspace's only one by default")
+    parser.add_argument("--map", help="label map; by default the only one in the workspace")
     parser.add_argument("--data", type=Path, help="folder of shards or latents")
     parser.add_argument("--no-prepare", dest="prepare", action="store_false", help="make no split and no shards")
-    parser.add_argument("--resume", action="store_true", help="go on also where settings differ")
+    parser.add_argument("--resume", action="store_true", help="resume even if settings differ")
     parser.add_argument("--init", help="weights that a new run starts from: a run, a checkpoint or an export")
-    parser.add_argument("--init-weights", default="ema", choices=("ema", "model"), help="which of them")
-    parser.add_argument("--remake-ends", action="store_true", help="begin the first and the last layer anew")
+    parser.add_argument("--init-weights", default="ema", choices=("ema", "model"), help="which weights to use")
+    parser.add_argument("--remake-ends", action="store_true", help="re-initialise the first and last layers")
     parser.add_argument("--device", help="cpu or cuda")
     parser.add_argument("--dry-run", action="store_true", help="train nothing; print the settings and the cost")
-    parser.add_argument("--debug", action="store_true", help="print shapes, and the traceback of an error")
+    parser.add_argument("--debug", action="store_true", help="print shapes, and a traceback on errors")
     options = parser.parse_args()
     told = time.monotonic()
 
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def _explain(error: Exception) -> str:
-    """One line: what is wrong and what to do."""
+    """State in one line what is wrong and what to do."""
     text = " ".join(str(error).split())
     if isinstance(error, HistodsError):
         return text
@@ -78,7 +78,7 @@ def _explain(error: Exception) -> str:
 
 
 def _say(text: str, *, alone: bool = False) -> None:
-    """Write to stderr: process 0, and all by number and machine what one may `alone` know."""
+    """Write to stderr from process 0; with `alone`, from every process, with its rank and host name."""
     rank, together = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1") != "1"
     if alone and together:
         print(f"process {rank} on {platform.node()}: {text}", file=sys.stderr, flush=True)

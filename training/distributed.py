@@ -1,4 +1,4 @@
-"""Which device computes, and which process this is among those that train together."""
+"""The device to compute on, and the processes that train together."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Process:
 
     Attributes:
         rank: 0 to world_size - 1; process 0 writes.
-        world_size: how many there are, on all machines.
-        device: where this one computes.
+        world_size: the number of processes on all machines.
+        device: the device of this process.
         cpu_group: Gloo group for collectives on the CPU, which need not wait for devices; None for one process.
     """
 
@@ -41,12 +41,12 @@ class Process:
         return self.rank == 0
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have reached this call."""
         if self.world_size > 1:
             distributed.barrier()
 
     def agree(self, stop: bool) -> bool:
-        """Whether any process wants to stop; the devices go on meanwhile."""
+        """Whether any process wants to stop; devices are not waited for."""
         if self.world_size == 1:
             return stop
         wish = torch.tensor(float(stop))
@@ -55,12 +55,12 @@ class Process:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Do something that may fail in one process alone; all wait here, and none goes on without the others.
+        """Run a block that may fail in one process only; all wait at its end, and if one fails, all stop.
 
-        Nothing inside may wait for other processes.
+        The block must not wait for other processes.
 
         Raises:
-            HistodsError: another process failed; the message says which, where and why.
+            HistodsError: another process failed; the message names the process, its host and the reason.
         """
         if self.world_size == 1:
             yield
@@ -68,7 +68,7 @@ class Process:
         failed: Exception | None = None
         try:
             yield
-        except Exception as error:  # raised again when the others know of it
+        except Exception as error:  # raised again once the other processes know
             failed = error
         mine = None if failed is None else f"{self.place}: {' '.join(str(failed).split())[:500]}"
         others = [text for text in self.gather(mine) if text is not None]
@@ -79,7 +79,7 @@ class Process:
 
     @property
     def place(self) -> str:
-        """Which process this is, and on which machine."""
+        """The rank and the host name, for messages."""
         return f"process {self.rank} of {self.world_size} on {platform.node()}"
 
     def tell(self, value: Any) -> Any:
@@ -91,14 +91,14 @@ class Process:
         return told[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process gives, by rank, in all processes."""
+        """Return the values of all processes, by rank, in every process."""
         told = [value] * self.world_size
         if self.world_size > 1:
             distributed.all_gather_object(told, value, group=self.cpu_group)
         return told
 
     def all_equal(self, number: int) -> bool:
-        """Whether all processes have the same number."""
+        """Whether all processes pass the same number."""
         if self.world_size == 1:
             return True
         ends = torch.tensor([number, -number], device=self.device)
@@ -108,10 +108,10 @@ class Process:
 
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
-    """The device that was asked for; else a GPU if there is one; else the CPU.
+    """The requested device, else a GPU if there is one, else the CPU.
 
     Raises:
-        HistodsError: there is no such device.
+        HistodsError: the device does not exist.
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,39 +121,39 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = " ".join(str(error).split())[:120]
         raise HistodsError(
-            f"The device {device!s} cannot be used ({reason}); give cpu or cuda, or leave --device out."
+            f"The device {device!s} cannot be used ({reason}); give cpu or cuda, or omit --device."
         ) from error
     return chosen
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done all that it was given."""
+    """Wait until a device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def describe(device: torch.device) -> str:
-    """A device in words."""
+    """Describe a device for messages."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} (cuda)"
     return f"the CPU ({torch.get_num_threads()} threads, {platform.machine()})"
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile pays and can work: on a GPU, with the C compiler that its launchers need."""
+    """Whether torch.compile works and pays off: on a GPU, with the C compiler that its launchers need."""
     return device.type == "cuda" and any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether a GPU has bfloat16 arithmetic: those before Ampere (T4, V100) emulate it, slower than float32."""
+    """Whether a GPU has bfloat16 arithmetic; those before Ampere (T4, V100) emulate it, slower than float32."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _number(name: str, default: int) -> int:
-    """A whole number of the environment.
+    """An integer environment variable.
 
     Raises:
-        HistodsError: it is something else.
+        HistodsError: the variable is not an integer.
     """
     text = os.environ.get(name, str(default))
     try:
@@ -167,11 +167,11 @@ def _number(name: str, default: int) -> int:
 
 @contextmanager
 def processes(device: torch.device | str | None = None, *, patience: timedelta | None = None) -> Iterator[Process]:
-    """This process, joined with the others that `torchrun` started, if it did.
+    """This process, joined with any others that `torchrun` started.
 
     Args:
-        device: where to compute; a GPU if there is one.
-        patience: how long one process may wait for another, where their shares differ in length.
+        device: where to compute; by default a GPU if there is one.
+        patience: how long processes may wait for each other when their shares differ in length.
     """
     ranks, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     if not 0 <= rank < ranks:
@@ -196,7 +196,7 @@ def processes(device: torch.device | str | None = None, *, patience: timedelta |
         options["device_id"] = chosen
     try:
         distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", **options)
-    except (ValueError, RuntimeError) as error:  # a variable that torchrun sets is missing; nobody answers
+    except (ValueError, RuntimeError) as error:  # a variable that torchrun sets is missing; no process answers
         reason = " ".join(str(error).split())[:200]
         raise HistodsError(
             f"Process {rank} of {ranks} on {platform.node()} found no others ({reason}): start all with "

@@ -1,8 +1,7 @@
-"""One process per GPU of this machine, joined as `torchrun` joins those that it starts.
+"""Start one process per GPU of this machine, joined as `torchrun` would join them.
 
-`torchrun` starts a command, and turns a failure of one process into a page of its own output; here a Python
-function is started, its progress comes back, and an error is the error of the function. Several machines need
-`torchrun`.
+`torchrun` starts a command and buries the failure of a process in its own output. This module starts a Python
+function, reports its progress and raises its errors. Several machines need `torchrun`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _LOOK_SECONDS = 0.1
 
 
 def gpus_to_share(device: torch.device | str | None) -> int:
-    """How many GPUs of this machine to use: all, but 1 where a device is named or `torchrun` assigns them."""
+    """How many GPUs of this machine to use: all, but 1 if a device is named or `torchrun` assigns them."""
     if device is not None or "WORLD_SIZE" in os.environ or not torch.cuda.is_available():
         return 1
     return torch.cuda.device_count()
@@ -50,17 +49,17 @@ def in_processes(
         work: called with the arguments and `progress`; importable by name. It uses `distributed.processes`.
         count: the number of processes.
         arguments: the arguments of each call; they and the result are pickled.
-        progress: called with a stage, what all processes have done, and what there is to do.
+        progress: called with a stage, the work that all processes have done, and the total.
 
     Returns:
-        What process 0 returns.
+        The result of process 0.
 
     Raises:
-        HistodsError: a process failed, or was killed.
+        HistodsError: a process failed or was killed.
     """
     queue: SimpleQueue[tuple[str, int, Any]] = get_context("spawn").SimpleQueue()
     calls = (work, count, os.getpid(), _free_port(), dict(arguments), queue)
-    with _no_main_module(), hidden_signals():  # a process that is told to end as it starts shows a traceback
+    with _no_main_module(), hidden_signals():  # a process that is terminated as it starts would print a traceback
         started: ProcessContext = start_processes(_call, calls, nprocs=count, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
     listening = _Listening(queue, progress or silent)
     try:
@@ -70,7 +69,7 @@ def in_processes(
         listening.listen()
         failure = HistodsError(
             f"Process {error.error_index} of {count} has ended ({' '.join(str(error).split())[:200]}), perhaps "
-            "since memory is short; run the same command again."
+            "for lack of memory; run the same command again."
         )
         raise listening.failure or failure from error
     finally:
@@ -86,7 +85,7 @@ def in_processes(
 
 @contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Keep new processes from running the caller's script again: what they call they import by name."""
+    """Keep new processes from running the caller's script again; they import the function by name."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -96,7 +95,7 @@ def _no_main_module() -> Iterator[None]:
 
 
 class _Listening:
-    """What processes have told so far."""
+    """The messages from the processes so far."""
 
     def __init__(self, queue: SimpleQueue[tuple[str, int, Any]], progress: Progress) -> None:
         self._queue = queue
@@ -120,7 +119,7 @@ class _Listening:
 
 
 def _is_cause(error: Exception) -> bool:
-    """Whether an error is one's own, and no word of another process's or of a connection that was lost with it."""
+    """Whether an error is a process's own, not a report of another's failure or a connection lost with it."""
     return isinstance(error, HistodsError | OSError) and not str(error).startswith("Stopped, since")
 
 
@@ -158,7 +157,7 @@ def _call(
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that another process can read; of other libraries its words."""
+    """An error that another process can unpickle; errors of other libraries become their messages."""
     if isinstance(error, HistodsError) or type(error) in (OSError, PermissionError, FileNotFoundError):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

@@ -29,7 +29,7 @@ def test_what_is_no_device_or_cannot_compute_here_is_refused_in_one_line(name: s
         choose_device(name)
     message = str(caught.value)
     assert message.startswith(f"The device {name} cannot be used (")
-    assert message.endswith("; give cpu or cuda, or leave --device out.")
+    assert message.endswith("; give cpu or cuda, or omit --device.")
     assert "\n" not in message
 
 
