@@ -223,7 +223,8 @@ def test_a_run_is_not_gone_on_with_after_the_index_changed(own: Path) -> None:
     )
     moved = {**later.state_dict(), "position": 12}
     assert refusal(lambda: later.load_state_dict(moved)) == (
-        "The global batch of 8 does not divide the position 12; resume with the batch size with which the run began."
+        "The global batch of 8 does not divide the position 12; "
+        "resume with the batch size with which the run began."
     )
 
 

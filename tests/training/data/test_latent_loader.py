@@ -199,7 +199,8 @@ def test_a_run_is_not_gone_on_with_after_the_index_changed(latents: Path) -> Non
         "use those latents, or start a new run."
     )
     assert refusal(lambda: later.load_state_dict({**later.state_dict(), "position": 12})) == (
-        "The global batch of 8 does not divide the position 12; resume with the batch size with which the run began."
+        "The global batch of 8 does not divide the position 12; "
+        "resume with the batch size with which the run began."
     )
 
 

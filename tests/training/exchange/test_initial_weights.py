@@ -107,7 +107,8 @@ def test_twelve_patches_are_learnt_faster_than_from_nothing(base: Path, twelve: 
         return [line["loss"] for line in read_metrics(result.folder) if line["kind"] == "train"]
 
     fresh, tuned = run("fresh"), run("tuned", init=base)
-    assert said[-1] == f"Starting from the weights of {base} at step 100: 3 of 4 classes by name, Bone from scratch."
+    start = f"Starting from the weights of {base} at step 100"
+    assert said[-1] == f"{start}: 3 of 4 classes by name, Bone from scratch."
     assert sum(tuned) < 0.9 * sum(fresh)
     made = read_run(tmp_path / "tuned" / "runs" / "default")
     assert made.space == read_run(base).space
