@@ -1,6 +1,6 @@
-"""All checks of an audit, in the order in which reports list them: errors, warnings, infos.
+"""All checks of an audit, in the order of reports: errors, warnings, infos.
 
-A new check is one file with one `CHECK`, and one entry in `CHECKS`.
+To add a check, write one file with a `CHECK` and add it to `CHECKS`.
 """
 
 from __future__ import annotations
@@ -77,11 +77,12 @@ _OF_NEITHER = (outside_layout.CHECK, outside_root.CHECK)
 def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Run every check over a table of `SAMPLES`.
 
-    A picture that is neither image nor mask gets that finding alone: nothing else about it matters.
+    A picture that is neither image nor mask gets only that finding, since nothing else about it matters.
 
     Returns:
         The strings `key`, `path`, `code`, `severity`, `message`, one row per finding, sorted by key, path and
-        code; a file has at most one finding of a code. Messages are one line, whatever a name holds.
+        code; a file has at most one finding per code. Messages are always one line, even if a name has line
+        breaks.
     """
     no_images = looks_like_mask.judge(samples, context)
     is_told = pl.col("mask_path").is_null() & pl.col("image_path").is_in(no_images["path"].implode())

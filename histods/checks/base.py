@@ -1,8 +1,8 @@
-"""What a check is: one judgement over the table of everything that was measured.
+"""The definition of a check: a function of the table of all measurements.
 
-Pixels are seen once, in a worker, and become numbers in a row of `SAMPLES`. A check turns the whole table
-into findings, so that a threshold can change without reading a file again, and so that a file can be
-judged against the rest of its dataset.
+Workers read pixels once and reduce them to numbers in a row of `SAMPLES`. A check turns the whole table into
+findings, so that a threshold can change without reading files again, and so that a file can be compared with the
+rest of its dataset.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ SAMPLES = pl.Schema(
         "image_path": pl.String(),
         "mask_path": pl.String(),
         "group": pl.String(),
-        "by_design": pl.Boolean(),  # the image has no mask by design: its folder, its row or the user says so
-        "outside": pl.Boolean(),  # the layout does not explain the picture: neither image nor mask
-        "derived": pl.String(),  # why the name says that the picture was made from another one
+        "by_design": pl.Boolean(),  # the image has no mask by design, as its folder, its row or an option says
+        "outside": pl.Boolean(),  # the layout does not cover the picture: neither image nor mask
+        "derived": pl.String(),  # why the name suggests that the picture was made from another one
         "mask_word": pl.String(),  # a word for masks in the name of an image without a mask
-        "collision": pl.String(),  # names the files that claim one key
+        "collision": pl.String(),  # names the files that share a key
         "rivals": pl.String(),  # names the files that are masks of one image
         "image_outside": pl.Boolean(),  # a link that leaves the root: not followed, nothing measured
         "mask_outside": pl.Boolean(),
@@ -69,40 +69,40 @@ SAMPLES = pl.Schema(
         "mask_width": pl.UInt32(),
         "mask_height": pl.UInt32(),
         "labels": pl.List(pl.UInt16),  # ascending
-        "pixels": pl.List(pl.UInt32),  # same length; adds up to the mask's size
+        "pixels": pl.List(pl.UInt32),  # same length; sums to the mask's size
         "mask_digest": pl.String(),
-        "runs": pl.UInt32(),  # run-length runs in row-major order
+        "runs": pl.UInt32(),  # number of runs in row-major order
         "specks": pl.UInt32(),  # runs of at most 3 pixels between two different labels
         "off_palette": pl.UInt32(),  # pixels whose colour is not in the labels file
-        "look": LOOK,  # of an image without a mask that may be none; see `histods.masks.looks.Look`
+        "look": LOOK,  # of an image without a mask that may not be an image; see `histods.masks.looks.Look`
         "colours": pl.List(COLOUR),  # of colour and palette masks, most frequent first; see `ColourCounts`
-        "colours_total": pl.UInt32(),  # different colours, also those beyond the list
+        "colours_total": pl.UInt32(),  # number of different colours, including those beyond the list
         "palette": pl.String(),  # digest of the whole palette
         "lossy": pl.String(),  # the lossy compression inside another container, such as 'JPEG inside TIFF'
         "inverted": pl.Boolean(),  # 0 is stored as white
         "blobs": pl.UInt32(),  # regions, compact ones, and runs of label 0: of masks with many labels
         "compact": pl.UInt32(),
         "ground_runs": pl.UInt32(),
-        "between": pl.UInt32(),  # specks whose label lies between their neighbours'; null where specks are few
-        "nearest": pl.Boolean(),  # those pixels were given the nearest colour's label, as asked for
+        "between": pl.UInt32(),  # specks with a label between those of their neighbours; null if specks are few
+        "nearest": pl.Boolean(),  # those pixels got the label of the nearest colour, as requested
         "unread_labels": pl.String(),  # file of an unread format with the name of an image without a mask
         "image_orientation": pl.UInt8(),  # EXIF or TIFF, 2 to 8; null for upright
         "mask_orientation": pl.UInt8(),
         "image_converted": pl.String(),  # how training sees other pixels than those stored; advice after "; "
         "in_list": pl.Boolean(),  # `dataset.csv` in the dataset's folder names the sample
         "listed": pl.List(pl.UInt16),  # the labels, or classes, that it lists
-        "held": pl.List(pl.UInt32),  # those of the mask, read in the same way
+        "held": pl.List(pl.UInt32),  # those of the mask, interpreted in the same way
     }
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What the user said about the dataset: named labels, whether they have colours, whether images were hashed.
+    """Facts about the dataset and options: named labels, whether they have colours, whether images were hashed.
 
-    `has_pairs` says whether a file of pairs gives the layout. `labels` is None where no labels file was given.
-    `witness` says what `dataset.csv` in the dataset's folder is, None without one.
-    Pixels off the palette are counted under `off_palette_label`, which stands for no label.
+    `has_pairs` tells whether a file of pairs gives the layout. `labels` is None without a labels file.
+    `witness` describes `dataset.csv` in the dataset's folder, None without one.
+    Pixels off the palette are counted under `off_palette_label`, which is not a label.
     """
 
     labels: frozenset[int] | None = None
@@ -116,7 +116,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One code of the audit: its severity, one plain sentence, and the judgement.
+    """One code of the audit: its severity, a one-sentence summary, and the function that finds the files.
 
     `judge` takes a table of `SAMPLES`, with the columns of `measures`, and returns the strings `key`, `path` and
     `message`: one row per flagged file.
@@ -136,7 +136,7 @@ def found(flagged: pl.DataFrame, path: str, message: str | pl.Expr) -> pl.DataFr
 
 
 def measured_mask() -> pl.Expr:
-    """Rows whose mask was read as labels: nothing else can be said of a mask that was not."""
+    """Rows whose mask was read as labels; the other masks have no measurements."""
     unread = pl.col("mask_error").is_not_null() | pl.col("mask_not_index").is_not_null() | pl.col("mask_outside")
     return pl.col("mask_path").is_not_null() & pl.col("labels").is_not_null() & ~unread
 
@@ -151,5 +151,5 @@ def palette_entries(samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def has_off_palette_pixels() -> pl.Expr:
-    """Rows whose mask was read from colours, some of which the labels file does not give."""
+    """Rows whose mask was read from colours, some of which are not in the labels file."""
     return pl.col("off_palette").fill_null(0) > 0

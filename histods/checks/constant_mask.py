@@ -8,7 +8,7 @@ from histods.checks.base import Check, Context, found, has_off_palette_pixels, m
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Find masks of one label; pixels off the palette are no label, whatever they are counted under."""
+    """Find masks of one label; pixels off the palette do not count as a label."""
     constant = (pl.col("labels").list.len() == 1) & (pl.col("labels").list.first() != 0)
     flagged = samples.filter(measured_mask() & constant & ~has_off_palette_pixels())
     names = {label: f" ({name})" for label, name in context.names.items()}

@@ -8,7 +8,7 @@ from histods.checks.base import Check, Context, found
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Repeat what the reader converts: 16 bits, transparency, CMYK, grey whose 0 is white, animations."""
+    """Report what the reader converts: 16 bits, transparency, CMYK, grey whose 0 is white, animations."""
     meant = pl.col("image_path").is_not_null() & ~pl.col("image_outside") & ~pl.col("outside")
     read = meant & pl.col("image_error").is_null()
     converted = pl.col("image_converted").is_not_null()

@@ -1,7 +1,7 @@
 """`duplicate_image`: several images have the same bytes.
 
-Their masks should then be equal too. Where they are not, one of them was drawn for another image, or two people
-drew the same image: which pair is right has to be decided, and the message says so.
+Their masks should then be equal too. If they are not, one of them was drawn for another image, or two people
+annotated the same image; the message asks the user to decide which pair is right.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from histods.checks.base import Check, Context, found
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Flag every image of a group of equal digests and name the first other one.
 
-    Images that cannot be read are left out: empty files are all alike, and have their own finding.
+    Unreadable images are skipped: empty files are all equal, and have their own finding.
     """
     if not context.hashed:
         return found(samples.clear(), "image_path", "")
@@ -46,7 +46,7 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def _mask_content() -> pl.Expr:
-    """What a mask holds, as a text: its labels where they were read, else its bytes; two encoders may agree."""
+    """The content of a mask as text: its labels, which do not depend on the encoder, or its bytes if unread."""
     numbers = [pl.col(name).cast(pl.List(pl.String)).list.join(",") for name in ("labels", "pixels")]
     read = pl.concat_str(*numbers, pl.col("runs").cast(pl.String), separator=" ")
     return pl.coalesce(read, "mask_digest", "mask_error", "mask_not_index").fill_null("")

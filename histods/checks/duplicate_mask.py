@@ -1,8 +1,8 @@
-"""`duplicate_mask`: one mask file under several images, as copying the wrong file leaves it.
+"""`duplicate_mask`: the same mask file for several images, for example after copying the wrong file.
 
-Masks of one label are left out: they are equal by right, and often most of a dataset. So are masks with few runs,
-such as a straight border, which can be equal by chance, and masks whose images are equal as well
-(`duplicate_image` has those).
+Masks of one label are skipped: they are rightly equal, and often most of a dataset. So are masks with few runs,
+such as a straight border, which can be equal by chance, and masks whose images are equal as well (see
+`duplicate_image`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`inverted_mask`: 0 is shown as white, so that the values are the opposite of what a viewer shows.
 
-Two ways of storing masks do that. A TIFF file can say that its 0 is white, as fax machines had it. A palette can
-hold white before black: where all its colours are greys that fall from index to index, nothing says which of them
-is the background. A palette with colours too, white ground and coloured classes, has an order of its own, also in
-masks that use its white and black alone.
+Two ways of storing masks do that. A TIFF file can declare that its 0 is white, like fax machines. A palette can
+have white before black: if all its colours are greys that decrease from index to index, nothing tells which of
+them is the background. A palette that also has colours, such as a white background and coloured classes, has a
+deliberate order, even in masks that use only its white and black.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _palettes(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     proof = falling.filter((pl.col("used") > 1) & pl.col("falls"))
     if proof.is_empty():
         return found(samples.clear(), "mask_path", "")
-    # A mask that is white all over is read as zero, where the others say that their white is 0.
+    # An all-white mask is read as zero if the other masks show that their white is 0.
     alike = falling.filter((pl.col("used") == 1) & (pl.col("index") == 0) & (pl.col("first") == WHITE))
     rows = pl.concat([proof, alike])["row"]
     message = (
@@ -58,7 +58,7 @@ def _palettes(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def _without_colours(entries: pl.DataFrame, coloured: pl.DataFrame) -> pl.DataFrame:
-    """Entries of masks that have neither the palette of a coloured mask, nor its entries alone."""
+    """Entries of masks that neither have the palette of a coloured mask, nor use only entries of one."""
     inside = entries.filter(pl.col("row").is_in(coloured["row"].unique().implode()))
     other = entries.filter(~pl.col("palette").is_in(coloured["palette"].unique().implode()))
     unsettled = other.join(inside.select("index", "colour"), on=["index", "colour"], how="anti")["row"].unique()

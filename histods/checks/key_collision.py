@@ -1,4 +1,4 @@
-"""`key_collision`: several files claim one key, so that nobody can say which belong together."""
+"""`key_collision`: several files share one key, so it is unclear which belong together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from histods.checks.base import Check, Context, found
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Repeat which files compete; the finding stands at the row's image where it has one."""
+    """Report which files compete; the finding is at the row's image if it has one."""
     collided = samples.filter(pl.col("collision").is_not_null())
     named = collided.with_columns(path=pl.coalesce("image_path", "mask_path"))
     return found(named, "path", pl.format("{}; keep one of them", "collision"))

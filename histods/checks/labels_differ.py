@@ -1,7 +1,7 @@
 """`labels_differ`: `dataset.csv` in the dataset's folder lists other labels than the masks hold.
 
-Code in the manner of DiffInfinite draws its patches by that list, so that a stale one trains on other classes than
-the masks show. Where most of the list is at odds with the dataset, one finding says so, not one per row.
+DiffInfinite-style code draws its patches by that list, so a stale list trains on other classes than the masks
+hold. If most of the list contradicts the dataset, there is one finding for the list instead of one per row.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from histods.labels.listed import Witness
 
 LISTED = 8  # names in one message
-UNLISTED_SHARE = (
-    0.5  # of the samples with a mask: where fewer are listed, the list is of a part, or of another set
-)
+UNLISTED_SHARE = 0.5  # of the samples with a mask; a shorter list covers only a part, or another dataset
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Name each sample whose mask and row differ, each without a row, and once what concerns the whole list."""
+    """Report samples whose mask and row differ, samples without a row, and problems of the whole list."""
     witness = context.witness
     if witness is None:
         return found(samples.clear(), "mask_path", "")
@@ -60,7 +58,7 @@ def _is_of_another_set(witness: Witness) -> bool:
 
 
 def _of_whole_list(witness: Witness) -> list[str]:
-    """What concerns the list as a whole."""
+    """Problems of the list as a whole."""
     texts = []
     if not witness.is_understood:
         texts.append(

@@ -1,7 +1,7 @@
-"""`looks_like_mask`: a picture that would be taken for an image is a mask, or was made from another picture.
+"""`looks_like_mask`: a picture that would count as an image is a mask, or was made from another picture.
 
-Whatever a layout does not take for a mask it takes for an image. A mask of another spelling or an unread format,
-a copy of a mask, an overlay or a prediction would then be trained as tissue.
+A layout treats any picture that is not a mask as an image. A mask with another spelling or in an unsupported
+format, a copy of a mask, an overlay or a prediction would then be used for training as tissue.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from histods.masks.looks import Look
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Find images without a mask whose names or pixels say that they are no images."""
+    """Find images without a mask whose names or pixels show that they are not images."""
     lonely = pl.col("image_path").is_not_null() & pl.col("mask_path").is_null() & ~pl.col("outside")
     suspects = samples.filter(lonely & (pl.col("derived").is_not_null() | pl.col("look").is_not_null()))
     columns = suspects.select("derived", "mask_word", "look").iter_rows()

@@ -1,4 +1,4 @@
-"""`missing_mask`: an image without a mask that nobody said has none by design."""
+"""`missing_mask`: an image without a mask that is not declared to have none by design."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _folder() -> pl.Expr:
 
 
 def _unread() -> pl.Expr:
-    """What to say where a file of a format that is not read has the image's name; else null."""
+    """A message if a file in an unsupported format has the image's name; else null."""
     suffix = pl.col("unread_labels").str.extract(r"(\.[^./]+)$").str.to_lowercase()
     return pl.format(
         "image has no mask but {}, and {} is not read; convert it to a PNG of label numbers{}",

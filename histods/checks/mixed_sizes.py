@@ -1,7 +1,7 @@
 """`mixed_sizes`: images of another size than most, where training needs one.
 
-Where one size is that of more than half of the images, all others are named. Where none is, a finding a
-file would say nothing: the most frequent sizes are named once each.
+If more than half of the images have one size, all others are reported. If not, a finding per file would not help:
+each of the most frequent sizes is reported once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from histods.checks.base import Check, Context, found
 from histods.tiles.grid import tile_advice
 
 COMMON_SHARE = 0.5  # of all images that can be read
-LISTED = 20  # sizes that are named where none is common
+LISTED = 20  # sizes that are named if none is common
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
@@ -47,7 +47,7 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
 
 
 def _percent(share: float) -> str:
-    """A share below 100 %, which no rounding makes 100."""
+    """A share below 100 %, which is never rounded to 100."""
     return f"{min(share, 99.9):.3g}"
 
 

@@ -1,7 +1,7 @@
 """`not_an_index_mask`: a mask whose values are not labels: colours, transparency, a picture, numbers of objects.
 
-Most reasons are known where a mask is decoded. Numbers of objects (nuclei, glands), one value for each object of
-an image, take the dataset to prove. Measured on drawn masks of 60 to 768 pixels, for more than 24 labels:
+Most reasons are known when a mask is decoded. Object numbers (nuclei, glands), one value per object of an image,
+can only be proven with the whole dataset. Measured on drawn masks of 60 to 768 pixels, for more than 24 labels:
 
 | masks                                        | regions per label | runs of label 0 |
 | -------------------------------------------- | ----------------- | --------------- |
@@ -11,8 +11,8 @@ an image, take the dataset to prove. Measured on drawn masks of 60 to 768 pixels
 | cells that fill the image                    | 1.0               | 0.00            |
 | tissue of 30 to 74 classes                   | 1.2 - 7.8         | 0.00 - 0.03     |
 
-Nine in ten of all these regions are compact, so that specks and outlines are none. What tells numbers from classes
-that occur once each is that each image has another number of objects, and that most numbers are in few images.
+Nine in ten of all these regions are compact, unlike specks and outlines. Object numbers differ from classes that
+occur once each in that the number of objects varies between images, and most numbers are in few images.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import polars as pl
 from histods.checks.base import Check, Context, found, measured_mask
 
 COMPACT = 0.75  # of the regions of a mask; those of a speckled one are not
-ONE_REGION = (0.6, 1.3)  # regions per label: small objects fall away, a few are cut in two by others
+ONE_REGION = (0.6, 1.3)  # regions per label: small objects vanish, a few are cut in two by others
 GROUND = 0.25  # of all runs lie on the ground between objects
-ALL_NUMBERS = 200  # labels in 8 bits: no class system fills them, object numbers beyond 255 begin again at 0
+ALL_NUMBERS = 200  # labels in 8 bits: no class system fills them, object numbers beyond 255 wrap around to 0
 MANY_NUMBERS = 100  # one region each: beyond every class system of tissue
 VARIED = 0.5  # different largest numbers per mask
-SERIES = 1.1  # times the number of labels: the largest number, where hardly any is left out
-RARE = 0.5  # different labels per label that a mask holds: most are in one mask alone
+SERIES = 1.1  # largest number, as a multiple of the number of labels, if hardly any number is missing
+RARE = 0.5  # different labels per label that a mask holds: most are in only one mask
 MIN_MASKS = 3
 
 
@@ -54,7 +54,7 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def _draft(context: Context) -> str:
-    """How to get from colours to labels."""
+    """Advice on how to turn colours into labels."""
     if context.has_colours:
         return (
             "add the missing colours to the labels file (--write-labels FILE drafts one) or pass --nearest-colour"
@@ -63,7 +63,7 @@ def _draft(context: Context) -> str:
 
 
 def _copy_of_image(context: Context) -> pl.Expr:
-    """Says that a mask is its own image, byte for byte; null where it is not, or images were not hashed."""
+    """A message if a mask equals its image byte for byte; null if not, or if images were not hashed."""
     same = pl.col("image_digest") == pl.col("mask_digest")
     text = "it has the same bytes as its image; put the mask in place of this copy"
     return pl.when(same & context.hashed).then(pl.lit(text))
@@ -106,7 +106,7 @@ _OBJECTS = "export the class of each object, or name the labels in a --labels fi
 
 
 def _is_varied(numbered: pl.DataFrame) -> bool:
-    """Whether masks end at numbers of their own, or hold labels that hardly any other mask has."""
+    """Whether the largest numbers of masks differ, or masks hold labels that hardly any other mask has."""
     if len(numbered) < 2:
         return False
     labels = numbered["labels"].explode()

@@ -1,4 +1,4 @@
-"""`off_palette`: a colour mask holds colours that the labels file does not give."""
+"""`off_palette`: a colour mask holds colours that are not in the labels file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ DIGITS = 3  # of the percentage: enough to tell one stray pixel from an anti-ali
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Count the pixels off the palette, and say whether they were given the nearest colour's label."""
-    # A palette that explains nothing still has to give a percentage of at most 100.
+    """Count the pixels off the palette, and report whether they got the label of the nearest colour."""
+    # The percentage must be at most 100 even if no colour is in the palette.
     total = pl.max_horizontal(pl.col("pixels").list.sum(), pl.col("off_palette"))
     percent = (100 * pl.col("off_palette") / total).round_sig_figs(DIGITS)
     treatment = (

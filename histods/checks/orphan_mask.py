@@ -8,7 +8,7 @@ from histods.checks.base import Check, Context, found
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Find masks without an image; files that collide are told of once, as a collision."""
+    """Find masks without an image; colliding files are reported only as a collision."""
     compete = pl.col("collision").is_not_null() | pl.col("rivals").is_not_null()
     orphan = pl.col("mask_path").is_not_null() & pl.col("image_path").is_null() & ~compete
     return found(

@@ -1,4 +1,4 @@
-"""`outside_layout`: a picture that the layout takes neither for an image nor for a mask."""
+"""`outside_layout`: a picture that is neither an image nor a mask in the layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from histods.checks.base import Check, Context, found
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Find the pictures that no part of the layout names; they are excluded."""
+    """Find the pictures that the layout does not cover; they are excluded."""
     reason = pl.format(" ({})", "derived").fill_null("")
     message = pl.format(
         "neither image nor mask in this layout{}; if it is meant, {}",

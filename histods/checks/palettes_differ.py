@@ -1,8 +1,9 @@
 """`palettes_differ`: palette masks whose palettes give one index several colours, or one colour several indices.
 
-The labels of a palette mask are its indices. Programs that reduce colours to a palette number them anew in each
-file, by how frequent or how bright they are: then one index is tumour here and stroma there. Only entries that
-masks use are compared. A colour that one palette holds twice proves nothing: palettes are filled up with black.
+The labels of a palette mask are its indices. Programs that reduce colours to a palette number them separately in
+each file, by frequency or brightness, so one index may be tumour in one mask and stroma in another. Only entries
+that masks use are compared. A colour that occurs twice in a palette proves nothing, since palettes are padded with
+black.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import polars as pl
 
 from histods.checks.base import Check, Context, found, palette_entries
 
-TOLERANCE = 8  # of a channel: the same colour after a colour profile; greys have to be equal, they may be labels
-FEW = 0.25  # up to this share of deviating masks the others are right, if they have
-MIN_ALIKE = 5  # this number at least, all of one palette: it was designed, not reduced for each file
+TOLERANCE = 8  # per channel: the same colour after a colour profile; greys must be equal, since they may be labels
+FEW = 0.25  # if at most this share of masks deviates, the others are right, provided they have
+MIN_ALIKE = 5  # at least this number, all with one palette, which was then designed and not computed per file
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Flag masks that deviate from the usual palette; where many do, all that hold what is contested."""
+    """Flag masks that deviate from the usual palette; if many do, all masks with a contested index or colour."""
     entries = palette_entries(samples)
     if entries["palette"].n_unique() < 2:
         return found(samples.clear(), "mask_path", "")
@@ -39,7 +40,7 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
 
 
 def _indices(entries: pl.DataFrame) -> pl.DataFrame:
-    """Entries whose index has other colours in other masks."""
+    """Entries whose index has another colour in other masks."""
     usual, other = _rivals(entries, of="index", which="colour", differs=_far("colour", "usual"))
     joined = entries.join(usual, on="index").join(other, on="index")
     deviates = _far("colour", "usual")
@@ -56,7 +57,7 @@ def _indices(entries: pl.DataFrame) -> pl.DataFrame:
 
 
 def _colours(entries: pl.DataFrame) -> pl.DataFrame:
-    """Entries whose colour has other indices in other masks, unless one palette holds that colour twice."""
+    """Entries whose colour has another index in other masks, unless one palette holds that colour twice."""
     per_palette = entries.group_by("palette", "colour").agg(pl.col("index").n_unique())
     doubled = per_palette.filter(pl.col("index") > 1)["colour"].unique()
     single = entries.filter(~pl.col("colour").is_in(doubled.implode()))
@@ -88,7 +89,7 @@ def _rivals(entries: pl.DataFrame, *, of: str, which: str, differs: pl.Expr) -> 
 
 
 def _far(one: str, other: str) -> pl.Expr:
-    """Whether two colours differ by more than a colour profile makes of one."""
+    """Whether two colours differ by more than a colour profile can cause."""
     ones, others = ([pl.col(name) // 2**shift % 256 for shift in (16, 8, 0)] for name in (one, other))
     distance = pl.max_horizontal(
         (a.cast(pl.Int64) - b.cast(pl.Int64)).abs() for a, b in zip(ones, others, strict=True)
@@ -98,7 +99,7 @@ def _far(one: str, other: str) -> pl.Expr:
 
 
 def _name(column: str) -> pl.Expr:
-    """Colours as #rrggbb."""
+    """Colours in the form #rrggbb."""
     return pl.col(column).map_elements(lambda colour: f"#{colour:06x}", return_dtype=pl.String)
 
 

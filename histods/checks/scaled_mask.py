@@ -1,16 +1,16 @@
 """`scaled_mask`: labels were multiplied, usually to make a mask visible: 0, 1 became 0, 255.
 
-Four kinds of evidence, each made so that sound label sets ({0, 28}, {10, 20}, {0, 15, 255}) do not give it:
+There are four kinds of evidence, none of which valid label sets ({0, 28}, {10, 20}, {0, 15, 255}) produce:
 
-1. *A full range.* The labels are 255 or 65535 alone, or lie on a grid of even steps up to it (0, 85, 170, 255).
-   Where 255 stands beside unrelated labels in more masks than not, it is a void label and proves nothing.
-2. *A step beyond the others.* The labels are even steps (0, 60, 120) that reach well past the labels of those
-   masks that do not lie on the same steps. Where the largest also stands in one of those, it is a real label.
-   Where too few other masks exist to compare with, the steps must fill the 8 bits (0, 60, 120, 180, 240),
-   in one mask or in the whole dataset.
-3. *A known step.* All labels lie on steps that another mask of the dataset proved.
-4. *One step for all.* Nearly all masks of the dataset lie on the same steps from 0 on (0, 50, 100), and these
-   are all in use. Two labels are enough where they are high; {14, 28} can be two classes of a longer list.
+1. *A full range.* The labels are only 255 or 65535, or lie on a grid of even steps up to it (0, 85, 170, 255).
+   If 255 occurs with unrelated labels in most masks, it is a void label and proves nothing.
+2. *A step beyond the others.* The labels are even steps (0, 60, 120) that reach well past the labels of masks that
+   are not on these steps. If the largest also occurs in one of those, it is a real label. If there are too few
+   other masks to compare with, the steps must fill the 8 bits (0, 60, 120, 180, 240), in one mask or in the whole
+   dataset.
+3. *A known step.* All labels lie on steps that another mask of the dataset proves.
+4. *One step for all.* Nearly all masks of the dataset lie on the same steps from 0 (0, 50, 100), and all steps are
+   used. Two labels suffice if they are high; {14, 28} can be two classes of a longer list.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from histods.checks.speckled_mask import speckled
 
 RANGE_ENDS = (255, 65535)  # white in 8 and 16 bits; both also serve as a void label
 WIDENING_STEPS = (256, 257)  # 8 bits moved to the high byte of 16, or repeated in both bytes
-MAX_STEPS = 63  # finer grids up to 255 leave no value that lies off them
-SMALLEST_STEP = 10  # nobody multiplies by less to see labels, and small real labels share small divisors
-MIN_FILLED = 0.5  # share of a grid's non-zero values that a mask must hold: {15, 255} is no grid of 17
-MIN_OTHERS = 3  # fewer masks say nothing about which labels are ordinary
-MIN_VOID = 3  # masks with 255 beside other labels; fewer can be planted or stray pixels
-ORDINARY_QUANTILE = 0.9  # of the other masks' largest labels: a stray label must not hide what was scaled
+MAX_STEPS = 63  # finer grids up to 255 contain every value
+SMALLEST_STEP = 10  # smaller factors would not make labels visible, and small real labels share small divisors
+MIN_FILLED = 0.5  # share of a grid's non-zero values that a mask must hold: {15, 255} is not a grid of 17
+MIN_OTHERS = 3  # fewer masks do not show which labels are ordinary
+MIN_VOID = 3  # masks with 255 and other labels; fewer can be planted or stray pixels
+ORDINARY_QUANTILE = 0.9  # of the other masks' largest labels: a stray label must not hide scaled masks
 OUTREACH = 1.5  # times that quantile: a label a little above the rest is just a rare class
 MIN_ALIKE = 6  # masks on one step; fewer may hold a few labels of a longer list
-MIN_ALIKE_HIGH = 3  # the same for three labels and more on a high step
-SHARE_ALIKE = 0.95  # of all masks: one that was edited later must not hide the rest
+MIN_ALIKE_HIGH = 3  # the same for three or more labels on a high step
+SHARE_ALIKE = 0.95  # of all masks: one edited mask must not hide the rest
 MIN_HIGH_STEP = 32  # from here on two labels prove a step: lists of classes rarely go beyond 64
 LISTED = 8
 
@@ -48,10 +48,10 @@ Floats = npt.NDArray[np.float64]
 class _Masks:
     """The non-zero labels of all masks that have any, and what follows from them.
 
-    `values` and `owners` are as long as all labels together; `starts` says where each mask's labels begin.
-    Everything else has one entry per mask: its row in the table, how many labels, the largest one, the largest
-    that is no end of a range (0 where there is none), and the greatest common divisor. `intact` masks are
-    neither lossy nor speckled; the largest label of `unnamed` masks is not named by the labels file.
+    `values` and `owners` have one entry per label of each mask; `starts` has the start of each mask's labels.
+    Everything else has one entry per mask: its row in the table, the number of labels, the largest one, the
+    largest that is not the end of a range (0 for none), and the greatest common divisor. `intact` masks are
+    neither lossy nor speckled; the largest label of `unnamed` masks is not in the labels file.
     """
 
     values: Ints
@@ -66,7 +66,7 @@ class _Masks:
     unnamed: Bools
 
     def on_steps(self, step: float) -> Bools:
-        """Which masks hold nothing but multiples of `step`, rounded down or to the nearest."""
+        """Which masks hold only multiples of `step`, rounded down or to the nearest."""
         exact = np.rint(self.values / step) * step
         fits = (self.values == np.floor(exact + 1e-6)) | (self.values == np.floor(exact + 0.5))
         return np.logical_and.reduceat(fits, self.starts)
@@ -77,7 +77,7 @@ class _Masks:
 
 
 def _collect(samples: pl.DataFrame, context: Context) -> _Masks | None:
-    """Flatten the non-zero labels of all measured masks; None where there are none."""
+    """Flatten the non-zero labels of all measured masks; None if there are none."""
     damaged = speckled(samples) | samples["mask_format"].eq_missing("jpeg")
     reserved = has_off_palette_pixels() & (pl.col("labels") == context.off_palette_label)
     flat = (
@@ -116,7 +116,7 @@ def _full_range_steps(masks: _Masks) -> Floats:
     narrowest = np.minimum.reduceat(gaps, masks.starts)
     for end in RANGE_ENDS:
         ending = masks.unnamed & (masks.tops == end)
-        # Rounding brings neighbours at most 2 closer than the step; this spares most masks the search below.
+        # Rounding brings neighbours at most 2 closer than the step, so most masks need no search below.
         possible = ending & (masks.counts <= MAX_STEPS) & (narrowest + 2 >= MIN_FILLED * end / masks.counts)
         if not possible.any():
             continue
@@ -134,7 +134,7 @@ def _full_range_steps(masks: _Masks) -> Floats:
 
 
 def _common_step(masks: _Masks) -> float | None:
-    """The step on which all labels of the dataset lie together, where they fill the 8 bits."""
+    """The step on which all labels of the dataset lie, if they fill the 8 bits."""
     values = np.unique(masks.values[masks.intact[masks.owners]])
     values = values[~np.isin(values, RANGE_ENDS)]
     if values.size < 2:
@@ -200,7 +200,7 @@ def _steps(masks: _Masks, context: Context) -> Floats:
     proven |= _steps_of_all(masks)
     if (common := _common_step(masks)) is not None:
         proven.add(common)
-    # Masks with a small divisor lie on no step at all: their labels are real, which ends most searches here.
+    # Masks with a small divisor are not on any step: their labels are real, which ends most searches here.
     small = masks.intact & (masks.divisors < SMALLEST_STEP) & (steps == 0)
     real = np.unique(masks.values[small[masks.owners]])
     suspects = several & ~small & masks.unnamed & masks.fill(masks.divisors) & ~np.isin(masks.tops, real)
@@ -211,7 +211,7 @@ def _steps(masks: _Masks, context: Context) -> Floats:
 
 
 def _explain(labels: list[int], step: float) -> str:
-    """Say what the values look like: the original labels, times a factor."""
+    """Describe the values as the original labels times a factor."""
     more = f" and {len(labels) - LISTED} more" if len(labels) > LISTED else ""
     values = ", ".join(str(label) for label in labels[:LISTED])
     originals = ", ".join(str(round(label / step)) for label in labels[:LISTED])
@@ -236,11 +236,11 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         pl.col("labels").cast(pl.List(pl.String)).list.join(",").alias("values"),
         pl.Series("step", steps[steps > 0]),
     )
-    # Thousands of masks share a few label sets, so that each set is put into words once.
+    # Thousands of masks share a few label sets, so each set is described only once.
     kinds = flagged.unique(["values", "step"]).select("values", "step", "labels")
     words = [_explain(labels, step) for labels, step in kinds.select("labels", "step").iter_rows()]
     explained = flagged.join(kinds.with_columns(pl.Series("message", words, pl.String)), on=["values", "step"])
-    # A GIF holds a palette even of greys: which of the two were taken for labels is said.
+    # A GIF has a palette even for greys, so the message says which of the two are the labels.
     of_gif = (
         pl.when(pl.col("mask_format") == "gif").then(pl.lit("greys of the GIF's palette: ")).otherwise(pl.lit(""))
     )

@@ -1,4 +1,4 @@
-"""`several_masks`: an image has several masks, of which nobody can say which is meant."""
+"""`several_masks`: an image has several masks, and it is unclear which is meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from histods.checks.base import Check, Context, found
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Repeat which masks compete; the finding stands at the row's mask, or at the image where it has none."""
+    """Report which masks compete; the finding is at the row's mask, or at the image if there is none."""
     rivals = samples.filter(pl.col("rivals").is_not_null()).with_columns(
         path=pl.coalesce("mask_path", "image_path")
     )

@@ -10,7 +10,7 @@ FIRST_QUARTER_TURN = 5  # orientations 5 to 8 swap width and height
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Find pairs of which both sizes are known and differ."""
+    """Find pairs whose sizes are both known and differ."""
     differs = (pl.col("image_width") != pl.col("mask_width")) | (pl.col("image_height") != pl.col("mask_height"))
     message = pl.format(
         "image is {}x{}, mask is {}x{}; export the mask again at the image's size",
@@ -24,7 +24,7 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
 
 
 def _alike_once_turned() -> pl.Expr:
-    """Width and height are swapped, and a tag says that one of the two is to be turned: `turned` tells of it."""
+    """Width and height are swapped, and a tag rotates one of the two files; `turned` reports this."""
     swapped = (pl.col("image_width") == pl.col("mask_height")) & (pl.col("image_height") == pl.col("mask_width"))
     by_tag = pl.max_horizontal("image_orientation", "mask_orientation") >= FIRST_QUARTER_TURN
     return (swapped & by_tag).fill_null(value=False)

@@ -12,10 +12,10 @@ ones, ellipses and polygons of 64 to 512 pixels, 1 to 5 labels), specks as a sha
 | a sound class that outlines, 2 or 3 px wide  | 0.13 - 0.46 |
 | a label drawn at random for every pixel      | 0.00 - 0.98 |
 
-The share alone would therefore accuse sound outlines and noise, and more numbers tell them apart.
-With them 93 % of the masks after JPEG and 89 % of the resampled ones are found (81 % and 68 % of a few such
-masks in a dataset full of outlines), and 1 % of the sound ones: tiny masks of five labels with frayed edges.
-What is missed are mostly masks such as {0, 1, 2}, which have no label between theirs that could be wrong.
+The share alone would therefore flag intact outlines and noise, so more numbers are used to separate them. With
+them the check finds 93 % of the masks after JPEG and 89 % of the resampled ones (81 % and 68 % of a few such masks
+in a dataset full of outlines), and 1 % of the intact ones: tiny masks of five labels with frayed edges. It mostly
+misses masks such as {0, 1, 2}, which have no label in between that could be wrong.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ import polars as pl
 
 from histods.checks.base import Check, Context, found, measured_mask
 
-SMALLEST_COUNT = 16  # fewer specks arise where three regions of a sound mask meet
+SMALLEST_COUNT = 16  # fewer specks occur where three regions of an intact mask meet
 SMALLEST_SHARE = 0.2  # of all runs; see the table above
 
-# Sound runs between edges are long. Noise without any area averages below 1.6 pixels a run, while the most
-# finely structured JPEG mask of the table averages 1.8. Noise of more labels than FEW_LABELS is refused where it
-# is decoded, so that what is left with shorter runs is soft: probabilities, or edges that were blurred.
+# Intact runs between edges are long. Pure noise averages below 1.6 pixels per run, while the most finely
+# structured JPEG mask of the table averages 1.8. Noise of more labels than FEW_LABELS is refused on decoding, so
+# other masks with shorter runs are soft: probabilities, or blurred edges.
 SHORTEST_MEAN_RUN = 1.6
 FEW_LABELS = 32
 
-# Specks of a damaged mask are spread over values in between, each rarer than the specks are: those labels
-# hold 0.5 to 3.5 pixels a speck. An outline is one label that holds every speck (0 pixels a speck), and
-# small objects, each with a label of its own, hold far more pixels than there are specks.
+# Specks of a damaged mask are spread over values in between, each rarer than the specks: those labels hold 0.5 to
+# 3.5 pixels per speck. An outline is one label with all the specks (0 pixels per speck), and small objects, each
+# with its own label, hold far more pixels than there are specks.
 SPREAD_PIXELS = (0.5, 4.0)
 
-# Beside every run of an outline lies one that is none, so that outlines stay below one half.
+# Every run of an outline is next to one that is not a speck, so outlines stay below one half.
 OUTLINE_SHARE = 0.55
 
-# Where the specks of so many suspects are spread, the rest was damaged in the same way. Datasets with
-# outlines stay at 0.02; damaged ones of neighbouring labels such as 1 to 5 come to 0.25 and more.
+# If the specks of this share of suspects are spread, the others were damaged in the same way. Datasets with
+# outlines stay at 0.02; damaged ones with neighbouring labels such as 1 to 5 reach 0.25 and more.
 ASSOCIATED_SHARE = 0.25
 
-# Of the specks, with a label between those of their neighbours: 0.5 to 1 after resampling, 0.27 and more after
+# Share of specks with a label between those of their neighbours: 0.5 to 1 after resampling, 0.27 and more after
 # JPEG, at most 0.35 where vessels, nerves or small nuclei of several classes cross regions. JPEG also leaves many
-# labels of very few pixels, and thin structures do not.
+# labels of very few pixels, unlike thin structures.
 BETWEEN_SHARE = 0.4
 STRAY_LABELS, STRAY_PIXELS = 4, 0.05  # labels, each with fewer pixels than this share of the specks
 
@@ -88,7 +88,7 @@ def speckled(samples: pl.DataFrame) -> pl.Series:
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Say how many of a mask's runs are specks, and how to export it without them."""
+    """Report how many of a mask's runs are specks, and how to export it without them."""
     message = pl.format(
         "{} of {} runs are specks between two other labels, as resampling or lossy storage leaves them; "
         "export the mask again with nearest-neighbour resampling as PNG",

@@ -1,4 +1,4 @@
-"""`turned`: an image or mask whose orientation tag has viewers turn it, while training sees it as stored.
+"""`turned`: an image or mask whose orientation tag makes viewers rotate it, while training uses it as stored.
 
 Source: EXIF 2.32, section 4.6.4, and TIFF 6.0, tag 274.
 """
@@ -21,7 +21,7 @@ HOW = {
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Name each file that carries an orientation tag, and which way viewers turn it."""
+    """Report each file with an orientation tag, and how viewers rotate it."""
     return pl.concat([_judge_files(samples, "image", "mask"), _judge_files(samples, "mask", "image")])
 
 

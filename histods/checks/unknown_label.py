@@ -6,11 +6,11 @@ import polars as pl
 
 from histods.checks.base import Check, Context, found, has_off_palette_pixels, measured_mask
 
-LISTED = 8  # a mask that was resampled can hold hundreds; the first few show the kind of mistake
+LISTED = 8  # a resampled mask can hold hundreds; the first few show the kind of mistake
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """List each mask's unnamed labels with their pixels; without a labels file every label is known."""
+    """List each mask's unnamed labels with their pixels; without a labels file, all labels are known."""
     if context.labels is None:
         return found(samples.clear(), "mask_path", "")
     reserved = has_off_palette_pixels() & (pl.col("labels") == context.off_palette_label)

@@ -1,4 +1,4 @@
-"""`unreadable_image`: an image that the reader refused."""
+"""`unreadable_image`: an image that the reader rejected."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from histods.checks.base import Check, Context, found
 
 
 def reason_and_advice(column: str) -> pl.Expr:
-    """A reader's reason, and what to do: the reason's own advice, which follows a semicolon, or else ours.
+    """A reader's reason with advice: the reason's own, which follows a semicolon, or a default.
 
     Args:
-        column: holds the reasons.
+        column: the column of reasons.
     """
     reason = pl.col(column)
     advice = (
@@ -29,7 +29,7 @@ def reason_and_advice(column: str) -> pl.Expr:
 
 
 def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
-    """Turn the reader's reason for each refused image into a finding."""
+    """Turn the reader's reason for each rejected image into a finding."""
     refused = pl.col("image_path").is_not_null() & pl.col("image_error").is_not_null() & ~pl.col("image_outside")
     message = pl.format("image cannot be read: {}", reason_and_advice("image_error"))
     return found(samples.filter(refused), "image_path", message)

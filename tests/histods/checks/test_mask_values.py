@@ -191,7 +191,7 @@ GLASS = np.where(np.median(GREY) < GREY, 255, GREY).astype(np.uint8)  # half of 
 )
 def test_a_photograph_is_no_mask(judge_files: Judge, content: bytes) -> None:
     reason = judge_files({"m.png": content})["m.png"]["not_an_index_mask"]
-    assert "as a photograph has them; put the mask in place of this picture" in reason
+    assert "as in a photograph; put the mask in place of this picture" in reason
 
 
 def after_jpeg(mask: Pixels, quality: int = 75) -> Pixels:
