@@ -1,1 +1,1 @@
-"""Classes: what a label map makes of an audited dataset, and which splits lack one."""
+"""The classes of an audited dataset under a label map, and which splits lack one."""

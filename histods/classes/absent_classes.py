@@ -1,4 +1,4 @@
-"""What each split lacks: classes of the workspace's class systems, and labels, without a pixel in it."""
+"""Classes of the workspace's class systems, and labels, that have no pixel in a split."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class AbsentClass:
         index: the class or label.
         name: its name.
         splits: the splits that lack it.
-        samples: samples that hold it, in all splits.
-        units: groups and single images that hold it.
-        group: the only group that holds it; None where there are several, or where it is a single image.
+        samples: number of samples that hold it, in all splits.
+        units: number of groups and single images that hold it.
+        group: the only group that holds it; None if there are several, or if it is a single image.
     """
 
     system: str
@@ -57,16 +57,16 @@ def list_absent(
     split_names: pl.Series,
     splits: Sequence[str],
 ) -> tuple[AbsentClass, ...]:
-    """List what some split lacks: of every class system of this audit, then of the source labels.
+    """List what any split lacks: first for every class system of this audit, then for the source labels.
 
     Args:
         space: the workspace, with its class systems.
-        audit: what `audit.json` says.
+        audit: the contents of `audit.json`.
         labels: histograms of the samples in use, in the manifest's order.
         groups: group of each sample.
-        units: number of each sample's unit, which is in one split as a whole.
-        split_names: name of each sample's split.
-        splits: names of the splits, in the order in which they are named; gaps of the first one come first.
+        units: index of each sample's unit, which is never divided between splits.
+        sides: name of each sample's split.
+        splits: names of the splits, in order; gaps of the first one come first.
     """
     numbers = split_names.replace_strict({name: place for place, name in enumerate(splits)}, return_dtype=pl.Int64)
     table = labels_of_audit(audit)

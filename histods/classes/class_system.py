@@ -1,4 +1,4 @@
-"""What a label map makes of an audited dataset: the map, found and read, and the histograms it is applied to."""
+"""The class system of an audited dataset: its label map, and the histograms that the map is applied to."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LabelHistograms(NamedTuple):
 
 
 def flatten_labels(samples: pa.Table, column: str = "labels") -> LabelHistograms:
-    """Labels (or what else a column lists) and pixels of all rows; a sample without a mask has no entries."""
+    """Labels (or the values of another column) and pixels of all rows; a sample without a mask has no entries."""
     lengths = pc.fill_null(pc.list_value_length(samples[column]), 0).to_numpy()
     labels, pixels = (pc.list_flatten(samples[name]).to_numpy() for name in (column, "pixels"))
     return LabelHistograms(labels, pixels, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
@@ -43,16 +43,16 @@ def flatten_labels(samples: pa.Table, column: str = "labels") -> LabelHistograms
 def choose_map(
     name: str | Path | None, root: Path | None, labels: NDArray[np.uint16], names: LabelTable
 ) -> LabelMap:
-    """The label map of that name (a path, a file of the dataset's root, a bundled one), or labels as they are.
+    """Find a label map by name (a path, a file in the dataset's root, or a bundled one), or keep labels unchanged.
 
     Args:
-        name: the label map; labels stay as they are if None or `labels`.
-        root: folder of the dataset, where label maps are looked for too.
+        name: the label map; None or `labels` keeps labels unchanged.
+        root: folder of the dataset, which is also searched for label maps.
         labels: labels that occur.
         names: names and colours of the labels.
 
     Raises:
-        HistodsError: there is no such map, it is wrong, or labels do not fit 8 bits as they are.
+        HistodsError: there is no such map, it is wrong, or unchanged labels do not fit 8 bits.
     """
     if name is None or str(name) == IDENTITY:
         if names.colours and OFF_PALETTE_LABEL in labels:
@@ -67,18 +67,18 @@ def choose_map(
 def choose_workspace_map(
     name: str | Path | None, space: Workspace, root: Path, labels: NDArray[np.uint16], names: LabelTable
 ) -> LabelMap:
-    """The label map that training uses: the one that is named, else the only one of the workspace.
+    """The label map that training uses: the given one, else the only one of the workspace.
 
     Args:
-        name: a class system of the workspace, or what `choose_map` takes; without one, the workspace's only class
-            system, or labels as they are where it has none.
+        name: a class system of the workspace, or any name for `choose_map`; by default the workspace's only class
+            system, or unchanged labels if it has none.
         space: the workspace.
         root: folder of the dataset.
         labels: labels that occur.
         names: names and colours of the labels.
 
     Raises:
-        HistodsError: the workspace has several class systems, and none is named; or as `choose_map` raises.
+        HistodsError: the workspace has several class systems, and none is given; or see `choose_map`.
     """
     known = list_label_maps(space)
     if name is None and len(known) > 1:
@@ -93,26 +93,26 @@ def choose_workspace_map(
 
 
 def list_label_maps(space: Workspace) -> list[str]:
-    """Names of the workspace's class systems, sorted, but for labels as they are, which are always there."""
+    """Names of the workspace's class systems, sorted, without that of unchanged labels, which always exists."""
     return [name for name in space.class_systems() if name != IDENTITY]
 
 
 def find_by_digest(space: Workspace, map_digest: str) -> str | None:
-    """Name of the class system of that label map, which a run was trained on; None where there is none."""
+    """Name of the class system with this label map, which a run was trained on, or None."""
     for name in list_label_maps(space):
         try:
             if read_json(space.remap_summary(name)).get("map_digest") == map_digest:
                 return name
-        except HistodsError:  # damaged, which others say
+        except HistodsError:  # damaged; reported elsewhere
             continue
     return None
 
 
 def read_kept_map(space: Workspace, name: str) -> LabelMap:
-    """The label map of a class system, as `remap` wrote it down: its file is not needed any more.
+    """Read the label map of a class system as `remap` recorded it; the original file is no longer needed.
 
     Raises:
-        HistodsError: what is written down is damaged.
+        HistodsError: the record is damaged.
     """
     path = space.remap_summary(name)
     summary = read_json(path)
@@ -144,10 +144,10 @@ def read_kept_map(space: Workspace, name: str) -> LabelMap:
 def read_class_systems(
     space: Workspace, manifest_digest: str
 ) -> Iterator[tuple[str, tuple[str, ...], LabelHistograms]]:
-    """Name, classes and class histograms of each class system that was made from this manifest.
+    """Name, classes and class histograms of each class system made from this manifest.
 
-    The rows are those of the manifest that are not excluded, in its order. What was made from another manifest,
-    or is damaged, is passed over: whoever uses it is told.
+    The rows are those of the manifest that are not excluded, in its order. Class systems that are damaged, or made
+    from another manifest, are skipped; commands that use them report it.
     """
     for name in space.class_systems():
         try:
@@ -161,5 +161,5 @@ def read_class_systems(
 
 
 def list_column(values: NDArray[np.generic], offsets: NDArray[np.int64], nulls: pa.Array) -> pa.Array:
-    """A column of lists from flattened values; null where `nulls` says so."""
+    """A column of lists from flattened values; null where `nulls` is true."""
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), mask=nulls)

@@ -1,4 +1,4 @@
-"""Which classes have no pixel in which split, and how many groups or single images hold them at all."""
+"""Classes without a pixel in some split, and the number of groups or single images that hold them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Gap:
 
     Attributes:
         index: the class.
-        splits: numbers of the splits that have no pixel of it.
-        samples: samples that hold it.
-        units: units (groups, sets of duplicates, single images) that hold it.
-        example: one of these samples; -1 where there is none.
+        splits: indices of the splits that have no pixel of it.
+        samples: number of samples that hold it.
+        units: number of units (groups, sets of duplicates, single images) that hold it.
+        example: one of these samples, or -1.
     """
 
     index: int
@@ -40,16 +40,16 @@ def find_gaps(
     splits: int,
     number: int | None = None,
 ) -> list[Gap]:
-    """List the classes that have no pixel in at least one split; class 0 stands for nothing and is left out.
+    """List the classes that have no pixel in at least one split, except class 0, which means nothing.
 
     Args:
         classes: classes of all samples, flattened.
         pixels: pixels of each.
         offsets: [samples + 1]; sample i has the entries `offsets[i]` up to `offsets[i + 1]`.
-        split_numbers: [samples] number of each sample's split.
-        units: [samples] number of each sample's unit, which is in one split as a whole.
+        sides: [samples] index of each sample's split.
+        units: [samples] index of each sample's unit, which is never divided between splits.
         splits: number of splits.
-        number: number of classes, of which some may have no pixel at all; only those that occur when None.
+        number: number of classes, including those without any pixel; None counts only classes that occur.
 
     Returns:
         One gap per class, ascending by class.
@@ -62,7 +62,7 @@ def find_gaps(
     there = np.zeros((len(known), splits), dtype=bool)
     there[columns, split_numbers[samples]] = True
     counts = np.bincount(columns, minlength=len(known))
-    # One entry per class and unit that holds it, whatever the number of its samples.
+    # One entry per class and unit that holds it, regardless of the number of samples.
     pairs = np.unique(columns * (int(units.max(initial=0)) + 1) + units[samples])
     of_units = np.bincount(pairs // (int(units.max(initial=0)) + 1), minlength=len(known))
     example = np.full(len(known), -1)
