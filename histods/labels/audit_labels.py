@@ -14,14 +14,13 @@ from histods.labels.label_names import read_labels
 if TYPE_CHECKING:
     from histods.io.audit_summary import AuditSummary
 
-
 def labels_of_audit(audit: AuditSummary) -> LabelTable:
-    """The labels file that the audit used; where it is gone and gave no colours, the names that the audit kept.
+    """The labels file of the audit; if it is gone and had no colours, the names that the audit stored.
 
-    A bundled file lies elsewhere in another version or environment: it is known by its name and digest.
+    A bundled file has another path in another version or environment, so it is identified by name and digest.
 
     Raises:
-        StaleFileError: the file changed since, or is gone and gave colours, without which no mask can be read.
+        StaleFileError: the file has changed, or is gone and had colours, without which no mask can be read.
     """
     options = audit.options
     path, digest = options.labels, options.labels_digest
@@ -39,6 +38,6 @@ def labels_of_audit(audit: AuditSummary) -> LabelTable:
     if options.labels_have_colours:
         raise StaleFileError(
             f"The labels file {path}, whose colours the audit used, is gone; "
-            f"put it back, or run '{audit.command}' with another."
+            f"restore it, or run '{audit.command}' with another."
         )
     return LabelTable(names=audit.label_names)

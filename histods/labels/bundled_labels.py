@@ -1,4 +1,4 @@
-"""Whether the labels of a dataset are those that the bundled files are made for."""
+"""Whether the labels of a dataset are those that the bundled files describe."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _OF_MAPS = "drsk_labels.yml"
 """Labels file of the bundled label maps."""
 _FEW = 12
 _FEWEST, _LOWEST = 1 / 3, 1 / 2
-"""Shares of a file's number of labels, and of its highest label. A few classes numbered from 0 are in every file:
-only many labels, high ones among them, are evidence."""
+"""Shares of a file's number of labels, and of its highest label. Every file has a few labels numbered from 0, so
+only many labels, including high ones, are evidence."""
 
 
 def find_bundled_labels(labels: Iterable[int]) -> str | None:
-    """Name of the bundled labels file that names all of these labels; None where they are no evidence of one.
+    """Name of the bundled labels file that has all of these labels; None if they are not evidence of one.
 
     Args:
         labels: the labels that occur.
@@ -39,15 +39,15 @@ def find_bundled_labels(labels: Iterable[int]) -> str | None:
 
 
 def doubt_bundled_map(file: Path, names: LabelTable, labels: Iterable[int]) -> str | None:
-    """Say why a bundled label map may not mean these labels: it goes by numbers, which every dataset has.
+    """Explain why a bundled label map may not fit these labels: it lists only numbers, which every dataset has.
 
     Args:
         file: the label map's file.
-        names: what the labels are called.
+        names: names of the labels.
         labels: the labels that occur.
 
     Returns:
-        None where the map is not bundled, or nothing speaks against it.
+        None if the map is not bundled, or nothing contradicts it.
     """
     if file.parent != BUNDLED:
         return None

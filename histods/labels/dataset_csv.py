@@ -1,6 +1,6 @@
-"""The list of a dataset's classes as DiffInfinite-style code reads it: `name,c0 c1 ...`, without a header.
+"""The list of a dataset's classes for DiffInfinite-style code: `name,c0 c1 ...`, without a header.
 
-A list in the dataset's folder is a second witness of what the masks hold; its header may be `name,labels`.
+A list in the dataset's folder is independent evidence of the contents of masks; its header may be `name,labels`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _MAX_BYTES = 256 << 20
 _MAX_MAPS = 50
 _NAMES = ("name", "image", "key", "file", "filename", "sample", "id")
 _LABELS = ("labels", "label", "classes", "class")
-_FIT_SHARE = 0.5  # of the rows: a file with fewer rows of names and numbers is a table of something else
+_FIT_SHARE = 0.5  # of the rows: with fewer rows of names and numbers, the file is another kind of table
 
 
 def read_dataset_csv(path: Path) -> pl.DataFrame | None:
-    """Read a list of labels; None where the file is a table of something else.
+    """Read a list of labels; None if the file is another kind of table.
 
     Returns:
-        The columns `name` and `listed`, a list of labels, null where a row has no numbers from 0 to 65535.
+        The columns `name` and `listed`, a list of labels, null if a row has no numbers from 0 to 65535.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -59,7 +59,7 @@ def read_dataset_csv(path: Path) -> pl.DataFrame | None:
 
 
 def list_class_systems(root: Path) -> dict[str, LabelMap]:
-    """The label maps that lie in the dataset's folder, then the bundled ones: name of the file -> map."""
+    """The label maps in the dataset's folder, then the bundled ones: file name -> map."""
     systems: dict[str, LabelMap] = {}
     known: list[tuple[object, object]] = []
     here = sorted(path for path in root.iterdir() if path.suffix.lower() in (".yml", ".yaml", ".json"))
@@ -75,12 +75,12 @@ def list_class_systems(root: Path) -> dict[str, LabelMap]:
 
 
 def write_dataset_csv(path: Path, keys: Iterable[str], classes: Iterable[Sequence[int]]) -> None:
-    """Write `name,c0 c1 ...` lines; class 0 stands for a mask that is missing.
+    """Write `name,c0 c1 ...` lines; class 0 means that there is no mask.
 
     Args:
         path: the file.
         keys: names of the samples.
-        classes: the classes of each, ascending; none where it has no mask.
+        classes: the classes of each, ascending; empty if it has no mask.
 
     Raises:
         HistodsError: the path is a folder.

@@ -1,11 +1,11 @@
-"""From the colours of masks to a labels file: which colours are classes, in which order, and the draft as YAML.
+"""Draft a labels file from the colours of masks: which colours are classes, their order, and the YAML.
 
-A label map is drafted from the labels that occur.
+Label maps are drafted from the labels that occur.
 
-A drawing tool that smooths edges, an enlargement or JPEG adds colours between those that were meant. Three things
-tell them apart, over all masks together: they lie between their neighbours' colours, they lie next to a far more
-frequent colour in short runs, or they are hardly there. What is left out is named in the draft, so that a thin
-class that looks like a blend is not lost.
+Smoothed edges, enlargement and JPEG add colours between the intended ones. Over all masks together, three things
+identify them: they lie between their neighbours' colours, they are in short runs next to a far more frequent
+colour, or they are very rare. The draft lists omitted colours, so that a thin class that looks like a blend is not
+lost.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 256  # colours of a dataset
 _MAX_JUDGED = 4096
-_COVERED = 0.2  # of a mask's pixels by the colours that are kept of it; a picture has too many colours
+_COVERED = 0.2  # share of a mask's pixels with the colours kept for it; a picture has too many colours
 _PICTURE_ENTRIES = 32  # of a palette that is not labels
 _NEAR, _FAR_RARER, _NOISY_RARER = 24, 20, 3  # channel values, and times
 _THIN, _RARE_RUN, _RARE = 3.0, 2.0, 1e-4  # mean runs in pixels, and a share of all pixels
-_NOISY_SHARE, _NOISY_RARE = 0.1, 2e-3  # masks with colours beyond those that are kept; share of all pixels
+_NOISY_SHARE, _NOISY_RARE = 0.1, 2e-3  # share of masks with more colours than are kept; share of all pixels
 _BLACK, _WHITE = 0, 0xFFFFFF
-_GROUND_SHARE = 0.1  # of the most frequent colour's pixels on borders: black or white with as many is the ground
+_GROUND_SHARE = 0.1  # of the most frequent colour's border pixels: enough for black or white to be the background
 _MAX_EXAMPLES = 8
 _RESERVED = {"name", "unmapped", "map", "classes", "labels", "class_to_int"}  # keys of label maps
 _MAX_ALIGNED = 60  # characters before a comment
@@ -56,10 +56,10 @@ class _Colour(NamedTuple):
 
 
 def list_colours(samples: pl.DataFrame, names: LabelTable | None) -> tuple[ColourCount, ...]:
-    """List the colours of colour and palette masks, most frequent first, each with the label that it has or gets.
+    """List the colours of colour and palette masks, most frequent first, with their existing or new labels.
 
-    Labels come from the labels file, else from the palettes if all of them agree, else from the order: the ground
-    first, then by number of pixels. Colours that are no class have none.
+    Labels come from the labels file, else from the palettes if all of them agree, else from the order: the
+    background first, then by number of pixels. Colours that are not classes have none.
 
     Args:
         samples: one row per sample, with the measured columns of its mask.
@@ -114,7 +114,7 @@ def _colours(names: LabelTable | None) -> Mapping[int, tuple[int, int, int]]:
 
 
 def _proven(colours: Sequence[_Colour], total: int, *, noisy: bool) -> list[_Colour]:
-    """The colours that are classes, most frequent first; `noisy` masks hold many more, as JPEG leaves them."""
+    """The colours that are classes, most frequent first; `noisy` masks have many other colours, as after JPEG."""
     proven: list[_Colour] = []
     points = np.empty((0, 3), dtype=np.int64)
     rarer = _NOISY_RARER if noisy else _FAR_RARER
@@ -152,7 +152,7 @@ def _assign(colours: Sequence[_Colour], proven: Sequence[_Colour], known: Mappin
 
 
 def _ground(colours: Sequence[_Colour]) -> _Colour:
-    """The background: black or white where masks end in it, else the colour that most of their borders have."""
+    """The background: black or white if it is at the borders of masks, else the most frequent border colour."""
     first = max(colours, key=lambda each: (each.border, each.pixels))
     plain = [each for each in colours if each.colour in (_BLACK, _WHITE)]
     best = max(plain, key=lambda each: (each.border, each.pixels), default=first)
@@ -162,13 +162,13 @@ def _ground(colours: Sequence[_Colour]) -> _Colour:
 def draft_labels(
     palette: Sequence[ColourCount], labels: Sequence[LabelCount], names: LabelTable | None, command: str
 ) -> str | None:
-    """Write out a labels file to edit; None where no mask has colours or labels.
+    """Draft a labels file to edit; None if no mask has colours or labels.
 
     Args:
-        palette: the colours, as `list_colours` gives them.
-        labels: the labels that masks hold, which have no colour.
-        names: the labels file that the audit used, whose names are kept.
-        command: audits the dataset without a labels file.
+        palette: the colours from `list_colours`.
+        labels: the labels without a colour that masks hold.
+        names: the labels file of the audit, whose names are kept.
+        command: the command that audits the dataset without a labels file.
     """
     coloured = {each.label: each for each in palette if each.label is not None}
     given = dict(names.names) if names else {}
@@ -196,7 +196,7 @@ def draft_labels(
 
 
 def _left_out(palette: Sequence[ColourCount]) -> list[str]:
-    """Comments on the colours that are no class."""
+    """Comments on the colours that are not classes."""
     rest = [each for each in palette if each.label is None]
     if not rest:
         return []
@@ -211,10 +211,10 @@ def _left_out(palette: Sequence[ColourCount]) -> list[str]:
 
 
 def draft_map(labels: Sequence[LabelCount], name: str) -> str:
-    """Write out a label map to edit, in which each label that occurs is a class of its own.
+    """Draft a label map to edit, in which each label that occurs is a separate class.
 
-    A line per class, since classes are then merged by moving numbers. Class 0 holds label 0, and what no class can
-    be: pixels of unknown colours, and the rarest labels where there are more than 8 bits can tell apart.
+    Each class is one line, so classes can be merged by moving numbers. Class 0 holds label 0, pixels of unknown
+    colours, and the rarest labels if there are more than fit 8 bits.
 
     Args:
         labels: the labels that occur, ascending.

@@ -1,4 +1,4 @@
-"""Drafts of labels files and label maps on disk: never in the dataset, never over another file."""
+"""Write drafts of labels files and label maps, never in the dataset and never over another file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _SUFFIXES = (".yml", ".yaml")
 
 
 def check_draft_path(file: str | Path, root: Path | None, option: str = "--write-labels") -> Path:
-    """The path of a draft that can be written.
+    """Check that a draft can be written to a path.
 
     Args:
-        file: as the user gave it.
+        file: the path as given by the user.
         root: the dataset's folder, resolved; None without one.
         option: the option that names the path.
 
     Raises:
-        HistodsError: the path exists, lies in the dataset, or does not end like a YAML file.
+        HistodsError: the path exists, is in the dataset, or does not have a YAML suffix.
     """
     path = Path(file)
     problem = None
@@ -47,10 +47,10 @@ def check_draft_path(file: str | Path, root: Path | None, option: str = "--write
 
 
 def write_draft(path: Path, text: str | None, root: Path) -> None:
-    """Write a draft in one step.
+    """Write a draft atomically.
 
     Raises:
-        HistodsError: there is nothing to write, or the path exists by now.
+        HistodsError: there is nothing to write, or the path exists by then.
     """
     if text is None:
         raise HistodsError(
@@ -68,18 +68,18 @@ def write_map_draft(
     images: NDArray[np.int64] | None,
     names: LabelTable,
 ) -> LabelMap:
-    """Write a label map to edit, and read it again.
+    """Write a label map to edit, and read it back.
 
     Args:
-        file: a new path, as the user gave it.
+        file: a new path, as given by the user.
         root: the dataset's folder, if there is one.
         labels: [labels] that occur, ascending.
         pixels: [labels] pixels of each.
-        images: [labels] masks that hold each; None where nobody knows.
+        images: [labels] number of masks that hold each; None if unknown.
         names: names of the labels.
 
     Raises:
-        HistodsError: there are no labels, or the path is not free.
+        HistodsError: there are no labels, or the path exists.
     """
     path = check_draft_path(file, root, "--draft")
     if not len(labels):

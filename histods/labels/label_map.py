@@ -1,6 +1,7 @@
-"""Labels and classes: names, colours, label maps and their arithmetic, and how single values are read.
+"""Labels and classes: names, colours, label maps and their arithmetic.
 
-Nothing here touches a disk. Labels are 0..65535 (16-bit masks), classes 0..255 (remapped masks have 8 bits).
+This module reads and writes no files. Labels are 0..65535 (16-bit masks), classes 0..255 (remapped masks have 8
+bits).
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ if TYPE_CHECKING:
 MAX_LABELS = 65536
 MAX_CLASSES = 256
 IDENTITY = "labels"
-"""Name of the class system in which labels stay as they are."""
+"""Name of the class system in which labels are unchanged."""
 _MAX_LISTED = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelTable:
-    """What source labels are called, and the RGB colour that stands for each in colour masks.
+    """Names of source labels, and the RGB colour of each in colour masks.
 
-    `colours` may be empty or hold only some of the labels; no two labels have one colour.
+    `colours` may be empty or hold only some of the labels; no two labels share a colour.
     """
 
     names: Mapping[int, str]
     colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
 
     def name(self, label: int) -> str:
-        """The label's name, or `label N` where it has none."""
+        """The label's name, or `label N` if it has none."""
         return self.names.get(label, f"label {label}")
 
     def labels_named(self, name: str) -> tuple[int, ...]:
@@ -58,13 +59,13 @@ class ClassHistograms(NamedTuple):
     offsets: NDArray[np.int64]
 
     def totals(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Pixels, and number of samples, of each of the classes 0..count-1."""
+        """Number of pixels and of samples of each of the classes 0..count-1."""
         # Weights are summed as float64, which is exact up to 2**53 pixels: 34 billion patches of 512x512.
         pixels = np.bincount(self.classes, weights=self.pixels, minlength=count).astype(np.int64)
         return pixels, np.bincount(self.classes, minlength=count)
 
     def conditional(self) -> NDArray[np.bool_]:
-        """Whether each sample has a class other than 0: its classes ascend, so the last one tells."""
+        """Whether each sample has a class other than 0, judged by its last and so largest class."""
         filled = np.diff(self.offsets) > 0
         conditional = np.zeros(len(filled), dtype=bool)
         conditional[filled] = self.classes[self.offsets[1:][filled] - 1] > 0
@@ -82,10 +83,10 @@ class LabelMap:
     """A class system: which class each source label becomes.
 
     Attributes:
-        name: what the class system is called; also the name of its files.
+        name: name of the class system and of its files.
         classes: class names; the index is the class.
         table: class of each label that the map lists.
-        unmapped: class of every other label; None where such a label is an error.
+        unmapped: class of every other label; None if such a label is an error.
     """
 
     name: str
@@ -106,7 +107,7 @@ class LabelMap:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One line for each class that no label can become."""
+        """One line for each class without labels."""
         filled = {*self.table.values(), self.unmapped}
         return tuple(
             f"class {index} ({name}) has no labels in label map {self.name}, so no pixel becomes it"
@@ -118,7 +119,7 @@ class LabelMap:
     def digest(self) -> str:
         """SHA-256 of the classes, the table and the unmapped class: 64 hexadecimal digits.
 
-        Two files that say the same in different forms have the same digest; the map's name is not in it.
+        Equivalent files in different forms have the same digest, which does not depend on the map's name.
         """
         content = [list(self.classes), sorted(self.table.items()), self.unmapped]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
@@ -128,27 +129,27 @@ class LabelMap:
         return tuple(sorted(label for label, became in self.table.items() if became == index))
 
     def lookup(self) -> NDArray[np.uint8]:
-        """Class of each label, uint8 of shape [65536]; labels that are an error hold 0, so check them first."""
+        """Class of each label, uint8 of shape [65536]; erroneous labels get 0, so check for them first."""
         table = np.full(MAX_LABELS, self.unmapped or 0, dtype=np.uint8)
         table[np.fromiter(self.table.keys(), np.int64)] = np.fromiter(self.table.values(), np.uint8)
         return table
 
     def unmapped_labels(self, labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        """Those of `labels` that the map does not list: ascending, each once."""
+        """Those of `labels` that the map does not list, ascending, without duplicates."""
         present = np.zeros(MAX_LABELS, dtype=bool)
         present[labels] = True
         present[np.fromiter(self.table.keys(), np.int64)] = False
         return np.flatnonzero(present).astype(np.uint16)
 
     def check_mapped(self, labels: NDArray[np.uint16], pixels: NDArray[np.integer]) -> None:
-        """Prove that every label has a class.
+        """Check that every label has a class.
 
         Args:
-            labels: labels that occur, in any order, repeated or not.
+            labels: labels that occur, in any order, possibly repeated.
             pixels: pixels of each.
 
         Raises:
-            HistodsError: labels without a class are an error and occur; all are listed with their pixels.
+            HistodsError: labels without a class occur, which is an error; all are listed with their pixels.
         """
         missing = self.unmapped_labels(labels)
         if self.unmapped is not None or missing.size == 0:
@@ -173,7 +174,7 @@ class LabelMap:
             offsets: [samples + 1]; sample i has the entries `offsets[i]` up to `offsets[i + 1]`.
 
         Raises:
-            HistodsError: a label has no class, or a sample does not have as many pixels as before.
+            HistodsError: a label has no class, or the number of pixels of a sample changes.
         """
         self.check_mapped(labels, pixels)
         sample = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -193,7 +194,7 @@ class LabelMap:
 
 
 def identity_map(labels: Iterable[int], names: LabelTable) -> LabelMap:
-    """The map that keeps labels as they are: classes 0..highest label, called by the labels' names.
+    """The map that keeps labels unchanged: classes 0..highest label, with the names of the labels.
 
     Raises:
         HistodsError: the highest label does not fit into an 8-bit mask.

@@ -1,4 +1,4 @@
-"""Label maps: found, read in any of their forms and, where anything is open, refused."""
+"""Find label maps, read them in any of their forms, and refuse ambiguous ones."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
     from histods.io.strict_yaml import Scalar, Value
 
 BUNDLED = Path(__file__).resolve().parent / "bundled"
-_USUAL_MAP, _OF_USUAL_MAP = "label_map_10.yml", "drsk_labels.yml"  # bundled, and the labels that it is for
+_USUAL_MAP, _OF_USUAL_MAP = "label_map_10.yml", "drsk_labels.yml"  # a bundled map, and its labels file
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FILE_NAME = re.compile(r"\w[\w.-]{0,79}")
 _NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
 _UNKNOWN = "unknown"
-"""What class 0 is called, in any case of letters, where a list of classes leaves it out: it gets label 0."""
+"""Name of class 0, case-insensitive, if a list of classes omits it; it gets label 0."""
 
 
 def find_label_map(name: str | Path, root: Path | None = None) -> Path:
-    """Find a label map or a labels file: as given, then in the dataset's root, then among the bundled ones.
+    """Find a label map or labels file: as given, in the dataset's root, or among the bundled ones.
 
     Raises:
         HistodsError: there is no such file in any of these places.
     """
     given = Path(name)
     places = [given] if root is None else [given, root / given]
-    if given.name == str(given):  # a path with folders never means a bundled file
+    if given.name == str(given):  # a path with folders never refers to a bundled file
         places.append(BUNDLED / given)
     for place in places:
         if place.is_file():
             return place
     if given.exists():
-        return given  # a folder, say: reading it tells what is wrong
+        return given  # for example a folder: reading it raises the error
     bundled = ", ".join(sorted(path.name for path in BUNDLED.glob("*.yml")))
     where = "" if root is None else f" or in {root}"
     raise HistodsError(f"There is no file {name} here{where}; give its path or one of {bundled}.")
 
 
 def propose_label_map(root: Path, labels: object, other_files: Iterable[str]) -> str | None:
-    """Name of a label map that is at hand: in the labels file, else in the root, else a bundled one that fits.
+    """Name of an available label map: in the labels file, else in the root, else a bundled one that fits.
 
     Args:
         root: the dataset's folder.
-        labels: the labels file that the audit was given; None without.
-        other_files: suffixes of the files in the root that are no pictures. Without `.yml` among them the folder,
-            which may hold half a million files, is not listed again.
+        labels: the labels file of the audit, or None.
+        other_files: suffixes of the files in the root that are not pictures. Unless `.yml` is among them, the
+            folder, which may hold half a million files, is not listed again.
     """
     if isinstance(labels, str) and _is_label_map(Path(labels)):
         return labels
@@ -78,17 +78,17 @@ def _is_label_map(path: Path) -> bool:
 def read_label_map(path: Path, names: LabelTable | None = None) -> LabelMap:
     """Read a label map in any of its forms.
 
-    The canonical form has `classes` and `map`. Classes may also be listed with their labels alone, by name
+    The canonical form has `classes` and `map`. Classes may also be listed just with their labels, by name
     (`tumour: [3, 4]`) or by number (`1: [3, 4]`), at the top, under `map` or under `classes`. Pairs are
-    `{label: class}`; a `class_to_int` file numbers names: class names where all numbers differ, else names of
-    source labels that are merged into classes. Names and colours of labels may stand beside `map` and `classes`.
+    `{label: class}`; a `class_to_int` file numbers names: class names if all numbers differ, else names of source
+    labels that are merged into classes. Names and colours of labels may accompany `map` and `classes`.
 
     Args:
         path: YAML (or JSON) of at most 1 MiB.
-        names: names of the source labels; DRSK's where it has none.
+        names: names of the source labels; by default those of DRSK.
 
     Raises:
-        HistodsError: the file is anything but a label map that leaves nothing open.
+        HistodsError: the file is not a label map, or is ambiguous.
     """
     origin = Origin(str(path))
     document = load_yaml(origin, path)
@@ -145,7 +145,7 @@ def _from_keys(origin: Origin, document: dict[Scalar, Value], stem: str) -> Labe
 def _named_map(
     origin: Origin, document: dict[Scalar, Value], stem: str, classes: tuple[str, ...], table: dict[int, int]
 ) -> LabelMap:
-    """A map with the name of its document and the class that this gives to unmapped labels."""
+    """A map with the name and the class of unmapped labels from its document."""
     unmapped = document.get("unmapped", "error")
     return LabelMap(
         name=_file_name(origin, document.get("name", stem)),
@@ -156,9 +156,9 @@ def _named_map(
 
 
 def _from_lists(origin: Origin, rows: dict[Scalar, Value], document: dict[Scalar, Value], stem: str) -> LabelMap:
-    """The map of `class: [labels]` lines, where classes are names in the order of their numbers, or numbers.
+    """The map from `class: [labels]` lines; classes are numbers, or names in the order of their numbers.
 
-    A class 0 that is left out is Unknown and gets label 0.
+    If class 0 is omitted, it is Unknown and gets label 0.
     """
     if not rows:
         raise origin.error("classes", "none", "write at least one")
@@ -186,13 +186,13 @@ def _from_lists(origin: Origin, rows: dict[Scalar, Value], document: dict[Scalar
 
 
 def _check_first(origin: Origin, classes: tuple[str, ...], zero: int | None, named: list[int]) -> None:
-    """Refuse names in an order that gives label 0, or Unknown, another class than 0.
+    """Reject names in an order that gives label 0, or Unknown, a class other than 0.
 
     Args:
-        origin: for the refusal.
+        origin: the source, for the error.
         classes: names in the order of their lines.
-        zero: class of label 0; None where it has none.
-        named: classes that are called Unknown.
+        zero: class of label 0, or None.
+        named: classes named Unknown.
     """
     place = zero if zero is not None else named[0] if named else 0
     if place:
@@ -244,7 +244,7 @@ def _numbered_lists(origin: Origin, rows: dict[Scalar, Value], numbers: list[int
 
 
 def _number(value: Value) -> int | None:
-    """A single whole number from 0, quoted or not; None for anything else."""
+    """A single integer from 0, quoted or not; None for anything else."""
     is_number = isinstance(value, int | str) and _NUMBER.fullmatch(str(value))
     return int(str(value)) if is_number else None
 
@@ -257,7 +257,7 @@ def _are_labels(value: Value) -> bool:
 
 
 def _from_pairs(origin: Origin, rows: dict[Scalar, Value], document: dict[Scalar, Value], stem: str) -> LabelMap:
-    """The map of `label: class` lines."""
+    """The map from `label: class` lines."""
     numbers: list[int] = []
     for key, value in rows.items():
         if not isinstance(value, int):
@@ -272,7 +272,7 @@ def _from_pairs(origin: Origin, rows: dict[Scalar, Value], document: dict[Scalar
 
 
 def _find_class_to_int(value: Value) -> Iterator[dict[Scalar, Value]]:
-    """Go through every mapping that stands under a key `class_to_int`, at any depth."""
+    """Yield every mapping under a key `class_to_int`, at any depth."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key == "class_to_int" and isinstance(inner, dict):
@@ -292,7 +292,7 @@ def _from_class_to_int(
         members.setdefault(value, []).append(member)
     count = _count_classes(origin, members)
     classes = tuple(members[i][0] if len(members[i]) == 1 else f"class {i}" for i in range(count))
-    if len(numbered) == count:  # one name a number: the masks hold these numbers already
+    if len(numbered) == count:  # one name per number: the masks already hold these numbers
         return LabelMap(name=name, classes=classes, table={i: i for i in range(count)})
     known = names if names is not None and names.names else read_labels(BUNDLED / "drsk_labels.yml")
     table: dict[int, int] = {}
@@ -306,7 +306,7 @@ def _from_class_to_int(
 
 
 def _count_classes(origin: Origin, numbers: Iterable[int]) -> int:
-    """Number of classes; every number from 0 to the highest has to occur."""
+    """Number of classes; every number from 0 to the highest must occur."""
     used = set(numbers)
     if not used:
         raise origin.error("classes", "none", "write at least one")
@@ -322,7 +322,7 @@ def _count_classes(origin: Origin, numbers: Iterable[int]) -> int:
 
 
 def _assign(origin: Origin, table: dict[int, int], value: Value, index: int, classes: tuple[str, ...]) -> None:
-    """Put labels and ranges into a class; a key with nothing behind it is a class without labels."""
+    """Put labels and ranges into a class; a key without a value is a class without labels."""
     if isinstance(value, NonStringScalar) and value.kind == "null":
         return
     if isinstance(value, str) and "," in value:
@@ -348,7 +348,7 @@ def _parse_classes(origin: Origin, value: Value) -> tuple[str, ...]:
 
 
 def _parse_class(origin: Origin, value: Value, classes: tuple[str, ...]) -> int:
-    """Index of a class that is given by its name or its number."""
+    """Index of a class given by name or number."""
     if isinstance(value, str) and value in classes:
         return classes.index(value)
     if isinstance(value, int | str) and _INTEGER.fullmatch(str(value)) and 0 <= int(value) < len(classes):
@@ -358,10 +358,10 @@ def _parse_class(origin: Origin, value: Value, classes: tuple[str, ...]) -> int:
 
 
 def _file_name(origin: Origin, value: Value) -> str:
-    """The name of a class system becomes a file's name, so it has to be harmless as one."""
+    """The name of a class system, which must be a safe file name."""
     if value == IDENTITY:
-        raise origin.error(f"a name other than {IDENTITY!r}", "that", "it means labels as they are: write another")
+        raise origin.error(f"a name other than {IDENTITY!r}", "that", "it means unchanged labels: write another")
     if isinstance(value, str) and _FILE_NAME.fullmatch(value):
         return value
-    advice = "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number"
+    advice = "use up to 80 letters, digits, '-', '_' and '.', in quotes if it is a number"
     raise origin.error("a name that a file can have", show(value), advice)

@@ -1,4 +1,4 @@
-"""Names and colours of labels, and tables of counts: read and, where anything is open, refused."""
+"""Read names and colours of labels, and tables of counts; refuse ambiguous files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from histods.io.strict_yaml import Scalar, Value
 
 MAP_KEYS = ("name", "classes", "map", "unmapped")
-"""Keys of a label map, which may stand in one file with the names of its labels."""
+"""Keys of a label map, which may be in the same file as the names of its labels."""
 _MAX_COUNT_BYTES = 16 << 20
 _COUNT = re.compile(r"[0-9]{1,15}")
-# The first of the names is the one that messages use.
+# Messages use the first name.
 _LABEL_COLUMNS = (("label", "label id"), ("name", "class name"), ("colour", "color"))
 _COUNT_COLUMNS = (("Label ID",), ("Class Name",), ("Pixel Count",))
 
@@ -38,7 +38,7 @@ class CountTable(NamedTuple):
 
 
 def read_labels(path: Path) -> LabelTable:
-    """Read names, and perhaps colours, of source labels from YAML, JSON or (by its suffix) CSV.
+    """Read names and optional colours of source labels from YAML, JSON or (by suffix) CSV.
 
     Raises:
         HistodsError: the file is not such a list, names a label twice, or gives two labels one colour.
@@ -55,9 +55,9 @@ def read_labels(path: Path) -> LabelTable:
 
 
 def labels_part(origin: Origin, document: Value) -> Value | None:
-    """What names labels in a document that may hold a label map, too; None where it holds the map alone.
+    """The part of a document that names labels; None if the document holds only a label map.
 
-    Names stand under `labels`, or beside the keys of the map.
+    Names are under `labels`, or next to the keys of the map.
     """
     if not isinstance(document, dict):
         return document
@@ -72,16 +72,16 @@ def labels_part(origin: Origin, document: Value) -> Value | None:
 
 
 def parse_labels(origin: Origin, document: Value) -> LabelTable:
-    """Names and colours of labels from a document that holds nothing else.
+    """Parse names and colours of labels from a document that holds nothing else.
 
     Raises:
-        HistodsError: as `read_labels` raises.
+        HistodsError: see `read_labels`.
     """
     return _to_table(origin, _yaml_labels(origin, document))
 
 
 def _to_table(origin: Origin, entries: Iterable[tuple[Value, Value | None, Value | None]]) -> LabelTable:
-    """A table of labels from label, name and colour of each."""
+    """Make a table from the label, name and colour of each entry."""
     names: dict[int, str] = {}
     colours: dict[int, tuple[int, int, int]] = {}
     owners: dict[tuple[int, int, int], int] = {}
@@ -166,5 +166,5 @@ def _csv_labels(origin: Origin, path: Path) -> Iterator[tuple[Value, Value | Non
 def _parse_label(origin: Origin, value: Value) -> int:
     labels = parse_range(origin, value, "to name")
     if len(labels) > 1:
-        raise origin.error("one label a line", show(value), "write a line for each")
+        raise origin.error("one label per line", show(value), "write a line for each")
     return labels[0]

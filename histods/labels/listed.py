@@ -1,7 +1,7 @@
-"""A list of labels as a second witness: matched with samples by name, compared with what their masks hold.
+"""A list of labels as independent evidence: match it with samples by name and compare it with their masks.
 
-Such a list holds source labels, or the classes of a label map; some lists leave out label 0. Which of these it
-is shows in the rows themselves: under the right reading nearly all of them agree with the masks.
+Such a list holds source labels, or the classes of a label map; some lists omit label 0. The rows themselves show
+which it is: under the right interpretation nearly all of them agree with the masks.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from histods.labels.label_map import LabelMap
 
 NEARLY_ALL, FEW = 0.9, 20
-"""Share of the rows that agree under the right reading; fewer rows than this may differ in a small list."""
-_SHIFT = 20  # bits of a label or class; what a map refuses lies above all of them
+"""Share of rows that agree under the right interpretation; fewer rows than this may differ in a small list."""
+_SHIFT = 20  # bits of a label or class; labels that a map refuses are above all of them
 _REFUSED = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Witness:
-    """What a list of labels is and how it agrees with the masks.
+    """How a list of labels is interpreted, and how it agrees with the masks.
 
     Attributes:
-        rows: rows of the list.
-        compared: rows whose sample has a mask that can be read.
-        agreed: those that hold what the mask holds.
-        system: file name of the label map whose classes the list holds; None for labels as they are.
-        without_zero: the list leaves out label (or class) 0.
-        is_understood: nearly all rows agree under this reading.
-        strangers: names of no sample, in the order of the list.
-        unlisted: samples with a mask that the list does not name.
-        masks: samples with a mask.
+        rows: number of rows of the list.
+        compared: number of rows whose sample has a readable mask.
+        agreed: number of these that agree with the mask.
+        system: file name of the label map whose classes the list holds; None for source labels.
+        without_zero: whether the list omits label (or class) 0.
+        is_understood: whether nearly all rows agree under this interpretation.
+        strangers: names that match no sample, in the order of the list.
+        unlisted: number of samples with a mask that the list does not name.
+        masks: number of samples with a mask.
     """
 
     rows: int
@@ -55,17 +55,17 @@ class Witness:
 def hear_witness(
     samples: pl.DataFrame, listed: pl.DataFrame, systems: Mapping[str, LabelMap]
 ) -> tuple[pl.DataFrame, Witness]:
-    """Compare what a list says with what the masks hold, under each reading, and take the one that agrees most.
+    """Compare a list with the masks under each interpretation, and choose the one that agrees most.
 
     Args:
-        samples: one row per sample with its paths and what was measured of its mask.
+        samples: one row per sample with its paths and the measurements of its mask.
         listed: the columns `name` and `listed` of the list.
         systems: label maps whose classes it may hold.
 
     Returns:
-        The samples with `in_list` (the list names them), `listed` (what it says, null where it says nothing
-        usable) and `held` (what the mask holds under the chosen reading, null where it was not read); and the
-        reading.
+        The samples with `in_list` (whether the list names them), `listed` (its labels or classes, null if
+        unusable) and `held` (those of the mask under the chosen interpretation, null if it was not read); and the
+        interpretation.
     """
     rows = samples.with_row_index("row")
     matched = _match(rows, listed)
@@ -120,7 +120,7 @@ def hear_witness(
 
 
 def _match(rows: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
-    """Add `row`, the number of the sample that a name means: key, image, or file name if that is unique."""
+    """Add `row`, the index of the sample with that name: its key, image path, or file name if unique."""
     stem = pl.col("image_path").str.replace(r"\.[^./]+$", "")
     forms = [pl.col("key"), pl.col("image_path"), stem]
     files = [form.str.extract(r"([^/]+)$") for form in forms]
@@ -135,12 +135,12 @@ def _match(rows: pl.DataFrame, listed: pl.DataFrame) -> pl.DataFrame:
         known = pl.concat(tables).unique("meant", keep="first", maintain_order=True)
         return listed.join(known, on="meant", how="left", maintain_order="left")
 
-    matched = join(forms[:1], [])  # names are keys in most lists, and the rest takes a second for 250,000 samples
+    matched = join(forms[:1], [])  # names are keys in most lists; other forms take a second for 250,000 samples
     return join(forms, files) if matched["row"].null_count() else matched
 
 
 def _lookup(label_map: LabelMap) -> NDArray[np.int64]:
-    """Class of each label; what the map refuses is no class."""
+    """Class of each label; labels that the map refuses have none."""
     table = label_map.lookup().astype(np.int64)
     if label_map.unmapped is None:
         listed = np.zeros(len(table), dtype=bool)
@@ -150,12 +150,12 @@ def _lookup(label_map: LabelMap) -> NDArray[np.int64]:
 
 
 def _codes(rows: NDArray[np.integer], values: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Row and value of each entry in one number, each once, ascending."""
+    """Row and value of each entry combined in one number, ascending, without duplicates."""
     return _once(np.sort(rows.astype(np.int64) << _SHIFT | values.astype(np.int64)))
 
 
 def _once(ascending: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each of the ascending values once: np.unique, which hashes, takes 20 s for a million such codes."""
+    """Remove duplicates from ascending values; np.unique, which hashes, takes 20 s for a million such codes."""
     return ascending[np.diff(ascending, prepend=-1) > 0]
 
 

@@ -22,7 +22,7 @@ def is_range(value: Value) -> bool:
 
 
 def parse_range(origin: Origin, value: Value, of: str) -> range:
-    """Labels of `7`, `"7"` or `"10-15"` (both ends belong to it)."""
+    """Parse labels such as `7`, `"7"` or `"10-15"` (both ends included)."""
     match = _RANGE.fullmatch(str(value)) if isinstance(value, int | str) else None
     if match is None and not isinstance(value, int):
         advice = advise(value, "write a whole number")
@@ -36,7 +36,7 @@ def parse_range(origin: Origin, value: Value, of: str) -> range:
 
 
 def parse_name(origin: Origin, value: Value, of: str) -> str:
-    """A name with single spaces."""
+    """Parse a name, with runs of white space as single spaces."""
     if isinstance(value, str) and value.strip():
         return " ".join(value.split())
     number = isinstance(value, int) or (isinstance(value, NonStringScalar) and value.kind != "null")
@@ -46,7 +46,7 @@ def parse_name(origin: Origin, value: Value, of: str) -> str:
 
 
 def parse_colour(origin: Origin, value: Value, label: int) -> tuple[int, int, int]:
-    """RGB of `"#rrggbb"` or `[red, green, blue]`."""
+    """Parse RGB from `"#rrggbb"` or `[red, green, blue]`."""
     if isinstance(value, str) and _COLOUR.fullmatch(value):
         return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
     match value:

@@ -1,4 +1,4 @@
-"""The list `dataset.csv` in a dataset's folder, heard as a witness of what its masks hold."""
+"""The list `dataset.csv` in a dataset's folder, compared with its masks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def hear_dataset_csv(
     """Compare the dataset's own list of labels, if it has one, with the labels of its masks.
 
     Args:
-        samples: one row per sample with what was measured.
+        samples: one row per sample with its measurements.
         root: the dataset's folder, resolved.
-        pairs: the file of pairs, which is no such list, whatever its name.
+        pairs: the file of pairs, which is never such a list.
 
     Returns:
-        The samples with what the list says of each, what the list is (None without one), what to tell the user.
+        The samples with their entries in the list, the interpretation of the list (None without one), and
+        messages.
     """
     path = root / NAME
     if not path.is_file() or not path.resolve().is_relative_to(root):
@@ -34,7 +35,7 @@ def hear_dataset_csv(
         return samples, None, ()
     listed = read_dataset_csv(path)
     if listed is None:
-        return samples, None, (f"Passed over: {NAME}, which is no list of names and labels.",)
+        return samples, None, (f"Skipped: {NAME}, which is not a list of names and labels.",)
     samples, witness = hear_witness(samples, listed, list_class_systems(root))
     if not witness.compared:
         return samples, witness, (f"{NAME} names none of the images with masks.",)

@@ -1,1 +1,1 @@
-"""Bundled label maps and label names, found by file name where a map or labels file is asked for."""
+"""Bundled label maps and label names, which can be given by file name as a map or labels file."""

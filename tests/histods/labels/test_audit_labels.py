@@ -37,7 +37,7 @@ def test_a_file_of_that_name_with_another_digest_is_not_taken_for_it(tmp_path: P
     gone = tmp_path / "gone" / NAME
     assert labels_of_audit(audit_with(gone, "0" * 32, colours=False)).names == {3: "kept"}
     with pytest.raises(
-        StaleFileError, match=f"The labels file {gone}, whose colours the audit used, is gone; put it"
+        StaleFileError, match=f"The labels file {gone}, whose colours the audit used, is gone; restore it"
     ):
         labels_of_audit(audit_with(gone, "0" * 32, colours=True))
 

@@ -151,7 +151,7 @@ def test_any_map_written_as_canonical_form_or_pairs_reads_back(
 SPELLINGS = {
     "names": "Unknown: [0]\ntumour: [3, 4, 16]\nstroma: [10-12, 7]\n",
     "names, labels without brackets": "Unknown: 0\ntumour: 3, 4, 16\nstroma: 10-12, 7\n",
-    "names, one label a line": "Unknown:\n- 0\ntumour:\n- 3\n- 4\n- 16\nstroma:\n- 7\n- 10 - 12\n",
+    "names, one label per line": "Unknown:\n- 0\ntumour:\n- 3\n- 4\n- 16\nstroma:\n- 7\n- 10 - 12\n",
     "class 0 left out": "tumour: [3-4, 16]\nstroma: [7, 10-12]\n",
     "under map": "map: {tumour: [3, 4, 16], stroma: [7, '10-12']}\n",
     "under classes": "classes: {tumour: [3, 4, 16], stroma: [7, 10-12]}\nunmapped: error\n",
@@ -534,34 +534,34 @@ REFUSED_MAPS = {
     ),
     "name of the labels": (
         "name: labels\n" + TWO + "map: {}",
-        "FILE needs a name other than 'labels', but has that; it means labels as they are: write another.",
+        "FILE needs a name other than 'labels', but has that; it means unchanged labels: write another.",
     ),
     "hostile name": (
         "name: ../../etc/passwd\n" + TWO + "map: {}",
         (
             "FILE needs a name that a file can have, but has '../../etc/passwd'; "
-            "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
+            "use up to 80 letters, digits, '-', '_' and '.', in quotes if it is a number."
         ),
     ),
     "hidden name": (
         "name: .hidden\n" + TWO + "map: {}",
         (
             "FILE needs a name that a file can have, but has '.hidden'; "
-            "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
+            "use up to 80 letters, digits, '-', '_' and '.', in quotes if it is a number."
         ),
     ),
     "empty name": (
         "name: ''\n" + TWO + "map: {}",
         (
             "FILE needs a name that a file can have, but has ''; "
-            "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
+            "use up to 80 letters, digits, '-', '_' and '.', in quotes if it is a number."
         ),
     ),
     "number as a name": (
         "name: 10\n" + TWO + "map: {}",
         (
             "FILE needs a name that a file can have, but has the number 10; "
-            "use up to 80 letters, digits, '-', '_' and '.', in quotes where it is a number."
+            "use up to 80 letters, digits, '-', '_' and '.', in quotes if it is a number."
         ),
     ),
     "tag": (
@@ -793,7 +793,7 @@ REFUSED_LABELS = {
         "tumour: 1\n",
         "FILE needs labels to name such as 7 or '10-15', but has 'tumour'; write a whole number.",
     ),
-    "range": ("l.yml", "1-3: tumour\n", "FILE needs one label a line, but has '1-3'; write a line for each."),
+    "range": ("l.yml", "1-3: tumour\n", "FILE needs one label per line, but has '1-3'; write a line for each."),
     "label too high": (
         "l.csv",
         "label,name\n65536,a\n",

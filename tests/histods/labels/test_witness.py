@@ -155,7 +155,7 @@ def test_each_difference_is_one_finding(tmp_path: Path, rows: dict[str, str], ex
 def test_a_table_of_something_else_is_passed_over_once(tmp_path: Path, text: str) -> None:
     found, notes = judge(tmp_path, text)
     assert found == {}
-    assert notes == ("Passed over: dataset.csv, which is no list of names and labels.",)
+    assert notes == ("Skipped: dataset.csv, which is not a list of names and labels.",)
 
 
 def test_without_a_list_nothing_is_done(tmp_path: Path) -> None:
