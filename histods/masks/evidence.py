@@ -1,7 +1,7 @@
-"""What a decoded mask shows of its past: lossy storage, inverted grey, pictures, palettes out of order, objects.
+"""Evidence of damage in decoded masks: lossy storage, inverted grey, pictures, unordered palettes, objects.
 
-Everything here is read off numbers that are there already, or is measured of masks that are rare: of many labels,
-palettes, TIFF.
+Everything here is derived from existing measurements, or measured only on rare masks: with many labels, palettes,
+or TIFF.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ MIN_OBJECTS = 24
 """A mask with more labels than this may hold object numbers: its regions are counted."""
 
 _PICTURE_LABELS, _PICTURE_RUN = 32, 4.0
-_FEW_COLOURS, _FEW_COLOURS_RUN = 12, 2.5  # a photograph reduced to few palette entries
-_DITHERED_RUN = 1.6  # no area is left in dots, however frequent one of them is
+_FEW_COLOURS, _FEW_COLOURS_RUN = 12, 2.5  # of a photograph reduced to few palette entries
+_DITHERED_RUN = 1.6  # dithering leaves no areas, however frequent one value is
 _SECOND_SHARE = 0.1  # of all pixels: in photographs only the first value may have more, which may be glass
 _LONG_RUN = 8
-# Of all pixels, in long runs of other values than the most frequent one, which may be glass: photographs stay
-# below 0.1 (also as JPEG, blurred, or half white); JPEG masks of regions 20 px wide and more begin at 0.3.
+# Share of pixels in long runs of values other than the most frequent one, which may be glass: photographs stay
+# below 0.1 (even as JPEG, blurred, or half white); JPEG masks with regions at least 20 px wide start at 0.3.
 _PICTURE_AREA = 0.15
 _OTHER_FILE = "put the mask in place of this picture"
-_BLOB_PIXELS = 4  # smaller regions are specks, and compact whatever they are
+_BLOB_PIXELS = 4  # smaller regions are specks, which are always compact
 _BLOB_FILL = 0.4  # of its bounding box: a disc fills 0.79, an oblique ellipse of 1:3 fills 0.47
 _TIFF_LOSSY = {6: "JPEG", 7: "JPEG", 34892: "lossy JPEG", 50001: "WebP"}
 _TIFF_JPEG_2000 = {33003, 33004, 33005, 34712}
-_COD, _TRANSFORM = b"\xff\x52", 13  # the JPEG 2000 marker of the coding style, and where it names the wavelet
+_COD, _TRANSFORM = b"\xff\x52", 13  # the JPEG 2000 marker of the coding style, and the offset of the wavelet
 
 
 def lossy_storage(content: bytes) -> str | None:
@@ -62,7 +62,7 @@ def lossy_storage(content: bytes) -> str | None:
 
 
 def _has_chunk(content: bytes, wanted: bytes) -> bool:
-    """Whether a RIFF file has a chunk of that kind at its top level."""
+    """Whether a RIFF file has a chunk of this kind at its top level."""
     place = 12
     while place + 8 <= len(content):
         if content[place : place + 4] == wanted:
@@ -79,7 +79,7 @@ def is_white_zero(content: bytes) -> bool:
 
 
 def why_not_labels(mask: Mask, labels: NDArray[np.uint16], pixels: NDArray[np.uint32], runs: Runs) -> str | None:
-    """Say why values that decode well are no labels: a picture, or greys in an order that is not their indices'.
+    """Explain why decoded values are not labels: a picture, or greys in another order than their indices.
 
     Args:
         mask: the decoded mask.
@@ -93,13 +93,13 @@ def why_not_labels(mask: Mask, labels: NDArray[np.uint16], pixels: NDArray[np.ui
     dithered = few and length < _DITHERED_RUN
     if dithered or ((many or few) and not _has_areas(runs, pixels, _SECOND_SHARE if many else 2 * _SECOND_SHARE)):
         values = "palette entries" if mask.kind == "palette" else "values"
-        return f"{len(labels)} {values} in runs of {length:.1f} pixels, as a photograph has them; {_OTHER_FILE}"
+        return f"{len(labels)} {values} in runs of {length:.1f} pixels, as in a photograph; {_OTHER_FILE}"
     greys = mask.kind == "palette" and not _holds_colours(mask.palette)
     return _shuffled_greys(mask.colours) if greys and mask.colours else None
 
 
 def _has_areas(runs: Runs, pixels: NDArray[np.uint32], second_share: float) -> bool:
-    """Whether values other than the most frequent one fill areas, as labels do, also after JPEG."""
+    """Whether values other than the most frequent one fill areas, like labels, even after JPEG."""
     size = float(runs.lengths.sum())
     if np.partition(pixels, -2)[-2] >= second_share * size:
         return True
@@ -109,15 +109,15 @@ def _has_areas(runs: Runs, pixels: NDArray[np.uint32], second_share: float) -> b
 
 
 def _holds_colours(palette: NDArray[np.uint8] | None) -> bool:
-    """Whether a palette has other colours than greys: then it was designed, and greys in it have their places."""
+    """Whether a palette has colours other than grey: then it was designed, and the order of its greys is meant."""
     return palette is not None and bool((np.ptp(palette, axis=1) > GREY_SPREAD).any())
 
 
 def _shuffled_greys(counts: ColourCounts) -> str | None:
-    """Say that a palette of greys runs neither up nor down, so that greys and indices contradict each other."""
+    """A message if the greys of a palette neither rise nor fall, so greys and indices contradict each other."""
     order = slice(None) if counts.indices is None else np.argsort(counts.indices)
     channels = unpack(counts.colours)[order]
-    greys = channels[:, 1]  # the middle of an almost grey colour, as good as any
+    greys = channels[:, 1]  # green represents an almost grey colour as well as any channel
     steps = np.diff(greys)
     if np.ptp(channels, axis=1).max() > GREY_SPREAD or not ((steps < 0).any() and (steps > 0).any()):
         return None
@@ -129,7 +129,7 @@ def _shuffled_greys(counts: ColourCounts) -> str | None:
 
 
 class Objects(NamedTuple):
-    """Regions of one label each: how many, how many are compact, and how many runs label 0 has."""
+    """Number of regions of one label each, of compact regions, and of runs of label 0."""
 
     blobs: int
     compact: int
@@ -137,10 +137,10 @@ class Objects(NamedTuple):
 
 
 def count_objects(labels: NDArray[np.uint8] | NDArray[np.uint16], runs: Runs) -> Objects:
-    """Count the connected regions of a mask with many labels, without a pass for each label.
+    """Count the connected regions of a mask with many labels, without a pass per label.
 
-    A pixel belongs to a region if its right and its lower neighbour have its label, so that touching regions of
-    different labels stay apart; regions of a few pixels are left out.
+    A pixel belongs to a region if its right and lower neighbours have its label, so touching regions of different
+    labels stay separate; regions of a few pixels are ignored.
     """
     import cv2  # takes a while to import, and few workers ever need it
 

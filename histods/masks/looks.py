@@ -1,7 +1,7 @@
-"""How a picture looks: a photograph of many colours, or a mask of few values in constant areas.
+"""The appearance of a picture: a photograph with many colours, or a mask with few values in constant areas.
 
-Names alone do not tell: a mask of an unread format, a copy (`x_mask (1).png`) or a second export looks like an
-image to every layout. Only pictures that belong to no pair are decoded for this.
+Names are not enough: a mask in an unsupported format, a copy (`x_mask (1).png`) or a second export counts as an
+image in every layout. Only pictures that belong to no pair are decoded for this.
 
 Measured on 12 real lung patches with their masks, generated tissue, and masks as PNG, JPEG and WebP:
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SOLID_SHARE = 0.005
-"""A colour that holds this share of the pixels is solid: in a photograph hardly any colour does."""
+"""A colour with this share of the pixels is solid; photographs have hardly any."""
 
 _FEW, _VERY_FEW = 64, 16
 _FLAT, _SOLID, _CONTRAST = 0.75, 0.9, 40
@@ -38,7 +38,7 @@ _BLANK_DARKEST, _BLANK_RANGE = 160, 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What the pixels of a picture show.
+    """Statistics of the pixels of a picture.
 
     Attributes:
         colours: number of different colours.
@@ -47,7 +47,7 @@ class Look:
         contrast: 0..255, largest difference between two solid colours in one channel.
         darkest: 0..255, smallest value of any channel.
         brightest: 0..255, largest value of any channel.
-        grey: red, green and blue are equal everywhere.
+        grey: whether red, green and blue are equal everywhere.
     """
 
     colours: int
@@ -60,15 +60,15 @@ class Look:
 
     @property
     def is_blank(self) -> bool:
-        """Bright and almost of one colour, as glass without tissue is: an image, and no mask."""
+        """Whether it is bright and almost of one colour, like glass without tissue: an image, not a mask."""
         return self.darkest >= _BLANK_DARKEST and self.brightest - self.darkest <= _BLANK_RANGE
 
     @property
     def is_mask(self) -> bool:
-        """Few values in constant areas, as masks and colour masks have and photographs have not."""
+        """Whether it has few values in constant areas, like masks and colour masks and unlike photographs."""
         if self.is_blank:
             return False
-        # A dark photograph has few values as well, but many of them hold few pixels, and noise parts neighbours.
+        # A dark photograph also has few values, but many of them have few pixels, and noise separates neighbours.
         few = self.colours <= _FEW and self.flat >= _FLAT
         all_solid = self.colours <= _VERY_FEW and self.solid >= _ALL
         flat, solid = (_FLAT_OF_GREY, _SOLID_OF_GREY) if self.grey else (_FLAT, _SOLID)
@@ -77,17 +77,17 @@ class Look:
 
     @property
     def may_be_mask(self) -> bool:
-        """Blank, or grey with constant areas, as constant masks and masks stored as JPEG are; a name decides."""
+        """Whether it is blank, or grey with constant areas, like constant or JPEG masks; the name then decides."""
         return self.is_blank or (self.grey and self.flat >= _GREY_FLAT)
 
     @property
     def is_photograph(self) -> bool:
-        """Many colours and no large constant areas: tissue, or a picture made from it, such as an overlay."""
+        """Whether it has many colours and no large constant areas: tissue, or derived from it, like an overlay."""
         return not self.is_mask and not self.is_blank and self.colours > _FEW
 
 
 def look_at(pixels: NDArray[np.uint8]) -> Look:
-    """Measure how a picture looks.
+    """Measure the appearance of a picture.
 
     Args:
         pixels: [height, width, 3] red, green and blue.

@@ -1,4 +1,4 @@
-"""How pictures on disk look: decoding for `histods.masks.looks`."""
+"""The appearance of pictures on disk: decoding for `histods.masks.looks`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def look_at_content(content: bytes) -> Look | None:
-    """Decode a picture and measure how it looks; None where it cannot be decoded."""
+    """Decode a picture and measure its appearance; None if it cannot be decoded."""
     try:
         return look_at(decode_rgb(content))
     except UnreadableFileError:
@@ -22,7 +22,7 @@ def look_at_content(content: bytes) -> Look | None:
 
 
 def look_at_file(path: str | Path) -> Look | None:
-    """Read a picture and measure how it looks; None where it cannot be read."""
+    """Read a picture and measure its appearance; None if it cannot be read."""
     try:
         with OpenFile(path) as file:
             return look_at_content(file.read())

@@ -1,4 +1,4 @@
-"""Pictures of samples for people: the image, and beside it the image under its mask in the charts' colours."""
+"""Pictures of samples to look at: the image, and next to it the image with its mask in the charts' colours."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _GAP = 8
 def draw_overlay(
     dataset: OpenRoot, image_path: str | None, mask_path: str | None, colours: Colours | None, *, nearest: bool
 ) -> NDArray[np.uint8]:
-    """Draw what there is of a sample: image and overlay; image and mask where sizes differ; or one alone.
+    """Draw a sample: image and overlay, image and mask if their sizes differ, or the only one that exists.
 
-    Label 0 leaves the image as it is; each other label has the colour that it has in the charts.
+    Label 0 leaves the image unchanged; each other label has its colour in the charts.
 
     Args:
         dataset: the dataset's folder.
-        image_path: path of the image below it; None without one.
+        image_path: path of the image relative to it; None without one.
         mask_path: path of the mask; None without one.
         colours: RGB of labels, for colour masks, as in the audit.
         nearest: give unknown colours the nearest label, as in the audit.
@@ -41,7 +41,7 @@ def draw_overlay(
         uint8 [H, W, 3].
 
     Raises:
-        UnreadableFileError: nothing of the sample can be decoded; the message is the reason.
+        UnreadableFileError: neither image nor mask can be decoded; the message is the reason.
     """
     pictures, reasons = [], []
     image = labels = None
@@ -70,7 +70,7 @@ def _read(dataset: OpenRoot, path: str) -> bytes:
 
 
 def lay_over(image: NDArray[np.uint8], labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """An image [H, W, 3] under its labels [H, W] in the colours of the charts; label 0 leaves it as it is."""
+    """An image [H, W, 3] overlaid with its labels [H, W] in the charts' colours; label 0 leaves it unchanged."""
     blend = (1 - _SHARE) * image + _SHARE * colour_labels(labels)
     return np.where((labels == 0)[..., None], image, blend.round().astype(np.uint8))
 
@@ -95,7 +95,7 @@ def _side_by_side(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def write_overlay(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write [H, W, 3] pixels as PNG, beside its final name and then renamed."""
+    """Write [H, W, 3] pixels as PNG, atomically."""
     from PIL import Image
 
     with replacing(path) as temporary:

@@ -1,4 +1,4 @@
-"""Remapped masks as 8-bit grey PNG files: the encoder, the work of a worker, and whose a folder is."""
+"""Remapped masks as 8-bit grey PNG files: the encoder, the work of a worker, and ownership of the folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _READING, _WRITING = Pace(), Pace()  # in this worker
 
 
 class MaskTask(NamedTuple):
-    """A mask to remap: where it is and goes, the state that was audited, and the classes that must result."""
+    """A mask to remap: its path and target, its audited state, and the classes that must result."""
 
     source: str
     target: str
@@ -48,7 +48,7 @@ class MaskTask(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What was found of a mask: whether its target is there already, its content where that is needed."""
+    """The state of a mask: whether its target already exists, and its content if needed."""
 
     present: bool = False
     content: bytes | None = None
@@ -56,7 +56,7 @@ class _Found(NamedTuple):
 
 
 class MaskReport(NamedTuple):
-    """What became of a chunk of masks; `problems` are paths with a reason."""
+    """The result for a chunk of masks; `problems` are paths with a reason."""
 
     written: int
     present: int
@@ -65,14 +65,14 @@ class MaskReport(NamedTuple):
 
 
 def plan_masks(samples: pa.Table, histograms: Iterable[tuple[list[int], list[int]]]) -> Iterator[MaskTask]:
-    """One task for each mask that was read; two samples may share a mask, two masks never a target.
+    """One task per readable mask; two samples may share a mask, but two masks never share a target.
 
     Args:
         samples: rows of a manifest.
         histograms: classes and pixels of each row.
 
     Raises:
-        HistodsError: a mask lies outside the dataset, or two masks would get one name.
+        HistodsError: a mask is outside the dataset, or two masks would get the same name.
     """
     columns = ("mask_path", "mask_bytes", "mask_mtime_ns", "height", "width", "labels")
     sources: dict[str, str] = {}
@@ -95,7 +95,7 @@ def plan_masks(samples: pa.Table, histograms: Iterable[tuple[list[int], list[int
 
 
 def claim_folder(folder: Path, map_digest: str, manifest_digest: str) -> None:
-    """Mark a folder as holding masks of this map and manifest, or see that it is marked so already.
+    """Mark a folder as holding masks of this map and manifest, unless it is marked already.
 
     Raises:
         HistodsError: the folder holds other masks or other PNG files.
@@ -113,15 +113,15 @@ def claim_folder(folder: Path, map_digest: str, manifest_digest: str) -> None:
 def encode_mask(classes: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     """Encode [height, width] classes as grey PNG of 8 or 16 bits: run lengths of unfiltered rows.
 
-    On masks, whose rows are few long runs, this is the fastest setting and, but for exhaustive search, the
-    smallest (one core, 512x512, microseconds and bytes a mask, measured in one run):
+    On masks, whose rows are few long runs, this is the fastest setting and, except for exhaustive search, the
+    smallest (one core, 512x512, microseconds and bytes per mask, measured in one run):
 
     | encoder | 12 real masks | noisy edges | all zero |
     | --- | --- | --- | --- |
     | OpenCV, run lengths, no filter | 460, 1,606 B | 565, 6,350 B | 415, 334 B |
-    | OpenCV, as it is | 605, 2,506 B | 707, 8,225 B | 548, 1,102 B |
+    | OpenCV, default | 605, 2,506 B | 707, 8,225 B | 548, 1,102 B |
     | OpenCV, level 9, no filter | 6,300, 1,207 B | 7,989, 7,880 B | 1,342, 334 B |
-    | Pillow, as it is | 2,380, 1,940 B | 3,273, 8,623 B | 1,704, 334 B |
+    | Pillow, default | 2,380, 1,940 B | 3,273, 8,623 B | 1,704, 334 B |
     | Pillow, level 1 | 1,313, 3,227 B | 2,187, 11,423 B | 628, 1,226 B |
     | kornia-rs | 1,779, 2,184 B | 2,378, 9,651 B | 1,515, 1,232 B |
     """
@@ -129,7 +129,7 @@ def encode_mask(classes: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
 
 
 def remap_mask(mask: Mask, lookup: NDArray[np.uint8], *, classes: list[int], pixels: list[int]) -> bytes:
-    """Encode a mask after a label map, and prove that it holds what the manifest promises.
+    """Encode a mask under a label map, and check that its pixel counts agree with the manifest.
 
     Args:
         mask: labels [height, width].
@@ -138,7 +138,7 @@ def remap_mask(mask: Mask, lookup: NDArray[np.uint8], *, classes: list[int], pix
         pixels: pixels of each.
 
     Raises:
-        StaleFileError: other pixels result; the message has no path.
+        StaleFileError: the pixel counts differ; the message has no path.
     """
     remapped = lookup[mask.labels]
     found, numbers = histogram(find_runs(remapped))
@@ -162,12 +162,12 @@ def write_mask_files(
     colours: Mapping[int, tuple[int, int, int]],
     nearest: bool,
 ) -> MaskReport:
-    """Remap a chunk of masks, in a worker; masks that are in the folder already stay.
+    """Remap a chunk of masks, in a worker; masks that already exist in the folder are kept.
 
     Args:
         tasks: the masks.
         root: the dataset's folder.
-        folder: where the remapped masks go.
+        folder: the folder for the remapped masks.
         lookup: [65536] class of each label.
         colours: RGB of labels, for colour masks, as in the audit.
         nearest: give unknown colours the nearest label, as in the audit.
@@ -188,7 +188,7 @@ def write_mask_files(
                 if found.present:
                     present += 1
                     continue
-                if found.content is None:  # most masks of most datasets: their pixels are known from the manifest
+                if found.content is None:  # most masks of most datasets, whose pixels are known from the manifest
                     content = constant_mask(task.height, task.width, task.classes[0])
                 else:
                     mask = decode_mask(found.content, colours, nearest=nearest)
@@ -209,7 +209,7 @@ def write_mask_files(
 
 
 def _write(mask: tuple[Path, bytes]) -> str | None:
-    """Write a mask; what is wrong with the disk, in words."""
+    """Write a mask; return an error message if the disk fails."""
     target, content = mask
     try:
         write_bytes(target, content)
@@ -219,7 +219,7 @@ def _write(mask: tuple[Path, bytes]) -> str | None:
 
 
 def _find(task: MaskTask, *, dataset: OpenRoot, folder: str, room: Room, in_turn: bool = False) -> _Found | None:
-    """Look for a mask that must be as it was audited; None where there is no room for it before its turn."""
+    """Find a mask, which must be unchanged since the audit; None if there is no room for it before its turn."""
     present = Path(folder, task.target).exists()
     content = None
     try:

@@ -1,4 +1,4 @@
-"""The remapped masks of a dataset, written by an engine in small tasks."""
+"""Write the remapped masks of a dataset with an engine, in small tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from histods.records import Progress
 
 CHUNK = 256
-"""Masks per task: 0.1 s of work, long against the 1 ms that a task costs."""
+"""Masks per task: 0.1 s of work, compared with the 1 ms overhead of a task."""
 
 
 def run_mask_tasks(
@@ -26,7 +26,7 @@ def run_mask_tasks(
     workers: int | None,
     progress: Progress | None,
 ) -> MaskReport:
-    """Write all masks and add the reports up; a full disk ends it at once."""
+    """Write all masks and combine the reports; stop immediately if the disk is full."""
     written = present = done = 0
     problems: list[tuple[str, str]] = []
     failures: list[tuple[str, str]] = []
@@ -54,6 +54,6 @@ def run_mask_tasks(
 
 
 def first_of(problems: list[tuple[str, str]]) -> str:
-    """The first of some paths with reasons, and how many more there are."""
+    """The first of some paths with its reason, and the number of others."""
     path, reason = min(problems)
     return f"{path} ({reason})" + (f" and {len(problems) - 1:,} more" if len(problems) > 1 else "")
