@@ -1,1 +1,1 @@
-"""Image files: formats, structure and damage, and one reader for all of them."""
+"""Image files: formats, structure and damage, and one reader for all formats."""

@@ -1,4 +1,4 @@
-"""What is read of a file before anything is decoded: the ends of a JPEG, the whole of anything else."""
+"""The part of a file that is read before decoding: both ends of a JPEG, all of other files."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 4096
 _LARGE_JPEG, _PHOTOGRAPH_BYTES = 8192, 0.12
 """Bytes of a JPEG, and bytes per pixel beyond them, that no mask needs: 12 real masks as JPEG of quality 75 have
-0.02 to 0.05 per pixel, their patches 0.1 to 0.4. Such files are not decoded to see that they are photographs."""
+0.02 to 0.05 per pixel, their patches 0.1 to 0.4. Larger files are photographs and need not be decoded to know
+it."""
 
 _BYTES_AHEAD = 64 << 20
 _SMALL = 256 << 10
-"""Files up to this size are not counted: as many as are read at a time need 16 MiB."""
+"""Files up to this size are not counted: all that are read at the same time need only 16 MiB."""
 
 
 class Room:
-    """What files that were read ahead of their turn may take of the memory; larger ones wait for their turn."""
+    """The memory for files that are read ahead of their turn; larger ones wait for their turn."""
 
     def __init__(self) -> None:
         self._free = _BYTES_AHEAD
         self._lock = threading.Lock()
 
     def read(self, file: OpenFile, *, in_turn: bool = False) -> bytes | None:
-        """The whole content of a file; None where there is no room for it, unless it is its turn."""
+        """The whole content of a file; None if there is no room for it, unless it is its turn."""
         if file.size <= _SMALL:
             return file.read()
         with self._lock:
@@ -48,7 +49,7 @@ class Room:
         return content
 
     def give(self, content: bytes | None) -> None:
-        """Give back what a content that was read here takes."""
+        """Release the memory of a content that was read here."""
         if content is not None and len(content) > _SMALL:
             self._add(len(content))
 
@@ -58,13 +59,13 @@ class Room:
 
 
 class Contents(NamedTuple):
-    """What was read of a file; a tuple, since one is made for each of half a million files.
+    """The result of reading a file; a tuple, since one is made for each of half a million files.
 
     Attributes:
-        size: bytes; 0 where it could not be opened.
+        size: bytes; 0 if it could not be opened.
         mtime_ns: modification time in nanoseconds.
-        header: the header of a JPEG whose first and last bytes are enough.
-        content: the whole file, unless its ends are enough.
+        header: the header of a JPEG whose first and last bytes suffice.
+        content: the whole file, unless its ends suffice.
         error: why it could not be read.
     """
 
@@ -78,17 +79,17 @@ class Contents(NamedTuple):
 def read_contents(
     task: tuple[str, bool, str | None, bool], *, root: OpenRoot, whole: bool, room: Room, in_turn: bool = False
 ) -> Contents | None:
-    """Read what measuring a file needs; what is wrong with it is part of the result.
+    """Read what is needed to measure a file; errors are part of the result.
 
     Args:
         task: a `FileTask`.
         root: the dataset's folder.
-        whole: read images whole, even those whose ends are enough.
-        room: what files read before their turn may take.
-        in_turn: read the file, whatever it takes.
+        whole: read all of each image, even if its ends suffice.
+        room: the memory for files read before their turn.
+        in_turn: read the file regardless of its size.
 
     Returns:
-        None where there is no room for the file before its turn.
+        None if there is no room for the file before its turn.
     """
     path, is_mask, problem, look = task
     if problem is not None:
@@ -109,10 +110,10 @@ def read_contents(
 
 
 def read_header(file: OpenFile, *, whole: bool = False) -> Header | None:
-    """Verify the structure of a JPEG by its first and last bytes; None where that takes more, or another format.
+    """Verify the structure of a JPEG by its first and last bytes; None if that needs more, or for other formats.
 
     Raises:
-        UnreadableFileError: the structure is damaged, or it is no image.
+        UnreadableFileError: the structure is damaged, or it is not an image.
     """
     head = os.pread(file.descriptor, _HEAD_BYTES, 0)
     if sniff(head[:12]) != "jpeg" or whole:
@@ -124,5 +125,5 @@ def read_header(file: OpenFile, *, whole: bool = False) -> Header | None:
 
 
 def outweighs_masks(size: int, width: int, height: int) -> bool:
-    """Whether a JPEG has more bytes than a mask of its size in pixels needs: then it is a photograph."""
+    """Whether a JPEG has more bytes than a mask of its size in pixels needs, and so is a photograph."""
     return size > _LARGE_JPEG + _PHOTOGRAPH_BYTES * width * height

@@ -1,4 +1,4 @@
-"""Orientation of an image in its EXIF data, wherever a file format keeps that.
+"""Orientation of an image in its EXIF data, for all file formats.
 
 Sources: EXIF 2.32 (CIPA DC-008), section 4.6.4; TIFF 6.0, whose directories EXIF uses.
 """
@@ -13,12 +13,12 @@ _LARGEST = 8
 
 
 def find_orientation(exif: bytes) -> int:
-    """Orientation of EXIF data, with or without the `Exif` signature in front.
+    """Find the orientation in EXIF data, with or without the `Exif` signature in front.
 
     Reads at most the 65,535 entries that the first directory can have.
 
     Returns:
-        1 to 8; 1 where the data are damaged or give none, as viewers have it.
+        1 to 8; 1 if the data are damaged or have none, as in viewers.
     """
     data = exif[6:] if exif.startswith(b"Exif\0") else exif
     order = {b"II": "<", b"MM": ">"}.get(data[:2])

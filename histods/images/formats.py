@@ -1,7 +1,7 @@
-"""The formats of images and masks: pairing, checks, the reader and sampling all read this table.
+"""The formats of images and masks: pairing, checks, the reader and sampling all use this table.
 
-To add a format, write a codec, a module with the functions of `Codec`, and enter it in `FORMATS`. Codecs are
-imported when a file of theirs is first read, so that the table costs nothing.
+To add a format, write a codec, a module with the functions of `Codec`, and add it to `FORMATS`. Codecs are
+imported when one of their files is first read, so the table costs nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class Values(NamedTuple):
-    """Values of a mask as they are stored.
+    """Values of a mask as stored.
 
     Attributes:
-        pixels: uint8 or uint16 [height, width], or uint8 [height, width, channels] where colours are stored.
-        kind: how they are stored, see `Mask.kind`; a codec may know it better after decoding.
+        pixels: uint8 or uint16 [height, width], or uint8 [height, width, channels] for colours.
+        kind: how they are stored, see `Mask.kind`; a codec may correct it after decoding.
         palette: uint8 [n, 3], the colour of each index; None without.
     """
 
@@ -41,22 +41,22 @@ class Values(NamedTuple):
 
 
 class Codec(Protocol):
-    """What a module for one format has. All of its functions take the content of a whole file.
+    """The functions of a module for one format. All of them take the content of a whole file.
 
     All raise `UnreadableFileError` for damage; `read` also raises `NotAnIndexMaskError`.
     """
 
     @staticmethod
     def check(content: bytes) -> Header:
-        """Verify the structure, and that the image can be shown right, without decoding."""
+        """Verify the structure, and that the image can be shown correctly, without decoding."""
 
     @staticmethod
     def identify(content: bytes) -> tuple[Header, str]:
-        """Verify the structure of a mask, and say how its values are stored; see `Mask.kind`."""
+        """Verify the structure of a mask, and tell how its values are stored; see `Mask.kind`."""
 
     @staticmethod
     def decode(content: bytes, header: Header) -> None:
-        """Decode an image completely, prove that no pixel is missing, and drop them."""
+        """Decode an image completely to verify that no pixel is missing; discard the pixels."""
 
     @staticmethod
     def show(content: bytes, header: Header) -> Shown:
@@ -64,7 +64,7 @@ class Codec(Protocol):
 
     @staticmethod
     def read(content: bytes, header: Header, kind: str) -> Values:
-        """Decode a mask to the values that the file holds."""
+        """Decode a mask to its stored values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,12 +72,12 @@ class ImageFormat:
     """One format.
 
     Attributes:
-        name: in the tables of an audit.
+        name: its name in the tables of an audit.
         suffixes: the suffixes of its files, lower case; the usual one first.
-        starts: whether a file is of this format, told from its first 12 bytes.
+        starts: whether a file is of this format, judged by its first 12 bytes.
         codec: name of the module that reads it, a `Codec`.
-        images: whether files with its suffixes are images; else they are masks alone.
-        lossless: whether every mask is stored as it was, so that masks may be told from images by their suffix.
+        images: whether files with its suffixes may be images; else they are masks only.
+        lossless: whether masks are always stored losslessly, so that the suffix can identify masks.
     """
 
     name: str
@@ -143,7 +143,7 @@ def mask_suffixes() -> tuple[str, ...]:
 
 
 def lossless_suffixes() -> tuple[str, ...]:
-    """Suffixes of formats that store every mask as it was."""
+    """Suffixes of formats that always store masks losslessly."""
     return tuple(suffix for one in FORMATS if one.lossless for suffix in one.suffixes)
 
 

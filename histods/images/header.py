@@ -1,4 +1,4 @@
-"""What the header of an image file tells, and the bounds on what is decoded at all."""
+"""The header of an image file, and the limits on what is decoded."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from histods.errors import UnreadableFileError
 
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Largest image that is decoded, about 9,459 px square: Pillow's own bound against decompression bombs."""
+"""Largest image that is decoded, about 9,459 px square: Pillow's own limit against decompression bombs."""
 
 
 class Header(NamedTuple):
-    """Format of a file by its content, its size in pixels as stored, and what its pixels need to be shown.
+    """Format of a file by its content, its size in pixels as stored, and how its pixels are to be shown.
 
     A tuple, since one is made for each of half a million files.
 
@@ -21,10 +21,9 @@ class Header(NamedTuple):
         height: pixels, as stored.
         pages: pictures in which labels could hide: frames of an animation, and pages of a TIFF other than
             smaller copies of the first.
-        orientation: EXIF or TIFF orientation, 1 to 8; 1 where the file does not give one.
-        converted: how training sees other pixels than those that are stored, where the header tells;
-            what follows "; " is the advice.
-        doubtful: whether only the pixels tell that (16 bits, transparency).
+        orientation: EXIF or TIFF orientation, 1 to 8; 1 if the file has none.
+        converted: how the pixels in training differ from those stored, if the header tells; advice follows "; ".
+        doubtful: whether only the pixels can tell (16 bits, transparency).
     """
 
     format: str
@@ -37,7 +36,7 @@ class Header(NamedTuple):
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Refuse sizes that no patch has, before anything is decoded.
+    """Reject sizes that no patch has, before decoding.
 
     Raises:
         UnreadableFileError: a side is 0, or there are more than `MAX_PIXELS`.
@@ -51,7 +50,7 @@ def check_pixels(width: int, height: int) -> None:
 
 
 def describe_animation(pages: int) -> str | None:
-    """Say that training sees only the first picture of an animation; None for a single picture."""
+    """Report that training sees only the first picture of an animation; None for a single picture."""
     if pages == 1:
         return None
     return f"an animation of {pages:,} pictures, of which training sees the first; store the one that is meant"

@@ -1,4 +1,4 @@
-"""Structure of JPEG files: size, orientation, and how much work decoding takes, without decoding.
+"""Structure of JPEG files: size, orientation and decoding effort, without decoding.
 
 Sources: ITU T.81 annex B; JFIF 1.02; EXIF 2.32 for the segment that holds the orientation.
 """
@@ -13,14 +13,14 @@ from histods.images.exif import find_orientation
 from histods.images.header import CMYK, Header, check_pixels
 
 MAX_SCANS = 100
-"""Scans that are decoded: encoders write 6 to 12, and each costs a pass over the whole image."""
+"""Maximum number of scans: encoders write 6 to 12, and each costs a pass over the whole image."""
 MAX_SEGMENTS = 4096
-"""Segments and fill bytes before the pixel data: a colour profile of 16 MB takes 255."""
+"""Maximum number of segments and fill bytes before the pixel data: a colour profile of 16 MB takes 255."""
 
-# JPEG start-of-frame markers carry the size; C4, C8 and CC in their range are something else.
+# JPEG start-of-frame markers have the size; C4, C8 and CC in their range have another meaning.
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
-_DECODABLE = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA}  # the rest are hierarchical, which nobody decodes
+_DECODABLE = {0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA}  # the rest are hierarchical, which no decoder supports
 _PROGRESSIVE = {0xC2, 0xCA}
 _APP1, _SCAN, _END = 0xE1, 0xDA, 0xD9
 _SCAN_MARKER = bytes((0xFF, _SCAN))
@@ -28,7 +28,7 @@ _GREY, _COLOUR, _INKS = 1, 3, 4
 
 
 class Jpeg(NamedTuple):
-    """A JPEG's header, the position of its first scan, and whether it has one scan only."""
+    """A JPEG's header, the position of its first scan, and whether it has only one scan."""
 
     header: Header
     scan: int
@@ -36,7 +36,7 @@ class Jpeg(NamedTuple):
 
 
 _known: dict[bytes, Jpeg] = {}
-"""What was read of the bytes up to the first scan: one encoder begins all files of a size with the same ones."""
+"""Results by the bytes before the first scan, which an encoder writes identically for all files of one size."""
 _MAX_KNOWN = 256
 
 
@@ -47,17 +47,17 @@ def parse_jpeg(start: bytes) -> Jpeg | None:
         start: the first bytes of the file, or all of it.
 
     Returns:
-        None where `start` ends before the pixel data.
+        None if `start` ends before the pixel data.
 
     Raises:
-        UnreadableFileError: the bytes are not a sequence of JPEG segments, or of a kind that is not decoded.
+        UnreadableFileError: the bytes are not a sequence of JPEG segments, or the kind is not supported.
     """
     scan = start.find(_SCAN_MARKER)
     header = start[: scan + 5]
     found = _known.get(header)
     if found is None:
         found = _parse_segments(start)
-        if found is not None and found.scan == scan:  # not that of a thumbnail, which other segments may follow
+        if found is not None and found.scan == scan:  # not a thumbnail's scan, which other segments may follow
             if len(_known) >= _MAX_KNOWN:
                 _known.clear()
             _known[header] = found
@@ -65,9 +65,9 @@ def parse_jpeg(start: bytes) -> Jpeg | None:
 
 
 def _parse_segments(start: bytes) -> Jpeg | None:
-    """As `parse_jpeg`, whatever was read before."""
+    """Like `parse_jpeg`, without the cache."""
     orientation, position, size = 1, 2, len(start)
-    for _ in range(MAX_SEGMENTS):  # not in a generator, which would take as long again as all else here
+    for _ in range(MAX_SEGMENTS):  # not in a generator, which would double the time of this function
         if position + 4 > size:
             return None
         if start[position] != 0xFF:
@@ -90,7 +90,7 @@ def _parse_segments(start: bytes) -> Jpeg | None:
 
 
 def _find_scan(start: bytes, position: int, orientation: int) -> Jpeg | None:
-    """Read the frame header at `position`, and find the first scan: tables cannot hold its marker."""
+    """Read the frame header at `position`, and find the first scan; tables cannot contain its marker."""
     kind = start[position + 1]
     bits, height, width, channels = struct.unpack_from(">BHHB", start, position + 4)
     _check_frame(kind, bits, width, height, channels)
@@ -102,7 +102,7 @@ def _find_scan(start: bytes, position: int, orientation: int) -> Jpeg | None:
 
 
 def _check_frame(kind: int, bits: int, width: int, height: int, channels: int) -> None:
-    """Refuse what is not decoded."""
+    """Reject kinds that are not supported."""
     check_pixels(width, height)
     if kind not in _DECODABLE:
         raise UnreadableFileError(
@@ -118,10 +118,10 @@ def _check_frame(kind: int, bits: int, width: int, height: int, channels: int) -
 
 
 def check_scans(content: bytes, jpeg: Jpeg) -> None:
-    """Refuse a JPEG whose scans would take minutes to decode.
+    """Reject a JPEG whose scans would take minutes to decode.
 
-    A file of a single scan costs nothing here: the decoder stops after it. In all others the marker of
-    a scan is counted, which coded data cannot hold.
+    Files with a single scan cost nothing here, since the decoder stops after it. In all others the markers of
+    scans are counted, which coded data cannot contain.
 
     Raises:
         UnreadableFileError: there are more than `MAX_SCANS`.
@@ -141,7 +141,7 @@ def check_jpeg(content: bytes) -> Header:
     Bytes after the end marker are allowed: some cameras and scanners pad their files.
 
     Raises:
-        UnreadableFileError: the header is missing, the file ends before the end marker, or it is not decoded.
+        UnreadableFileError: the header is missing, there is no end marker, or the kind is not supported.
     """
     jpeg = parse_jpeg(content)
     if jpeg is None:

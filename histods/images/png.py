@@ -1,11 +1,11 @@
-"""Structure of PNG files, and their pixels: every checksum is verified, no row may be missing.
+"""Structure and pixels of PNG files: every checksum is verified, and no row may be missing.
 
-kornia-rs decodes 8 and 16 bits and refuses a file of which rows are missing. Fewer bits, and palettes, are
-handed to it as 8-bit grey of the same bytes per row: filters and compression do not know the difference. It
-does not look at the checksum that ends the pixel data (Adler-32), nor for rows beyond the last. For that the
-data are inflated once more, by libdeflate, which takes a tenth of the decoder's time where zlib takes longer
-than it. That is 8 to 11 % of what masks take an audit, and worth it: nothing else shows that labels are the
-ones that were written (512x512 masks, microseconds, one core, one run on a busy machine):
+kornia-rs decodes 8 and 16 bits and rejects a file with missing rows. Fewer bits, and palettes, are passed to it as
+8-bit grey with the same bytes per row, since filters and compression are independent of the meaning. It checks
+neither the checksum at the end of the pixel data (Adler-32) nor extra rows. For that the data are inflated once
+more, by libdeflate, which takes a tenth of the decoder's time, whereas zlib takes longer than the decoder. That is
+8 to 11 % of the time of an audit for masks, and worth it: nothing else proves that labels are those that were
+written (512x512 masks, microseconds, one core, one run on a busy machine):
 
 | mask | kornia-rs | libdeflate | zlib |
 | --- | --- | --- | --- |
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_CHUNKS = 100_000
-"""Chunks that are walked, in about 50 ms: the largest image that is decoded has fewer, of 8 KiB each."""
+"""Maximum number of chunks, which takes about 50 ms; the largest allowed image has fewer, of 8 KiB each."""
 MAX_TEXT_BYTES = 1024 * 1024
-"""Text or colour profile that a compressed chunk may hold; other readers inflate it."""
+"""Maximum text or colour profile in a compressed chunk, which other readers inflate."""
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-# Bytes of a pixel -> colour type, bits and mode under which kornia-rs decodes it.
+# Bytes per pixel -> colour type, bits and mode with which kornia-rs decodes it.
 _DISGUISES = {
     1: (0, 8, "mono"),
     2: (0, 16, "mono"),
@@ -60,13 +60,13 @@ _BYTE = 8
 _ALPHA, _PALETTE = 4, 3  # bit of the colour type; colour type
 _TEXTS = frozenset({b"zTXt", b"iTXt", b"iCCP"})
 _RAW_EXIF = frozenset({b"Raw profile type exif", b"Raw profile type APP1"})
-_TEXT_START, _TEXT_RATIO = 4096, 64  # colour profiles and text shrink to a half or a tenth
+_TEXT_START, _TEXT_RATIO = 4096, 64  # colour profiles and text compress to a half or a tenth
 _INFLATE_BYTES = 1 << 20
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def check_png(content: bytes) -> Header:
-    """Walk all chunks of a PNG file and verify each checksum; no pixel is inflated.
+    """Walk all chunks of a PNG file and verify each checksum, without inflating pixels.
 
     Raises:
         UnreadableFileError: a chunk is damaged or missing, or there are more than `MAX_CHUNKS`.
@@ -102,7 +102,7 @@ def check_png(content: bytes) -> Header:
 
 
 def _check_order(kinds: list[bytes], *, colour: int) -> None:
-    """Refuse files that other readers refuse, though each of their chunks is sound."""
+    """Reject files that other readers reject although each chunk is valid."""
     first, number = kinds.index(b"IDAT"), kinds.count(b"IDAT")
     if number > 1 and kinds[first : first + number].count(b"IDAT") != number:
         raise UnreadableFileError("damaged: the pixel data of the PNG (IDAT chunks) lie apart")
@@ -130,13 +130,13 @@ def _interpret(content: bytes, width: int, height: int, kinds: list[bytes]) -> H
 
 
 def _count_frames(kinds: list[bytes]) -> int:
-    """Pictures of an animated PNG: its frames, and the one before them that is shown where nothing moves."""
+    """Number of pictures of an animated PNG: its frames and any still picture before them."""
     still = b"fcTL" not in kinds[: kinds.index(b"IDAT")]
     return kinds.count(b"fcTL") + still
 
 
 def _chunks(content: bytes, wanted: bytes) -> Iterator[bytes]:
-    """Contents of all chunks of one kind, of a file whose chunks are sound."""
+    """Contents of all chunks of one kind, in a file whose chunks are valid."""
     position = 8
     while position + 12 <= len(content):
         end = position + 12 + int.from_bytes(content[position : position + 4], "big")
@@ -146,7 +146,7 @@ def _chunks(content: bytes, wanted: bytes) -> Iterator[bytes]:
 
 
 def _check_texts(content: bytes) -> None:
-    """Refuse text that inflates to more than anybody writes: it is told by how its first 4 KiB inflate."""
+    """Reject text that inflates to an excessive size, judged by how its first 4 KiB inflate."""
     for kind in sorted(_TEXTS):
         for chunk in _chunks(content, kind):
             text = _compressed_text(kind, chunk)
@@ -156,7 +156,7 @@ def _check_texts(content: bytes) -> None:
                     continue
                 size = len(zlib.decompressobj().decompress(text, MAX_TEXT_BYTES + 1))
             except zlib.error:
-                continue  # nobody inflates it here
+                continue  # not inflated here
             if size > MAX_TEXT_BYTES:
                 raise UnreadableFileError(
                     f"its {kind.decode()} chunk of {len(chunk):,} bytes inflates to more than "
@@ -165,7 +165,7 @@ def _check_texts(content: bytes) -> None:
 
 
 def _raw_exif(content: bytes) -> bytes:
-    """EXIF data in hexadecimal, as ImageMagick kept them before PNG had a chunk for them; else nothing."""
+    """EXIF data in hexadecimal, as ImageMagick stored them before PNG had a chunk for them; empty if none."""
     for kind in (b"zTXt", b"tEXt"):
         for chunk in _chunks(content, kind):
             name, _, text = chunk.partition(b"\0")
@@ -181,7 +181,7 @@ def _raw_exif(content: bytes) -> bytes:
 
 
 def _compressed_text(kind: bytes, chunk: bytes) -> bytes:
-    """The compressed part of a zTXt, iCCP or iTXt chunk; nothing where it is stored as it is."""
+    """The compressed part of a zTXt, iCCP or iTXt chunk; empty if it is uncompressed."""
     _, _, rest = chunk.partition(b"\0")
     if kind != b"iTXt":
         return rest[1:]
@@ -189,14 +189,14 @@ def _compressed_text(kind: bytes, chunk: bytes) -> bytes:
 
 
 def decode_png(content: bytes, header: Header) -> NDArray[Any]:
-    """Samples of a PNG file as stored: grey values of few bits are not spread, palettes not looked up.
+    """Samples of a PNG file as stored: grey values of few bits are not scaled, and palettes not applied.
 
     Args:
-        content: a file that `check_png` found sound.
-        header: what `check_png` gave.
+        content: a file that passed `check_png`.
+        header: the result of `check_png`.
 
     Returns:
-        [height, width] or, of more than one channel, [height, width, channels]; uint8, or uint16 for 16 bits.
+        [height, width] or, for several channels, [height, width, channels]; uint8, or uint16 for 16 bits.
 
     Raises:
         UnreadableFileError: the pixel data are damaged, or rows are missing.
@@ -214,7 +214,7 @@ def decode_png(content: bytes, header: Header) -> NDArray[Any]:
     try:
         pixels: NDArray[Any] = decode(plain, (header.height, width), mode)
     except Exception as error:
-        check_pixel_data(content, header)  # it says what is wrong
+        check_pixel_data(content, header)  # it raises the specific error
         raise UnreadableFileError(f"damaged PNG data: {str(error).strip().splitlines()[0]}") from error
     if depth < _BYTE:
         return _unpack(pixels[..., 0], depth, header.width)
@@ -225,7 +225,7 @@ def decode_png(content: bytes, header: Header) -> NDArray[Any]:
 
 
 def _disguise(content: bytes, width: int, bits: int, colour: int) -> bytes:
-    """The same pixel data under another header, without all that says how to show them."""
+    """The same pixel data under another header, without chunks on how to show them."""
     fields = struct.pack(">IIBB", width, *struct.unpack_from(">I", content, 20), bits, colour) + content[26:29]
     parts = [(b"IHDR", fields), *((b"IDAT", chunk) for chunk in _chunks(content, b"IDAT")), (b"IEND", b"")]
     pieces = [PNG_SIGNATURE]
@@ -235,14 +235,14 @@ def _disguise(content: bytes, width: int, bits: int, colour: int) -> bytes:
 
 
 def _unpack(packed: NDArray[np.uint8], depth: int, width: int) -> NDArray[np.uint8]:
-    """[height, bytes] of 1, 2 or 4 bits a sample -> [height, width]."""
+    """[height, bytes] with 1, 2 or 4 bits per sample -> [height, width]."""
     shifts = np.arange(_BYTE - depth, -1, -depth, dtype=np.uint8)
     samples = packed[..., None] >> shifts & np.uint8(2**depth - 1)
     return np.ascontiguousarray(samples.reshape(len(packed), -1)[:, :width])
 
 
 def _decode_interlaced(content: bytes, header: Header) -> NDArray[np.uint8]:
-    """Samples of an interlaced file of fewer than 8 bits, which no disguise fits."""
+    """Samples of an interlaced file of fewer than 8 bits, for which another header does not work."""
     check_pixel_data(content, header)
     depth = content[24]
     plain = _disguise(content, header.width, depth, 0)
@@ -256,10 +256,10 @@ def _decode_interlaced(content: bytes, header: Header) -> NDArray[np.uint8]:
 
 
 def check_pixel_data(content: bytes, header: Header) -> None:
-    """Inflate the pixel data of a PNG, and prove that they are whole: all rows, none more, and their checksum.
+    """Inflate the pixel data of a PNG, and verify that they have exactly all rows and the right checksum.
 
     Raises:
-        UnreadableFileError: they are not.
+        UnreadableFileError: rows are missing or extra, or the checksum is wrong.
     """
     depth, channels = content[24], _CHANNELS[content[25]]
     rows = [
@@ -270,7 +270,7 @@ def check_pixel_data(content: bytes, header: Header) -> None:
     data, found = b"".join(_chunks(content, b"IDAT")), 0
     if _is_whole(data, expected):
         return
-    stream = zlib.decompressobj()  # it says what is wrong
+    stream = zlib.decompressobj()  # it raises the specific error
     try:
         while data and not stream.eof and found <= expected:
             found += len(stream.decompress(data, _INFLATE_BYTES))
@@ -289,7 +289,7 @@ def check_pixel_data(content: bytes, header: Header) -> None:
 
 
 def _is_whole(data: bytes, expected: int) -> bool:
-    """Whether a zlib stream holds so many bytes and ends with their checksum."""
+    """Whether a zlib stream holds the expected bytes and ends with their checksum."""
     try:
         return len(deflate.zlib_decompress(data, expected)) == expected
     except (deflate.DeflateError, ValueError):
@@ -297,7 +297,7 @@ def _is_whole(data: bytes, expected: int) -> bool:
 
 
 def read_palette(content: bytes) -> NDArray[np.uint8]:
-    """Palette of a PNG, [entries, 3] RGB; empty where it has none."""
+    """Palette of a PNG, [entries, 3] RGB; empty if it has none."""
     flat = np.frombuffer(next(_chunks(content, b"PLTE"), b""), np.uint8)
     return flat[: len(flat) // 3 * 3].reshape(-1, 3)
 

@@ -1,6 +1,6 @@
-"""One reader for every image and mask: labels exactly as stored, damage named, nothing decoded twice.
+"""One reader for all images and masks: labels exactly as stored, damage described, nothing decoded twice.
 
-Which decoder, and why (one core, 512x512 masks, microseconds, from memory, all measured in one run):
+Comparison of decoders (one core, 512x512 masks, microseconds, from memory, all measured in one run):
 
 | masks | kornia-rs | pyspng | OpenCV |
 | --- | --- | --- | --- |
@@ -10,7 +10,7 @@ Which decoder, and why (one core, 512x512 masks, microseconds, from memory, all 
 
 Each format has a codec in `codecs/`, which `formats.py` lists.
 
-Work on one file is bounded, and a file beyond a bound is a finding: `MAX_PIXELS` of any format
+Work on one file is limited, and a file beyond a limit is a finding: `MAX_PIXELS` for all formats
 (`header.py`), scans and segments of a JPEG (`jpeg.py`), chunks and compressed text of a PNG (`png.py`), parts
 of a WebP (`webp.py`), pages (`tiff_tags.py`) and strips or tiles of a TIFF (`tiff_pixels.py`).
 """
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 
 
 def check_image(content: bytes) -> Header:
-    """Verify the structure of a whole image file, and that it can be shown right, as far as its header tells.
+    """Verify the structure of a whole image file, and that it can be shown correctly, as far as its header tells.
 
     Raises:
-        UnreadableFileError: it is damaged, takes too long to decode, or cannot be shown right.
+        UnreadableFileError: it is damaged, takes too long to decode, or cannot be shown correctly.
     """
     return codec_of(sniff(content[:12])).check(content)
 
 
 def decode_image(content: bytes, header: Header) -> None:
-    """Decode an image completely, prove that no pixel is missing, and drop them.
+    """Decode an image completely to verify that no pixel is missing; discard the pixels.
 
     Raises:
         UnreadableFileError: the pixel data is damaged.
@@ -60,37 +60,37 @@ def decode_image(content: bytes, header: Header) -> None:
 
 
 def show_image(content: bytes, header: Header) -> Shown:
-    """Decode an image as a viewer shows it, and say how training sees it otherwise than it is stored.
+    """Decode an image as a viewer shows it, and tell how that differs from what is stored.
 
     Args:
         content: a whole file.
-        header: what `check_image` gave for it.
+        header: the result of `check_image`.
 
     Raises:
-        UnreadableFileError: the pixel data is damaged, or nothing tells how it is to be shown.
+        UnreadableFileError: the pixel data is damaged, or it is unclear how to show it.
     """
     shown = codec_of(header.format).show(content, header)
     return Shown(shown.pixels, join_reasons(header.converted, shown.converted))
 
 
 def decode_rgb(content: bytes, buffer: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Decode an image to red, green and blue, as a viewer shows it: transparent pixels are seen on white.
+    """Decode an image to RGB as a viewer shows it, with transparent pixels on white.
 
     Args:
         content: a file of any supported format.
-        buffer: [height x width x 3] or larger; a JPEG is decoded into it and no memory is asked for.
+        buffer: [height x width x 3] or larger; a JPEG is decoded into it without allocating memory.
 
     Returns:
         uint8 of shape [height, width, 3]; the orientation is not applied.
 
     Raises:
-        UnreadableFileError: the image is damaged, takes too long to decode, or cannot be shown right.
+        UnreadableFileError: the image is damaged, takes too long to decode, or cannot be shown correctly.
     """
     if content.startswith(b"\xff\xd8"):
         header = check_jpeg(content)
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, strict=True, buffer=buffer)
-        except ValueError:  # a kind that it does not know, or damage: Pillow says which
+        except ValueError:  # an unsupported kind, or damage, which Pillow tells apart
             return show_image(content, header).pixels
         return pixels
     return show_image(content, check_image(content)).pixels
@@ -99,8 +99,8 @@ def decode_rgb(content: bytes, buffer: NDArray[np.uint8] | None = None) -> NDArr
 def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool = False) -> Mask:
     """Read a mask's labels exactly as stored.
 
-    Grey values of 1 to 16 bits and palette indices are labels; colours are labels where `colours`
-    (label -> RGB) names them, or where red, green and blue are equal.
+    Grey values of 1 to 16 bits and palette indices are labels; colours are labels if `colours`
+    (label -> RGB) has them, or if red, green and blue are equal.
 
     Args:
         path: PNG, TIFF, BMP or JPEG file; the content decides, not the suffix.
@@ -110,7 +110,7 @@ def read_mask(path: str | Path, colours: Colours | None = None, *, nearest: bool
 
     Raises:
         UnreadableFileError: the file is damaged.
-        NotAnIndexMaskError: the file is sound but its values are not labels.
+        NotAnIndexMaskError: the file is intact but its values are not labels.
     """
     with OpenFile(path) as file:
         content = file.read()
@@ -137,7 +137,7 @@ def _decode_mask(content: bytes, header: Header, kind: str, colours: Colours | N
 
 
 def identify_mask(content: bytes) -> tuple[Header, str]:
-    """Verify a mask's structure and say how its values are stored; see `Mask.kind`.
+    """Verify a mask's structure and tell how its values are stored; see `Mask.kind`.
 
     Raises:
         UnreadableFileError: the file is damaged.

@@ -1,9 +1,9 @@
-"""From stored samples to what a viewer shows, and how training therefore sees them: 8-bit RGB.
+"""Convert stored samples to 8-bit RGB as a viewer shows it, which training uses.
 
-Transparent pixels are seen on white, as viewers and printed pages show them: over the black that is stored
-below most transparent margins, a slide's background would be black in training. 16 bits are scaled by the
-depth that the file's largest value needs (8, 10, 12, 14 or 16 bits), since cameras of 10 to 14 bits store
-their values as they are; a value in the lower half of its depth tells nothing, and is refused.
+Transparent pixels are shown on white, as in viewers and on printed pages; most transparent margins are stored as
+black, which would make a slide's background black in training. 16 bits are scaled by the depth that the file's
+largest value needs (8, 10, 12, 14 or 16 bits), since cameras of 10 to 14 bits store their values unscaled. A
+largest value in the lower half of the range does not determine the depth, and the file is rejected.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _PALETTE, _GREY, _COLOURS = 3, 0, 2  # colour types of PNG
 
 
 class Shown(NamedTuple):
-    """Pixels as a viewer shows them, [height, width, 3] uint8, and how that differs from what is stored.
+    """Pixels as a viewer shows them, [height, width, 3] uint8, and how they differ from those stored.
 
-    What follows "; " in `converted` is the advice; None where the pixels are shown as they are.
+    Advice follows "; " in `converted`; None if the pixels are shown unchanged.
     """
 
     pixels: NDArray[np.uint8]
@@ -40,15 +40,15 @@ class Shown(NamedTuple):
 
 
 def show(samples: NDArray[Any], *, alpha: bool, bits: int = 8) -> Shown:
-    """Turn samples to what a viewer shows.
+    """Convert samples to what a viewer shows.
 
     Args:
         samples: [height, width] grey or [height, width, channels]; uint8, or uint16 of `bits` bits.
         alpha: whether the last channel is opacity.
-        bits: the bits of a sample; 16 for any depth that 16 bits hold.
+        bits: bits per sample; 16 for any depth up to 16.
 
     Raises:
-        UnreadableFileError: nothing tells how bright the values are meant to be.
+        UnreadableFileError: the intended brightness of the values is unclear.
     """
     colours, opacity, reasons = samples, None, []
     if alpha:
@@ -69,7 +69,7 @@ def show(samples: NDArray[Any], *, alpha: bool, bits: int = 8) -> Shown:
 
 
 def join_reasons(*reasons: str | None) -> str | None:
-    """One reason out of several, with the advice of the first."""
+    """Combine several reasons into one, with the advice of the first."""
     given = [reason.split("; ", 1) for reason in reasons if reason]
     return "; ".join([", and ".join(reason for reason, _ in given), given[0][1]]) if given else None
 
@@ -89,10 +89,10 @@ def _to_bytes(values: NDArray[np.uint16], bits: int) -> tuple[NDArray[np.uint8],
 
 
 def check_high_bytes(pixels: NDArray[np.uint8]) -> str:
-    """Judge colours of 16 bits of which a decoder gave the high bytes only; see `_to_bytes`.
+    """Judge 16-bit colours of which a decoder returned only the high bytes; see `_to_bytes`.
 
     Raises:
-        UnreadableFileError: the high bytes are not all that there is to see.
+        UnreadableFileError: the high bytes are not sufficient.
     """
     top = int(pixels.max())
     if top <= _OPAQUE // 2:
@@ -109,10 +109,10 @@ def _on_white(colours: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> NDArray
 
 
 def show_png(content: bytes, header: Header) -> Shown:
-    """Decode a PNG file that `check_png` found sound, as a viewer shows it.
+    """Decode a PNG file that passed `check_png`, as a viewer shows it.
 
     Raises:
-        UnreadableFileError: its pixel data are damaged, or nothing tells how bright they are.
+        UnreadableFileError: its pixel data are damaged, or their intended brightness is unclear.
     """
     depth, colour = content[24], content[25]
     samples = decode_png(content, header)
@@ -142,10 +142,10 @@ def _show_palette(indices: NDArray[np.uint8], colours: NDArray[np.uint8], transp
 
 
 def show_pillow(image: Image.Image) -> Shown:
-    """Turn a picture that Pillow decoded to what a viewer shows.
+    """Convert a picture decoded by Pillow to what a viewer shows.
 
     Raises:
-        UnreadableFileError: it has values that are not shown as colours.
+        UnreadableFileError: its values are not shown as colours.
     """
     mode = image.mode
     if mode in ("RGBA", "LA", "RGBa", "La", "PA") or (mode == "P" and "transparency" in image.info):

@@ -1,8 +1,8 @@
-"""Tags of a TIFF file: how its first picture is stored, and where Pillow gives other values than those.
+"""Tags of a TIFF file: how its first picture is stored, and where Pillow returns other values.
 
-Pillow, which decodes the pixels, is made for the eye: it keeps the high bytes of 16 bit colours, drops
-channels beyond those of a colour, inverts grey whose 0 is white, spreads 2 and 4 bit grey over 0..255,
-reads signed bytes as unsigned ones, and turns pictures. Labels must be none of that.
+Pillow, which decodes the pixels, optimises for display: it keeps the high bytes of 16-bit colours, drops
+channels beyond those of a colour, inverts grey whose 0 is white, scales 2- and 4-bit grey to 0..255,
+reads signed bytes as unsigned ones, and rotates pictures. None of this may happen to labels.
 
 Sources: TIFF 6.0; BigTIFF as libtiff defines it.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FRACTIONS = "fractions (floating point), which are not labels"
 PILLOW_SPREAD = {2: 85, 4: 17}
-"""By how much Pillow multiplies 2 and 4 bit grey, in PNG too, to fill 0..255 for the eye."""
+"""Factor by which Pillow multiplies 2- and 4-bit grey, in PNG too, to fill 0..255 for display."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 259, 262, 274
 _CHANNELS, _PLANES, _EXTRA, _SAMPLE_FORMAT, _XMP = 277, 284, 338, 339, 700
@@ -53,19 +53,19 @@ class Tiff:
     Attributes:
         width: pixels, as stored: the orientation is not applied.
         height: pixels, as stored.
-        channels: samples of a pixel.
-        bits: the different numbers of bits of its samples, most often one.
-        formats: the different kinds of its samples: 1 unsigned, 2 signed, 3 floating point.
-        extra: what the channels beyond those of the colour are; 1 and 2 are transparency.
+        channels: number of samples per pixel.
+        bits: the distinct numbers of bits of its samples, usually one.
+        formats: the distinct kinds of its samples: 1 unsigned, 2 signed, 3 floating point.
+        extra: meaning of the channels beyond those of the colour; 1 and 2 are transparency.
         photometric: 0 grey whose 0 is white, 1 grey, 2 RGB, 3 palette, ...
         compression: 1 for none.
-        separate: whether each channel is stored by itself.
+        separate: whether each channel is stored separately.
         byte_order: `<` or `>`.
         big: whether it is a BigTIFF.
         end: bytes that the file must have to hold all pixels.
         pages: pictures in the file, without smaller copies of the first.
-        orientation: 1 to 8, which nothing here applies.
-        misleading: positions of the tags that make Pillow turn the pixels or misread them.
+        orientation: 1 to 8; it is not applied.
+        misleading: positions of the tags that make Pillow rotate or misread the pixels.
     """
 
     width: int
@@ -86,18 +86,18 @@ class Tiff:
 
     @property
     def decodable(self) -> bool:
-        """Whether Pillow can decode the file; what it can, it may refuse to open all the same."""
+        """Whether Pillow can decode the file; it may still refuse to open it."""
         plain = self.compression == 1
-        # libtiff puts the bytes of numbers in order, Pillow then swaps those that are not unsigned.
+        # libtiff corrects the byte order of numbers; Pillow then swaps those that are not unsigned again.
         swapped = not plain and self.formats != (1,) and max(self.bits) > 8
         # Without libtiff Pillow reads single channels as if they had 8 bits.
         cut = plain and self.separate and self.channels > 1 and self.bits != (8,)
         return self.compression != _WEBP and not (self.byte_order == ">" and swapped) and not cut
 
 
-@lru_cache(maxsize=1)  # each reader of a file asks for them
+@lru_cache(maxsize=1)  # requested by each reader of a file
 def parse_tiff(content: bytes) -> Tiff:
-    """Read the tags of the first picture of a TIFF file, which `content` is by its first four bytes.
+    """Read the tags of the first picture of a TIFF file, recognised by its first four bytes.
 
     Raises:
         UnreadableFileError: the tags are damaged, contradict one another, or lie past the end.
@@ -112,10 +112,10 @@ def parse_tiff(content: bytes) -> Tiff:
 
 
 def _is_page(tags: Tags, first: Tags) -> bool:
-    """Whether a directory holds a picture of its own: no smaller copy of the first, and no mask of it.
+    """Whether a directory holds a separate picture: neither a smaller copy of the first nor its mask.
 
-    Many writers of pyramids leave out the tag that says so, so that a smaller picture of the same
-    proportions, up to a pixel, is taken for a copy as well.
+    Many writers of pyramids omit the tag that marks copies, so a smaller picture with the same proportions, up to
+    a pixel, also counts as a copy.
     """
     if tags.value(_SUBFILE, 0) & (_REDUCED | _TRANSPARENCY) or tags.value(_OLD_SUBFILE, 0) == _OLD_REDUCED:
         return False
@@ -131,7 +131,7 @@ def _interpret(tags: Tags, *, pages: int) -> Tiff:
     if width < 0 or height < 0:
         raise UnreadableFileError("damaged: the TIFF does not say how many pixels it has")
     compression = tags.value(_COMPRESSION, 1)
-    # Defaults where Pillow has them: they decide how it decodes, so they decide how that is undone.
+    # The same defaults as in Pillow: they decide how it decodes, and so how to undo that.
     photometric = tags.value(_PHOTOMETRIC, _WHITE_IS_0) if tags.values(_PHOTOMETRIC).size == 1 else _WHITE_IS_0
     photometric = _YCBCR if compression == _OLD_JPEG else photometric
     channels = tags.value(_CHANNELS, 3 if compression == _OLD_JPEG else 1)
@@ -140,7 +140,7 @@ def _interpret(tags: Tags, *, pages: int) -> Tiff:
     misleading = [tags.entries[_XMP]] if _XMP in tags.entries else []
     if tags.value(_ORIENTATION, 1) != 1:
         misleading.append(tags.entries[_ORIENTATION])
-    if channels == 1 and tags.value(_PLANES, 1) != 1:  # Pillow then takes the first letter of "I;16" for it all
+    if channels == 1 and tags.value(_PLANES, 1) != 1:  # Pillow then uses only the first letter of "I;16"
         misleading.append(tags.entries[_PLANES])
     check_pixels(width, height)
     bits = _different(tags.values(_BITS)[:channels])
@@ -149,7 +149,7 @@ def _interpret(tags: Tags, *, pages: int) -> Tiff:
         tags,
         width=width,
         height=height,
-        # The colours of YCbCr may be stored for every fourth pixel only.
+        # The colours of YCbCr may be stored only for every fourth pixel.
         pixel_bits=min(bits) * (1 if separate or photometric == _YCBCR else channels),
         planes=channels if separate else 1,
         compression=compression,
@@ -174,7 +174,7 @@ def _interpret(tags: Tags, *, pages: int) -> Tiff:
 
 
 def check_checksums(content: bytes, tiff: Tiff) -> None:
-    """Prove the checksums of a TIFF's pixels, where its compression has any.
+    """Verify the checksums of a TIFF's pixels, if its compression has any.
 
     Raises:
         UnreadableFileError: the pixels are damaged.
@@ -190,12 +190,12 @@ def _orientation(tags: Tags) -> int:
 
 
 def _different(values: NDArray[Any]) -> tuple[int, ...]:
-    """Each value once, in the order of their first places; 1, which is the default of both tags, for none."""
+    """The distinct values in order of occurrence; if there are none, 1, the default of both tags."""
     return tuple(dict.fromkeys(values.tolist())) or (1,)
 
 
 def unsupported(tiff: Tiff) -> str:
-    """Say that this variant of TIFF is not supported, which one it is, and what to do."""
+    """The message that this variant of TIFF is not supported, with a description and advice."""
     plural = "channels" if tiff.channels != 1 else "channel"
     samples = "/".join(_SAMPLES.get(kind, f"sample format {kind}") for kind in tiff.formats)
     parts = [f"{tiff.channels} {plural} of {_bits(tiff)}, {samples}"]
@@ -211,7 +211,7 @@ def unsupported(tiff: Tiff) -> str:
 
 
 def why_no_labels(tiff: Tiff) -> str | None:
-    """Why the values of a mask are not labels, where the tags tell; None where the pixels must be seen."""
+    """Why the values of a mask are not labels, if the tags tell; None if the pixels must be read."""
     if FLOATING in tiff.formats:
         return None if tiff.channels == 1 else FRACTIONS
     extra = tiff.channels - _COLOUR_CHANNELS.get(tiff.photometric, 1)
@@ -223,7 +223,7 @@ def why_no_labels(tiff: Tiff) -> str | None:
 
 
 def as_stored(pixels: NDArray[Any], tiff: Tiff) -> NDArray[Any]:
-    """Undo what Pillow did to the values of one channel; see the head of this file."""
+    """Undo what Pillow did to the values of one channel; see the module's docstring."""
     bits = tiff.bits[0]
     grey = tiff.photometric in (_WHITE_IS_0, _BLACK_IS_0)
     if tiff.channels != 1 or not grey:
@@ -240,7 +240,7 @@ def as_stored(pixels: NDArray[Any], tiff: Tiff) -> NDArray[Any]:
 
 
 def without_misleading_tags(content: bytes, tiff: Tiff) -> bytes:
-    """The file with the tags of `Tiff.misleading` renamed to one that means nothing."""
+    """The file with the tags of `Tiff.misleading` renamed to one without a meaning."""
     if not tiff.misleading:
         return content
     plain = bytearray(content)

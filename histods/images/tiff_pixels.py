@@ -1,7 +1,7 @@
-"""Strips and tiles of a TIFF: proof that they hold the picture that the tags describe.
+"""Strips and tiles of a TIFF: verify that they hold the picture that the tags describe.
 
-Source: TIFF 6.0, sections 8 and 15. Pillow reads strips where there are any, libtiff tiles, and both fill
-with zeros what is missing.
+Source: TIFF 6.0, sections 8 and 15. If a file has both, Pillow reads strips and libtiff tiles; both fill missing
+parts with zeros.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from histods.images.tiff_tags import Tags
 
 MAX_PARTS = 400_000
-"""Strips or tiles that are read, each by itself: the largest image that is decoded has 350,000 of 16x16."""
+"""Maximum number of strips or tiles, which are read one by one: the largest allowed image has 350,000 of 16x16."""
 
-_STRIPS, _TILES = (273, 279), (324, 325)  # where they start, and how long they are
+_STRIPS, _TILES = (273, 279), (324, 325)  # tags of starts and lengths
 _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 278, 322, 323
 _HEADER_BYTES = 8
-_OLD_JPEG = 6  # keeps its pixels elsewhere too
+_OLD_JPEG = 6  # stores pixels elsewhere too
 _INFLATE_BYTES = 1 << 20
 
 
 def check_parts(tags: Tags, *, width: int, height: int, pixel_bits: int, planes: int, compression: int) -> int:
-    """Prove that the strips or tiles of a picture cover it, and that each has a place of its own.
+    """Verify that the strips or tiles of a picture cover it and do not overlap in the file.
 
     Args:
         tags: the picture's directory.
         width: pixels.
         height: pixels.
-        pixel_bits: the fewest bits that a pixel takes in a strip or tile, without compression.
-        planes: channels that have strips or tiles of their own; 1 where they share them.
+        pixel_bits: the minimum bits per pixel in a strip or tile, without compression.
+        planes: number of channels with their own strips or tiles; 1 if they share them.
         compression: 1 for none.
 
     Returns:
@@ -59,7 +59,7 @@ def check_parts(tags: Tags, *, width: int, height: int, pixel_bits: int, planes:
     needed = np.ones_like(sizes)
     if compression == 1:
         needed[:] = rows * ((columns * pixel_bits + 7) // 8)
-        if not tiled:  # the last strip ends with the picture, the last tile does not
+        if not tiled:  # the last strip ends with the picture, unlike the last tile
             needed[down - 1 :: down] *= (height - rows * (down - 1)) / rows
     short = np.count_nonzero(sizes < needed)
     if short:
@@ -72,7 +72,7 @@ def check_parts(tags: Tags, *, width: int, height: int, pixel_bits: int, planes:
 
 
 def _read_parts(tags: Tags) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Where strips or tiles start, how long they are, and whether they are tiles."""
+    """Starts and lengths of strips or tiles, and whether they are tiles."""
     strips, tiles = tags.values(_STRIPS[0]).size > 0, tags.values(_TILES[0]).size > 0
     if not (strips or tiles):
         raise UnreadableFileError("damaged: the TIFF does not say where its pixels are")
@@ -101,7 +101,7 @@ def _read_shape(tags: Tags, width: int, height: int, *, tiled: bool) -> tuple[in
 
 
 def _check_places(starts: NDArray[np.float64], sizes: NDArray[np.float64], tags: Tags) -> None:
-    """No part may lie over another, over the header, or over the directory."""
+    """Reject parts that overlap each other, the header or the directory."""
     order = np.argsort(starts, kind="stable")
     first, last = starts[order], (starts + sizes)[order]
     if (first[1:] < last[:-1]).any():
@@ -111,15 +111,15 @@ def _check_places(starts: NDArray[np.float64], sizes: NDArray[np.float64], tags:
 
 
 def check_deflated(tags: Tags, *, width: int, height: int, pixel_bits: int) -> None:
-    """Inflate all strips or tiles of a picture, and prove their checksums.
+    """Inflate all strips or tiles of a picture, and verify their checksums.
 
-    libtiff stops as soon as it has all bytes of a strip, and one flipped bit often gives it others that suffice.
+    libtiff stops as soon as it has enough bytes for a strip, even if a flipped bit made them wrong.
 
     Args:
-        tags: the picture's directory, which `check_parts` found sound.
+        tags: the picture's directory, which passed `check_parts`.
         width: pixels.
         height: pixels.
-        pixel_bits: the most bits that a pixel takes in a strip or tile.
+        pixel_bits: the maximum bits per pixel in a strip or tile.
 
     Raises:
         UnreadableFileError: a strip or tile is damaged.

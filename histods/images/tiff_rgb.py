@@ -1,4 +1,4 @@
-"""TIFF images as a viewer shows them: which variants are, and which are refused.
+"""TIFF images as a viewer shows them: supported and rejected variants.
 
 Sources: TIFF 6.0; TIFF Technical Note 3 for floating-point samples.
 """
@@ -27,7 +27,7 @@ _NOT_CONVERTED = "which are not converted; convert it to RGB, for example with"
 
 
 def why_not_shown(tiff: Tiff) -> str | None:
-    """Why an image cannot be shown right, with advice after "; "; None where it can be."""
+    """Why an image cannot be shown correctly, with advice after "; "; None if it can."""
     if tiff.pages > 1:
         channel = tiff.channels == 1 and tiff.photometric in (_WHITE_IS_0, _GREY)
         what = " of one grey channel each" if channel else ""
@@ -50,7 +50,7 @@ def why_not_shown(tiff: Tiff) -> str | None:
 
 
 def how_converted(tiff: Tiff) -> str | None:
-    """How training sees other pixels than those that are stored, where the tags tell."""
+    """How the pixels in training differ from those stored, if the tags tell."""
     inverted = "grey whose 0 is white, which training sees inverted, as viewers show it; store black as 0"
     extra = f"{tiff.channels} channels, of which training sees the colours; store RGB alone"
     grey = tiff.photometric == _WHITE_IS_0 and tiff.channels <= 2
@@ -63,16 +63,16 @@ def how_converted(tiff: Tiff) -> str | None:
 
 
 def has_alpha(tiff: Tiff) -> bool:
-    """Whether pixels may be transparent; Pillow takes an unnamed fourth channel of RGB for opacity."""
+    """Whether pixels may be transparent; Pillow treats an unnamed fourth channel of RGB as opacity."""
     extra = tiff.channels - _COLOUR_CHANNELS.get(tiff.photometric, tiff.channels)
     return extra > 0 and (any(kind != 0 for kind in tiff.extra) if tiff.extra else tiff.photometric == _RGB)
 
 
 def show_tiff(image: Image.Image, tiff: Tiff) -> Shown:
-    """Turn a picture that Pillow decoded from a TIFF to what a viewer shows.
+    """Convert a picture that Pillow decoded from a TIFF to what a viewer shows.
 
     Raises:
-        UnreadableFileError: nothing tells how bright its values are.
+        UnreadableFileError: the intended brightness of its values is unclear.
     """
     bits = max(tiff.bits)
     if image.mode.startswith("I;16"):

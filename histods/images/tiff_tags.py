@@ -1,4 +1,4 @@
-"""Directories of tags in TIFF files, and their chain.
+"""Directories of tags in TIFF files.
 
 Sources: TIFF 6.0, section 2; BigTIFF as libtiff defines it.
 """
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_DIRECTORIES = 1000
-"""Directories that are followed: pyramids have a dozen, and each page of a patch must be looked at."""
+"""Maximum number of directories: pyramids have a dozen, and each page of a patch must be checked."""
 
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 
 
 class Form(NamedTuple):
-    """How directories of tags are laid out: `struct` formats, and bytes of a value that stands in its entry."""
+    """The layout of directories of tags: `struct` formats, and the size of a value stored in its entry."""
 
     counter: str
     entry: str
@@ -38,7 +38,7 @@ _BIG = Form("Q", "HHQ8x", "Q", 8, 8)
 
 
 class Tags:
-    """One directory: positions of its entries, whose values are unpacked when asked for.
+    """One directory: positions of its entries, whose values are unpacked on request.
 
     Attributes:
         content: the whole file.
@@ -55,7 +55,7 @@ class Tags:
         self.start, self.end, self.entries = start, end, entries
 
     def values(self, tag: int) -> NDArray[Any]:
-        """All values of a tag; none where it is missing or holds no integers."""
+        """All values of a tag; empty if it is missing or holds no integers."""
         place = self.entries.get(tag)
         if place is None:
             return np.empty(0, dtype=np.uint8)
@@ -77,10 +77,10 @@ class Tags:
 
 
 def read_directories(content: bytes) -> Iterator[Tags]:
-    """The directories of a TIFF file, in the order of their chain.
+    """The directories of a TIFF file, in order.
 
     Raises:
-        UnreadableFileError: there are more than `MAX_DIRECTORIES`, or they lead in a circle.
+        UnreadableFileError: there are more than `MAX_DIRECTORIES`, or they form a cycle.
         struct.error, OverflowError: the first directory lies past the end of the file.
     """
     order = "<" if content[:2] == b"II" else ">"
@@ -97,14 +97,14 @@ def read_directories(content: bytes) -> Iterator[Tags]:
         except (struct.error, OverflowError):
             if not seen:
                 raise
-            return  # what comes after a sound directory may be anything: Pillow and libtiff stop here too
+            return  # anything may follow a valid directory: Pillow and libtiff stop here too
         seen.add(start)
         start = following
         yield tags
 
 
 def _read_directory(content: bytes, start: int, order: str, form: Form) -> tuple[Tags, int]:
-    """A directory, and where the next one starts (0: there is none)."""
+    """A directory, and the start of the next one (0 for none)."""
     (count,) = struct.unpack_from(order + form.counter, content, start)
     position = start + struct.calcsize(form.counter)
     size = struct.calcsize("<" + form.entry)

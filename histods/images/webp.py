@@ -12,15 +12,15 @@ from histods.errors import UnreadableFileError
 from histods.images.exif import find_orientation
 
 MAX_FRAMES = 1000
-"""Frames of an animation that is opened: its reader looks at each of them first."""
+"""Maximum number of frames of an animation, since the decoder first scans all of them."""
 
-_CHUNKS = 8 * MAX_FRAMES  # other chunks beside those of frames
+_CHUNKS = 8 * MAX_FRAMES  # chunks other than frames
 _ALPHA, _ANIMATED = 0x10, 0x02
 _LOSSLESS_ALPHA = 0x10  # in the fifth byte of a lossless picture
 
 
 class Webp(NamedTuple):
-    """Pictures in a WebP file, whether they may be transparent, and the EXIF orientation."""
+    """Number of pictures in a WebP file, whether they may be transparent, and the EXIF orientation."""
 
     frames: int
     alpha: bool
@@ -31,7 +31,7 @@ def parse_webp(content: bytes) -> Webp:
     """Walk the chunks of a WebP file.
 
     Raises:
-        UnreadableFileError: it is an animation of more than `MAX_FRAMES`, or has as many other chunks.
+        UnreadableFileError: there are more than `MAX_FRAMES` frames, or too many other chunks.
     """
     position, frames, alpha, orientation, animated = 12, 0, False, 1, False
     for _ in range(_CHUNKS):

@@ -1,1 +1,1 @@
-"""One codec per format: what reads its files; see `histods.images.formats`."""
+"""One codec per format, which reads its files; see `histods.images.formats`."""

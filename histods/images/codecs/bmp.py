@@ -1,4 +1,4 @@
-"""BMP by Pillow; the header promises how long the file is.
+"""BMP by Pillow; the header states the length of the file.
 
 Source: BITMAPFILEHEADER and BITMAPINFOHEADER.
 """

@@ -1,4 +1,4 @@
-"""GIF by Pillow: masks alone, whose only way to store grey is a palette of greys."""
+"""GIF by Pillow, for masks only; grey is always stored as a palette of greys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _header(image: ImageFile, _: bytes) -> Header:
 
 
 def _has_second_frame(image: ImageFile) -> bool:
-    """Whether a GIF is animated, without going through all of its frames."""
+    """Whether a GIF is animated, without reading all of its frames."""
     try:
         image.seek(1)
     except EOFError:
@@ -45,14 +45,14 @@ def _has_second_frame(image: ImageFile) -> bool:
 
 
 def _values(pixels: NDArray[Any], kind: str, palette: NDArray[np.uint8] | None) -> Values:
-    """Greys of a palette of greys, else what is stored."""
+    """The greys if the palette has only greys, else the stored values."""
     if palette is not None and _is_grey(pixels, palette):
         return stored(palette[pixels, 0], "gray8", None)
     return stored(pixels, kind, palette)
 
 
 def _is_grey(indices: NDArray[Any], palette: NDArray[np.uint8]) -> bool:
-    """Whether all colours that a palette picture uses are greys."""
+    """Whether all colours used by a palette picture are greys."""
     used = palette[np.unique(indices)] if len(palette) > indices.max() else palette[:0]
     return len(used) > 0 and bool((used == used[:, :1]).all())
 

@@ -1,6 +1,6 @@
 """JPEG: structure by `histods.images.jpeg`, pixels by simplejpeg in its strict mode.
 
-Strict decoding refuses damage that Pillow and OpenCV turn into grey blocks, in half of Pillow's time.
+Strict decoding rejects damage that Pillow and OpenCV turn into grey blocks, in half of Pillow's time.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def identify(content: bytes) -> tuple[Header, str]:
 def decode(content: bytes, _: Header) -> None:
     """See `Codec.decode`.
 
-    Entropy-coded data is decoded in full and transformed at 1/8 scale: that finds the same damage as a decode at
+    Entropy-coded data is decoded in full but transformed at 1/8 scale, which finds the same damage as decoding at
     full scale (checked on flipped bits) in 57 % of the time.
     """
     _decode(content, eighth=True)
 
 
 def show(content: bytes, _: Header) -> Shown:
-    """See `Codec.show`: by Pillow, for kinds that simplejpeg does not know, and damage that Pillow names."""
+    """See `Codec.show`; uses Pillow for kinds that simplejpeg does not support and to describe damage."""
     with opened(content, JpegImageFile, lambda error: f"damaged jpeg header: {one_line(error)}") as image:
         load(image, "jpeg")
         return show_pillow(image)

@@ -1,4 +1,4 @@
-"""Reading by Pillow, quietly and within bounds: what the codecs of TIFF, BMP, WebP and GIF share."""
+"""Reading with Pillow, without log output and within limits; shared by the codecs of TIFF, BMP, WebP and GIF."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
-    # A class of Pillow by itself: `Image.open` has a limit of its own and names memory addresses in its errors.
+    # A Pillow class directly, since `Image.open` has its own limit and puts memory addresses into its errors.
     Opener = Callable[[io.BytesIO], ImageFile]
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors reach stderr past every setting
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors reach stderr regardless of settings
 _KINDS = {
     "1": "bilevel",
     "L": "gray8",
@@ -40,7 +40,7 @@ _KINDS = {
 
 
 class PillowCodec(NamedTuple):
-    """The functions of `Codec` for a format that Pillow alone reads."""
+    """The functions of `Codec` for a format that only Pillow reads."""
 
     check: Callable[[bytes], Header]
     identify: Callable[[bytes], tuple[Header, str]]
@@ -50,7 +50,7 @@ class PillowCodec(NamedTuple):
 
 
 def stored(pixels: NDArray[Any], kind: str, palette: NDArray[np.uint8] | None) -> Values:
-    """Decoded values as labels of 8 or 16 bits, where they are labels."""
+    """Decoded values as labels of 8 or 16 bits, if they are labels."""
     whole = kind == "other" or pixels.dtype != np.uint8
     return Values(whole_labels(pixels) if whole else pixels, kind, palette)
 
@@ -61,13 +61,13 @@ def pillow_codec(
     header: Callable[[ImageFile, bytes], Header],
     values: Callable[[NDArray[Any], str, NDArray[np.uint8] | None], Values] = stored,
 ) -> PillowCodec:
-    """A codec of what is special about a format.
+    """Make a codec from the specifics of a format.
 
     Args:
-        name: the format's name, for reasons.
-        opened: opens a file and checks that it is whole.
-        header: gives the header of an opened file, whose content follows.
-        values: makes a mask's values of decoded pixels, their kind and their palette.
+        name: the format's name, for error messages.
+        opened: opens a file and checks that it is complete.
+        header: returns the header, given the opened file and its content.
+        values: turns decoded pixels, their kind and their palette into a mask's values.
     """
 
     def check(content: bytes) -> Header:
@@ -76,7 +76,7 @@ def pillow_codec(
 
     def identify(content: bytes) -> tuple[Header, str]:
         with opened(content) as image:
-            mode = image.mode  # before the header, for which another frame may be looked for
+            mode = image.mode  # before the header, which may seek to another frame
             return header(image, content), kind_of(mode)
 
     def show(content: bytes, _: Header) -> Shown:
@@ -96,21 +96,21 @@ def pillow_codec(
 
 
 def kind_of(mode: str) -> str:
-    """How a mask of one of Pillow's modes is stored; see `Mask.kind`."""
+    """How a mask with one of Pillow's modes is stored; see `Mask.kind`."""
     return _KINDS.get(mode, "other")
 
 
 @contextmanager
 def opened(content: bytes, opener: Opener, refusal: Callable[[Exception], str]) -> Iterator[ImageFile]:
-    """Open a file with Pillow, quietly, and check its size; nothing is decoded yet.
+    """Open a file with Pillow, without log output, and check its size; nothing is decoded yet.
 
     Args:
         content: a whole file.
-        opener: Pillow's class of the format.
-        refusal: the reason where Pillow refuses the header.
+        opener: Pillow's class for the format.
+        refusal: makes the error message if Pillow rejects the header.
 
     Raises:
-        UnreadableFileError: the header is damaged or promises more pixels than are read.
+        UnreadableFileError: the header is damaged or states more pixels than are allowed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -126,7 +126,7 @@ def opened(content: bytes, opener: Opener, refusal: Callable[[Exception], str]) 
 
 
 def load(image: ImageFile, name: str) -> None:
-    """Decode an opened image; whatever Pillow raises becomes one line.
+    """Decode an opened image; any error of Pillow becomes one line.
 
     Raises:
         UnreadableFileError: the pixel data is damaged.
@@ -146,24 +146,24 @@ def palette_of(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def check_length(promised: int, content: bytes, name: str) -> None:
-    """Refuse a file that is shorter than its header promises.
+    """Reject a file that is shorter than its header states.
 
     Raises:
-        UnreadableFileError: it is.
+        UnreadableFileError: the file is too short.
     """
     if promised > len(content):
         raise UnreadableFileError(f"truncated: the {name} header promises {promised - len(content):,} more bytes")
 
 
 def whole_labels(pixels: NDArray[Any], depth: int = 0) -> NDArray[Any]:
-    """Bring Booleans, byte-swapped and wide integers to uint8 or uint16, or say why that loses something.
+    """Convert Booleans, byte-swapped and wide integers to uint8 or uint16, or raise if that loses information.
 
     Args:
         pixels: decoded values.
-        depth: bits of a channel, for the message; 0 for no word of it.
+        depth: bits per channel, for the message; 0 to omit it.
 
     Raises:
-        NotAnIndexMaskError: there are several channels, fractions, or values that no label has.
+        NotAnIndexMaskError: there are several channels, fractions, or values outside the range of labels.
     """
     if pixels.ndim != 2:
         stored = f" of {depth} bits" if depth else ""
@@ -182,9 +182,9 @@ def whole_labels(pixels: NDArray[Any], depth: int = 0) -> NDArray[Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """First line of an error's text without the final full stop, or the error's name where it has none.
+    """First line of an error's text without the final full stop, or the error's name if it has no text.
 
-    Semicolons become commas: what follows one in a reason is advice.
+    Semicolons become commas, since text after a semicolon is advice.
     """
     text = str(error).strip()
     return text.splitlines()[0].rstrip(".").replace(";", ",") if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""PNG: structure and proof of the pixel data by `histods.images.png`, pixels by kornia-rs."""
+"""PNG: structure and verification of the pixel data by `histods.images.png`, pixels by kornia-rs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def decode(content: bytes, header: Header) -> None:
 
 
 def read(content: bytes, header: Header, kind: str) -> Values:
-    """See `Codec.read`; rows and checksum are proved, which `histods.images.png` says the cost of."""
+    """See `Codec.read`; verifies rows and checksum, at the cost given in `histods.images.png`."""
     check_pixel_data(content, header)
     pixels = decode_png(content, header)
     if kind == "palette":

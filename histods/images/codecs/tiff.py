@@ -1,4 +1,4 @@
-"""TIFF: tags and strips by `histods.images.tiff`, pixels by Pillow where it gives them as stored."""
+"""TIFF: tags and strips by `histods.images.tiff`, pixels by Pillow if it returns them as stored."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read(content: bytes, _: Header, kind: str) -> Values:
 
 
 def _parse(content: bytes) -> Tiff:
-    """The tags; the pixels are where they say."""
+    """Parse the tags and check the location of the pixels."""
     tiff = parse_tiff(content)
     check_length(tiff.end, content, "tiff")
     return tiff
@@ -91,11 +91,11 @@ def _header(tiff: Tiff) -> Header:
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[tuple[ImageFile, Tiff]]:
-    """The file as Pillow opens it, and its tags."""
+    """The file opened by Pillow, and its tags."""
     tiff = _parse(content)
     if not tiff.decodable:
         raise UnreadableFileError(unsupported(tiff))
-    # The tags are sound: it is their combination that Pillow may not know.
+    # The tags are valid; Pillow may not support their combination.
     plain = without_misleading_tags(content, tiff)
     with opened(plain, TiffImageFile, lambda _: unsupported(tiff)) as image:
         yield image, tiff

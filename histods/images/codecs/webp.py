@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[ImageFile]:
-    parse_webp(content)  # refuses what would keep Pillow busy
+    parse_webp(content)  # rejects files that would keep Pillow busy
     with opened(content, WebPImageFile, lambda error: f"damaged webp header: {one_line(error)}") as image:
         check_length(int.from_bytes(content[4:8], "little") + 8, content, "webp")
         yield image
