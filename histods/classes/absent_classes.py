@@ -65,7 +65,7 @@ def list_absent(
         labels: histograms of the samples in use, in the manifest's order.
         groups: group of each sample.
         units: index of each sample's unit, which is never divided between splits.
-        sides: name of each sample's split.
+        split_names: name of each sample's split.
         splits: names of the splits, in order; gaps of the first one come first.
     """
     numbers = split_names.replace_strict({name: place for place, name in enumerate(splits)}, return_dtype=pl.Int64)

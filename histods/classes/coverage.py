@@ -46,7 +46,7 @@ def find_gaps(
         classes: classes of all samples, flattened.
         pixels: pixels of each.
         offsets: [samples + 1]; sample i has the entries `offsets[i]` up to `offsets[i + 1]`.
-        sides: [samples] index of each sample's split.
+        split_numbers: [samples] index of each sample's split.
         units: [samples] index of each sample's unit, which is never divided between splits.
         splits: number of splits.
         number: number of classes, including those without any pixel; None counts only classes that occur.
