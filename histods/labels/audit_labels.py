@@ -14,6 +14,7 @@ from histods.labels.label_names import read_labels
 if TYPE_CHECKING:
     from histods.io.audit_summary import AuditSummary
 
+
 def labels_of_audit(audit: AuditSummary) -> LabelTable:
     """The labels file of the audit; if it is gone and had no colours, the names that the audit stored.
 
