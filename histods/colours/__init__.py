@@ -1,1 +1,1 @@
-"""Colours of masks: counted, and read as labels."""
+"""Count the colours of masks, and read them as labels."""

@@ -1,6 +1,6 @@
-"""Colours of masks: how often each occurs, where, and which of them are blends that a drawing tool left at edges.
+"""Colours of masks: how often and where each occurs, and which are blends left by a drawing tool at edges.
 
-Colours are integers 0xRRGGBB. Only masks of colours and palettes come here, never ordinary grey ones.
+Colours are integers 0xRRGGBB. This module handles only colour and palette masks, not ordinary grey ones.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_COLOURS = 64
-"""Colours that are kept of a mask of colours, the most frequent: class colours are among them, blends need not be.
-Of a palette mask all entries that it uses are kept."""
+"""Number of colours to keep of a colour mask, most frequent first: they include class colours, but not all blends.
+For a palette mask all used entries are kept."""
 
 GREY_SPREAD = 8
-"""Largest difference between the channels of a colour that is meant as grey: programs round each by itself."""
+"""Largest difference between the channels of a grey colour: programs round channels separately."""
 
 MIXTURE_TOLERANCE = 12
 """Largest difference of a channel from an exact mixture of two colours: rounding, and a little sharpening."""
 
 TRANSLUCENT = 1 << 24
-"""Stands for the colour of pixels that are neither opaque nor fully transparent."""
+"""The colour of pixels that are neither opaque nor fully transparent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ColourCounts:
-    """The most frequent colours of one mask, by falling number of pixels; all arrays have the same length.
+    """The most frequent colours of one mask, by descending number of pixels; all arrays have the same length.
 
     Attributes:
         colours: 0xRRGGBB, or `TRANSLUCENT`.
         pixels: the pixels of each colour.
         runs: horizontal runs of each colour.
         border: pixels on the mask's four edges.
-        blended: pixels in short runs, along a row or a column, whose colour is a mixture of the two beside it, as
-            antialiasing and interpolation leave them.
-        indices: palette index of each entry; None where pixels hold colours.
-        total: number of different colours (or indices) of the mask, also of those beyond `MAX_COLOURS`.
+        blended: pixels in short runs, along a row or a column, whose colour is a mixture of its two neighbours, as
+            after antialiasing and interpolation.
+        indices: palette index of each entry; None if pixels hold colours.
+        total: number of different colours (or indices) of the mask, including those beyond `MAX_COLOURS`.
     """
 
     colours: NDArray[np.uint32]
@@ -70,7 +70,7 @@ def count_colours(packed: NDArray[np.uint32], runs: Runs | None = None) -> Colou
 
     Args:
         packed: [height, width] colours.
-        runs: their runs, where the caller has them.
+        runs: their runs, if the caller has them.
     """
     runs = find_runs(packed) if runs is None else runs
     distinct, place = np.unique(runs.labels, return_inverse=True)
@@ -90,11 +90,11 @@ def count_colours(packed: NDArray[np.uint32], runs: Runs | None = None) -> Colou
 
 
 def count_indices(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> ColourCounts:
-    """Count the palette entries that a palette mask uses.
+    """Count the palette entries used by a palette mask.
 
     Args:
         indices: [height, width] of the mask.
-        palette: [entries, 3] RGB; indices beyond it count as black, as viewers show them.
+        palette: [entries, 3] RGB; indices beyond it count as black, as in viewers.
     """
     table = np.zeros(256, dtype=np.uint32)
     table[: len(palette)] = pack(palette[:256])
@@ -138,7 +138,7 @@ def _edges(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _between(runs: Runs) -> NDArray[np.bool_]:
-    """Which pixels, in the order of the runs, lie in short runs whose colour is a mixture of those beside it."""
+    """Which pixels, in the order of the runs, are in short runs whose colour is a mixture of their neighbours."""
     before, after = runs.labels[:-2], runs.labels[2:]
     places = np.flatnonzero((runs.lengths[1:-1] <= SPECK_PIXELS) & (before != after))
     start, colour = unpack(before[places]), unpack(runs.labels[1:-1][places])

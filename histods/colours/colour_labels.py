@@ -1,4 +1,4 @@
-"""Pixels to labels: where a mask's values are labels already, and where colours have to be looked up."""
+"""Convert pixels to labels: use values that are labels, or look up colours."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     Colours = Mapping[int, tuple[int, int, int]]
 
 OFF_PALETTE_LABEL = 65535
-"""Label of pixels whose colour is not in the labels file: no class by accident, and a map must name it."""
+"""Label of pixels whose colour is not in the labels file; it never becomes a class unless a map lists it."""
 
 _OPAQUE = 255
 _FLATTEN = (
     "export it without transparency, or fill it with 'magick IN.png -background black -alpha remove OUT.png'"
 )
 _UNPALETTE = "have its colours read: write it as RGB, for example with 'magick IN.png PNG24:OUT.png'"
-_MOSTLY = 0.5  # a mask in which more than half of the pixels are no label's colour is a picture
+_MOSTLY = 0.5  # a mask in which more than half of the pixels have no label's colour is a picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Mask:
         labels: [height, width], uint8 or uint16, values as stored.
         kind: how they are stored: gray8, gray16, palette, bilevel, rgb, rgba, gray_alpha or other.
         format: container by content: png, tiff, bmp or jpeg.
-        off_palette: pixels whose colour no label has; None for masks that are not read by colour.
+        off_palette: number of pixels whose colour no label has; None for masks that are not read by colour.
         colours: counts of the colours of colour and palette masks; None for others.
         palette: [entries, 3] RGB of a palette mask; None for others.
         orientation: EXIF or TIFF orientation of the file, which is not applied; 1 for none.
@@ -67,7 +67,7 @@ def labels_from_pixels(
         pixels: [height, width] values, or [height, width, channels] 8-bit colours.
         kind: storage of the pixels; see `Mask.kind`.
         file_format: container of the file, kept in the result.
-        colours: label -> RGB, where a labels file gives colours.
+        colours: label -> RGB, if a labels file gives colours.
         nearest: give unknown colours the label of the nearest known one.
         palette: [entries, 3] RGB of a palette mask, to notice indices that contradict the labels file.
 
@@ -126,14 +126,14 @@ def _by_colour(
 
 
 def _shown_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Colours of [height, width, 4] pixels, where transparency leaves no doubt about what a viewer shows.
+    """Colours of [height, width, 4] pixels, if transparency leaves no doubt about what a viewer shows.
 
-    One opacity for all pixels changes nothing. A ground that is fully transparent keeps the one colour that lies
-    under it, if nothing opaque has that colour; what is neither, an edge blended by a drawing tool, is no colour.
+    A constant opacity changes nothing. A fully transparent background keeps its single stored colour, if no opaque
+    pixel has that colour; partly transparent pixels, such as blended edges, do not count as a colour.
 
     Raises:
-        NotAnIndexMaskError: nothing is visible, all differences lie in the transparency, or several colours, or
-            one that is also visible, lie under full transparency.
+        NotAnIndexMaskError: nothing is visible, all differences are in the transparency, or fully transparent
+            pixels have several colours, or one that is also visible.
     """
     packed, alpha = pack(pixels), pixels[..., 3]
     _refuse_alpha_alone(alpha, pixels[..., :3])
@@ -153,9 +153,9 @@ def _shown_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def _refuse_alpha_alone(alpha: NDArray[np.uint8], colours: NDArray[np.uint8]) -> None:
-    """Refuse a mask whose labels nobody sees, or whose labels seem to stand in its transparency.
+    """Reject a mask whose labels are invisible, or seem to be stored in its transparency.
 
-    A mask that is transparent all over, with one colour under it, is an empty drawing: its ground is its label.
+    A fully transparent mask with a single stored colour is an empty drawing: its background is its label.
     """
     low, high = int(alpha.min()), int(alpha.max())
     constant = low == high and high > 0
@@ -178,10 +178,10 @@ def _refuse_varying_alpha(alpha: NDArray[np.uint8], counts: ColourCounts | None)
 
 
 def _refuse_contradicting_palette(counts: ColourCounts, palette: NDArray[np.uint8], colours: Colours) -> None:
-    """Refuse a palette mask of which an index has the colour of another label.
+    """Reject a palette mask in which an index has the colour of another label.
 
-    Such a file was coloured first and then reduced to a palette, in which the indices mean nothing. A colour that
-    the label's own entry has too proves nothing: palettes are filled up with black, or repeat their last colour.
+    Such a file was coloured first and then reduced to a palette, whose indices mean nothing. A colour that the
+    label's own entry has too proves nothing: palettes are padded with black, or repeat their last colour.
     """
     known = {tuple(colour): label for label, colour in colours.items()}
     used = [] if counts.indices is None else counts.indices.tolist()
