@@ -1,4 +1,4 @@
-"""The files of a dataset, as samples and as a list of files to measure."""
+"""List the files of a dataset, as samples and as files to measure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayoutOptions:
-    """How the user says that images and masks pair; `kind` None means: find it."""
+    """The user's options for pairing images and masks; `kind` None means automatic detection."""
 
     kind: str | None
     mask_suffix: str
@@ -54,8 +54,8 @@ class Files:
 
     Attributes:
         listing: all of them.
-        unconditional: the paths of those in unconditional folders.
-        beside: the unconditional folders that lie outside the dataset's folder, relative to it.
+        unconditional: the paths of the files in unconditional folders.
+        beside: the unconditional folders outside the dataset's folder, relative to it.
     """
 
     listing: Listing
@@ -63,11 +63,11 @@ class Files:
     beside: list[str]
 
     def fingerprint(self, root: Path, measured: pl.DataFrame | None = None) -> str:
-        """Digest of all names, sizes and times, in any order: equal for a dataset that has not changed.
+        """Digest of all names, sizes and times, independent of order; equal if the dataset has not changed.
 
         Args:
             root: the dataset's folder.
-            measured: path, bytes and mtime_ns of files where the listing was made without them.
+            measured: path, bytes and mtime_ns of files, if the listing was made without them.
         """
         table = pl.DataFrame(
             {"path": self.listing.paths, "bytes": self.listing.sizes, "mtime_ns": self.listing.mtimes},
@@ -88,17 +88,17 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Dataset:
-    """What the names of the files tell.
+    """A dataset, as far as the names of its files tell.
 
     Attributes:
-        layout: the layout that was given or found.
+        layout: the given or detected layout.
         samples: one row per sample: the columns of `Pairing.samples`, and group, image_outside, mask_outside.
-        files: one row per file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to see if it is
-            an image at all).
-        other: files that are no pictures, by suffix; also folders that histods wrote, by path.
-        suggestions: patterns that would pair more, where several are as good or few files pair; best first.
-        hidden: number of hidden files and folders (a leading dot), which are passed over.
-        outside: links that leave the root and are not part of a sample -> what they point to.
+        files: one row per file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to check
+            that it is an image).
+        other: number of files that are not pictures, by suffix; also folders that histods wrote, by path.
+        suggestions: patterns that would pair more, if several are equally good or few files pair; best first.
+        hidden: number of hidden files and folders (a leading dot), which are skipped.
+        outside: links that leave the root and are not part of a sample -> their targets.
         unlisted: folders that cannot be listed -> why.
     """
 
@@ -118,10 +118,10 @@ def list_files(root: Path, options: LayoutOptions, *, states: bool = True) -> Fi
     Args:
         root: the dataset's folder.
         options: how its images and masks pair.
-        states: ask for sizes and times; see `scan`.
+        states: read sizes and times; see `scan`.
 
     Raises:
-        HistodsError: one of these folders is not there or cannot be listed.
+        HistodsError: one of these folders does not exist or cannot be listed.
     """
     listing = scan(root, states=states)
     designed = _scan_unconditional(options.unconditional, root, states=states)
@@ -154,7 +154,7 @@ def pair_files(root: Path, options: LayoutOptions, files: Files) -> Dataset:
 
 
 class _Looks:
-    """Says whether a picture of the dataset looks like a photograph or like a mask; each is read once."""
+    """Tells whether a picture of the dataset looks like a photograph or a mask; each is read once."""
 
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root = root
@@ -168,21 +168,21 @@ class _Looks:
 
 
 def _name_look(look: Look | None) -> Literal["photograph", "mask"] | None:
-    """What a picture looks like; None where it cannot be read, or is neither."""
+    """What a picture looks like; None if it cannot be read, or is neither."""
     if look is None or not (look.is_mask or look.is_photograph):
         return None
     return "mask" if look.is_mask else "photograph"
 
 
 def _is_free(options: LayoutOptions) -> bool:
-    """Whether the user leaves it to us how images and masks pair."""
+    """Whether the layout is to be detected automatically."""
     return not (options.kind or options.pairs or options.image_pattern or options.mask_pattern)
 
 
 def _choose_layout(
     paths: Sequence[str], options: LayoutOptions, unconditional: Sequence[str], look: _Looks
 ) -> Choice:
-    """Take the layout that was asked for, or the one that the options imply, or find it."""
+    """Use the requested layout or the one that the options imply, or detect it."""
     kind = options.kind
     if kind is None and options.pairs is not None:
         kind = "csv"
@@ -206,7 +206,7 @@ def _choose_layout(
         )
     if kind != "pattern" and (options.image_pattern or options.mask_pattern):
         found = "--pairs" if kind == "csv" else f"--layout {kind}"
-        raise HistodsError(f"--image-pattern and --mask-pattern do not go together with {found}; leave one out.")
+        raise HistodsError(f"--image-pattern and --mask-pattern do not go together with {found}; omit one.")
     layout = Layout(
         kind=kind,  # type: ignore[arg-type]  # one of the four, checked above
         mask_suffix=options.mask_suffix,
@@ -219,10 +219,10 @@ def _choose_layout(
 
 
 def unconditional_folders(folders: Sequence[str | Path], root: Path) -> list[Path]:
-    """The folders of images without masks, without links in their paths; each as given, else below the root.
+    """Resolve the folders of images without masks, each as given or else below the root.
 
     Raises:
-        HistodsError: one is not there.
+        HistodsError: one does not exist.
     """
     found = []
     for given in folders:
@@ -236,7 +236,7 @@ def unconditional_folders(folders: Sequence[str | Path], root: Path) -> list[Pat
 
 
 def _scan_unconditional(folders: Sequence[str | Path], root: Path, *, states: bool) -> list[tuple[str, Listing]]:
-    """List the folders of images without masks; each with the prefix that makes its paths relative to the root."""
+    """List the folders of images without masks, each with the prefix that makes its paths relative to the root."""
     listings = []
     for folder in unconditional_folders(folders, root):
         prefix = Path(os.path.relpath(folder, root)).as_posix()
@@ -310,7 +310,7 @@ def _list_files(samples: pl.DataFrame, listing: Listing) -> pl.DataFrame:
     )
     named = pl.concat([images, masks]).drop_nulls("path").unique(["path", "is_mask"], maintain_order=True)
     named = named.join(listed, on="path", how="left", maintain_order="left")
-    absent = named.filter(pl.col("bytes").is_null())["path"]  # only a file of pairs can name what is not there
+    absent = named.filter(pl.col("bytes").is_null())["path"]  # only a file of pairs can name a missing file
     reasons = {path: _why_absent(path, listing) for path in absent} | listing.problems
     problems = pl.DataFrame(
         {"path": list(reasons), "problem": list(reasons.values())},
@@ -322,11 +322,11 @@ def _list_files(samples: pl.DataFrame, listing: Listing) -> pl.DataFrame:
 
 
 def _why_absent(path: str, listing: Listing) -> str:
-    """Why a file that the file of pairs names was not listed."""
+    """Why a file named in the file of pairs was not listed."""
     if any(part.startswith(".") for part in path.split("/")):
-        return "hidden files and folders (a leading dot) are passed over, though the pairs file names this one"
+        return "hidden files and folders (a leading dot) are skipped, although the pairs file names this one"
     if folder := next((folder for folder in listing.unlisted if path.startswith(folder + "/")), None):
         return f"its folder {folder} cannot be listed: {listing.unlisted[folder]}"
     if folder := next((folder for folder in listing.own if path.startswith(folder + "/")), None):
-        return f"in {folder} histods wrote it or there is no such file, though the pairs file names it"
-    return "there is no such file, though the pairs file names it"
+        return f"in {folder} histods wrote it or there is no such file, although the pairs file names it"
+    return "there is no such file, although the pairs file names it"

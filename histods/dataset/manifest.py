@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from histods.dataset.sample import Sample
 
 SCHEMA_VERSION = 1
-_MAX_ROWS = 4  # of a byte: keys that count up are packed into one or less
+_MAX_ROWS = 4  # per byte: ascending keys are packed into one byte or less
 _MAX_VALUES = 64
-"""Values of a column for each byte of a file: labels and pixels of equal masks are many and pack well."""
+"""Values of a column per byte of a file: equal masks have equal labels and pixels, which compress well."""
 BESIDE = "beside"
-"""Key of the metadata: JSON list of the folders of images without masks that lie outside the dataset's folder."""
-_ODD = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"  # what is not plainly a path below a folder
+"""Key of the metadata: JSON list of the folders of images without masks outside the dataset's folder."""
+_ODD = r"^$|^/|/$|//|(^|/)\.\.?(/|$)|\x00"  # not a plain path below a folder
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -55,7 +55,7 @@ SCHEMA = pa.schema(
 
 
 def metadata_of(table: pa.Table) -> dict[str, str]:
-    """What is kept with a table beside its rows."""
+    """The metadata of a table."""
     return {
         key.decode(errors="replace"): value.decode(errors="replace")
         for key, value in (table.schema.metadata or {}).items()
@@ -72,14 +72,14 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
 
 
 def write_table(table: pa.Table, path: Path, metadata: dict[str, str]) -> None:
-    """Write a table atomically; the same table gives the same bytes (zstd, fixed row groups)."""
+    """Write a table atomically; equal tables give equal bytes (zstd, fixed row groups)."""
     plain = {key.encode(): value.encode() for key, value in metadata.items()}
     with replacing(path) as temporary:
         pq.write_table(
             table.replace_schema_metadata(plain),
             temporary,
             compression="zstd",
-            use_dictionary=False,  # paths and digests are all different: smaller, and written in less time
+            use_dictionary=False,  # paths and digests are all different: smaller and faster without a dictionary
             row_group_size=65536,
         )
 
@@ -88,24 +88,24 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file, or some columns of it.
 
     Raises:
-        HistodsError: the file is missing, is not Parquet, or would fill the memory.
+        HistodsError: the file is missing, is not Parquet, or does not fit into memory.
     """
     with _opened(path) as file:
         return file.read(columns=None if columns is None else list(columns))
 
 
 def read_schema(path: Path) -> tuple[pa.Schema, int]:
-    """Columns of a Parquet file, without metadata, and its rows.
+    """Columns of a Parquet file, without metadata, and its number of rows.
 
     Raises:
-        HistodsError: the file is missing, is not Parquet, or would fill the memory.
+        HistodsError: the file is missing, is not Parquet, or does not fit into memory.
     """
     with _opened(path) as file:
         return file.schema_arrow.remove_metadata(), file.metadata.num_rows
 
 
 def has_columns(schema: pa.Schema, wanted: pa.Schema) -> bool:
-    """Whether a table has these columns, in this order; polars writes texts and lists as large ones."""
+    """Whether a table has these columns, in this order; polars writes strings and lists as large types."""
     return schema.names == wanted.names and all(
         _plain_type(found) == kind for found, kind in zip(schema.types, wanted.types, strict=True)
     )
@@ -119,7 +119,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of ours; what is wrong with it is said in one line."""
+    """Open a Parquet file written by histods; errors become one line."""
     refuse_pipe(path)
     try:
         with pq.ParquetFile(path) as file:  # pq.read_table would import pyarrow.dataset and with it pandas
@@ -131,7 +131,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _refuse_bomb(path: Path, metadata: pq.FileMetaData) -> None:
-    """Refuse a small file of billions of equal values: rows of ours differ by a key or a path."""
+    """Reject a small file with billions of equal values; rows that histods writes differ in key or path."""
     size = path.stat().st_size
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     values = [sum(group.column(place).num_values for group in groups) for place in range(metadata.num_columns)]
@@ -149,9 +149,8 @@ class Manifest:
 
     Attributes:
         table: the columns of `SCHEMA`, one row per sample, sorted by key.
-        provenance: what made it (schema version, histods version, layout and options), as the Parquet file's
-            metadata keep it.
-        workspace: folder of the audit that it belongs to; None for one that is in no workspace.
+        provenance: schema version, histods version, layout and options, from the metadata of the Parquet file.
+        workspace: folder of the audit that it belongs to; None if it is in no workspace.
     """
 
     table: pa.Table
@@ -163,7 +162,7 @@ class Manifest:
 
     @property
     def roles(self) -> pl.DataFrame:
-        """How many samples have each role."""
+        """The number of samples with each role."""
         import polars as pl
 
         return self.to_polars().group_by("role").agg(samples=pl.len()).sort("role")
@@ -172,7 +171,7 @@ class Manifest:
         """One sample, with its image, mask and overlay as arrays.
 
         Raises:
-            HistodsError: there is no such key (the message names near ones), or the manifest is of no workspace.
+            HistodsError: there is no such key (the message names similar ones), or there is no workspace.
         """
         from histods.dataset.sample import find_sample
 
@@ -183,7 +182,7 @@ class Manifest:
         return to_polars(self.table)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The manifest as a pandas DataFrame: nullable integers, texts or None, and lists of Python integers."""
+        """The manifest as a pandas DataFrame: nullable integers, strings or None, and lists of Python integers."""
         import pandas as pd
 
         kinds = {pa.uint32(): pd.UInt32Dtype(), pa.int64(): pd.Int64Dtype()}
@@ -223,10 +222,10 @@ class Manifest:
         return found
 
     def check(self) -> None:
-        """Check that all files are below the dataset's folder, or the folders of images without masks beside it.
+        """Check that all files are below the dataset's folder or the additional folders of images without masks.
 
         Raises:
-            ValueError: one is not; the message is a part of a sentence.
+            ValueError: a file is elsewhere; the message is a part of a sentence.
         """
         beside = fit(json.loads(self.provenance.get(BESIDE, "[]")), list[str], BESIDE)
         for column in ("key", "image_path", "mask_path"):

@@ -1,6 +1,6 @@
-"""Files that histods writes, known by their names: where they lie in a dataset, they are no part of it.
+"""Files that histods writes, recognised by their names: in a dataset's folder, they are not part of the dataset.
 
-Only the files themselves are passed over, never a folder: whatever else lies among them belongs to the dataset.
+Only the files themselves are skipped, never a whole folder: all other files in it belong to the dataset.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 MASKS = "remap.json"
 """Marks a folder of remapped masks."""
 _MASKS_KEYS = {"map_digest", "manifest_digest"}
-_MARK_BYTES = 4096  # more than the mark has
+_MARK_BYTES = 4096  # more than the size of the mark
 
-# Files that stand together in a folder of a kind, and the paths below that folder which histods writes.
+# Files that identify each kind of folder, and the paths below it that histods writes.
 _KINDS = (
     (
         ("audit.json", "manifest.parquet"),
@@ -41,11 +41,11 @@ _PATTERNS = {names: re.compile(pattern) for names, pattern in _KINDS}
 
 
 class OwnFolder:
-    """A folder in which histods has written.
+    """A folder with files that histods wrote.
 
     Attributes:
         prefix: its path below the root, with a slash at the end.
-        passed_over: how many of its files are histods' own.
+        passed_over: number of its files that histods wrote.
         copies: paths of PNG files in a folder of remapped masks, which may be copies of masks of this dataset.
     """
 
@@ -56,7 +56,7 @@ class OwnFolder:
         self._pattern = pattern
 
     def take(self, path: str) -> bool:
-        """Whether a file below the root is histods' own, or a copy that `settle` decides about."""
+        """Whether histods wrote a file below the root, or it is a copy that `settle` decides about."""
         rest = path[len(self.prefix) :]
         if self._pattern is None:
             self.copies += [path] if rest.endswith(".png") else []
@@ -66,13 +66,13 @@ class OwnFolder:
         return taken
 
     def settle(self, stems: Iterable[str]) -> list[str]:
-        """The files that belong to the dataset after all.
+        """The copies that do belong to the dataset.
 
-        A remapped mask has the path of the mask that it was made from. Where that is not in this dataset, the
-        folder holds the dataset's own masks: somebody has put images beside them.
+        A remapped mask has the path of the mask that it was made from. If that is not in this dataset, the folder
+        holds the dataset's own masks, to which images were added.
 
         Args:
-            stems: paths of the other files of the dataset without their suffixes.
+            stems: paths of the other files of the dataset, without suffixes.
         """
         if self._pattern is not None:
             return []
@@ -83,12 +83,12 @@ class OwnFolder:
 
 
 def own_folder(folder: str, prefix: str, entries: Iterable[os.DirEntry[str]]) -> OwnFolder | None:
-    """What histods wrote in a folder, by its marks; None where there are none.
+    """The files that histods wrote in a folder, recognised by marker files; None if there are none.
 
     Args:
-        folder: where it is.
+        folder: its path.
         prefix: its path below the root, with a slash at the end.
-        entries: what is in it.
+        entries: its entries.
     """
     marks = {entry.name for entry in entries if entry.name in _MARKS}
     for names, pattern in _PATTERNS.items() if marks else ():

@@ -1,4 +1,4 @@
-"""Read the CSV file that says which mask belongs to which image."""
+"""Read the CSV file that pairs images and masks."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _SCHEMA = {**dict.fromkeys(_COLUMNS, pl.String), "line": pl.Int64}
 def read_pairs(path: Path, root: Path) -> pl.DataFrame:
     """Read a CSV file with the columns `image`, `mask`, `group` and `split` (the last three optional).
 
-    The first line names the columns, in any order and case; other columns are passed over, and so are
-    empty lines. An empty field is null. Files are named relative to the dataset's root, or absolutely
-    where they lie inside it; backslashes separate folders in a column where no name has a slash. No named
-    file is looked at.
+    The first line names the columns, in any order and case; other columns and empty lines are ignored. An empty
+    field is null. Paths are relative to the dataset's root, or absolute paths inside it; backslashes separate
+    folders in a column in which no name has a slash. The files themselves are not accessed.
 
     Args:
         path: the CSV file, in UTF-8.
@@ -36,11 +35,11 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
 
     Returns:
         One row per image, in the order of the file: `image` and `mask` (POSIX paths relative to the root),
-        `group`, `split`, `line` (where the row begins in the file, counted from 1).
+        `group`, `split`, `line` (the first line of the row in the file, counted from 1).
 
     Raises:
-        HistodsError: the file is not such a table, or a line names no image, an image once more, a file
-            outside the root, or a mask that is an image in some line.
+        HistodsError: the file is not such a table, or a line names no image, a repeated image, a file outside the
+            root, or a mask that is an image in another line.
     """
     lines = _lines(path, _text(path))
     header = next(lines, (1, []))[1]
@@ -70,9 +69,9 @@ def read_pairs(path: Path, root: Path) -> pl.DataFrame:
 
 
 def _text(path: Path) -> str:
-    """The file's text, without the mark that some programs put before UTF-8."""
+    """The file's text, without a byte order mark."""
     try:
-        with OpenFile(path) as file:  # never waits for somebody to write into a named pipe
+        with OpenFile(path) as file:  # does not block on a named pipe
             return file.read().decode("utf-8-sig")
     except InaccessibleFileError as error:
         reason = str(error).removeprefix("cannot be opened: ")
@@ -94,7 +93,7 @@ def _text(path: Path) -> str:
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each line that is not empty, with the number of the line."""
+    """The fields and the number of each non-empty line."""
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     line = 1
     try:
@@ -109,7 +108,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _places(path: Path, header: Sequence[str]) -> list[int | None]:
-    """Where each of the four columns stands."""
+    """The position of each of the four columns."""
     names = [name.strip().lower() for name in header]
     wanted = [name for name in names if name in _COLUMNS]
     if "image" not in names or len(set(wanted)) < len(wanted):
@@ -124,9 +123,9 @@ def _places(path: Path, header: Sequence[str]) -> list[int | None]:
 def _with_slashes(
     lines: Iterator[tuple[int, list[str]]], places: Sequence[int | None]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Turn backslashes in file names into slashes, in a column where no name has a slash.
+    """Turn backslashes in file names into slashes, in a column in which no name has a slash.
 
-    Programs on Windows write them; elsewhere a name may hold one, but then its folders have slashes.
+    Programs on Windows write them; elsewhere a name may contain a backslash, but then its folders have slashes.
     """
     rows = list(lines)
     for place in places[:2]:
@@ -140,7 +139,7 @@ def _with_slashes(
 
 
 def _inside(name: str, roots: Sequence[str]) -> str | None:
-    """The path of a file relative to the root, or None where it lies outside."""
+    """The path of a file relative to the root; None if it is outside."""
     path = posixpath.normpath(name)
     if path.startswith("/"):
         root = next((root for root in roots if path.startswith(root.rstrip("/") + "/")), None)
@@ -149,7 +148,7 @@ def _inside(name: str, roots: Sequence[str]) -> str | None:
 
 
 def _refuse_contradictions(path: Path, table: pl.DataFrame) -> None:
-    """Refuse a table without images, with one image twice, or with one file as image and as mask."""
+    """Reject a table without images, with a repeated image, or with a file as both image and mask."""
     if table.is_empty():
         raise HistodsError(f"{path} has only its first line; add a line for each image.")
     again = table.filter(~pl.col("image").is_first_distinct())

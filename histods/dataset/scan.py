@@ -1,9 +1,8 @@
-"""Find every file below the dataset's root once, with its size and time, and never leave the root.
+"""Find every file below the dataset's root once, with its size and time, without leaving the root.
 
-Names come from `os.scandir`, which tells links and folders apart for free; sizes and times come from
-Arrow's C++ file system, in threads, without Python's 2 us a file: 493,500 files in one folder take
-about half of the 2.1-2.7 s of `os.scandir` with `stat` (two cores, measured in one run). Where storage makes each
-call wait, many are under way at once.
+Names come from `os.scandir`, which distinguishes links and folders for free; sizes and times come from Arrow's C++
+file system, in threads, without Python's 2 us per file: 493,500 files in one folder take about half of the 2.1-2.7
+s of `os.scandir` with `stat` (two cores, measured in one run). If storage makes calls wait, many run concurrently.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _BATCH, _THREADS = 16384, 2
 _SLOW_BATCH = 8
-"""Files whose states a thread asks for at a time: on a local disk, and where each answer takes milliseconds."""
+"""Files per batch of a thread: on a local disk, and on storage that takes milliseconds per call."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +40,14 @@ class Listing:
 
     Attributes:
         paths: POSIX paths relative to the root; bytes that are not UTF-8 are written as `\\xNN`.
-        sizes: [files] bytes; 0 where there is a problem.
-        mtimes: [files] modification times in nanoseconds; 0 where there is a problem.
+        sizes: [files] bytes; 0 if there is a problem.
+        mtimes: [files] modification times in nanoseconds; 0 if there is a problem.
         problems: path -> why it must not be opened.
-        outside: path of a link (to a file or a folder) that leaves the root -> what it points to.
+        outside: path of a link (to a file or a folder) that leaves the root -> its target.
         unlisted: path of a folder that cannot be listed -> why.
         own: paths of folders in which files that histods wrote (an old workspace, shards, remapped masks) were
-            passed over; all else in them is listed.
-        hidden: number of hidden files and folders (a leading dot), which are passed over.
+            skipped; all other files in them are listed.
+        hidden: number of hidden files and folders (a leading dot), which are skipped.
     """
 
     paths: list[str]
@@ -62,15 +61,15 @@ class Listing:
 
 
 def scan(root: Path, *, states: bool = True) -> Listing:
-    """List all files below `root`, following links only where they stay inside it.
+    """List all files below `root`, following only links that stay inside it.
 
-    A folder elsewhere inside the root that a link leads to is listed under the link's name too, but once
-    only: of several links that lead to it (from folders listed earlier, then in order of their names), the
-    first counts. Else folders that link to one another would have more paths than can be listed.
+    A folder elsewhere inside the root that is the target of a link is also listed under the link's name, but only
+    for the first link to it (by the order in which folders are listed, then by name). Otherwise folders that link
+    to one another would have too many paths.
 
     Args:
         root: an existing folder.
-        states: ask for sizes and times, without which they are 0; needed only where files may be known already.
+        states: read sizes and times, else they are 0; needed only if files may be known already.
 
     Raises:
         HistodsError: the root cannot be listed.
@@ -90,7 +89,7 @@ def scan(root: Path, *, states: bool = True) -> Listing:
 
 
 class _Link(NamedTuple):
-    """A link, and what it leads to."""
+    """A link and its target."""
 
     entry: os.DirEntry[str]
     target: str
@@ -101,7 +100,7 @@ class _Link(NamedTuple):
 
 
 def list_folder(folder: str) -> list[os.DirEntry[str]] | OSError:
-    """The entries of a folder, or why it cannot be listed."""
+    """The entries of a folder, or the error if it cannot be listed."""
     try:
         return list(os.scandir(folder))
     except OSError as error:
@@ -120,9 +119,9 @@ class _Walk:
         self.own: list[OwnFolder] = []
         self.hidden = 0
         self._listing, self._following = Pace(), Pace()
-        # Folders still to list: where it is, the prefix of its paths, real paths of the folders that lead to it.
+        # Folders still to list: the path, the prefix of its paths, real paths of the folders above it.
         self.waiting: list[tuple[str, str, tuple[str, ...]]] = [(root, "", (self.real_root,))]
-        # Links to folders wait until all else is listed, and go in order: which is first is then no accident.
+        # Links to folders wait until everything else is listed, and are sorted, so the first one is deterministic.
         self.links: list[tuple[str, str, tuple[str, ...]]] = []
         self.linked: set[str] | None = None  # real folders that were reached through a link
         self._list_waiting()
@@ -145,7 +144,7 @@ class _Walk:
     def _take(
         self, folder: str, prefix: str, above: tuple[str, ...], entries: list[os.DirEntry[str]] | OSError
     ) -> None:
-        """Note what a folder holds."""
+        """Record the entries of a folder."""
         if isinstance(entries, OSError):
             if prefix:
                 self.unlisted[prefix[:-1]] = str(entries.strerror)
@@ -178,7 +177,7 @@ class _Walk:
             self._follow(link, prefix + link.entry.name, above)
 
     def _own_folder(self, folder: str, prefix: str, entries: Sequence[os.DirEntry[str]]) -> OwnFolder | None:
-        """The folder of histods' own that this one is, or lies in; never the root, which was asked for."""
+        """The folder written by histods that this one is or lies in; never the root, which the user named."""
         if not prefix:
             return None
         found = own_folder(folder, prefix, entries)
@@ -188,7 +187,7 @@ class _Walk:
         return found
 
     def _enter(self, folder: str, path: str, above: tuple[str, ...]) -> None:
-        """Have a folder listed; the last of `above` is its own real path."""
+        """Queue a folder to be listed; the last of `above` is its own real path."""
         real = above[-1]
         if self.linked is not None and real in self.linked:
             return
@@ -197,7 +196,7 @@ class _Walk:
         self.waiting.append((folder, path + "/", above))
 
     def _look_up(self, entry: os.DirEntry[str]) -> _Link:
-        """What a link leads to; of one that leaves the root, no more than where."""
+        """The target of a link; for one that leaves the root, only its path."""
         target = os.path.realpath(entry.path)
         if target != self.real_root and not target.startswith(self.real_root.rstrip("/") + "/"):
             return _Link(entry, target, leaves=True)
@@ -207,9 +206,9 @@ class _Walk:
             return _Link(entry, target, error=error)
 
     def _follow(self, link: _Link, path: str, above: tuple[str, ...]) -> None:
-        """Follow a link that stays inside the root; note one that leaves it or is broken."""
+        """Follow a link that stays inside the root; record one that leaves it or is broken."""
         if link.is_folder:
-            if link.target not in above:  # a link to a folder above would go in a circle
+            if link.target not in above:  # a link to a folder above would form a cycle
                 self.links.append((link.entry.path, path, (*above, link.target)))
             return
         self.paths.append(path)
@@ -224,7 +223,7 @@ class _Walk:
             self.problems[path] = "a link to a file that does not exist"
 
     def escape_names(self) -> None:
-        r"""Write names that are not UTF-8 with `\xNN`: they get a row and a reason, but are not opened."""
+        r"""Write names that are not UTF-8 with `\xNN`; they get a row and a reason, but are not opened."""
         taken = set(self.paths)
         for place, path in enumerate(self.paths):
             plain = _plain(path)
@@ -239,14 +238,14 @@ class _Walk:
 
 
 def _plain(path: str) -> str:
-    r"""A path as text that can be written anywhere: bytes that are not UTF-8 as `\xNN`."""
+    r"""A path as valid text, with bytes that are not UTF-8 as `\xNN`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def ask_states(
     root: Path, paths: Sequence[str], *, unsafe: AbstractSet[str] = frozenset()
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ask for size and time of paths below `root`; 0 for the `unsafe` ones and those that have disappeared."""
+    """Read size and time of paths below `root`; 0 for `unsafe` ones and those that have disappeared."""
     files = pafs.LocalFileSystem()
     states = np.zeros((len(paths), 2), dtype=np.int64)
 
@@ -254,7 +253,7 @@ def ask_states(
         states[batch] = _ask_batch(files, root, paths[batch])
 
     trials = [slice(start, start + _SLOW_BATCH) for start in range(0, 2 * _SLOW_BATCH, _SLOW_BATCH)]
-    # Twice, since this machine may be busy for a moment.
+    # Twice, since this machine may be briefly busy.
     slow = all(_seconds(ask, trial) > _SLOW_BATCH * SLOW_SECONDS for trial in trials)
     size, threads = (_SLOW_BATCH, MAX_THREADS) if slow else (_BATCH, _THREADS)
     batches = [slice(start, start + size) for start in range(0, len(paths), size)]
@@ -273,13 +272,13 @@ def _seconds(ask: Callable[[slice], None], batch: slice) -> float:
 
 
 def _ask_batch(files: pafs.LocalFileSystem, root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
-    """Size and time of each path, [paths, 2]; 0 where one refuses to tell or is missing.
+    """Size and time of each path, [paths, 2]; 0 if it is missing or not accessible.
 
-    An array, since half a million tuples would be looked at by the garbage collector again and again.
+    An array, since the garbage collector would traverse half a million tuples again and again.
     """
     try:
         infos = files.get_file_info([f"{root}/{path}" for path in paths])
-    except OSError:  # one of them; which, only asking each by itself tells
+    except OSError:  # of one of them; find it by reading each separately
         return np.array([_ask_one(f"{root}/{path}") for path in paths], dtype=np.int64)
     sizes = np.fromiter((info.size or 0 for info in infos), np.int64, len(infos))
     mtimes = np.fromiter((info.mtime_ns or 0 for info in infos), np.int64, len(infos))

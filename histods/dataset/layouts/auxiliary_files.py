@@ -1,4 +1,4 @@
-"""Files of a dataset that are no pictures, and words for pictures made from others."""
+"""Files of a dataset that are not pictures, and words for pictures made from others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DERIVED_OR_COLOURED_WORD = rf"(?i)(?:^|[^a-z])(?:{_MADE_FROM}|{COLOUR_WORD})(?:[
 
 
 def count_by_suffix(files: pl.DataFrame) -> dict[str, int]:
-    """How many files have each suffix, in order of the suffixes.
+    """Count the files with each suffix, in order of the suffixes.
 
     Args:
         files: `suffix` of each file.

@@ -1,4 +1,4 @@
-"""Candidates for a layout, with the pairs that each makes and what the pictures themselves say of them."""
+"""Candidates for a layout, with the pairs that each makes and the evidence from the pictures themselves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Look = Callable[[str], Literal["photograph", "mask"] | None]
 
 SURE = 0.5
-"""Candidates of a larger weight may be taken without asking."""
+"""Candidates with a larger weight may be used without asking."""
 
 _FILES_LOOKED_AT = 6
 _CONFIRMED, _CONTRADICTED = 0.9, 0.5
@@ -28,13 +28,13 @@ _CONFIRMED, _CONTRADICTED = 0.9, 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Option:
-    """A candidate and what it pairs.
+    """A candidate and its pairs.
 
     Attributes:
         candidate: its patterns.
-        weight: 0..1, how sure words and pictures are that these are images and those are masks.
+        weight: 0..1, the confidence from words and pictures that its images are images and its masks are masks.
         pairs: identity of each pair (see `identify`) -> its image and its mask.
-        images, masks: how many files the patterns name.
+        images, masks: number of files that the patterns match.
     """
 
     candidate: Candidate
@@ -45,31 +45,31 @@ class Option:
 
     @property
     def merit(self) -> float:
-        """How many pairs it makes, less where words and pictures leave a doubt."""
+        """The number of pairs, reduced if words and pictures leave doubt."""
         return len(self.pairs) * self.weight
 
     def is_sure(self) -> bool:
-        """Whether it may be taken without asking: half of the images or masks that it names have a partner."""
+        """Whether it may be used without asking: half of the images or masks that it matches have a partner."""
         return self.weight > SURE and 2 * len(self.pairs) >= min(self.images, self.masks)
 
     def without(self, taken: set[str]) -> Option:
-        """What is left of it without the pairs whose identity, image or mask is taken."""
+        """The option without the pairs whose identity, image or mask is in `taken`."""
         left = {name: pair for name, pair in self.pairs.items() if not {name, *pair} & taken}
         return replace(self, pairs=left)
 
 
 def pairs_of(pictures: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, int, int]:
-    """The images and masks that a layout pairs one to one, and how many images and masks it names.
+    """The images and masks that a layout pairs one to one, and the number of images and masks that it matches.
 
     Args:
         pictures: `path`, `key`, `suffix`.
-        layout: how they may be named.
+        layout: how they are named.
 
     Returns:
         A table of `link`, `image` and `mask`, and the two numbers.
     """
     named = name_roles(pictures, layout)
-    if layout.kind == "pattern" and len(layout.patterns()) > 1:  # then links begin with the alternative's number
+    if layout.kind == "pattern" and len(layout.patterns()) > 1:  # links begin with the number of the alternative
         named = named.with_columns(pl.col("link").str.replace(r"^[0-9]+\x00", "").alias("key"))
     else:
         named = named.with_columns(key="link")
@@ -83,10 +83,10 @@ def pairs_of(pictures: pl.DataFrame, layout: Layout) -> tuple[pl.DataFrame, int,
 
 
 def identify(pairs: pl.DataFrame) -> dict[str, tuple[str, str]]:
-    """Name each pair by the folder that holds both files and by what their names have in common.
+    """Identify each pair by the folder that holds both files and by the common part of their names.
 
-    Two patterns that pair files of one patch (an image and its normalised copy with two masks) give both
-    pairs one identity; patches of two folders or splits have two, also where their names are equal.
+    Two patterns that pair files of one patch (an image and its normalised copy with two masks) give both pairs the
+    same identity; patches in two folders or splits have different ones, even if their names are equal.
     """
     identities: dict[str, tuple[str, str]] = {}
     for link, image, mask in pairs.select("link", "image", "mask").iter_rows():
@@ -108,11 +108,11 @@ def _identity(link: str, image: str, mask: str) -> str:
 
 
 def find_options(sample: pl.DataFrame, look: Look | None) -> list[Option]:
-    """The candidates that pair at least two images, best first; of equal ones that which takes least.
+    """The candidates that pair at least two images, best first; among equals, the one with the lowest cost.
 
     Args:
         sample: `path`, `key`, `suffix` of at most a few thousand pictures.
-        look: says whether a picture is a photograph or a mask; without it only names tell.
+        look: tells whether a picture is a photograph or a mask; without it only names are used.
     """
     options: dict[frozenset[tuple[str, str]], Option] = {}
     for candidate in candidates(sample):
@@ -136,7 +136,7 @@ def _order(option: Option) -> tuple[float, tuple[int, int], tuple[tuple[str, str
 
 
 def _weigh_by_looks(option: Option, look: Look) -> Option | None:
-    """Confirm or contradict what the words say; None where the images are no photographs, or the masks are."""
+    """Adjust the weight by the pictures; None if the images are not photographs, or the masks are."""
     images, masks = (_most(side, look) for side in zip(*sorted(option.pairs.values()), strict=True))
     told_by = option.candidate.told_by
     if told_by == "nothing":
@@ -151,13 +151,13 @@ def _weigh_by_looks(option: Option, look: Look) -> Option | None:
         return replace(option, weight=option.weight * _CONTRADICTED)
     if (images, masks) == ("photograph", "mask"):
         weight = _CONFIRMED if told_by != "mask" else option.weight
-        # Coloured masks and masks of instances are what there is, where nothing competes with them.
+        # Coloured masks and masks of instances are used only if nothing competes with them.
         return replace(option, weight=1.5 * weight if weight < SURE else weight)
     return option
 
 
 def _most(paths: Sequence[str], look: Look) -> Literal["photograph", "mask"] | None:
-    """What most of some files are, taken at equal distances."""
+    """What the majority of some files, chosen at equal intervals, look like."""
     step = max(1, len(paths) // _FILES_LOOKED_AT)
     looks = [look(path) for path in sorted(paths)[::step][:_FILES_LOOKED_AT]]
     for kind in ("photograph", "mask"):

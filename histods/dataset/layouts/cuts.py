@@ -1,8 +1,8 @@
-"""What is left of a name without the texts that many names have in common.
+"""The rest of a name without the texts that many names share.
 
-Names that belong together differ in little: a folder (`img` and `gt`), a part of the name (`_image`,
-`_label`), or both. So every text that many names have in common is cut out of each name in turn, at most
-one of its folders (or all of them) and one of its stem.
+Names that belong together differ only slightly: in a folder (`img` and `gt`), a part of the name (`_image`,
+`_label`), or both. So each text that many names share is cut out of each name in turn: at most one from its
+folders (or all of them) and one from its stem.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ANY_FOLDERS = "\0/"
-"""Stands in a literal for folders that are not the same for all pairs."""
+"""Placeholder in a literal for folders that differ between pairs."""
 
 _SHARE_OF_FREQUENT = 0.01
 _LONGEST_RUN = 3
@@ -31,10 +31,10 @@ class Cut(NamedTuple):
     """A text cut out of a name.
 
     Attributes:
-        place: where it stood, in what is left of the name.
-        text: what was cut out.
-        literal: what stands for it in a pattern.
-        parts, characters: what it costs: parts of folders, characters of stems.
+        place: its position in the rest of the name.
+        text: the text.
+        literal: its replacement in a pattern.
+        parts, characters: its cost: parts of folders, characters of stems.
     """
 
     place: int
@@ -45,39 +45,39 @@ class Cut(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What was cut out of the name of one file (`file`: its row)."""
+    """The texts cut out of the name of one file (`file`: its row)."""
 
     file: int
     suffix: str
     cuts: tuple[Cut, ...]
 
     def text(self) -> str:
-        """All that was cut out, with a zero character between cuts."""
+        """All texts that were cut out, separated by a zero character."""
         return "\0".join(cut.text for cut in self.cuts)
 
     def literals(self) -> dict[int, str]:
-        """What stands in a pattern for the texts that were cut out, by their place."""
+        """The literals of a pattern for the texts that were cut out, by position."""
         literals: dict[int, str] = {}
         for cut in self.cuts:
             literals[cut.place] = literals.get(cut.place, "") + cut.literal
         return literals
 
     def has_any_folders(self) -> bool:
-        """Whether all folders were cut out, whatever their names."""
+        """Whether all folders were cut out, regardless of their names."""
         return any(cut.literal == ANY_FOLDERS for cut in self.cuts)
 
 
 def frequent_texts(keys: Sequence[str]) -> set[str]:
-    """Texts of up to three words in a row that one in a hundred names has, and two at least."""
+    """Texts of up to three consecutive words that one in a hundred names has, and at least two."""
     runs = Counter(run for key in keys for run in {run for part in key.split("/") for run in _runs(part)})
     return {run for run, count in runs.items() if count >= max(2, _SHARE_OF_FREQUENT * len(keys))}
 
 
 def cut_names(key: str, frequent: set[str]) -> Iterator[tuple[str, tuple[Cut, ...]]]:
-    """What is left of a key without one frequent text of its folders, or all of them, and one of its stem.
+    """Yield the rest of a key without one frequent text of its folders, or all of them, and one of its stem.
 
-    What is left is in lower case and has no zeros before numbers, so that images and masks meet whose names
-    differ in these.
+    The rest is in lower case and has no zeros before numbers, so images and masks whose names differ only in these
+    match.
     """
     folders, slash, stem = key.rpartition("/")
     folders += slash
@@ -106,9 +106,9 @@ def _plain(text: str) -> str:
 
 
 def _runs(part: str) -> dict[str, tuple[int, int]]:
-    """Texts of up to three words in a row that a folder's or file's name has, and where the last one stands.
+    """Texts of up to three consecutive words in the name of a folder or file, with the last position of each.
 
-    Also the whole name, and what it ends with from each word on, such as `-annotation-1-by-1-tag-0`.
+    They include the whole name, and its end from each word on, such as `-annotation-1-by-1-tag-0`.
     """
     words = [found.span() for found in _WORD.finditer(part)]
     spans = [
@@ -120,7 +120,7 @@ def _runs(part: str) -> dict[str, tuple[int, int]]:
 
 
 def _without_each(text: str, cuts: Sequence[Cut]) -> list[tuple[str, tuple[Cut, ...]]]:
-    """A text as it is, and without each of the cuts, whose places are those in the text as it is."""
+    """A text unchanged, and without each of the cuts, whose positions refer to the unchanged text."""
     left: list[tuple[str, tuple[Cut, ...]]] = [(_plain(text), ())]
     for cut in cuts:
         before, after = _plain(text[: cut.place]), _plain(text[cut.place + len(cut.text) :])
@@ -129,7 +129,7 @@ def _without_each(text: str, cuts: Sequence[Cut]) -> list[tuple[str, tuple[Cut, 
 
 
 def _cuts(part: str, offset: int, frequent: set[str], *, is_folder: bool) -> list[Cut]:
-    """The frequent texts of a folder or stem, each with one separator beside it; a whole folder with its slash."""
+    """The frequent texts of a folder or stem, each with one adjacent separator; a whole folder with its slash."""
     cuts = []
     for run, (first, last) in _runs(part).items():
         if run not in frequent:

@@ -1,4 +1,4 @@
-"""The layout that a dataset has, or the patterns to propose where several are as good."""
+"""Detect the layout of a dataset, or propose patterns if several are equally good."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAX_ROUNDS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suggestion:
-    """Patterns that would pair more files than were paired: `pairs` of the `of` images they name."""
+    """Patterns that would pair more files than were paired: `pairs` of the `of` images that they match."""
 
     image_pattern: str
     mask_pattern: str
@@ -35,13 +35,13 @@ class Suggestion:
 
     @property
     def options(self) -> str:
-        """The options of `histods audit` that pair so."""
+        """The options of `histods audit` for these patterns."""
         return f"--image-pattern {shlex.quote(self.image_pattern)} --mask-pattern {shlex.quote(self.mask_pattern)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """The layout to pair by, and patterns that would pair more where several are as good, best first."""
+    """The layout to use, and patterns that would pair more if several are equally good, best first."""
 
     layout: Layout
     suggestions: tuple[Suggestion, ...] = ()
@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(slots=True)
 class _Found:
-    """Patterns found so far: those to take, and for those in doubt the choices that there are."""
+    """Patterns found so far: those to use, and the choices in cases of doubt."""
 
     taken: list[tuple[str, str]] = field(default_factory=list)
     doubtful: list[list[Option]] = field(default_factory=list)
@@ -64,20 +64,20 @@ def choose_layout(
     unconditional: Sequence[str] = (),
     look: Look | None = None,
 ) -> Choice:
-    """Choose the layout that the files show.
+    """Choose the layout that fits the files.
 
-    `suffix` or `folders`, whichever pairs more, is taken at once where it pairs every picture. Else patterns
-    are looked for that pair the others, scored by the words in their names, by what the pictures show, and by
-    how many they pair. One that clearly wins is taken beside what is paired already, in order of the pairs
-    that each makes; where several are as good, none is, and all are proposed.
+    `suffix` or `folders`, whichever pairs more, is used directly if it pairs every picture. Else patterns that
+    pair the others are searched, and scored by the words in their names, by the appearance of pictures, and by the
+    number of pairs. A clear winner is added to the existing pairs, in order of the pairs that each makes; if
+    several are equally good, none is used, and all are proposed.
 
     Args:
         paths: the files of the dataset, each once.
         mask_suffix: as in `Layout`.
         images_dir: as in `Layout`.
         masks_dir: as in `Layout`.
-        unconditional: files of folders without masks by design, which tell nothing of the layout.
-        look: says whether a picture is a photograph or a mask; asked for a few files of each candidate.
+        unconditional: files of folders without masks by design, which do not show the layout.
+        look: tells whether a picture is a photograph or a mask; called for a few files of each candidate.
 
     Raises:
         HistodsError: a name is empty.
@@ -101,11 +101,11 @@ def choose_layout(
 def suggest(
     paths: Sequence[str] | pl.Series, pairing: Pairing, look: Look | None = None
 ) -> tuple[Suggestion, ...]:
-    """Propose patterns that would pair more, where fewer than half of the images have a mask.
+    """Propose patterns that would pair more, if fewer than half of the images have a mask.
 
     Args:
         paths: the files of the dataset, each once.
-        pairing: what they were paired to.
+        pairing: the current pairs.
         look: as in `choose_layout`.
     """
     if 0 < pairing.images <= 2 * pairing.pairs:
@@ -126,7 +126,7 @@ def _pictures(paths: Sequence[str] | pl.Series, unconditional: Sequence[str] | p
 
 
 def _count_pairs(pictures: pl.DataFrame, layout: Layout) -> int:
-    """How many images have a mask, without making their rows."""
+    """Count the images with a mask, without making their rows."""
     if layout.kind == "folders":
         folders = [layout.images_dir.strip("/"), layout.masks_dir.strip("/")]
         pictures = pictures.filter(pl.col("key").str.contains_any(folders))
@@ -137,9 +137,9 @@ def _count_pairs(pictures: pl.DataFrame, layout: Layout) -> int:
 
 
 def _search(pictures: pl.DataFrame, plain: Layout | None, look: Look | None) -> _Found:
-    """Find patterns for what the plain layout leaves, until nothing more is found.
+    """Find patterns for the files that the plain layout does not pair, until nothing more is found.
 
-    A few thousand files show the patterns; what these leave of all files is searched again.
+    The patterns are found on a few thousand files; all files that they do not pair are searched again.
     """
     found = _Found(taken=plain.patterns() if plain else [])
     layout = plain
@@ -172,12 +172,12 @@ def _leftover(pictures: pl.DataFrame, layout: Layout | None) -> pl.DataFrame:
 
 
 def _settle(options: list[Option], taken: set[str], found: _Found) -> None:
-    """Take the best option where no other pairs the same images or masks as well, then the best of the rest.
+    """Use the best option if no other pairs the same images or masks equally well, then the best of the rest.
 
     Args:
         options: best first.
-        taken: identities of pairs that are made already.
-        found: gets what is taken, and the choices where several are as good.
+        taken: identities of existing pairs.
+        found: receives the options used, and the choices if several are equally good.
     """
     taken = set(taken)
     while options:
@@ -206,7 +206,7 @@ def _settle(options: list[Option], taken: set[str], found: _Found) -> None:
 
 
 def _most_pairs_first(pictures: pl.DataFrame, patterns: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The patterns in order of the pairs that each makes alone, without those that then add none."""
+    """The patterns in order of the pairs that each makes on its own, without those that add none."""
     if len(patterns) == 1:
         return patterns
     alone = {pattern: len(pairs_of(pictures, layout_of([pattern]))[0]) for pattern in patterns}
@@ -221,7 +221,7 @@ def _most_pairs_first(pictures: pl.DataFrame, patterns: list[tuple[str, str]]) -
 
 
 def _suggestions(pictures: pl.DataFrame, found: _Found, layout: Layout | None) -> tuple[Suggestion, ...]:
-    """The choices that there are, each beside what was taken, in order."""
+    """The remaining choices, each combined with the patterns in use, in order."""
     base = [] if layout is None else layout.patterns()
     choices = [option for options in found.doubtful for option in options[:_MAX_SUGGESTIONS]]
     if not choices:
@@ -232,7 +232,7 @@ def _suggestions(pictures: pl.DataFrame, found: _Found, layout: Layout | None) -
 
 
 def _suggestion(pictures: pl.DataFrame, layout: Layout) -> Suggestion:
-    """A layout as a proposal, with the numbers that it would give."""
+    """A layout as a proposal, with the resulting numbers."""
     pairing = pair(pictures["path"], layout)
     return Suggestion(
         image_pattern=str(layout.image_pattern),

@@ -1,6 +1,6 @@
-"""A sample of the files of a large dataset, in which both files of a pair are, or neither.
+"""A sample of the files of a large dataset that keeps both files of a pair, or neither.
 
-Names are gathered by their rarest word, which is never the one that tells an image from its mask.
+Names are grouped by their rarest word, which is never the one that distinguishes an image from its mask.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SAMPLE = 1000
 
 
 def gather(files: pl.DataFrame) -> pl.DataFrame:
-    """Some 1,000 of the files, such that those with the same rarest word are all among them or none is.
+    """Choose some 1,000 of the files, with all or none of those that share a rarest word.
 
     Args:
         files: `path` and `key` of each picture, and more columns.
@@ -30,10 +30,10 @@ def gather(files: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rarest_words(keys: pl.Series) -> NDArray[np.uint64]:
-    """[keys] A number for the rarest word of each key; 0 for a key without words.
+    """[keys] A hash of the rarest word of each key; 0 for a key without words.
 
-    How many keys have a word is counted by part of the word's hash. Two words may share it, which makes
-    both look less rare, but for images and masks alike.
+    Frequencies are counted by part of the word's hash. Two words may share it, which makes both look less rare,
+    but equally for images and masks.
     """
     words = keys.str.extract_all(r"\p{L}+|\p{N}+")
     lengths = words.list.len().to_numpy()

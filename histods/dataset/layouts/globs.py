@@ -18,7 +18,7 @@ _FEW_FOLDERS = 4
 def name_folders(
     patterns: tuple[str, str], images: Sequence[str], masks: Sequence[str], keys: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """Write folders in the place of `ANY_FOLDERS`: their names where there are few, else `*` where they differ.
+    """Replace `ANY_FOLDERS` by the names of folders if there are few, else by a text with `*` where they differ.
 
     Args:
         patterns: the patterns of images and of masks; one of them has `ANY_FOLDERS` once.
@@ -34,12 +34,12 @@ def name_folders(
 
 
 def _folder(key: str) -> str:
-    """The folders of a key with the slash behind them."""
+    """The folders of a key with the trailing slash."""
     return key[: key.rfind("/") + 1]
 
 
 def _texts(folders: set[str], others: set[str]) -> list[str]:
-    """Texts that stand for all of the folders, and for none of the others where they are few."""
+    """Texts that match all of the folders, and none of the others if the folders are few."""
     by_depth: defaultdict[int, list[str]] = defaultdict(list)
     for folder in sorted(folders):
         by_depth[folder.count("/")].append(folder)
@@ -50,7 +50,7 @@ def _texts(folders: set[str], others: set[str]) -> list[str]:
 
 
 def _generalise(folders: Sequence[str]) -> str:
-    """One text for folders of one depth: what all names of a depth begin and end with, and `*` between."""
+    """One text for folders of one depth: the common start and end of names at each depth, with `*` between."""
     texts = []
     for names in zip(*(folder.split("/") for folder in folders), strict=True):
         if len(set(names)) == 1:
@@ -64,13 +64,13 @@ def _generalise(folders: Sequence[str]) -> str:
 
 
 def _common_start(texts: Sequence[str]) -> str:
-    """What all texts begin with."""
+    """The common start of all texts."""
     first, last = min(texts), max(texts)
     differ = (place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
     return first[: next(differ, min(len(first), len(last)))]
 
 
 def _stands_for(text: str, folders: Iterable[str]) -> bool:
-    """Whether a text with `*` also stands for one of other folders."""
+    """Whether a text with `*` also matches one of other folders."""
     expression = re.compile("[^/]*".join(re.escape(part) for part in text.split(ANY)))
     return any(expression.fullmatch(folder) for folder in folders)

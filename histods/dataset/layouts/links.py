@@ -1,7 +1,7 @@
-"""Links of images and masks whose names a person reads as the same, though their characters differ.
+"""Links of images and masks whose names look the same to people although their characters differ.
 
-Accents may be written in two ways in Unicode (macOS and Linux differ), capitals may differ between the
-programs that wrote images and masks, and numbers may be padded with zeros on one side only.
+Accents can be encoded in two ways in Unicode (macOS and Linux differ), capitals may differ between the programs
+that wrote images and masks, and numbers may be zero-padded on one side only.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _UNPADDED = _FOLDED.str.replace_all(_PADDED, "${1}${2}")
 
 
 def join_loose_links(named: pl.DataFrame) -> pl.DataFrame:
-    """Give a mask without an image the link of the one image that it can only belong to.
+    """Give a mask without an image the link of the only image that it can belong to.
 
-    Links that are equal are left alone. Of the others, an image and a mask are joined where their links are
-    equal in composed Unicode, or but for capitals, or but for zeros before numbers, and no other image and no
-    other mask is. Zeros tell nothing where some pair has padded numbers on both sides.
+    Equal links are kept. Among the others, an image and a mask are joined if their links are equal in composed
+    Unicode, or except for capitals, or except for zeros before numbers, and no other image or mask matches. Zeros
+    are not ignored if any pair has padded numbers on both sides.
 
     Args:
         named: `role` (`image`, `mask` or null) and `link` of each file.
@@ -27,7 +27,7 @@ def join_loose_links(named: pl.DataFrame) -> pl.DataFrame:
     images = named.filter(pl.col("role") == "image").select("link")
     masks = named.filter(pl.col("role") == "mask").select("link")
     if len(images) == len(masks) and images["link"].hash().sum() == masks["link"].hash().sum():
-        return named  # all links are equal, as in a sound dataset: no need to join a quarter of a million
+        return named  # all links are equal, as in an intact dataset: no need to join a quarter of a million
     lonely_masks = masks.join(images, on="link", how="anti").unique()
     if lonely_masks.is_empty():
         return named
@@ -52,11 +52,11 @@ def join_loose_links(named: pl.DataFrame) -> pl.DataFrame:
 
 
 def _only_of_their_kind(links: pl.DataFrame, loosely: pl.Expr) -> pl.DataFrame:
-    """The links with their loose form, without those that share it."""
+    """The links with their loose form, if that is unique."""
     return links.with_columns(loose=loosely).filter(~pl.col("loose").is_duplicated())
 
 
 def _has_padded_pairs(images: pl.DataFrame, masks: pl.DataFrame) -> bool:
-    """Whether some image and mask of equal links have a number with a zero before it."""
+    """Whether an image and a mask with equal links have a number with a leading zero."""
     padded = images.filter(pl.col("link").str.contains(_PADDED))
     return not padded.join(masks, on="link", how="semi").is_empty()

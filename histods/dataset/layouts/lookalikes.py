@@ -1,7 +1,7 @@
-"""Pictures whose names say that they are no images: copies of masks, overlays, predictions.
+"""Pictures whose names show that they are not images: copies of masks, overlays, predictions.
 
-A layout takes every picture for an image that it does not take for a mask. What is left without a mask is
-looked at here, by name alone; `histods.checks.looks_like_mask` adds what its pixels show.
+A layout treats every picture that is not a mask as an image. This module examines those without a mask by their
+names; `histods.checks.looks_like_mask` adds the evidence of their pixels.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _ANY_WORD = f"(?i){STEMS}|[^\\x00-\\x7F]"
 _TELLING = f"{MADE_FROM}|{MASK_WORD}"
 _SEPARATOR = re.compile(r"[^\w]|_")
 _COMMON_SHARE = 0.5
-"""An addition that says nothing (`_stain_normed`) is that of a derived picture if half of the pairs have it."""
+"""A neutral addition (`_stain_normed`) marks a derived picture if this share of the pairs has one."""
 _NEARLY_ALL = 0.95
-"""A word that so many images have is a word of the dataset, such as that of a folder above them all."""
+"""A word with this share of the images is a word of the dataset, such as the name of a folder above all images."""
 _COMPANIONS, _SAMPLE = 2, 1000
 
 
 def with_name_evidence(samples: pl.DataFrame) -> pl.DataFrame:
-    """Add what names say of images without a mask, and of masks without an image.
+    """Add evidence from names about images without a mask, and masks without an image.
 
     Args:
         samples: `key`, `image_path`, `mask_path`, `by_design`, `outside`.
 
     Returns:
-        The rows with two columns of text, null where a name says nothing. `derived`: why the picture is a copy
-        of a mask or made from another picture, whatever its pixels show. `mask_word`: a word for masks in the
-        path, which proves nothing by itself (`label-free_12.jpg`).
+        The rows with two columns of text, null without evidence. `derived`: why the picture is a copy of a mask or
+        made from another picture, regardless of its pixels. `mask_word`: a word for masks in the path, which
+        proves nothing on its own (`label-free_12.jpg`).
     """
     image, mask = pl.col("image_path"), pl.col("mask_path")
-    # A folder of images without masks by design may hold most of a dataset: only telling names are looked at.
+    # A folder of images without masks by design may hold most of a dataset, so only telling names are examined.
     asked = image.is_not_null() & (~pl.col("by_design") | _may_tell(samples.filter("by_design")["key"]))
     lonely = samples.filter((image.is_null() | mask.is_null()) & (asked | image.is_null()) & ~pl.col("outside"))
     schema = {"picture": pl.String, "derived": pl.String, "mask_word": pl.String}
@@ -67,15 +67,15 @@ def with_name_evidence(samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def _name_may_tell() -> pl.Expr:
-    """Whether the last part of a key may have a word that tells something."""
+    """Whether the last part of a key may have a telling word."""
     return pl.col("key").str.extract(r"(?s)([^/]*)$").str.contains(_ANY_WORD)
 
 
 def _may_tell(keys: pl.Series) -> pl.Expr:
-    """Whether the last part of a key, or its folders, may have a word that tells something.
+    """Whether the last part of a key, or its folders, may have a telling word.
 
     Args:
-        keys: those in whose folders words are looked for.
+        keys: the keys whose folders are searched for words.
     """
     folder = pl.col("key").str.extract(r"(?s)^(.*)/").fill_null("")
     folders = keys.to_frame("key").select(folder).to_series().unique()
@@ -84,16 +84,16 @@ def _may_tell(keys: pl.Series) -> pl.Expr:
 
 
 class _Evidence:
-    """What the names of a dataset say of some of its images, those without a mask."""
+    """Evidence from the names of a dataset about its images without a mask."""
 
     def __init__(self, samples: pl.DataFrame, lonely: list[str], *, telling: set[str], of_images: bool) -> None:
-        """Look up what the names could have been made from.
+        """Look up the pictures that the names may be derived from.
 
         Args:
             samples: `key`, `image_path`, `mask_path`, `by_design` of everything that follows the layout.
-            lonely: keys of the pictures that are asked about.
-            telling: those of them whose last part may have a word that tells something.
-            of_images: some of them are images; else only `companion` may be asked, which needs less.
+            lonely: keys of the pictures to examine.
+            telling: those of them whose last part may have a telling word.
+            of_images: whether some of them are images; else only `companion` may be called, which needs less.
         """
         self.names = telling
         image, mask = pl.col("image_path"), pl.col("mask_path")
@@ -127,7 +127,7 @@ class _Evidence:
         self._look_up_names(images, [key for key in lonely if self.folders[_folder(key)]])
 
     def _look_up_names(self, images: pl.DataFrame, keys: list[str]) -> None:
-        """Look up the images that have the names of pictures in folders whose names tell something."""
+        """Look up the images with the same names as pictures in folders with telling names."""
         stem = pl.col("plain").str.extract(r"(?s)([^/]*)$")
         wanted = pl.Series(sorted({_stem(plain(key)) for key in keys}), dtype=pl.String).implode()
         named = images.with_columns(stem=stem).filter(pl.col("stem").is_in(wanted))
@@ -142,7 +142,7 @@ class _Evidence:
                     self.siblings["/".join([*parts[:place], "*", *parts[place + 1 :]])] = path
 
     def derived(self, key: str) -> str | None:
-        """Why a picture is no image whatever it shows, or None."""
+        """Why a picture is not an image regardless of its pixels, or None."""
         composed = unicodedata.normalize("NFC", key)
         lower = composed.lower()
         for base in bases_of(lower):
@@ -159,7 +159,7 @@ class _Evidence:
         return self._made_from(key, composed) if may_tell else None
 
     def _made_from(self, key: str, composed: str) -> str | None:
-        """What words before an image's name, in a folder's name or anywhere in the path say, or None."""
+        """Evidence from words before an image's name, in a folder's name or anywhere in the path, or None."""
         for base, addition in _prefixes(composed):
             path = self.images.get(base.lower())
             if path is not None and (word := self._telling(addition, MADE_FROM, MASK_WORD)):
@@ -186,9 +186,9 @@ class _Evidence:
         return self._telling(key, MASK_WORD) if key in self.names or self.folders[_folder(key)] else None
 
     def _same_name_elsewhere(self, key: str, folder: str) -> str | None:
-        """The image of a picture in a folder whose name tells something: one of its name, or None.
+        """The image with the same name as a picture in a folder with a telling name, or None.
 
-        An image without a mask must lie where the picture would without that folder, or in another in its place.
+        An image without a mask must have the picture's path without that folder, or with another folder instead.
         """
         places = self.folders[folder]
         if not places:
@@ -200,25 +200,25 @@ class _Evidence:
         return next((self.siblings[name] for name in candidates if name in self.siblings), None)
 
     def _telling_parts(self, folder: str) -> list[int]:
-        """Which of the names in a path of folders say that what they hold was made from images."""
+        """Which folders in a path have names showing that their files were made from images."""
         parts = folder.split("/") if folder else []
         return [place for place, part in enumerate(parts) if self._telling(part, MADE_FROM, MASK_WORD)]
 
     def _telling(self, text: str, *patterns: str) -> str | None:
-        """The first word that one of the patterns knows and that images do not have anyway."""
+        """The first word that matches one of the patterns and is not common in images."""
         unusual = [word for word in words_of(text) if word not in self.usual]
         return next((word for pattern in patterns for word in unusual if is_word(word, pattern)), None)
 
 
 def _usual_words(paths: pl.Series, share: float) -> set[str]:
-    """Words that so many of the paths have; of many paths, those at even distances are looked at."""
+    """Words that at least a share of the paths have; of many paths, an evenly spaced selection is used."""
     sample = paths.gather_every(max(len(paths) // _SAMPLE, 1)).to_list()
     counts = Counter(word for path in sample for word in set(words_of(path.rpartition(".")[0])))
     return {word for word, count in counts.items() if count >= share * len(sample)}
 
 
 def _with_plain(files: pl.DataFrame) -> pl.DataFrame:
-    """Add `plain`, the key as `plain` gives it; letters without accents are composed already."""
+    """Add `plain`, the result of `plain` for the key; letters without accents are already composed."""
     key = pl.col("key")
     is_ascii = files.select((key.str.len_bytes() == key.str.len_chars()).all()).item()
     return files.with_columns(plain=(key if is_ascii else key.str.normalize("NFC")).str.to_lowercase())
@@ -233,14 +233,14 @@ def _folder(key: str) -> str:
 
 
 def bases_of(key: str) -> Iterator[str]:
-    """What a key may have been made from by an addition: all that ends before a separator in its last part."""
+    """Keys that this key may extend: all that end before a separator in its last part."""
     start = key.rfind("/") + 1
     for found in reversed(list(_SEPARATOR.finditer(key, start + 1))):
         yield key[: found.start()]
 
 
 def _prefixes(key: str) -> Iterator[tuple[str, str]]:
-    """What a key may have been made from by words before its last part, and those words."""
+    """Keys that this key may be derived from by words before its last part, and those words."""
     start = key.rfind("/") + 1
     for found in _SEPARATOR.finditer(key, start + 1):
         if found.end() < len(key):

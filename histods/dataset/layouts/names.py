@@ -1,7 +1,7 @@
-"""What the name of a file says: image, mask or neither, and which files belong together.
+"""Roles from file names: image, mask or neither, and which files belong together.
 
-A file's key is its path without the last suffix, so that dots inside a name belong to the key. Every
-layout gives each picture a role and a link; an image and a mask pair where their links are equal.
+A file's key is its path without the last suffix, so dots inside a name belong to the key. Every layout gives each
+picture a role and a link; an image and a mask pair if their links are equal.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Layout:
     Attributes:
         kind: `suffix` (`x.jpg`, `x_mask.png`), `folders` (`images/x.jpg`, `masks/x.png`, at any depth),
             `pattern` (the two patterns below) or `csv` (rows that name the files).
-        mask_suffix: what a mask's name adds to its image's, before the file's own suffix, in capitals or not.
+        mask_suffix: the addition to the image's name in the mask's, before the file suffix, case-insensitive.
         images_dir: folder of images.
-        masks_dir: folder of masks, where `images_dir` stands in an image's path.
-        image_pattern: path of an image with one or more `{key}`, each of which stands for any text, and `*`
-            for any text within a folder or file name; alternatives have `|` between them. A pattern that
-            does not end in an image suffix stands for every image suffix. By default an image is `{key}`.
+        masks_dir: folder of masks, which replaces `images_dir` in the path.
+        image_pattern: path of an image with one or more `{key}`, each of which matches any text, and `*`
+            for any text within a folder or file name; alternatives have `|` between them. A pattern without an
+            image suffix matches every image suffix. By default an image is `{key}`.
         mask_pattern: path of a mask with as many `{key}`; equal texts in the same order make a pair.
 
     Raises:
@@ -68,7 +68,7 @@ class Layout:
             check_patterns(self.image_pattern, self.mask_pattern)
 
     def patterns(self) -> list[tuple[str, str]]:
-        """The pattern of images and of masks of each alternative, also for names by suffix and by folders."""
+        """The patterns of images and masks for each alternative, also for the kinds `suffix` and `folders`."""
         if self.kind == "suffix":
             return [(KEY, KEY + self.mask_suffix)]
         if self.kind == "folders":
@@ -79,14 +79,14 @@ class Layout:
 
 
 def layout_of(patterns: Sequence[tuple[str, str]]) -> Layout:
-    """The layout of kind `pattern` that has these alternatives."""
+    """The layout of kind `pattern` with these alternatives."""
     images, masks = (list(side) for side in zip(*patterns, strict=True))
     images, masks = (side[:1] if len(set(side)) == 1 else side for side in (images, masks))
     return Layout(kind="pattern", image_pattern=OR.join(images), mask_pattern=OR.join(masks))
 
 
 def suffix_of(path: pl.Expr) -> pl.Expr:
-    """The last suffix with its dot, as it is written; a name that only begins with a dot has none."""
+    """The last suffix with its dot, as written; a name whose only dot is the first character has none."""
     return path.str.extract(r"[^/](\.[^./]+)$").fill_null("")
 
 
@@ -96,7 +96,7 @@ def without_suffix(path: pl.Expr) -> pl.Expr:
 
 
 def _check_mask_suffix(mask_suffix: str) -> None:
-    """Refuse a suffix that no mask can have."""
+    """Reject a suffix that no mask can have."""
     if not mask_suffix or "/" in mask_suffix or mask_suffix.lower().endswith(PICTURE_SUFFIXES):
         raise HistodsError(
             f"--mask-suffix {mask_suffix!r} is not what a mask's name adds to its image's, such as _mask; "
@@ -105,7 +105,7 @@ def _check_mask_suffix(mask_suffix: str) -> None:
 
 
 def _check_folders(images_dir: str, masks_dir: str) -> None:
-    """Refuse folder names that cannot tell images from masks."""
+    """Reject folder names that cannot distinguish images from masks."""
     images, masks = images_dir.strip("/"), masks_dir.strip("/")
     if not images or not masks or images == masks:
         raise HistodsError(
@@ -137,10 +137,10 @@ def name_roles(files: pl.DataFrame, layout: Layout) -> pl.DataFrame:
 
 
 def _roles_by_suffix(files: pl.DataFrame, mask_suffix: str) -> pl.DataFrame:
-    """As `name_roles`; a picture is a mask if its key ends in `mask_suffix`, else an image.
+    """Like `name_roles`; a picture is a mask if its key ends in `mask_suffix`, else an image.
 
-    A picture whose key ends so and that has a mask of its own beside it (`x_mask.jpg` and `x_mask_mask.png`,
-    but no `x.jpg`) is an image.
+    A picture with that ending is still an image if it has its own mask next to it (`x_mask.jpg` and
+    `x_mask_mask.png`, but no `x.jpg`).
     """
     key = pl.col("key")
     spellings = {mask_suffix, mask_suffix.lower(), mask_suffix.upper(), mask_suffix.title()}
@@ -166,7 +166,7 @@ def _ends_in_one_of(text: pl.Expr, ends: Iterable[str]) -> pl.Expr:
 
 
 def _roles_by_folders(files: pl.DataFrame, images_dir: str, masks_dir: str) -> pl.DataFrame:
-    """As `name_roles`; the innermost of the two folders in a path tells, and the link is the path without it."""
+    """Like `name_roles`; the innermost of the two folders decides, and the link is the path without it."""
     names = sorted((images_dir, masks_dir), key=len, reverse=True)  # so that images/masks is not images
     folders = "|".join(pl.escape_regex(name) for name in names)
     parts = files["key"].str.extract_groups(rf"(?s)^(.*/|)({folders})/(.+)$")
@@ -178,9 +178,9 @@ def _roles_by_folders(files: pl.DataFrame, images_dir: str, masks_dir: str) -> p
 
 
 def _roles_by_patterns(files: pl.DataFrame, patterns: Sequence[tuple[str, str]]) -> pl.DataFrame:
-    """As `name_roles`; files that pair by one alternative are settled, the others are tried with the next.
+    """Like `name_roles`; files that pair by one alternative are done, the others are tried with the next.
 
-    A file that pairs by none has the role of the pattern with most literal characters that it fits.
+    A file that pairs by none has the role of the matching pattern with the most literal characters.
     """
     if len(patterns) == 1:
         return join_loose_links(_roles_by_pattern(files, *patterns[0]).drop("literal"))
@@ -201,9 +201,9 @@ def _roles_by_patterns(files: pl.DataFrame, patterns: Sequence[tuple[str, str]])
 
 
 def _roles_by_pattern(files: pl.DataFrame, image_pattern: str, mask_pattern: str) -> pl.DataFrame:
-    """Add role, link and the number of literal characters of the pattern that a file fits (-1: none).
+    """Add role, link and the number of literal characters of the pattern that a file matches (-1: none).
 
-    A file that fits both patterns has the role of the one with more literal characters.
+    A file that matches both patterns has the role of the one with more literal characters.
     """
     patterns = [("image", image_pattern, IMAGE_SUFFIXES), ("mask", mask_pattern, MASK_SUFFIXES)]
     patterns.sort(key=lambda named: -literal_characters(named[1]))

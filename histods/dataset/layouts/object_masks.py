@@ -17,7 +17,7 @@ _FEWEST = 2
 
 
 def with_object_masks(samples: pl.DataFrame) -> pl.DataFrame:
-    """Say of images without a mask that several files are by their names masks of parts of it.
+    """Report images without a mask for which several files are, by their names, masks of parts.
 
     Args:
         samples: `image_path`, `mask_path`, `by_design`, `outside`, `rivals`.
@@ -41,10 +41,10 @@ def with_object_masks(samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def _masks_per_image(pictures: list[tuple[str, bool]]) -> dict[str, list[str]]:
-    """Image -> files that are masks of its parts, by their folders or by what their names add to the image's.
+    """Image -> files that are masks of its parts, by their folders or by additions to the image's name.
 
     Args:
-        pictures: path of each picture without a partner, and whether the layout takes it for an image.
+        pictures: path of each picture without a partner, and whether it is an image in the layout.
     """
     images: list[str] = []
     masks: list[str] = []
@@ -68,7 +68,7 @@ def _masks_per_image(pictures: list[tuple[str, bool]]) -> dict[str, list[str]]:
 
 
 def _unique(paths: list[str], name: Callable[[str], str]) -> dict[str, str]:
-    """Name -> path, for names that only one path has."""
+    """Name -> path, for unique names."""
     counts = Counter(map(name, paths))
     return {name(path): path for path in paths if counts[name(path)] == 1}
 

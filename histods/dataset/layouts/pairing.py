@@ -1,4 +1,4 @@
-"""Pair images and masks: one row per sample, no file lost, everything that competes said."""
+"""Pair images and masks: one row per sample, no file lost, all competing files reported."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _NOTHING = pl.lit(None, pl.String)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairing:
-    """What the files of a dataset are.
+    """The files of a dataset, paired.
 
     Attributes:
         samples: one row per sample, sorted by key, image_path, mask_path; columns `key`, `image_path` (null
             for a mask without an image), `mask_path` (null for an image without a mask), `collision`
-            (null, or a text that names the files that compete), `rivals` (the same for masks of one image),
+            (null, or a text that names the competing files), `rivals` (the same for masks of one image),
             `by_design` (an image that has no mask by design), `outside` (a picture that the layout does not
             explain: neither image nor mask), `derived` and `mask_word` (see `with_name_evidence`).
-        other: files that are no pictures, by suffix, such as `{".txt": 30}`.
+        other: number of files that are not pictures, by suffix, such as `{".txt": 30}`.
     """
 
     samples: pl.DataFrame
@@ -44,7 +44,7 @@ class Pairing:
 
     @property
     def images(self) -> int:
-        """Number of images that should have a mask: by their names no masks, and not without one by design."""
+        """Number of images that should have a mask, without those that look like masks or have none by design."""
         image = pl.col("image_path").is_not_null() & pl.col("derived").is_null()
         return int(self.samples.select((image & ~pl.col("by_design") & ~pl.col("outside")).sum()).item())
 
@@ -75,10 +75,10 @@ def pair(paths: Sequence[str] | pl.Series, layout: Layout, unconditional: Sequen
 
 
 def pair_rows(rows: pl.DataFrame, paths: Sequence[str] | pl.Series, unconditional: Sequence[str] = ()) -> Pairing:
-    """Pair as the rows of a CSV file say; pictures among `paths` that no row names are outside the layout.
+    """Pair by the rows of a CSV file; pictures among `paths` that no row names are outside the layout.
 
     Args:
-        rows: columns `image` (none twice) and `mask` (null where there is none: the row says that it is meant).
+        rows: columns `image` (unique) and `mask` (null if the image has none by design).
         paths: the files of the dataset, each once.
         unconditional: files of folders without masks by design; their images need no row.
     """
@@ -99,7 +99,7 @@ def pair_rows(rows: pl.DataFrame, paths: Sequence[str] | pl.Series, unconditiona
 
 
 def _join(images: pl.DataFrame, masks: pl.DataFrame) -> pl.DataFrame:
-    """Give the first image of a link the first mask of that link; other files get a row of their own."""
+    """Join the first image of a link with its first mask; other files get their own rows."""
     images, more_images = _first_of_each_link(images)
     masks, more_masks = _first_of_each_link(masks)
     rows = images.select("key", "link", image_path="path").join(
@@ -112,7 +112,7 @@ def _join(images: pl.DataFrame, masks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first_of_each_link(files: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The first file of each link by path, and the others; almost always there are no others."""
+    """The first file of each link by path, and the others, of which there are usually none."""
     if files["link"].n_unique() == len(files):
         return files, files.clear()
     files = files.sort("path")
@@ -121,7 +121,7 @@ def _first_of_each_link(files: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame
 
 
 def _rows_without_mask(images: pl.DataFrame, *, by_design: bool) -> pl.DataFrame:
-    """Rows for images alone; those without a mask by design have no link, so that none can compete."""
+    """Rows for images only; those without a mask by design have no link, so they cannot compete."""
     link = _NOTHING if by_design else pl.col("link")
     return images.select(
         "key", image_path="path", mask_path=_NOTHING, link=link, by_design=pl.lit(value=by_design)
@@ -129,11 +129,11 @@ def _rows_without_mask(images: pl.DataFrame, *, by_design: bool) -> pl.DataFrame
 
 
 def _finish(rows: pl.DataFrame, outside: pl.DataFrame) -> pl.DataFrame:
-    """Say which files compete and what names tell, add the pictures outside the layout, and sort the rows.
+    """Add competing files, evidence from names, and the pictures outside the layout, and sort the rows.
 
     Args:
         rows: `key`, `image_path`, `mask_path`, `link`, `by_design`.
-        outside: `path` and `key` of pictures that the layout does not explain.
+        outside: `path` and `key` of pictures that the layout does not cover.
     """
     links = rows["link"].drop_nulls()
     if rows["key"].n_unique() == len(rows) and links.n_unique() == len(links):
@@ -148,12 +148,12 @@ def _finish(rows: pl.DataFrame, outside: pl.DataFrame) -> pl.DataFrame:
         samples = pl.concat([samples, _rows_outside(outside, samples)], how="diagonal")
     if samples["key"].n_unique() < len(samples):
         return samples.sort("key", "image_path", "mask_path", nulls_last=True)
-    # Arrow sorts 250,000 long keys in two thirds of the time polars takes, into the same order.
+    # Arrow sorts 250,000 long keys into the same order as polars in two thirds of its time.
     return samples[pl.Series(pc.array_sort_indices(samples["key"].to_arrow()))]
 
 
 def _rows_outside(outside: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
-    """Rows for pictures outside the layout; one whose key a sample has keeps its suffix, so that keys differ."""
+    """Rows for pictures outside the layout; a key that a sample has too keeps its suffix to be unique."""
     is_taken = pl.col("key").is_in(samples["key"].implode()) | pl.col("key").is_duplicated()
     return outside.select(
         key=pl.when(is_taken).then("path").otherwise("key"),
@@ -164,9 +164,9 @@ def _rows_outside(outside: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
 
 
 def _say_what_collides(rows: pl.DataFrame) -> pl.DataFrame:
-    """Give `collision` to rows of a key that several files share, `rivals` to rows of an image with several masks.
+    """Set `collision` for rows whose key several files share, and `rivals` for images with several masks.
 
-    Both name the files.
+    Both list the files.
     """
     has_image, has_link = pl.col("image_path").is_not_null(), pl.col("link").is_not_null()
     picture, masks = pl.coalesce("image_path", "mask_path"), pl.col("mask_path").drop_nulls()

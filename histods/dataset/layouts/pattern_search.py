@@ -1,8 +1,8 @@
 """Find patterns for files whose names follow no layout.
 
-Two files of whose names the same is left without the texts that many names have in common (see `cuts`) are
-a possible pair, and what was cut out of them, and where, makes a pattern for images and one for masks. Words
-tell which is which; where they do not, only the pictures themselves can.
+Two files whose names are equal without the texts that many names share (see `cuts`) are a possible pair. The texts
+that were cut out, and their positions, give a pattern for images and one for masks. Words tell which is which; if
+not, only the pictures themselves can.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Candidate:
 
     Attributes:
         patterns: the pattern of images and of masks of each alternative.
-        weight: 0..1, how sure the words are that these are images and those are masks.
-        told_by: what tells images from masks, see `Role`.
-        cost: how much the patterns take out of the names (parts of folders, characters of stems); of
-            patterns that pair the same files the one that takes least is meant.
+        weight: 0..1, the confidence from words that its images are images and its masks are masks.
+        told_by: what distinguishes images from masks, see `Role`.
+        cost: how much the patterns cut out of the names (parts of folders, characters of stems); of patterns that
+            pair the same files, the cheapest is used.
     """
 
     patterns: tuple[tuple[str, str], ...]
@@ -48,11 +48,11 @@ class Candidate:
     cost: tuple[int, int]
 
     def layout(self) -> Layout:
-        """The layout that these patterns make."""
+        """The layout of these patterns."""
         return layout_of(self.patterns)
 
     def turned(self) -> Candidate:
-        """The candidate with images and masks exchanged."""
+        """The candidate with images and masks swapped."""
         return Candidate(
             patterns=tuple((masks, images) for images, masks in self.patterns),
             weight=self.weight,
@@ -63,7 +63,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """An image and a mask of whose names the same is left, with patterns (without file suffix) that say so."""
+    """An image and a mask whose names have the same rest, with their patterns (without file suffix)."""
 
     image: Reading
     mask: Reading
@@ -73,7 +73,7 @@ class _Match:
 
     @property
     def cost(self) -> tuple[int, int]:
-        """What was cut out of both names."""
+        """The cost of the cuts in both names."""
         cuts = (*self.image.cuts, *self.mask.cuts)
         return sum(cut.parts for cut in cuts), sum(cut.characters for cut in cuts)
 
@@ -104,7 +104,7 @@ def candidates(files: pl.DataFrame) -> list[Candidate]:
 
 
 def _with_suffixes_apart(groups: Iterable[list[_Match]]) -> Iterator[list[_Match]]:
-    """The groups; one in which pictures of several formats share a name also format by format."""
+    """The groups; a group in which pictures of several formats share a name is also yielded per format."""
     for matches in groups:
         yield matches
         images, masks = {match.image.file for match in matches}, {match.mask.file for match in matches}
@@ -116,9 +116,9 @@ def _with_suffixes_apart(groups: Iterable[list[_Match]]) -> Iterator[list[_Match
 
 
 def _candidate(matches: list[_Match], keys: Sequence[str]) -> Candidate | None:
-    """The patterns of matches that agree on them; with a file suffix where all have the same.
+    """The patterns on which matches agree, with a file suffix if all have the same.
 
-    None where images of several folders claim one mask, as the patches of two slides with the same numbers do.
+    None if images of several folders claim one mask, for example patches of two slides with the same numbers.
     """
     image_suffixes = {match.image.suffix for match in matches}
     mask_suffixes = {match.mask.suffix for match in matches}
@@ -142,14 +142,14 @@ def _candidate(matches: list[_Match], keys: Sequence[str]) -> Candidate | None:
 
 
 def _matches(keys: Sequence[str], suffixes: Sequence[str]) -> Iterator[_Match]:
-    """Every two files of which the same is left and whose roles the words tell, or may be told by their pixels."""
+    """All pairs of files with the same rest whose roles follow from words, or may follow from their pixels."""
     frequent = frequent_texts(keys)
     families: defaultdict[str, list[Reading]] = defaultdict(list)
     for file, key in enumerate(keys):
         for remainder, cuts in cut_names(key, frequent):
             families[remainder].append(Reading(file, suffixes[file], cuts))
     for remainder, family in families.items():
-        # What is left of many files is no name: that of a pair is left of the pictures of one patch alone.
+        # A rest that many files share is not a name: only the pictures of one patch share the rest of a pair.
         if 1 < len({reading.file for reading in family}) <= _LARGEST_FAMILY:
             for first, second in combinations(family, 2):
                 match = _match(remainder, first, second)
@@ -158,7 +158,7 @@ def _matches(keys: Sequence[str], suffixes: Sequence[str]) -> Iterator[_Match]:
 
 
 def _match(remainder: str, first: Reading, second: Reading) -> _Match | None:
-    """Pair two readings, or None where they are of one file, differ in nothing, or have no clear roles."""
+    """Pair two readings; None if they are of one file, do not differ, or have no clear roles."""
     if first.file == second.file or (first.has_any_folders() and second.has_any_folders()):
         return None
     if set(first.literals().items()) & set(second.literals().items()):
@@ -172,17 +172,17 @@ def _match(remainder: str, first: Reading, second: Reading) -> _Match | None:
 
 
 def _may_name_groups(first: Reading, second: Reading) -> bool:
-    """Whether texts that tell no role may be parts of names of groups, such as `_a` of `patient_a`."""
+    """Whether texts without a role may be parts of group names, such as `_a` in `patient_a`."""
     cuts = (*first.cuts, *second.cuts)
     in_both_stems = all(any(cut.characters for cut in one.cuts) for one in (first, second))
     return in_both_stems or any(cut.parts and not cut.text.endswith("/") for cut in cuts)
 
 
 def _stems(remainder: str, image: dict[int, str], mask: dict[int, str]) -> tuple[str, str] | None:
-    """Patterns for images and masks that differ in the given texts and hold `{key}` for all the rest.
+    """Patterns for images and masks that differ in the given texts, with `{key}` for the rest.
 
-    Separators beside a text belong to it in both patterns, so that `{key}` begins and ends with a word;
-    they also mark the place in the name that lacks the text. None where nothing marks it.
+    Adjacent separators belong to a text in both patterns, so `{key}` begins and ends with a word; they also mark
+    the position in the name that lacks the text. None if nothing marks it.
     """
     image_pattern = mask_pattern = ""
     done = pieces = 0

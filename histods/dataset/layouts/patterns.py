@@ -1,4 +1,4 @@
-"""Path patterns: `{key}` is the part that image and mask share, `*` any text within one folder or file name.
+"""Path patterns: `{key}` is the part that image and mask share, `*` is any text in one folder or file name.
 
 Several patterns with `|` between them are alternatives: the first for images goes with the first for masks,
 and so on; a single pattern on one side goes with every alternative on the other.
@@ -24,7 +24,7 @@ _PLACEHOLDER = re.compile(r"(\{key\}|\*)")
 
 
 def pattern_pairs(image_pattern: str, mask_pattern: str) -> list[tuple[str, str]]:
-    """The pattern of images and the pattern of masks of each alternative.
+    """The patterns of images and masks for each alternative.
 
     Raises:
         HistodsError: the two sides have different numbers of alternatives, and neither has just one.
@@ -48,22 +48,22 @@ def split_pattern(pattern: str) -> tuple[str, str]:
 
 
 def literal_characters(pattern: str) -> int:
-    """How many characters of a pattern stand for themselves."""
+    """Number of literal characters in a pattern."""
     return len(_PLACEHOLDER.sub("", pattern))
 
 
 def as_literal(text: str) -> str:
-    """A text of a name as it can stand in a pattern: `*` where it has a character that means something there."""
+    """A text of a name for use in a pattern, with `*` for characters that have a meaning there."""
     return text.replace(OR, ANY)
 
 
 def match_pattern(files: pl.DataFrame, pattern: str, suffixes: Sequence[str]) -> pl.Series:
-    """The texts that stand at the `{key}` of one pattern, joined; null where a file does not fit.
+    """The texts at the `{key}` of one pattern, joined; null if a file does not match.
 
     Args:
-        files: `key` (null: fits nothing) and `suffix` of each file.
+        files: `key` (null never matches) and `suffix` of each file.
         pattern: without alternatives.
-        suffixes: those that files may have where the pattern names none.
+        suffixes: allowed suffixes if the pattern has none.
     """
     stem, suffix = split_pattern(pattern)
     parts = {KEY: "(.*)", ANY: "[^/]*"}
@@ -75,10 +75,10 @@ def match_pattern(files: pl.DataFrame, pattern: str, suffixes: Sequence[str]) ->
 
 
 def check_patterns(image_pattern: str | None, mask_pattern: str | None) -> None:
-    """Refuse patterns that cannot pair anything.
+    """Reject patterns that cannot pair anything.
 
     Raises:
-        HistodsError: one of them names no pieces, or both name the same files.
+        HistodsError: one of them has no `{key}`, or both match the same files.
     """
     if mask_pattern is None:
         raise HistodsError(f"There is no pattern for masks; give one, such as --mask-pattern '{KEY}_mask.png'.")

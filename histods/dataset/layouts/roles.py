@@ -1,4 +1,4 @@
-"""Which of two files is the image and which the mask, told from the words in which their names differ."""
+"""Decide which of two files is the image and which the mask, from the words in which their names differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from histods.dataset.layouts.patterns import IMAGE_SUFFIXES, MASK_SUFFIXES
 from histods.dataset.layouts.vocabulary import CERTAIN, is_word, words_of
 
 ToldBy = Literal["mask", "image", "suffix", "nothing"]
-# How sure a word is to mean a mask.
+# How certainly a word means a mask.
 _MASK_WORDS = (
     (
         1.0,
@@ -26,7 +26,7 @@ _MASK_WORDS = (
         r"contours?|outlines?|boundar(?:y|ies)|edges?|borders?|dist|distances?|vague|backgrounds?|bg|skeletons?",
     ),
 )
-# Beside other masks of the same image, masks with these words are rarely the ones to train with.
+# If an image has other masks too, masks with these words are rarely the ones to train with.
 _LESSER_MASK = re.compile(
     r"inst|instances?|colou?rs?|colou?red|colou?rmaps?|panoptic|bin|binary|contours?|outlines?|boundar(?:y|ies)|edges?"
     r"|borders?|erod.*|dilat.*|dist|distances?|vague|backgrounds?|bg|skeletons?|weights?|old|backup|copy|copies|tmp"
@@ -43,7 +43,7 @@ _LESSER_IMAGE = re.compile(
 _MADE_BY_MODELS = re.compile(
     r"epochs?|checkpoints?|outputs?|results?|inference|logits?|saliency|attention|masked|cams?|flows?"
 )
-# Words for what pictures are grouped by: pictures of two groups never belong together.
+# Words for groups of pictures: pictures of two groups never belong together.
 _GROUP = re.compile(
     r"(?i)(?:slide|patient|case|subject|sample|wsi|tcga|scan|block|core|donor|mouse|human|fold)[ _-]*[a-z0-9]*$"
     r"|^(?:train|test|val|valid|dev|trn|tst)[a-z]*$"
@@ -59,12 +59,12 @@ _LOSSY = (".jpg", ".jpeg")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What two files are to each other.
+    """The relation between two files.
 
     Attributes:
-        image_first: the first of the two is the image.
-        weight: 0..1, how sure the words are; at most `UNKNOWN` where nothing but the pictures themselves can tell.
-        told_by: what tells: a word for masks, a word for images alone, file suffixes alone, or nothing.
+        image_first: whether the first of the two is the image.
+        weight: 0..1, the confidence from words; at most `UNKNOWN` if only the pictures themselves can tell.
+        told_by: the evidence: a word for masks, only a word for images, only file suffixes, or nothing.
     """
 
     image_first: bool
@@ -74,10 +74,10 @@ class Role:
 
 @lru_cache(maxsize=8192)
 def tell_roles(first: str, first_suffix: str, second: str, second_suffix: str) -> Role | None:
-    """Tell image and mask from the texts that only one of two names has, and from their suffixes.
+    """Distinguish image and mask by the texts that only one of two names has, and by their suffixes.
 
     Returns:
-        None where the texts name two groups (slides, patients), or a picture made from another (an overlay).
+        None if the texts name two groups (slides, patients), or a picture made from another (an overlay).
     """
     first, second = (_FILE_SUFFIX.sub("", text) for text in (first, second))
     words = _words(first), _words(second)
@@ -104,7 +104,7 @@ def tell_roles(first: str, first_suffix: str, second: str, second_suffix: str) -
 
 
 def _role(mask: int, weight: float, suffixes: tuple[str, str], told_by: ToldBy) -> Role | None:
-    """The role of two files whose suffixes allow it."""
+    """The relation of two files, if their suffixes allow it."""
     if suffixes[mask] not in MASK_SUFFIXES or suffixes[1 - mask] not in IMAGE_SUFFIXES:
         return None
     return Role(image_first=mask == 1, weight=weight, told_by=told_by)
@@ -116,7 +116,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _is_made(text: str, words: tuple[str, ...]) -> bool:
-    """Whether a picture was made from an image or by a model; contours may be masks, where nothing else is."""
+    """Whether a picture was made from an image or by a model; contours may be masks if there are no others."""
     made = any(_MADE_BY_MODELS.fullmatch(word) for word in words) or any(
         is_word(word, CERTAIN) for word in words_of(text)
     )
@@ -125,7 +125,7 @@ def _is_made(text: str, words: tuple[str, ...]) -> bool:
 
 
 def _mask_weight(words: tuple[str, ...]) -> float:
-    """How sure words mean a mask: 0 where none does."""
+    """How certainly words mean a mask; 0 if none does."""
     weight = max(
         (weight for weight, name in _MASK_WORDS for word in words if re.fullmatch(name, word)), default=0.0
     )
@@ -146,10 +146,10 @@ def _image_weight(words: tuple[str, ...]) -> float:
 
 
 def _same_group(first: str, second: str) -> float:
-    """How sure two texts do not name two groups (slides, splits): 0 where they do.
+    """How certainly two texts do not name two groups (slides, splits); 0 if they do.
 
-    Names of groups are the parts without a word for images or masks, and numbers; numbers that lead the name
-    of a folder order folders. Two whole folders of other names leave a doubt.
+    Group names are the parts without a word for images or masks, and numbers; a leading number in a folder name
+    only orders folders. Two whole folders with other names leave a doubt.
     """
     numbers = [
         set(re.findall(r"\d+", re.sub(r"(?:^|[/\0])\d+[ ._-]+(?=[^/\0]*/)", "/", text)))

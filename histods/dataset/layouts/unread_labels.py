@@ -1,4 +1,4 @@
-"""Labels in formats that are not read (`.npy`, `.mat`, `.json`): files with the names of images without a mask."""
+"""Labels in unsupported formats (`.npy`, `.mat`, `.json`): files with the names of images without a mask."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PICTURE = rf"(?:{'|'.join(pl.escape_regex(suffix) for suffix in PICTURE_SUFFIXE
 
 
 def with_unread_labels(samples: pl.DataFrame, paths: Sequence[str]) -> pl.DataFrame:
-    """Add `unread_labels`: the file of an unread format that has the name of an image without a mask, else null.
+    """Add `unread_labels`: the file in an unsupported format with the name of an image without a mask, else null.
 
-    The name may have a word for masks more (`x_mask.npy`) and the image's own suffix (`x.jpg.json`). Where several
-    images or several files of one format share a name, nothing is said of them.
+    The name may also have a word for masks (`x_mask.npy`) and the image's own suffix (`x.jpg.json`). If several
+    images or several files of one format share a name, they are ignored.
 
     Args:
         samples: `image_path`, `mask_path` and more columns.
@@ -44,5 +44,5 @@ def with_unread_labels(samples: pl.DataFrame, paths: Sequence[str]) -> pl.DataFr
 
 
 def _name() -> pl.Expr:
-    """The name of a file without folders and suffix, as a person reads it."""
+    """The name of a file without folders and suffix, in normalised form."""
     return pl.col("key").str.extract(r"(?s)([^/]*)$").str.normalize("NFC").str.to_lowercase()

@@ -1,6 +1,6 @@
-"""Words that masks and pictures made from others have in their names, in the languages that datasets come in.
+"""Words in the names of masks and of pictures made from others, in several languages.
 
-A word stands here without accents and capitals, see `words_of`.
+Words are without accents and capitals, see `words_of`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MADE_FROM = (
     r"|kontur(?:en)?|contornos?|contorni|umrisse?|annotiert\w*|annotees?|anotad[ao]s?|markiert\w*|ergebnis\w*"
     r"|контур\w*|результат\w*|.*(?:轮廓|輪郭|结果|結果|윤곽|결과).*"
 )
-"""Words for a picture made from an image or a mask; the certain ones need no picture that it was made from."""
+"""Words for a picture made from an image or a mask; the certain ones are proof even without the original."""
 MASK_WORD = (
     r"(?!un|no)[a-z]*masks?[a-z]*|(?!un|no)[a-z]*labels?[a-z]*|msks?|lbls?|seg|segm|segs|segmentations?"
     r"|annot|annotations?|annos?|gts?|groundtruth|truth|instances?"
@@ -41,13 +41,13 @@ STEMS = (
     "|figure|colou?r|dist|cam|salien|attention|softmax|logit|uncert|entropy|error|diff|flow|output|result|ergeb"
     "|infer|detect|draw|mark|high|render|fus|compar|montage|side|qc|box|map"
 )
-"""What words of names in plain letters begin with or hold, to pass over the names that have none."""
+"""Beginnings or parts of such words in plain letters, to skip names without any."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_a-zA-Z]+")
 _ACCENTS = re.compile(r"[\u0300-\u036f]")
 
 
 def plain(text: str) -> str:
-    """A text as people read it: composed characters, no capitals."""
+    """A text in normalised form: composed characters, no capitals."""
     return unicodedata.normalize("NFC", text).lower()
 
 
@@ -60,5 +60,5 @@ def words_of(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def is_word(word: str, pattern: str) -> bool:
-    """Whether a word is one of those that a pattern knows."""
+    """Whether a word matches a pattern."""
     return re.fullmatch(pattern, word) is not None
