@@ -1,7 +1,7 @@
-"""Who runs the work: an engine takes a function and chunks of items, and yields one outcome per chunk.
+"""Engines, which take a function and chunks of items, and yield one outcome per chunk.
 
-Order is not promised. A chunk whose worker dies or whose work raises is run again, alone, and then
-split until the one item that fails is left: that item is a `Failed`, everything else is `Done`.
+The order is not defined. A chunk whose worker dies or whose work raises is run again on its own, and then split
+until only the failing item is left: that item is a `Failed`, everything else is `Done`.
 """
 
 from __future__ import annotations

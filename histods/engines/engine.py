@@ -1,4 +1,4 @@
-"""The engine: back-pressure, retry and narrowing, over any pool of workers."""
+"""The engine: back-pressure, retries and narrowing, on any pool of workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 CHUNKS_AHEAD = 2
-"""Chunks waiting for each worker: enough that none idles, few enough that a million pairs need no memory."""
+"""Queued chunks per worker: enough to keep it busy, few enough to need no memory for a million pairs."""
 
 
 class Engine:
@@ -37,17 +37,17 @@ class Engine:
         return self._pool.workers
 
     def warm_up(self, work: Callable[[Sequence[Item]], Value]) -> None:
-        """Start the workers and import what `work` needs while the caller does something else."""
+        """Start the workers and import what `work` needs in the background."""
         for _ in range(self._pool.workers):
             self._pool.submit(work, [])
 
     def run(
         self, work: Callable[[Sequence[Item]], Value], chunks: Iterable[Sequence[Item]]
     ) -> Iterator[Done[Item, Value] | Failed[Item]]:
-        """Yield one outcome for each chunk, in the order in which they end; failing chunks are narrowed.
+        """Yield one outcome per chunk, in order of completion; failing chunks are narrowed.
 
         Args:
-            work: picklable top-level function of a chunk; it may be called twice for a chunk.
+            work: picklable top-level function of a chunk; it may be called twice per chunk.
             chunks: sequences of picklable items.
         """
         waiting = iter(chunks)
@@ -77,7 +77,7 @@ class Engine:
     def _narrow(
         self, work: Callable[[Sequence[Item]], Value], chunk: Sequence[Item]
     ) -> Iterator[Done[Item, Value] | Failed[Item]]:
-        """Run a suspected chunk alone; on failure, its halves."""
+        """Run a suspect chunk on its own; on failure, run its halves."""
         try:
             _, value = self._pool.wait_any([self._pool.submit(work, chunk)])
         except WorkerDiedError:

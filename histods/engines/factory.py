@@ -14,9 +14,9 @@ def engine_for(name: str = "local", workers: int | None = None) -> Engine:
         MissingExtraError: the engine's package is not installed.
     """
     if workers is not None and not isinstance(workers, int):
-        raise HistodsError(f"--workers {workers!r} is not a whole number; leave --workers out to use all cores.")
+        raise HistodsError(f"--workers {workers!r} is not a whole number; omit --workers to use all cores.")
     if workers is not None and workers < 1:
-        raise HistodsError(f"--workers {workers} is below 1; leave --workers out to use all cores.")
+        raise HistodsError(f"--workers {workers} is below 1; omit --workers to use all cores.")
     if name == "local":
         from histods.engines.local import LocalPool
 
@@ -26,5 +26,5 @@ def engine_for(name: str = "local", workers: int | None = None) -> Engine:
 
         return Engine(RayPool(workers))
     raise HistodsError(
-        f"There is no engine {name!r}; give --engine local or ray, or leave --engine out to use this machine."
+        f"There is no engine {name!r}; give --engine local or ray, or omit --engine to use this machine."
     )

@@ -1,4 +1,4 @@
-"""Worker processes on this machine, by loky: it starts them cleanly and notices when one is killed."""
+"""Worker processes on this machine, by loky, which starts them cleanly and notices when one is killed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "MALLOC_TOP_PAD_": str(32 << 20),
 }
-"""Keeps glibc from giving each mask's 256 KB back to the kernel and asking for it again: a 512x512 zero mask
+"""Keeps glibc from returning each mask's 256 KB to the kernel and allocating it again: a 512x512 zero mask
 decodes in 39 us instead of 419, a real one is measured in 325 us instead of 564 (one run, on a busy machine)."""
 
 _NO_WARNING = "ignore:resource_tracker:UserWarning"
 
 _FEEDER_SECONDS = 5.0
-"""How long the thread that hands out tasks may take to end: it takes milliseconds."""
+"""How long to wait for the thread that distributes tasks to end, which usually takes milliseconds."""
 
 
 class LocalPool:
@@ -40,14 +40,14 @@ class LocalPool:
 
     def __init__(self, workers: int | None) -> None:
         self.workers: int = workers or cpu_count()
-        break_waits()  # for what the caller does while the workers get ready
+        break_waits()  # for the caller's work while the workers start
         _start_trackers()
         self._executor = self._start()  # processes start with the first call
         self._failed: object = None
         kill_workers.append(self._kill)
 
     def _kill(self) -> None:
-        """Kill the workers without waiting for anything."""
+        """Kill the workers without waiting."""
         for worker in list((self._executor._processes or {}).values()):  # noqa: SLF001 - loky has no other way
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ class LocalPool:
         with hidden_signals():  # the first call starts the processes
             try:
                 return self._executor.submit(work, chunk)
-            except BrokenProcessPool:  # a worker died between two calls: nothing of this chunk is lost yet
+            except BrokenProcessPool:  # a worker died between two calls, so this chunk was not lost
                 self.restart()
                 return self._executor.submit(work, chunk)
 
@@ -78,7 +78,7 @@ class LocalPool:
             raise WorkerDiedError from error
 
     def failed_handle(self) -> object:
-        """Handle of the call that raised last."""
+        """Handle of the last call that raised."""
         return self._failed
 
     def restart(self) -> None:
@@ -88,10 +88,10 @@ class LocalPool:
         kill_workers.append(self._kill)
 
     def close(self) -> None:
-        """Stop the workers at once; nothing of theirs is needed any more.
+        """Stop the workers immediately; their results are no longer needed.
 
-        Also wait for the thread that handed out tasks, which loky 3.7 leaves to itself. Where the interpreter
-        ended while that thread cleaned up, two lines about a leaked semaphore followed (1 in 20 runs).
+        Also wait for the thread that distributes tasks, which loky 3.7 does not join. If the interpreter ended
+        while that thread cleaned up, it printed two lines about a leaked semaphore (in 1 of 20 runs).
         """
         feeder = getattr(getattr(self._executor, "_call_queue", None), "_thread", None)
         self._executor.shutdown(wait=True, kill_workers=True)
@@ -102,11 +102,11 @@ class LocalPool:
 
 
 def _start_trackers() -> None:
-    """Start the processes that remove semaphores, and have them say nothing of those of a killed command.
+    """Start the processes that remove semaphores, and silence their warnings about a killed command.
 
-    They remove them, but would also print a warning, when nobody is left to read it. Their interpreters take
-    filters of warnings from the environment alone. Later it is too late for another reason: Python's own starts
-    with the first worker, and signals that were held back are not any more when it has.
+    They would also print a warning after the command has ended. Their interpreters read warning filters only from
+    the environment. They must start now also because Python's own tracker starts with the first worker, and then
+    unblocks signals that were held back.
     """
     name, before = "PYTHONWARNINGS", os.environ.get("PYTHONWARNINGS")
     os.environ[name] = f"{before},{_NO_WARNING}" if before else _NO_WARNING
@@ -121,7 +121,7 @@ def _start_trackers() -> None:
 
 
 def _kill(process: Any) -> None:
-    """Kill a worker and wait for it. It has no children, for which loky would look by `pgrep` (10 ms each)."""
+    """Kill a worker and wait for it, without searching for children, for which loky runs `pgrep` (10 ms each)."""
     with suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -131,7 +131,7 @@ process_executor.kill_process_tree = _kill
 
 
 def _prepare(parent: int) -> None:
-    """Let the parent alone answer Ctrl-C (one line on a terminal, not one traceback per worker); end with it."""
+    """Let only the parent handle Ctrl-C (one line instead of a traceback per worker), and end with the parent."""
     leave_signals_to_parent()
     tune_gc()
     end_with_parent(parent)

@@ -1,4 +1,4 @@
-"""What an engine asks of a pool of workers, and the outcomes that it yields."""
+"""The interface of a pool of workers, and the outcomes that an engine yields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[Item, Value]):
-    """The work on a chunk ended with a value."""
+    """The work on a chunk returned a value."""
 
     chunk: Sequence[Item]
     value: Value
@@ -22,32 +22,32 @@ class Done(Generic[Item, Value]):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Generic[Item]):
-    """The work on a single item failed, every time it was tried."""
+    """The work on a single item failed on every attempt."""
 
     chunk: Sequence[Item]
     error: str
 
 
 class WorkerDiedError(Exception):
-    """A worker process ended without an answer; every chunk it or its neighbours held is lost."""
+    """A worker process ended without a result; all chunks in progress are lost."""
 
 
 class Pool(Protocol):
-    """The little that an engine has to do: start, take a call, give back what ended, stop."""
+    """The interface: start, submit a call, return finished calls, stop."""
 
     workers: int
 
     def submit(self, work: Callable[[Sequence[Any]], Any], chunk: Sequence[Any]) -> object:
-        """Queue a call; the handle is what `wait_any` gives back."""
+        """Queue a call and return its handle, which `wait_any` uses."""
 
     def wait_any(self, handles: Sequence[object]) -> tuple[object, Any]:
-        """Wait until one call ended; its handle and value. Raises its error, or `WorkerDiedError`."""
+        """Wait for one call; return its handle and value, or raise its error or `WorkerDiedError`."""
 
     def failed_handle(self) -> object:
         """Handle of the call whose error `wait_any` raised."""
 
     def restart(self) -> None:
-        """Replace dead workers; calls under way are forgotten."""
+        """Replace dead workers; calls in progress are discarded."""
 
     def close(self) -> None:
-        """Stop all workers now."""
+        """Stop all workers immediately."""

@@ -1,6 +1,6 @@
 """Workers of a Ray cluster: the one that `RAY_ADDRESS` names, or one started on this machine.
 
-The dataset has to be mounted at the same path on every machine of the cluster.
+The dataset must be mounted at the same path on every machine of the cluster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RayPool:
-    """Tasks of a Ray cluster; `workers` bounds the tasks at a time and defaults to the cluster's cores."""
+    """Tasks on a Ray cluster; `workers` limits concurrent tasks and defaults to the cluster's cores."""
 
     def __init__(self, workers: int | None) -> None:
         try:
@@ -30,7 +30,7 @@ class RayPool:
         if self._started_here:
             ray.init(num_cpus=workers, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         self.workers: int = workers or int(ray.cluster_resources().get("CPU", 1))
-        # Narrowing is done by the engine, so that a file that kills its worker is not tried for ever.
+        # The engine does the narrowing, so a file that kills its worker is not retried forever.
         self._remote = ray.remote(max_retries=0)(_call)
         self._failed: object = None
 
@@ -51,11 +51,11 @@ class RayPool:
             raise WorkerDiedError from error
 
     def failed_handle(self) -> object:
-        """Handle of the call that raised last."""
+        """Handle of the last call that raised."""
         return self._failed
 
     def restart(self) -> None:
-        """Do nothing: Ray replaces dead workers by itself."""
+        """Do nothing, since Ray replaces dead workers automatically."""
 
     def close(self) -> None:
         """Leave the cluster, and stop it if it was started here."""

@@ -107,17 +107,17 @@ def test_a_closed_pool_of_processes_leaves_no_thread_behind() -> None:
 
 def test_an_unknown_engine_and_no_workers_are_refused() -> None:
     with pytest.raises(
-        HistodsError, match="^There is no engine 'slurm'; give --engine local or ray, or leave --engine out to use"
+        HistodsError, match="^There is no engine 'slurm'; give --engine local or ray, or omit --engine to use"
     ):
         engine_for("slurm")
-    with pytest.raises(HistodsError, match="^--workers 0 is below 1; leave --workers out to use all cores"):
+    with pytest.raises(HistodsError, match="^--workers 0 is below 1; omit --workers to use all cores"):
         engine_for("local", 0)
 
 
 def test_workers_that_are_no_number_are_refused() -> None:
     workers: Any = "2"
     with pytest.raises(
-        HistodsError, match="^--workers '2' is not a whole number; leave --workers out to use all cores"
+        HistodsError, match="^--workers '2' is not a whole number; omit --workers to use all cores"
     ):
         engine_for("local", workers)
 
