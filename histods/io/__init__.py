@@ -1,1 +1,1 @@
-"""Files of the workspace: written atomically, read with checks."""
+"""Files of the workspace: write them atomically, and check them when reading."""

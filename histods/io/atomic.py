@@ -1,4 +1,4 @@
-"""Write beside the final name, then rename: a reader sees the old file or the new one, never a torn one."""
+"""Write under a temporary name, then rename, so a reader sees the old or the new file, never a partial one."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-_MAX_NAME_BYTES = 255  # of all usual file systems
+_MAX_NAME_BYTES = 255  # on all common file systems
 
 
 @contextmanager
 def only_one(folder: Path, doing: str) -> Iterator[None]:
-    """Hold a folder for this process alone, by a lock that ends with the process.
+    """Lock a folder for this process; the lock ends with the process.
 
     Raises:
-        HistodsError: another process holds it.
+        HistodsError: another process has the lock.
     """
     make_folders(folder)
     with open_own(folder / ".lock") as file:
@@ -39,10 +39,10 @@ def only_one(folder: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path, doing: str) -> Iterator[None]:
-    """Hold a folder like `only_one`, but leave no file in it; not on file systems that cannot lock folders.
+    """Lock a folder like `only_one`, without a file in it; no effect on file systems that cannot lock folders.
 
     Raises:
-        HistodsError: another process holds it.
+        HistodsError: another process has the lock.
     """
     make_folders(folder)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -58,10 +58,10 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
 
 
 def open_own(path: Path) -> IO[bytes]:
-    """Open a file to append to it, made where there is none, and never one that is also somewhere else.
+    """Open a file to append to it, creating it if necessary; reject links and files with a second name.
 
     Raises:
-        HistodsError: a link, a file with a second name, a pipe or a folder has its name.
+        HistodsError: the path is a link, a file with a second name, a pipe or a folder.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -81,7 +81,7 @@ def _not_own(path: Path, found: str) -> str:
 
 
 def refuse_pipe(path: Path) -> None:
-    """Refuse what is no file on a disk: reading a pipe may never end.
+    """Reject anything but a file on disk, since reading a pipe may never end.
 
     Raises:
         HistodsError: it is a pipe, a socket or a device.
@@ -110,20 +110,20 @@ def lock(file: IO[bytes], taken: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving without an error it takes the final name.
+    """Yield a temporary path next to `path`, which is renamed to the final name on exit without an error.
 
-    The temporary name holds the machine and the process id, so that no two runs write into each other's file. Of
-    a name that leaves no room for that it has the beginning, a digest of the whole, and the suffix. What killed
-    runs of this machine left in the folder is removed when this process first writes there.
+    The temporary name contains the machine and the process id, so no two runs write to the same file. A name that
+    is too long for that is shortened to its beginning, a digest of the whole, and the suffix. Files that killed
+    runs on this machine left in the folder are removed when this process first writes there.
 
     Raises:
-        OSError: the disk refuses; the error names `path`, whichever library wrote.
+        OSError: writing failed; the error names `path`, whichever library wrote.
     """
     temporary = path.with_name(_temporary_name(path.name, f".{_machine()}-{os.getpid()}.part"))
     try:
         make_folders(path.parent)
         _tidy(path.parent)
-        temporary.unlink(missing_ok=True)  # a link with this name would have its target overwritten
+        temporary.unlink(missing_ok=True)  # if it were a link, its target would be overwritten
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -138,7 +138,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of an open file say which one it is."""
+    """Add the path to errors of an open file."""
     try:
         yield
     except OSError as error:
@@ -148,7 +148,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, however many: `Path.mkdir` calls itself for each."""
+    """Make a folder and any number of missing parents, for each of which `Path.mkdir` would recurse."""
     missing = []
     while not os.path.lexists(folder):
         missing.append(folder)
@@ -156,7 +156,7 @@ def make_folders(folder: Path) -> None:
     for one in reversed(missing):
         one.mkdir(exist_ok=True)
     if not missing:
-        folder.mkdir(exist_ok=True)  # raises where a file stands there
+        folder.mkdir(exist_ok=True)  # raises if it is a file
 
 
 _tidied: set[Path] = set()
@@ -165,14 +165,14 @@ _PART = re.compile(r"\..+\.(?:([0-9a-f]{8})-)?([0-9]+)\.part", re.DOTALL)  # 0.1
 
 @cache
 def _machine() -> str:
-    """Eight hexadecimal digits of where a process id means this process: the machine, and the container on it."""
+    """Eight hexadecimal digits for the scope of process ids: the machine and the container on it."""
     with suppress(OSError):
         return hashlib.sha256(f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _tidy(folder: Path) -> None:
-    """Remove temporary files of dead runs of this machine; those of others may be alive."""
+    """Remove temporary files of dead runs on this machine; runs on others may be alive."""
     if folder in _tidied:
         return
     _tidied.add(folder)
@@ -200,13 +200,13 @@ def _is_dead(process: int) -> bool:
 
 
 def _code_in(text: str) -> int | None:
-    """The error number that a library of others only writes into its message."""
+    """The error number that a third-party library puts only into its message."""
     found = re.search(r"\[errno (\d+)\]", text, re.IGNORECASE)
     return None if found is None else int(found.group(1))
 
 
 def _temporary_name(name: str, end: str) -> str:
-    """A hidden name of at most `_MAX_NAME_BYTES`: the name itself where it is short enough."""
+    """A hidden name of at most `_MAX_NAME_BYTES`, with the full name if it is short enough."""
     whole = os.fsencode(name)
     room = _MAX_NAME_BYTES - len(end) - 1
     if len(whole) <= room:

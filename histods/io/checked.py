@@ -1,6 +1,6 @@
-"""What files of a workspace say is checked before it is used: whoever sent the folder may have written anything.
+"""Check the contents of a workspace's files before use, since the workspace may come from an unknown source.
 
-A path or a name stays where it belongs, and a JSON object has the fields and the types of the class it stands for.
+Paths and names must stay inside their folder, and JSON objects must have the fields and types of their class.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ _SHOWN = 60  # characters of a wrong value
 
 
 def stays_inside(path: str) -> bool:
-    """Whether a POSIX path that is meant to be relative leads to something below the folder it is relative to."""
+    """Whether a relative POSIX path stays below its folder."""
     parts = path.split("/")
     return "\0" not in path and not any(part in ("", ".", "..") for part in parts)
 
 
 def is_name(name: str) -> bool:
-    """Whether a text is the name of a file that may be written: one part of a path, not hidden."""
+    """Whether a text is a file name that may be written: one part of a path, not hidden."""
     return stays_inside(name) and "/" not in name and not name.startswith(".")
 
 
 def lies_inside(path: str, folder: str) -> bool:
-    """Whether an absolute path is that of something below a folder, by its text alone."""
+    """Whether an absolute path is below a folder, judged only by its text."""
     start = folder.rstrip("/") + "/"
     return path.startswith(start) and stays_inside(path[len(start) :])
 
 
 def leads_inside(path: str, folder: str) -> bool:
-    """Whether a path leads below a folder when all links are followed."""
+    """Whether a path is below a folder after following all links."""
     real = os.path.realpath(folder)
     return (os.path.realpath(path) + "/").startswith(real.rstrip("/") + "/")
 
 
 def build(kind: type[Class], document: object, **known: object) -> Class:
-    """Make a dataclass from what JSON holds of it.
+    """Make a dataclass from JSON.
 
     Args:
-        kind: a dataclass; lists become the tuples that it wants.
-        document: an object with its fields, and no others.
+        kind: a dataclass; lists become tuples if it has tuples.
+        document: an object with exactly its fields.
         known: fields that are not in the document.
 
     Raises:
@@ -77,10 +77,10 @@ def _hints(kind: Any) -> Mapping[str, Any]:
 
 
 def fit(value: object, hint: Any, name: str) -> Any:
-    """A value from JSON as what a type wants: a number, a text, a dataclass, or a container of these.
+    """Convert a value from JSON to a type: a number, a text, a dataclass, or a container of these.
 
     Raises:
-        ValueError: it is of another type; the message is a part of a sentence, with the name.
+        ValueError: it has another type; the message is a part of a sentence, with the name.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -99,7 +99,7 @@ def fit(value: object, hint: Any, name: str) -> Any:
 
 
 def _is_plain(value: object, hint: Any) -> bool:
-    """Whether a number, a text or null is of a type; true and false are no numbers."""
+    """Whether a number, a text or null has a type; true and false are not numbers."""
     if hint in (bool, types.NoneType):
         return isinstance(value, hint)
     if hint is str:

@@ -1,4 +1,4 @@
-"""Small CSV files, read by the names of their columns."""
+"""Read small CSV files by the names of their columns."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 def read_csv(
     origin: Origin, path: Path, columns: Sequence[Sequence[str]], needed: int, *, max_bytes: int
 ) -> Iterator[list[str]]:
-    """The cells of the wanted columns, line by line, without surrounding blanks.
+    """Yield the cells of the wanted columns, line by line, without surrounding blanks.
 
     Args:
-        origin: for refusals.
+        origin: the source, for errors.
         path: the file.
         columns: the names that each wanted column may have, in any case.
-        needed: so many of the columns have to be there; those after them may be missing.
-        max_bytes: a larger file is refused.
+        needed: number of required columns; those after them may be missing.
+        max_bytes: maximum size of the file.
     """
     reader = csv.reader(io.StringIO(read_text(origin, path, max_bytes), newline=""), strict=True)
     try:

@@ -1,8 +1,7 @@
-"""A journal of rows: what a killed run had done, so that the next one goes on.
+"""A journal of rows, from which the next run can resume the work of a killed run.
 
-The file is append-only: a line that says what it is, then records of a length, a digest and the Arrow stream
-that a worker made. A killed run leaves at most one torn record at its end, which is dropped; all before it count
-as done.
+The file is append-only: a header line, then records of a length, a digest and the Arrow stream that a worker made.
+A killed run leaves at most one incomplete record at the end, which is dropped; all earlier records count as done.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _RECORD = struct.Struct("<QQ")  # bytes, xxh3-64 of the payload
 class Journal:
     """Append chunks of rows to a file as they come; use it in a `with` statement.
 
-    It opens with what an interrupted run left.
+    It starts with the records of an interrupted run.
 
     Args:
         path: the file.
         schema: columns of the rows.
-        head: first line of the file; a journal with another one is as good as none.
-        taken: message for the user where another process has the journal.
-        fresh: forget what an interrupted run left.
+        head: first line of the file; a journal with another one is ignored.
+        taken: message for the user if another process has the journal.
+        fresh: discard the records of an interrupted run.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, head: bytes, taken: str, fresh: bool = False) -> None:
@@ -65,28 +64,28 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with naming(self._path):  # closing writes what an append could not
+        with naming(self._path):  # closing writes what an append could not write
             self._file.close()
 
     def append(self, payload: bytes) -> None:
-        """Keep one chunk of rows (an Arrow IPC stream); they survive a kill from here on."""
+        """Append one chunk of rows (an Arrow IPC stream), which from then on survive a kill."""
         with naming(self._path):
             self._file.write(_RECORD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload)
             self._file.flush()
         self._payloads.append(payload)
 
     def table(self) -> pa.Table:
-        """All rows of this and the interrupted run, in the order in which they were appended."""
+        """All rows of this and the interrupted run, in the order of appending."""
         batches = [batch for payload in self._payloads for batch in pa.ipc.open_stream(payload)]
         return pa.Table.from_batches(batches, self._schema)
 
     def remove(self) -> None:
-        """Remove the file: everything in it has been written to the table."""
+        """Remove the file, once everything in it has been written to the table."""
         self._path.unlink()
 
 
 def _read_records(path: Path, head: bytes, schema: pa.Schema) -> list[bytes]:
-    """Payloads of a journal up to its torn end; none where there is no journal."""
+    """Payloads of a journal up to an incomplete record; empty if there is no journal."""
     if not path.is_file():
         return []
     content, position, payloads = path.read_bytes(), len(head), []
@@ -103,7 +102,7 @@ def _read_records(path: Path, head: bytes, schema: pa.Schema) -> list[bytes]:
 
 
 def _is_sound(payload: bytes, schema: pa.Schema) -> bool:
-    """Whether a record holds rows of these columns: whoever wrote the file may have written its digest, too."""
+    """Whether a record holds rows with these columns; a matching digest proves nothing about an unknown file."""
     try:
         with pa.ipc.open_stream(payload) as stream:
             return bool(stream.schema.equals(schema)) and len(stream.read_all()) >= 0

@@ -1,10 +1,10 @@
-"""Files opened for reading, and never through a link that leads out of the dataset.
+"""Open files for reading, but never through a link that leads out of the dataset.
 
-Between listing a dataset and reading it, somebody may put a link in the place of a file or of a folder.
-`OpenRoot` therefore opens folder by folder without following links (`O_NOFOLLOW`); one that stays inside
-the root is resolved and opened in the same way. Folders stay open while a chunk of files is read, so that
-a file costs no more than by its whole path (6 us instead of 13 us for opening and closing, two folders deep).
-Several threads may open files of one `OpenRoot` at the same time.
+Between listing a dataset and reading it, a file or folder may be replaced by a link. `OpenRoot` therefore opens
+folder by folder without following links (`O_NOFOLLOW`); a link that stays inside the root is resolved and opened
+in the same way. Folders stay open while a chunk of files is read, so a file costs no more than by its whole path
+(6 us instead of 13 us for opening and closing, two folders deep). Several threads may open files of one `OpenRoot`
+at the same time.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 _OPEN_FOLDERS = 16
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-# Without O_NONBLOCK, opening a named pipe waits for ever for somebody to write to it.
+# Without O_NONBLOCK, opening a named pipe blocks until another process writes to it.
 _FILE = os.O_RDONLY | os.O_NONBLOCK
 
 
 class OpenFile:
-    """A regular file opened for reading, with the size and time that it has; use it in a `with` statement.
+    """A regular file opened for reading, with its size and time; use it in a `with` statement.
 
     Args:
-        path: the file, whose links are followed.
-        folder: descriptor of an open folder: `path` is then a name in it, and must be no link.
+        path: the file; links are followed.
+        folder: descriptor of an open folder: `path` is then a name in it, and must not be a link.
 
     Raises:
         InaccessibleFileError: it cannot be opened.
@@ -72,7 +72,7 @@ class OpenFile:
 
 
 class _Folder:
-    """An open folder, closed when nobody holds it any more: another thread may be opening a file in it."""
+    """An open folder, closed after its last use, since another thread may be opening a file in it."""
 
     __slots__ = ("descriptor",)
 
@@ -88,8 +88,7 @@ class _Folder:
 class OpenRoot:
     """A dataset's folder, whose files are opened without leaving it; use it in a `with` statement.
 
-    Keep it for a chunk of files, not for long: folders that it has opened stay the same ones, even where
-    somebody moves them.
+    Keep it only for a chunk of files: folders that it has opened stay open even if they are moved.
 
     Raises:
         InaccessibleFileError: the folder cannot be opened.
@@ -114,7 +113,7 @@ class OpenRoot:
         """Open a file.
 
         Args:
-            path: POSIX path below the root; links are followed where they stay inside it.
+            path: POSIX path below the root; links that stay inside it are followed.
 
         Raises:
             InaccessibleFileError: it cannot be opened.
@@ -129,7 +128,7 @@ class OpenRoot:
         return self._open(real)
 
     def _open(self, path: str) -> OpenFile:
-        """Open a file; nothing on its path may be a link."""
+        """Open a file whose path must not contain links."""
         folder, _, name = path.rpartition("/")
         parent = self._folders.get(folder) if folder else self._root
         if parent is None:
@@ -140,10 +139,10 @@ class OpenRoot:
         return OpenFile(name, folder=parent.descriptor)
 
     def _open_folder(self, path: str) -> _Folder:
-        """Open a folder, one by one from the last known one on.
+        """Open a folder step by step, from the last known one.
 
-        A path may begin with `..`: folders of images without masks may lie beside the root. Further down, `..`
-        would undo what was opened.
+        A path may begin with `..`, since folders of images without masks may be outside the root. Elsewhere in the
+        path, `..` would undo the previous step.
         """
         names = path.split("/")
         if ".." in names[_climbs(names) :]:
@@ -162,10 +161,10 @@ class OpenRoot:
         return folder
 
     def _resolve(self, path: str) -> str | None:
-        """Path below the root of the file that links lead to; None where there is none.
+        """Path, below the root, of the target of links; None if there is none.
 
         Raises:
-            UnreadableFileError: they lead out of the root.
+            UnreadableFileError: the links lead out of the root.
         """
         root = os.path.realpath(self._path)
         names = path.split("/")
@@ -180,5 +179,5 @@ class OpenRoot:
 
 
 def _climbs(names: list[str]) -> int:
-    """How many `..` a path begins with."""
+    """Number of leading `..` in a path."""
     return next((place for place, name in enumerate(names) if name != ".."), len(names))

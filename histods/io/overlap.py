@@ -1,10 +1,10 @@
-"""Keep many file operations in flight where storage makes each of them wait, and none beside where it does not.
+"""Keep many file operations in flight on slow storage, and only one at a time on fast storage.
 
-On NFS or Lustre each call costs milliseconds, however small it is, and many of them at once cost no more than one.
-Python gives its lock back in each, so threads are enough. On a local disk whose files are in memory, though,
-handing a file to a thread and back costs as much as reading it, so that calls begin one by one and are watched:
-where several in a row keep this process waiting, threads take over, twice as many as long as that pays.
-`python -m tests.benchmarks.storage` prints what this brings; figures stand in the README under Speed.
+On NFS or Lustre each call costs milliseconds, regardless of its size, and many concurrent calls cost no more than
+one. Python releases the GIL in each, so threads suffice. For cached files on a local disk, however, passing a file
+to a thread and back costs as much as reading it. So calls start one by one and are timed: if several in a row make
+this process wait, threads take over, and their number doubles as long as that pays off.
+`python -m tests.benchmarks.storage` prints the effect; figures are in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ with 8 threads, 1.5 s with 16, 0.8 s with 32 and 0.6 s with 64, of which 0.7 s w
 0.9, 0.6, 0.4 and 0.7 s: more threads than pay get in each other's way (26 November 2026, two busy cores)."""
 _FIRST_THREADS = 8
 _TURNS = 4
-"""Calls for each thread, after which it is seen whether twice as many threads have answered more in a second."""
+"""Calls per thread before deciding whether twice as many threads complete more calls per second."""
 _WORTH = 1.15
-"""How many times as fast twice as many threads have to be to stay."""
+"""Speed-up that twice as many threads must bring to be kept."""
 SLOW_SECONDS, _SLOW_CALLS = 0.0002, 4
-"""Calls that wait so long, and how many in a row it takes: handing one to a thread costs up to 0.1 ms."""
+"""Waiting time of a slow call, and number of slow calls in a row before using threads, which cost up to 0.1 ms."""
 _CALLS_BETWEEN_TRIALS = 4096
-"""Calls in threads, after which the first call of the next `overlap` is made without one again."""
+"""Calls in threads after which the next `overlap` again makes its first call without a thread."""
 
 
 class Pace:
-    """How many calls to keep in flight, as found out so far; kept for calls of one kind to one storage.
+    """The number of calls to keep in flight, as learned so far; shared by calls of one kind to one storage.
 
     Args:
-        threads: how many to begin with; with 0 calls are made one by one until they prove to be slow.
-        most: bound of their number.
+        threads: initial number; with 0, calls are made one by one until they prove to be slow.
+        most: maximum number.
     """
 
     __slots__ = ("_doubted", "_known", "_most", "_rate", "_settled", "calls", "slow", "threads")
@@ -51,17 +51,17 @@ class Pace:
         self._most = most
         self._known = min(_FIRST_THREADS, most)
         self.calls = 0  # in threads, since the last trial
-        self._rate = 0.0  # answers a second with half the threads
+        self._rate = 0.0  # completed calls per second with half the threads
         self._settled = self._doubted = False
 
     def begin(self) -> None:
-        """Have the first call made without a thread where the last trial is long ago: files may be in memory."""
+        """Make the first call without a thread if the last trial was long ago, since files may now be cached."""
         if self.calls >= _CALLS_BETWEEN_TRIALS:
             self._known, self.threads, self.slow = self.threads, 0, _SLOW_CALLS - 1
             self.calls, self._rate, self._settled, self._doubted = 0, 0.0, False, False
 
     def note(self, waited: float) -> None:
-        """Take a call without a thread into account, which waited so many seconds."""
+        """Record a call without a thread, with the seconds that it waited."""
         if waited < SLOW_SECONDS:
             self.slow = max(self.slow - 1, 0)
             return
@@ -70,14 +70,14 @@ class Pace:
             self.threads = self._known
 
     def answered(self, calls: int, seconds: float) -> bool:
-        """Allow twice as many threads, or half as many where the last doubling did not pay.
+        """Double the number of threads, or halve it if the last doubling did not pay off.
 
         Args:
-            calls: answered since the last change, while all threads were busy and the caller still waited.
+            calls: completed since the last change, while all threads were busy and the caller still waited.
             seconds: how long that took.
 
         Returns:
-            Whether there were enough of them to decide; then counting begins again.
+            Whether there were enough calls to decide; counting then restarts.
         """
         if calls < _TURNS * self.threads:
             return False
@@ -86,7 +86,7 @@ class Pace:
             if rate < _WORTH * self._rate:
                 if self._doubted:
                     self.threads, self._settled = self.threads // 2, True
-                self._doubted = True  # this machine may have been busy for a moment: once more
+                self._doubted = True  # this machine may have been briefly busy: try once more
             elif self.threads == self._most:
                 self._settled = True
             else:
@@ -95,21 +95,21 @@ class Pace:
 
 
 def overlap(call: Callable[[Item], Value], items: Iterable[Item], pace: Pace | None = None) -> Iterator[Value]:
-    """Yield `call(item)` for each item, in order; where calls wait for storage, the next ones are under way.
+    """Yield `call(item)` for each item, in order; if calls wait for storage, the next ones run concurrently.
 
-    What a call raises is raised at its place, after the values before it; then no further call is begun. Closing
-    the iterator waits for the calls in flight, so that none goes on unseen.
+    An error is raised in order, after the values before it; then no further call starts. Closing the iterator
+    waits for the calls in flight, so none continues in the background.
 
     Args:
-        call: safe to run in several threads at once, and no work for the processor but for what it waits for.
-        items: taken in the caller's thread, at most `MAX_THREADS` before their turn.
-        pace: what earlier calls of this kind taught.
+        call: a thread-safe function that mostly waits and needs little processor time.
+        items: consumed in the caller's thread, at most `MAX_THREADS` ahead.
+        pace: the experience from earlier calls of this kind.
     """
     pace = pace or Pace()
     pace.begin()
     left = iter(items)
     for item in left if not pace.threads else ():
-        doubtful = pace.slow > 0  # then what it computes is told from what it waits for, which costs a system call
+        doubtful = pace.slow > 0  # then separate computing from waiting, which costs a system call
         busy = thread_time() if doubtful else 0.0
         started = perf_counter()
         value = call(item)
@@ -129,7 +129,7 @@ def overlap(call: Callable[[Item], Value], items: Iterable[Item], pace: Pace | N
 
 
 class _Team(Generic[Item, Value]):
-    """Threads that call a function of items ahead of their turn."""
+    """Threads that call a function for items ahead of their turn."""
 
     def __init__(self, call: Callable[[Item], Value], items: Iterator[Item]) -> None:
         self._call = call
@@ -140,7 +140,7 @@ class _Team(Generic[Item, Value]):
         self._closing = False
 
     def answers(self, pace: Pace) -> Iterator[Value]:
-        """Yield the values in order, with as many calls in flight as `pace` says."""
+        """Yield the values in order, with the number of calls in flight given by `pace`."""
         ready: dict[int, tuple[Any, bool]] = {}
         begun = turn = counted = 0
         started = perf_counter()
@@ -168,7 +168,7 @@ class _Team(Generic[Item, Value]):
             yield answer
 
     def close(self) -> None:
-        """Begin no further call, and wait for those in flight."""
+        """Start no further calls, and wait for those in flight."""
         self._closing = True
         for _ in self._threads:
             self._asked.put(None)
@@ -176,10 +176,10 @@ class _Team(Generic[Item, Value]):
             thread.join()
 
     def _ask(self, question: tuple[int, Item], threads: int) -> None:
-        """Have an item's turn prepared, by at least so many threads."""
+        """Queue an item, with at least the given number of threads."""
         self._asked.put(question)
         if len(self._threads) < threads:
-            thread = threading.Thread(target=self._serve, daemon=True)  # one that never ends holds up no exit
+            thread = threading.Thread(target=self._serve, daemon=True)  # one that never ends does not block exit
             self._threads.append(thread)
             thread.start()
 

@@ -1,4 +1,4 @@
-"""What training runs say of themselves: settings and metrics, read without the trainer's libraries."""
+"""Settings and metrics of training runs, read without the trainer's libraries."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ RENAMED_SETTINGS = {
     "diffusion.lr": "optimizer.lr",
     "run.most_skipped": "run.max_skipped",
 }
-"""Settings by the names that they had in version 0.1, and still have in DiffInfinite's files; both are read."""
+"""Names of settings in version 0.1 and in DiffInfinite's files, which are still read."""
 _LAST = 100
 """Steps over which the training loss is averaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary:
-    """How far a training run came, and how well it does; None where it does not say.
+    """Progress and results of a training run; None for unknown values.
 
     Attributes:
         run: its name.
-        step: optimizer steps that its newest checkpoint has.
-        steps: steps that it is to have.
+        step: optimizer steps of its newest checkpoint.
+        steps: the configured number of steps.
         loss: mean training loss of its last 100 steps.
         best: lowest validation loss of the averaged weights.
-        best_step: the step of that.
-        images_per_second: at the end of the last call.
-        settings: all of them, by `section.key`.
+        best_step: the step of that loss.
+        images_per_second: speed at the end of the last call.
+        settings: all settings, by `section.key`.
     """
 
     run: str
@@ -54,7 +54,7 @@ class RunSummary:
 
 
 def list_runs(space: Workspace) -> list[RunSummary]:
-    """The runs of a workspace by name; what is damaged is left open."""
+    """The runs of a workspace by name; damaged values are None."""
     return [_summarise(config.parent) for config in sorted(space.runs.glob("*/config.yaml"))]
 
 
@@ -99,7 +99,7 @@ def _flatten(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Lines of metrics; a killed run leaves half a line at most."""
+    """Lines of metrics; a killed run leaves at most an incomplete line."""
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -114,7 +114,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_step(folder: Path) -> int | None:
-    """Steps of the newest checkpoint; None before there is one."""
+    """Steps of the newest checkpoint; None if there is none."""
     try:
         newest = (folder / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
         return int(read_json(folder / "checkpoints" / newest / "state.json")["step"])

@@ -1,8 +1,7 @@
-"""Small YAML files, read strictly: as plain data, in UTF-8, of bounded size.
+"""Read small YAML files strictly: plain data in UTF-8, of limited size.
 
-YAML has no tags, anchors, aliases or second document here, and no key twice. What YAML 1.1 would quietly
-turn into something else (`no` into a Boolean, `010` into 8) stays an `NonStringScalar`, so that the refusal can
-quote it.
+Tags, anchors, aliases, a second document and repeated keys are errors. Scalars that YAML 1.1 would silently
+convert (`no` to a Boolean, `010` to 8) stay a `NonStringScalar`, so that the error message can quote them.
 """
 
 from __future__ import annotations
@@ -43,17 +42,17 @@ Value: TypeAlias = "Scalar | list[Value] | dict[Scalar, Value]"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where values come from, and the one line that refuses them."""
+    """The source of values, and the error message that rejects them."""
 
     path: str
 
     def error(self, expected: str, found: str, advice: str) -> HistodsError:
-        """The refusal: what is needed here, what is there instead, what to do."""
+        """The error: what is expected, what was found, and what to do."""
         return HistodsError(f"{self.path} needs {expected}, but has {found}; {advice}.")
 
 
 def show(value: Value) -> str:
-    """A value in words, for messages."""
+    """Describe a value, for messages."""
     if isinstance(value, NonStringScalar):
         return "nothing" if value.kind == "null" else f"{_KINDS.get(value.kind, 'the word')} {value.text}"
     if isinstance(value, str):
@@ -64,21 +63,21 @@ def show(value: Value) -> str:
 
 
 def advise(value: Value, otherwise: str) -> str:
-    """What to do about a value: YAML's Booleans are explained, since nobody sees them coming."""
+    """Advice on a value, with an explanation for YAML's unexpected Booleans."""
     if isinstance(value, NonStringScalar) and value.kind == "bool":
         return f"YAML reads {value.text} as true or false: put it in quotes if it is a name"
     return otherwise
 
 
 def nearest(value: Value, known: Iterable[str]) -> str:
-    """What to do about a name that is not among the known ones."""
+    """Advice on an unknown name."""
     text = value.text if isinstance(value, NonStringScalar) else str(value)
     close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.0) if text else []
     return advise(value, f"the nearest is {close[0]!r}" if close else "write one")
 
 
 def read_text(origin: Origin, path: Path, max_bytes: int) -> str:
-    """Read a small UTF-8 file whose size is checked before."""
+    """Read a small UTF-8 file after checking its size."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes:
@@ -100,10 +99,10 @@ def read_text(origin: Origin, path: Path, max_bytes: int) -> str:
 
 
 def load_yaml(origin: Origin, path: Path) -> Value:
-    """Read one YAML document from its events, without any of the constructors of YAML."""
+    """Read one YAML document from its events, without YAML's constructors."""
     text = read_text(origin, path, MAX_BYTES)
     try:
-        # The pure Python parser, so that messages do not depend on how PyYAML was built.
+        # The pure Python parser, so that messages do not depend on the PyYAML build.
         return _build(yaml.SafeLoader(text), origin)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -155,7 +154,7 @@ def _value(loader: yaml.SafeLoader, event: yaml.Event) -> Value:
 def _put(
     origin: Origin, holder: list[Value] | dict[Scalar, Value], keys: list[Scalar | None], value: Value, line: int
 ) -> None:
-    """Append to a list, or take a mapping's next key or that key's value."""
+    """Append to a list, or set a mapping's next key or its value."""
     if isinstance(holder, list):
         holder.append(value)
     elif keys[-1] is not None:

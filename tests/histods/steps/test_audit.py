@@ -302,18 +302,18 @@ def test_the_manifest_survives_a_round_trip(benchmark: Path, tmp_path: Path) -> 
         ),
         (
             {"pairs": "pairs.csv", "image_pattern": "{key}.jpg"},
-            "--image-pattern and --mask-pattern do not go together with --pairs; leave one out.",
+            "--image-pattern and --mask-pattern do not go together with --pairs; omit one.",
         ),
         (
             {"layout": "folders", "mask_pattern": "{key}_m.png"},
-            "--image-pattern and --mask-pattern do not go together with --layout folders; leave one out.",
+            "--image-pattern and --mask-pattern do not go together with --layout folders; omit one.",
         ),
         ({"verify": "deep"}, "--verify cannot be 'deep'; choose structure or decode."),
         (
             {"layout": "flat"},
             "There is no layout 'flat'; choose suffix, folders, pattern or csv.",
         ),
-        ({"workers": 0}, "--workers 0 is below 1; leave --workers out to use all cores."),
+        ({"workers": 0}, "--workers 0 is below 1; omit --workers to use all cores."),
         (
             {"group_regex": "nothing(x)"},
             "--group-regex 'nothing(x)' matches none of the 1 keys, the first is 'a'; correct the expression.",
@@ -392,9 +392,9 @@ def test_a_hidden_file_that_is_named_as_a_pair_is_said_to_be_passed_over(tmp_pat
     result = audit(tmp_path / "data", workspace=tmp_path / "o", pairs=tmp_path / "pairs.csv", workers=1)
     reasons = {finding.path: finding.message for finding in result.iter_findings() if finding.severity == "error"}
     assert reasons == {
-        ".store/b.jpg": "image cannot be read: hidden files and folders (a leading dot) are passed over, "
-        "though the pairs file names this one; restore it from its source",
-        "c.jpg": "image cannot be read: there is no such file, though the pairs file names it; "
+        ".store/b.jpg": "image cannot be read: hidden files and folders (a leading dot) are skipped, "
+        "although the pairs file names this one; restore it from its source",
+        "c.jpg": "image cannot be read: there is no such file, although the pairs file names it; "
         "restore it from its source",
     }
 
