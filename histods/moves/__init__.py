@@ -1,1 +1,1 @@
-"""Files moved such that every move can be finished or undone."""
+"""Move files so that every move can be finished or undone."""

@@ -1,8 +1,8 @@
-"""Move many files so that a kill at any moment can be finished or undone: the disk itself says how far it came.
+"""Move many files so that moves interrupted by a kill can be finished or undone; the disk shows the progress.
 
-A move renames. Where the file system differs it copies beside the target, compares, renames the copy into
-place and only then removes the source, so that at every moment one whole file stands at one of the two
-places. No file is ever overwritten.
+A move renames. To another file system, it copies to a temporary name in the target's folder, compares, renames the
+copy and only then removes the source, so one of the two places always has a complete file. No file is ever
+overwritten.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Move(NamedTuple):
 
 
 class Found(Enum):
-    """What the disk says of a move."""
+    """The state of a move on disk."""
 
     READY = "the source is as it was planned, nothing is at the target"
     DONE = "the file is at the target"
@@ -51,21 +51,21 @@ class Found(Enum):
 
 
 class Folders(NamedTuple):
-    """Folders that moves make, parents first, and those that they change, with their modification times."""
+    """Folders that moves create, parents first, and folders that they change, with their modification times."""
 
     created: list[str]
     touched: dict[str, int]
 
 
 class Unfinished(NamedTuple):
-    """What is left to do: files to move, and files whose copy is in place while the source is still there."""
+    """The remaining work: files to move, and files whose copy is complete while the source still exists."""
 
     ready: list[Move]
     copied: list[Move]
 
 
 def state_of(path: str) -> tuple[int, int] | None:
-    """Size and time in nanoseconds of a regular file; (-1, -1) for anything else; None where nothing is."""
+    """Size and time in nanoseconds of a regular file; (-1, -1) for anything else; None if nothing exists."""
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -74,7 +74,7 @@ def state_of(path: str) -> tuple[int, int] | None:
 
 
 def survey(moves: Sequence[Move], progress: Progress | None = None) -> dict[Found, list[Move]]:
-    """Look at both places of every move; nothing is written."""
+    """Check both places of every move, without writing."""
     found: dict[Found, list[Move]] = {kind: [] for kind in Found}
     looked = overlap(_look, _watched("checking files", moves, progress))
     for move, kind in zip(moves, looked, strict=True):
@@ -87,7 +87,7 @@ def _look(move: Move) -> Found:
     source, target = state_of(move.source), state_of(move.target)
     if source is None:
         return Found.GONE if target is None else Found.DONE
-    if source != planned:  # a new file at a source whose own file has been moved already is no harm
+    if source != planned:  # a new file at the source of a finished move is harmless
         return Found.DONE if target == planned else Found.CHANGED
     if target is None:
         return Found.READY
@@ -95,10 +95,10 @@ def _look(move: Move) -> Found:
 
 
 def plan_folders(moves: Iterable[Move]) -> Folders:
-    """Which folders the moves make and change.
+    """Find the folders that the moves create and change.
 
     Raises:
-        HistodsError: a file or a link stands where a folder must be, or a folder may not be written to.
+        HistodsError: a file or a link is in the place of a folder, or a folder is not writable.
     """
     created: set[str] = set()
     touched = {os.path.dirname(move.source) for move in moves}  # noqa: PTH120 - a Path a file costs seconds
@@ -119,7 +119,7 @@ def plan_folders(moves: Iterable[Move]) -> Folders:
 
 
 def restore_folders(folders: Folders) -> None:
-    """Remove the folders that were made, where they are empty, and give the others the time that they had."""
+    """Remove the created folders that are empty, and restore the times of the others."""
     for folder in reversed(folders.created):
         try:
             Path(folder).rmdir()
@@ -127,18 +127,18 @@ def restore_folders(folders: Folders) -> None:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                 raise
     for folder, mtime_ns in folders.touched.items():
-        with contextlib.suppress(FileNotFoundError, PermissionError):  # it may belong to somebody else
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # it may belong to another user
             os.utime(folder, ns=(os.stat(folder).st_atime_ns, mtime_ns))  # noqa: PTH116
 
 
 def check_moves(moves: Sequence[Move], *, token: str, advice: str, progress: Progress | None) -> Unfinished:
-    """Find out how far earlier runs came, before anything moves.
+    """Check the progress of earlier runs, before moving anything.
 
     Args:
         moves: the moves, in order.
-        token: names temporary copies, so that those of a killed run are found and removed.
-        advice: what the user shall do after an error, for the end of its message.
-        progress: called now and then.
+        token: part of the names of temporary copies, so that those of a killed run are found and removed.
+        advice: what the user should do after an error, for the end of its message.
+        progress: called from time to time.
 
     Raises:
         HistodsError: a file is not as planned, or its target is taken.
@@ -155,13 +155,13 @@ def check_moves(moves: Sequence[Move], *, token: str, advice: str, progress: Pro
 
 
 def carry_out(left: Unfinished, *, token: str, stage: str, advice: str, progress: Progress | None) -> int:
-    """Bring every file to its target, in folders that are made where they are missing.
+    """Move every file to its target, creating missing folders.
 
     Returns:
-        Files that moved.
+        The number of files moved.
 
     Raises:
-        HistodsError: a target is taken, or the disk refuses.
+        HistodsError: a target exists, or a move failed.
     """
     try:
         for move in left.copied:
@@ -193,7 +193,7 @@ def _refuse(moves: Sequence[Move], problem: str, advice: str) -> None:
 
 
 def _rename(move: Move, *, advice: str) -> bool:
-    """Rename a file to its target; False where that is on another file system."""
+    """Rename a file to its target; return False if that is on another file system."""
     if os.path.lexists(move.target):
         _refuse([move], "{0.target} exists already", advice)
     try:
@@ -206,7 +206,7 @@ def _rename(move: Move, *, advice: str) -> bool:
 
 
 def _pace_of(moves: Sequence[Move]) -> Pace:
-    """How many files to rename at a time: one, where two targets may be one file on a disk that ignores case."""
+    """How many files to rename concurrently: one if two targets may be one file on a case-insensitive disk."""
     places = {unicodedata.normalize("NFC", move.target).casefold() for move in moves}
     return Pace(most=MAX_THREADS if len(places) == len(moves) else 1)
 
@@ -217,18 +217,18 @@ def copy_across(move: Move, part: Path) -> None:
     Size, content, times, permissions and, where allowed, the owner stay as they are.
 
     Args:
-        move: nothing stands at its target.
+        move: the move; its target must not exist.
         part: temporary name in the target's folder.
 
     Raises:
-        OSError: the disk refuses, or the copy is not equal; the source stays.
+        OSError: writing failed, or the copy is not equal; the source stays.
     """
     source, target = Path(move.source), Path(move.target)
     try:
         shutil.copyfile(source, part, follow_symlinks=False)
         shutil.copystat(source, part, follow_symlinks=False)
         status = source.lstat()
-        with contextlib.suppress(PermissionError):  # only root may give files away
+        with contextlib.suppress(PermissionError):  # only root may change the owner
             os.chown(part, status.st_uid, status.st_gid)
             part.chmod(stat.S_IMODE(status.st_mode))  # a new owner clears the bits of set-user-id
         _flush(part)
@@ -245,7 +245,7 @@ def copy_across(move: Move, part: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    """Wait until the content of a file, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

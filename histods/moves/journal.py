@@ -1,7 +1,7 @@
-"""The journal of a fix: the whole plan is on the disk before the first file moves, and its end is noted last.
+"""The journal of a fix: the whole plan is on disk before the first file moves, and its completion is noted last.
 
-A text file of JSON lines: a header, one line a move, the digest of all that, and then, appended, one line for
-each state that was reached. A state counts when its line is whole, so that a torn one is as good as none.
+It is a text file of JSON lines: a header, one line per move, the digest of these lines, and then, appended, one
+line per state reached. A state counts only if its line is complete.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _TAIL = 4096  # more than all the lines of states, which are under 32 bytes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a fix does: the header of its journal.
+    """The plan of a fix: the header of its journal.
 
     Attributes:
-        code: the finding that it is for.
+        code: the code of the findings.
         root: the dataset's folder.
-        to: where the files go.
+        to: the target folder.
         manifest_digest: digest of the manifest that it was planned from.
-        samples: samples whose files move.
-        folders: folders that it makes and changes.
+        samples: number of samples whose files move.
+        folders: folders that it creates and changes.
     """
 
     code: str
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Journal:
-    """A journal as it was read: `token` is its digest, which names temporary files."""
+    """A journal that was read: `token` is its digest, which is part of the names of temporary files."""
 
     path: Path
     plan: Plan
@@ -62,7 +62,7 @@ class Journal:
 
 
 def write_journal(folder: Path, plan: Plan, moves: Sequence[Move]) -> Path:
-    """Write the plan under the next free name `CODE-N.jsonl`, and wait until it is on the disk."""
+    """Write the plan under the next free name `CODE-N.jsonl`, and wait until it is on disk."""
     numbers = [int(path.stem.rpartition("-")[2]) for path in list_journals(folder, plan.code)]
     path = folder / f"{plan.code}-{max(numbers, default=0) + 1}.jsonl"
     header = {
@@ -90,16 +90,16 @@ def write_journal(folder: Path, plan: Plan, moves: Sequence[Move]) -> Path:
 
 
 def read_journal(path: Path) -> Journal:
-    """Read a journal and prove that its plan is the one that was written.
+    """Read a journal and verify that its plan is unchanged.
 
     Raises:
-        HistodsError: there is none, or its bytes changed.
+        HistodsError: there is none, or its bytes have changed.
     """
     lines = _read(path).splitlines(keepends=True)
     header = _parse(path, lines[0] if lines else b"")
     end = header.moves + 1
     content = b"".join(lines[:end])
-    if len(lines) <= end or lines[end] != _line({"digest": _digest(content)}):  # its newline too: marks follow it
+    if len(lines) <= end or lines[end] != _line({"digest": _digest(content)}):  # with its newline: states follow
         raise HistodsError(
             f"{path} is damaged: it does not hold the whole plan that was written to it; restore that file."
         )
@@ -128,7 +128,7 @@ def read_journal(path: Path) -> Journal:
 
 
 def masks_place(to: str, code: str) -> str:
-    """Where masks go: with their images, but not into a folder of images without masks."""
+    """The target folder of masks: that of their images, unless it is a folder of images without masks."""
     return f"{to}-masks" if code == "zero_mask" else to
 
 
@@ -141,7 +141,7 @@ def _parse_move(document: dict[str, Any]) -> Move:
 
 
 def _check_places(header: _Header, moves: Sequence[Move]) -> None:
-    """Check that all files and folders are those of the dataset and of the place that they go to.
+    """Check that all files and folders are in the dataset or in the target folder.
 
     Raises:
         ValueError: one is elsewhere, or behind a link that leads elsewhere.
@@ -166,7 +166,7 @@ def _check_places(header: _Header, moves: Sequence[Move]) -> None:
 
 
 def _check_folders(folders: Sequence[str], root: str, targets: Sequence[str]) -> None:
-    """Check that folders are in the dataset or where the files go, or lead to that place."""
+    """Check that folders are in the dataset, in the target folder, or above it."""
     for folder in folders:
         here = folder in (root, *targets) or any(lies_inside(folder, home) for home in (root, *targets))
         above = folder.startswith("/") and any(lies_inside(home, folder) for home in targets)
@@ -175,12 +175,12 @@ def _check_folders(folders: Sequence[str], root: str, targets: Sequence[str]) ->
 
 
 def mark(path: Path, state: State) -> None:
-    """Note that a state was reached, and wait until that is on the disk."""
+    """Record that a state was reached, and wait until that is on disk."""
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         tail_start = file.seek(max(0, size - _TAIL))
         tail = file.read()
-        file.truncate(tail_start + tail.rfind(b"\n") + 1)  # a kill may have torn the line of a state
+        file.truncate(tail_start + tail.rfind(b"\n") + 1)  # a kill may have left an incomplete line
         file.seek(0, os.SEEK_END)
         file.write(_line({"state": state}))
         file.flush()
@@ -188,7 +188,7 @@ def mark(path: Path, state: State) -> None:
 
 
 def find_unfinished(folder: Path) -> tuple[Path, Plan, State] | None:
-    """The journal of a fix, or of undoing one, that was interrupted; there is at most one."""
+    """The journal of an interrupted fix or undo; there is at most one."""
     for path in list_journals(folder):
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
@@ -199,7 +199,7 @@ def find_unfinished(folder: Path) -> tuple[Path, Plan, State] | None:
 
 
 def list_journals(folder: Path, code: str = "") -> list[Path]:
-    """Journals in a folder, of one code or of all, in order of their names."""
+    """Journals in a folder, for one code or all codes, sorted by name."""
     name = re.compile(rf"{re.escape(code) or '[a-z_]+'}-[0-9]+\.jsonl")
     return sorted(path for path in folder.glob("*.jsonl") if name.fullmatch(path.name) and path.is_file())
 
@@ -244,7 +244,7 @@ def _parse(path: Path, line: bytes) -> _Header:
 
 
 def _last_state(lines: Sequence[bytes]) -> State:
-    """The last state of which the line is whole."""
+    """The last state with a complete line."""
     states = [_load(line).get("state") for line in lines if line.endswith(b"\n")]
     last: State = next((state for state in reversed(states) if state in get_args(State)), "planned")
     return last
@@ -256,7 +256,7 @@ def _line(document: dict[str, Any]) -> bytes:
 
 
 def _load(line: bytes) -> dict[str, Any]:
-    """The object in a line; empty where the line holds none."""
+    """The object in a line; empty if there is none."""
     try:
         document = json.loads(line.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which files a fix moves, and which samples stay, from the manifest, the findings and the links."""
+"""Choose the files that a fix moves, and the samples that stay, from the manifest, the findings and the links."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _RANKS = {"conditional": 0, "unconditional": 1, "excluded": 2}
 
 
 class Links:
-    """The links below a folder, and what they lead to; nothing of either is safe to move.
+    """The links below a folder, and their targets; neither are safe to move.
 
-    A link's target may be relative to where the link stands, and moving what it leads to would break it.
+    A link's target may be relative to the link, and moving the target would break the link.
     """
 
     def __init__(self, root: str) -> None:
@@ -37,7 +37,7 @@ class Links:
         while waiting:
             listed, waiting = overlap(list_folder, waiting, pace), []
             for entries in listed:
-                # One that cannot be listed, the audit could not list either: nothing in it has a row.
+                # The audit could not list such a folder either, so its files have no rows.
                 for entry in () if isinstance(entries, OSError) else entries:
                     if entry.is_symlink():
                         self._add(entry.path)
@@ -47,11 +47,11 @@ class Links:
     def _add(self, link: str) -> None:
         self._unsafe.add(link)
         target = os.path.realpath(link)
-        if not link.startswith(target.rstrip("/") + "/"):  # a link to a folder above it: the audit passes it over
+        if not link.startswith(target.rstrip("/") + "/"):  # the audit skips a link to a folder above it
             self._unsafe.add(target)
 
     def touch(self, path: str) -> bool:
-        """Whether a file is a link, is reached through one, or is what one leads to."""
+        """Whether a file is a link, is reached through one, or is the target of one."""
         while self._unsafe and path != "/":
             if path in self._unsafe:
                 return True
@@ -61,7 +61,7 @@ class Links:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stay:
-    """Samples of the finding that stay where they are, with the reason, and the path of the first of them."""
+    """Samples with the finding that stay, with the reason, and the path of the first of them."""
 
     reason: str
     samples: int
@@ -69,7 +69,7 @@ class Stay:
 
 
 class Choice(NamedTuple):
-    """What moves, and what stays: `samples` counts those of which a file moves."""
+    """The files that move, and the samples that stay; `samples` counts samples with a file that moves."""
 
     samples: int
     moves: list[Move]
@@ -77,7 +77,7 @@ class Choice(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """The columns of the manifest that matter here; `row` is its place there."""
+    """The relevant columns of the manifest; `row` is the row number."""
 
     row: int
     key: str
@@ -91,7 +91,7 @@ class _Sample(NamedTuple):
     image_digest: str | None
 
     def files(self) -> list[tuple[str, int, int]]:
-        """Path, size and time of the image and the mask, of those that there are."""
+        """Path, size and time of the image and the mask, if they exist."""
         image = (self.image_path, self.image_bytes or 0, self.image_mtime_ns or 0)
         mask = (self.mask_path, self.mask_bytes or 0, self.mask_mtime_ns or 0)
         return [(path, size, time) for path, size, time in (image, mask) if path is not None]
@@ -100,18 +100,18 @@ class _Sample(NamedTuple):
 def choose_files(
     code: str, manifest: pl.DataFrame, findings: pl.DataFrame, *, root: str, to: str, masks_to: str
 ) -> Choice:
-    """Choose the images and masks of all samples with a finding; a pair moves whole or stays whole.
+    """Choose the images and masks of all samples with a finding; pairs stay together.
 
-    Exceptions: of equal images the best sample stays (conditional before unconditional before excluded, then
-    the first by key); a mask that a staying sample also uses stays; `zero_mask` leaves samples with errors.
+    Exceptions: among equal images the best sample stays (conditional before unconditional before excluded, then
+    the first by key); a mask that a staying sample also uses stays; `zero_mask` does not move samples with errors.
 
     Args:
         code: code of the finding.
         manifest: the manifest's table.
         findings: columns `key`, `path`, `code`.
         root: the dataset's folder, without links in it.
-        to: where images go, with the path that they have below the root.
-        masks_to: where masks go.
+        to: the target folder of images, which keep their path below the root.
+        masks_to: the target folder of masks.
     """
     rows = manifest.with_row_index("row").select(*_Sample._fields)
     flagged, strangers = _find_samples(rows, findings.filter(pl.col("code") == code))
@@ -147,7 +147,7 @@ def choose_files(
 
 
 def _find_samples(rows: pl.DataFrame, findings: pl.DataFrame) -> tuple[list[_Sample], list[str]]:
-    """Samples with a finding at one of their files, and paths of findings that are no sample's file."""
+    """Samples with a finding for one of their files, and paths of findings that belong to no sample."""
     named = findings.select("key", "path").unique()
     hits = [
         rows.join(named, left_on=["key", column], right_on=["key", "path"], how="semi")
@@ -173,7 +173,7 @@ def _why_it_stays(sample: _Sample, code: str, root: str, links: Links) -> str | 
 
 
 def _best_of_equals(able: Iterable[_Sample], unable: Iterable[_Sample]) -> set[int]:
-    """Rows that stay so that one of each set of equal images does; one that cannot move may be that one."""
+    """Rows that stay so that one of each set of equal images stays; it may be one that cannot move."""
     best: dict[str | None, tuple[int, bool, int]] = {}
     for samples, moves in ((unable, False), (able, True)):
         for sample in samples:
@@ -183,7 +183,7 @@ def _best_of_equals(able: Iterable[_Sample], unable: Iterable[_Sample]) -> set[i
 
 
 def _files_of_others(rows: pl.DataFrame, moving: Sequence[_Sample]) -> set[str]:
-    """Files of moving samples that samples which stay use, too: masks that a CSV file gives several images."""
+    """Files of moving samples that staying samples also use: masks that a CSV file assigns to several images."""
     others = rows.filter(~pl.col("row").is_in([sample.row for sample in moving]))
     used = pl.concat([others["image_path"], others["mask_path"]]).drop_nulls()
     here = {path for sample in moving for path, _, _ in sample.files()}
