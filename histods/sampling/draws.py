@@ -1,7 +1,7 @@
-"""Which sample stands at which position of a training run: a pure function of (seed, position).
+"""Choose the sample at each position of a training run, as a pure function of (seed, position).
 
-Nothing is remembered between calls. A run that was killed goes on from one integer, the next position; any
-process can work out any position by itself, so the order is the same with any number of workers and ranks.
+There is no state between calls. A killed run resumes from one integer, the next position; any process can compute
+any position on its own, so the order is the same for any number of workers and ranks.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 BLOCK = 4096
-"""Positions that share a schedule of classes when nothing is drawn twice; within it their order is random."""
+"""Positions per block of the class schedule without replacement; their order within a block is random."""
 _PHASES = 1024
 
 
 class Draws(NamedTuple):
-    """What stands at some positions, arrays of shape [n].
+    """The draws for some positions, as arrays of shape [n].
 
     Attributes:
         samples: rows of the index.
-        classes: the class for which each sample was drawn; -1 where none was.
-        views: which of the 8 dihedral views is shown; see `dihedral`.
+        classes: the class for which each sample was drawn; -1 for none.
+        views: index of the dihedral view, 0 to 7; see `dihedral`.
     """
 
     samples: NDArray[np.int64]
@@ -43,8 +43,8 @@ class Draws(NamedTuple):
 class ClassLists:
     """The samples of each class: class c has `samples[bounds[c]:bounds[c + 1]]`.
 
-    Four bytes for each class of each sample; both arrays may be memory-mapped. A sample of several classes
-    stands in several lists; class 0 lists the unconditional samples.
+    Each class of each sample takes four bytes; both arrays may be memory-mapped. A sample with several classes is
+    in several lists; class 0 lists the unconditional samples.
     """
 
     samples: NDArray[np.uint32]
@@ -52,12 +52,12 @@ class ClassLists:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Samples of each class."""
+        """Number of samples of each class."""
         return np.diff(self.bounds)
 
 
 def list_classes(classes: NDArray[np.uint16], offsets: NDArray[np.int64], count: int) -> ClassLists:
-    """Turn the classes of each sample into the samples of each class.
+    """Invert the classes of each sample into the samples of each class.
 
     Args:
         classes: classes of all samples, flattened; those of sample i are `classes[offsets[i]:offsets[i + 1]]`.
@@ -79,17 +79,18 @@ def list_classes(classes: NDArray[np.uint16], offsets: NDArray[np.int64], count:
 def class_cutoffs(
     classes: int, unconditional: float, weights: NDArray[np.float64] | NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
-    """Cumulative probabilities of classes 0..n-1: `unconditional` for class 0, the rest by their weights.
+    """Cumulative probabilities of classes 0..n-1: `unconditional` for class 0, the rest divided by weight.
 
     With 5 classes and 0.5: [0.5, 0.625, 0.75, 0.875, 1]. Classes of weight 0 are never drawn.
 
     Args:
-        classes: their number n.
+        classes: the number n of classes.
         unconditional: probability of class 0.
-        weights: [n], relative probabilities of the classes from 1 on; equal if None. That of class 0 is not used.
+        weights: [n], relative probabilities of the classes from 1 on; equal if None. The weight of class 0 is
+            ignored.
 
     Raises:
-        HistodsError: fewer than 2 classes, no weight above 0, or the probability lies outside 0..1.
+        HistodsError: fewer than 2 classes, no weight above 0, or the probability is outside 0..1.
     """
     shares = np.ones(classes) if weights is None else weights.astype(np.float64)
     shares[:1] = 0.0
@@ -105,15 +106,15 @@ def class_cutoffs(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BalancedDraws:
-    """Draw a class by its probability, then a sample that has it; for ever.
+    """Draw a class by its probability, then a sample that has it, without end.
 
-    With `replacement`, every position is drawn by itself (independent and identically distributed). Without,
-    each class runs through all its samples in random order before any of them comes again: classes then follow
-    a schedule that holds each one's probability exactly over 4,194,304 positions (4,096 blocks of 1,024 phases)
-    and to a draw in every block, and the k-th draw of a class is the k-th of its shuffled samples.
+    With `replacement`, positions are independent and identically distributed. Without, each class goes through all
+    its samples in random order before any repeats: classes then follow a schedule that matches each probability
+    exactly over 4,194,304 positions (4,096 blocks of 1,024 phases) and to within one draw in every block, and the
+    k-th draw of a class is the k-th of its shuffled samples.
 
     Raises:
-        HistodsError: the cutoffs do not rise to 1, or a class that is to be drawn has no samples.
+        HistodsError: the cutoffs do not rise to 1, or a class with a positive probability has no samples.
     """
 
     seed: int
@@ -141,7 +142,7 @@ class BalancedDraws:
         object.__setattr__(self, "_before", self._count_before())
 
     def draw(self, positions: ArrayLike) -> Draws:
-        """What stands at the positions (from 0), an array of shape [n]."""
+        """The draws for positions (from 0), an array of shape [n]."""
         places = np.asarray(positions, dtype=np.int64)
         words = philox4x64(self.seed, places, Stream.DRAW)
         if self.replacement:
@@ -155,9 +156,9 @@ class BalancedDraws:
         return Draws(samples, classes, _views(words))
 
     def _count_before(self) -> NDArray[np.int64]:
-        """Draws of each class in the first 0..1024 blocks, shape [1025, classes].
+        """Number of draws of each class in the first 0..1024 blocks, shape [1025, classes].
 
-        Block b has the points i x 1024 + phase(b), i = 0..4095; class c has those below its threshold and not
+        Block b has the points i x 1024 + phase(b), i = 0..4095; class c gets those below its threshold and not
         below that of class c - 1.
         """
         phases = _phase(np.arange(_PHASES))[:, None]
@@ -166,7 +167,7 @@ class BalancedDraws:
         return np.concatenate([np.zeros((1, counts.shape[1]), np.int64), np.cumsum(counts, axis=0)])
 
     def _follow_schedule(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Class of each position, and how often that class was drawn before."""
+        """Class of each position, and the number of earlier draws of that class."""
         classes, turns = np.empty_like(places), np.empty_like(places)
         blocks = places // BLOCK
         for block in np.unique(blocks).tolist():
@@ -177,7 +178,7 @@ class BalancedDraws:
         return classes, turns
 
     def _schedule(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Classes of a block's positions in random order, and each one's number of earlier draws."""
+        """Classes of a block's positions in random order, and the number of earlier draws of each."""
         words = philox4x64(self.seed, np.arange(BLOCK // 4), Stream.CLASS_SCHEDULE, block).reshape(-1)
         points = np.argsort(words, kind="stable") * _PHASES + _phase(np.array([block % _PHASES]))
         classes = np.searchsorted(self._thresholds, points, side="right")
@@ -189,7 +190,7 @@ class BalancedDraws:
         return classes, rounds * self._before[-1][classes] + self._before[phase][classes] + ranks
 
     def _shuffled(self, classes: NDArray[np.int64], turns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Place in its class's list of the turn-th draw: each pass over the list has its own order."""
+        """Index in its class's list for each draw; each pass over the list has its own order."""
         sizes = self.lists.sizes[classes]
         passes, places = np.divmod(turns, sizes)
         return permute(places, sizes, philox4x64(self.seed, passes, Stream.ORDER_IN_CLASS, classes))
@@ -197,12 +198,12 @@ class BalancedDraws:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InOrder:
-    """Every sample once, in the order of the index: for evaluation. Positions past the end start again."""
+    """Every sample once, in the order of the index, for evaluation. Positions past the end start over."""
 
     size: int
 
     def draw(self, positions: ArrayLike) -> Draws:
-        """What stands at the positions (from 0), an array of shape [n]; no class is drawn, no view is turned."""
+        """The draws for positions (from 0), an array of shape [n], without a class or a dihedral view."""
         places = np.asarray(positions, dtype=np.int64)
         return Draws(places % self.size, np.full_like(places, -1), np.zeros_like(places))
 
@@ -210,10 +211,10 @@ class InOrder:
 def rank_positions(step: int, *, global_batch: int, rank: int = 0, ranks: int = 1) -> range:
     """Positions of one rank in one step: its slice of the global batch.
 
-    The ranks' slices, one after the other, are the global batch, whatever their number.
+    The slices of all ranks, concatenated, are the global batch, for any number of ranks.
 
     Raises:
-        HistodsError: the global batch cannot be shared out evenly.
+        HistodsError: the global batch cannot be divided evenly.
     """
     if global_batch % ranks or not 0 <= rank < ranks:
         raise HistodsError(
@@ -226,7 +227,7 @@ def rank_positions(step: int, *, global_batch: int, rank: int = 0, ranks: int = 
 
 
 def _views(words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """One of the 8 dihedral views for each row of random words."""
+    """Choose one of the 8 dihedral views for each row of random words."""
     return (words[:, 2] >> np.uint64(61)).astype(np.int64)
 
 
@@ -239,5 +240,5 @@ def _phase(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def dihedral(pixels: NDArray[np.generic], view: int) -> NDArray[np.generic]:
-    """One of the 8 views of [height, width, ...] pixels: mirrored where view >= 4, then view % 4 quarter turns."""
+    """One of the 8 views of [height, width, ...] pixels: mirrored if view >= 4, then view % 4 quarter turns."""
     return np.rot90(pixels[:, ::-1] if view >= 4 else pixels, view % 4)

@@ -1,6 +1,6 @@
-"""Random words by position: a counter goes in, random bits come out, and nothing is remembered between calls.
+"""Random words by position: a stateless function from counters to random bits.
 
-Philox is the generator that NumPy and JAX use for this; here it takes whole arrays of counters at once.
+Philox is the generator that NumPy and JAX use for this; this version accepts whole arrays of counters.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 def philox4x64(seed: int, first: ArrayLike, second: ArrayLike = 0, third: ArrayLike = 0) -> Words:
     """Four random 64-bit words for each counter: Philox 4x64 with ten rounds.
 
-    Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The same words as
-    `numpy.random.Philox` gives for the key (seed, 0) and the counter (first, second, third, 0).
+    Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The words equal
+    those of `numpy.random.Philox` for the key (seed, 0) and the counter (first, second, third, 0).
 
     Args:
         seed: 0 to 2**64 - 1.
-        first: counters, uint64 of shape [n] or single numbers, as the next two.
+        first: counters, uint64 of shape [n] or single numbers, like the next two.
         second: counters.
         third: counters.
 
@@ -39,7 +39,7 @@ def philox4x64(seed: int, first: ArrayLike, second: ArrayLike = 0, third: ArrayL
     a, b, c = (part.copy() for part in counters)
     d = np.zeros_like(a)
     keys = np.array([seed, 0], dtype=np.uint64)
-    with np.errstate(over="ignore"):  # arithmetic is meant to wrap at 2**64
+    with np.errstate(over="ignore"):  # arithmetic wraps at 2**64 by design
         for _ in range(_ROUNDS):
             high_a, low_a = _multiply(a, _MULTIPLIERS[0])
             high_c, low_c = _multiply(c, _MULTIPLIERS[1])
@@ -69,7 +69,7 @@ def below(words: Words, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def permute(places: NDArray[np.int64], sizes: NDArray[np.int64], keys: Words) -> NDArray[np.int64]:
-    """Where each place 0 <= i < size goes in a random permutation of 0..size-1, without making the permutation.
+    """The image of each place 0 <= i < size in a random permutation of 0..size-1, without making the permutation.
 
     A Feistel network over the next power of four, walked until it falls below the size: Black & Rogaway,
     "Ciphers with arbitrary finite domains", CT-RSA 2002.
