@@ -1,4 +1,4 @@
-"""Shards: archives of samples, their index, and how a killed writer goes on."""
+"""Shards: archives of samples, their index, and resumable writing."""
 
 from __future__ import annotations
 

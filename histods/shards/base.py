@@ -1,4 +1,4 @@
-"""Shards in a folder: a JSON file says what they hold, `index.parquet` where each sample is."""
+"""Shards in a folder: a JSON file describes them, and `index.parquet` has the location of each sample."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 SCHEMA_VERSION = 1
-_MAX_CLASSES = 256  # they are kept as 8 bits
+_MAX_CLASSES = 256  # stored in 8 bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,10 +36,10 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """What all kinds of shards have in common.
+    """What all kinds of shards share.
 
     Attributes:
-        folder: where the shards and what describes them are.
+        folder: the folder of the shards and their description.
         shards: all shards, by name.
         map: name of the label map.
         classes: names of the classes.
@@ -64,11 +64,11 @@ class Series:
 
     @property
     def index(self) -> Path:
-        """Where each sample is."""
+        """The path of the index."""
         return self.folder / "index.parquet"
 
     def path(self, shard: str) -> Path:
-        """The file of the shard of that name."""
+        """The path of a shard, by name."""
         return self.folder / f"{shard}{self.SUFFIX}"
 
     @property
@@ -81,7 +81,7 @@ class Series:
         return found
 
     def choose(self, splits: Sequence[str]) -> tuple[str, ...]:
-        """Names of splits, sorted; all that there are where none is given.
+        """Names of splits, sorted; all splits if none is given.
 
         Raises:
             HistodsError: there is no such split.
@@ -93,7 +93,7 @@ class Series:
         return tuple(sorted(splits)) or tuple(known)
 
     def write(self) -> None:
-        """Write the description, which all other files of the folder are checked against."""
+        """Write the description, against which all other files of the folder are checked."""
         document = {"schema_version": SCHEMA_VERSION, **asdict(self)}
         del document["folder"]
         document["samples"] = sum(shard.samples for shard in self.shards)
@@ -102,10 +102,10 @@ class Series:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the description and prove that the index and the shards' sizes are those it gives.
+        """Read the description and verify the index and the sizes of the shards.
 
         Raises:
-            HistodsError: there are no finished shards, or the index or a shard is not the one described.
+            HistodsError: there are no finished shards, or the index or a shard differs from the description.
         """
         shards = cls.describe(folder)
         shards.refuse([*shards.check_index(), *shards.check_sizes()])
@@ -113,7 +113,7 @@ class Series:
 
     @classmethod
     def describe(cls, folder: Path) -> Self:
-        """Read the description alone.
+        """Read only the description.
 
         Raises:
             HistodsError: there are no finished shards, or they are of another version.
@@ -142,10 +142,10 @@ class Series:
         return described
 
     def check_numbers(self) -> None:
-        """Check that names are names of files of this folder, and that numbers are possible.
+        """Check that names are file names in this folder, and that numbers are possible.
 
         Raises:
-            ValueError: one is not; the message is a part of a sentence.
+            ValueError: a check fails; the message is a part of a sentence.
         """
         names = [shard.name for shard in self.shards]
         if wrong := next((name for name in names if not is_name(name)), None):
@@ -159,7 +159,7 @@ class Series:
             raise ValueError(f"{len(self.classes):,} classes and the labels of {len(self.labels):,}")
 
     def refuse(self, problems: Sequence[str]) -> None:
-        """Say in one line all that is wrong with the folder.
+        """Raise one error for all problems of the folder.
 
         Raises:
             HistodsError: there are problems.
@@ -172,7 +172,7 @@ class Series:
             )
 
     def check_index(self) -> list[str]:
-        """What is wrong with `index.parquet`."""
+        """List the problems of `index.parquet`."""
         if not self.index.is_file():
             return ["index.parquet is missing"]
         if file_digest(self.index) != self.index_digest:
@@ -183,7 +183,7 @@ class Series:
         return []
 
     def check_sizes(self) -> list[str]:
-        """What is wrong with the shards, as far as their sizes tell."""
+        """List the problems of the shards, judged by their sizes."""
         problems = []
         for shard in self.shards:
             path = self.path(shard.name)
@@ -198,13 +198,13 @@ class Series:
 
 
 def write_index(table: pa.Table, folder: Path) -> str:
-    """Write `index.parquet`; its digest."""
+    """Write `index.parquet` and return its digest."""
     path = folder / "index.parquet"
     write_table(table, path, {"schema_version": str(SCHEMA_VERSION)})
     return file_digest(path)
 
 
 def read_index(shards: Series, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of the index, or some columns of them, as `Series.check_index` found it sound."""
+    """The rows of the index, or some columns of them, after `Series.check_index`."""
     table = read_table(shards.index, columns).replace_schema_metadata(None)
     return table.cast(pa.schema([shards.INDEX.field(name) for name in table.column_names]))

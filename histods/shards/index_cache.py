@@ -1,7 +1,7 @@
-"""Arrays made from an index: where each sample is, and which samples each class has, mapped into memory.
+"""Memory-mapped arrays made from an index: the location of each sample, and the samples of each class.
 
-All processes of a machine share them, and 100 million samples need no memory of their own. They are made from
-`index.parquet` when it is first read, in `.lookup` beside it or, where that folder is read-only, in the system's
+All processes of a machine share them, so even 100 million samples need no private memory. They are made from
+`index.parquet` when it is first read, in `.lookup` next to it or, if that folder is read-only, in the system's
 temporary folder.
 """
 
@@ -34,7 +34,7 @@ _BATCH = 65536
 
 
 class IndexCache(NamedTuple):
-    """What is known of each sample, by number, and the samples of each class; memory-mapped."""
+    """The record of each sample, by number, and the samples of each class; memory-mapped."""
 
     records: NDArray[np.void]
     lists: ClassLists
@@ -42,16 +42,16 @@ class IndexCache(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Index:
-    """An index, and what of it is looked up by number.
+    """An index, and the columns that are looked up by number.
 
     Attributes:
-        path: the table; it has the columns `split`, `shard`, `classes` and those that `record` names.
+        path: the table; it has the columns `split`, `shard`, `classes` and those of `record`.
         digest: SHA-256 of the file.
-        splits: samples of these alone are numbered, in the order of the index.
-        shards: names of the shards; a record holds the place of its shard among them.
+        splits: only samples of these splits are numbered, in the order of the index.
+        shards: names of the shards; a record holds the position of its shard among them.
         classes: number of classes.
-        record: `row` (place in the index), `shard`, and columns of the index; a missing number is 0.
-        samples: samples of these splits.
+        record: `row` (position in the index), `shard`, and columns of the index; a missing number is 0.
+        samples: number of samples of these splits.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Index:
     samples: int
 
     def key(self, row: int) -> str:
-        """The key in a row; it is looked up on disk."""
+        """The key in a row, looked up on disk."""
         with pq.ParquetFile(self.path) as file:
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
@@ -74,10 +74,10 @@ class Index:
 
 
 def load_index_cache(index: Index) -> IndexCache:
-    """Map the arrays of an index; make them where they are not there.
+    """Map the arrays of an index; make them if they do not exist.
 
     Raises:
-        HistodsError: there is no place to make them in, or they are not those of this index.
+        HistodsError: no folder is writable, or the arrays do not belong to this index.
     """
     folder = _find(index)
     try:
@@ -115,18 +115,18 @@ def _find(index: Index) -> Path:
 
 
 def _is_ours(home: Path, homes: Sequence[Path]) -> bool:
-    """Whether a place may be trusted: anyone may make a folder of that name in the system's temporary folder."""
+    """Whether a folder can be trusted: any user may create one of that name in the system's temporary folder."""
     status = home.lstat()
     return home != homes[-1] or (stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid())
 
 
 def _new_folder(homes: Sequence[Path]) -> Path:
-    """An empty folder in the first of some places that can be written to."""
+    """A new empty folder in the first writable place."""
     for home in homes:
         try:
             home.mkdir(exist_ok=True)
             if not _is_ours(home, homes):
-                raise PermissionError(errno.EPERM, "it belongs to somebody else", str(home))
+                raise PermissionError(errno.EPERM, "it belongs to another user", str(home))
             return Path(tempfile.mkdtemp(prefix=".making.", dir=home))
         except OSError as error:
             reason = error
@@ -140,14 +140,14 @@ def _make_checked(index: Index, folder: Path) -> None:
     """Write the arrays.
 
     Raises:
-        HistodsError: the index names other shards or classes than there are, or holds impossible numbers.
+        HistodsError: the index names unknown shards or classes, or has impossible numbers.
     """
     try:
         _make(index, folder)
     except (KeyError, ValueError, IndexError, OverflowError, OSError, pa.ArrowException) as error:
         if (
             isinstance(error, OSError) and error.errno is not None
-        ):  # the disk; Arrow's errors of content have no number
+        ):  # a disk error; Arrow's errors about content have no number
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HistodsError(
@@ -157,7 +157,7 @@ def _make_checked(index: Index, folder: Path) -> None:
 
 
 def _make(index: Index, folder: Path) -> None:
-    """Write the arrays, in two passes over the index: one to count, one to fill."""
+    """Write the arrays in two passes over the index: one to count, one to fill."""
     sizes = np.zeros(index.classes, dtype=np.int64)
     rows = 0
     for _, table in _batches(index, ["classes"]):
@@ -190,11 +190,11 @@ def _make(index: Index, folder: Path) -> None:
         done += len(table)
     records.flush()
     samples.flush()
-    np.save(folder / "bounds.npy", bounds)  # last: it says that the others are whole
+    np.save(folder / "bounds.npy", bounds)  # last: its presence means that the others are complete
 
 
 def _batches(index: Index, columns: list[str]) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
-    """Go through the rows of some splits, some thousands at a time, with their places in the index."""
+    """Iterate over the rows of some splits, some thousands at a time, with their positions in the index."""
     first = 0
     with pq.ParquetFile(index.path) as file:
         for batch in file.iter_batches(_BATCH, columns=[*columns, "split"]):

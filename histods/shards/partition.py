@@ -1,4 +1,4 @@
-"""Which sample goes into which shard, and in which order: from the samples' keys and sizes alone."""
+"""Assign samples to shards, in an order that depends only on the samples' keys and sizes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 def shuffled(keys: Sequence[str]) -> NDArray[np.int64]:
-    """Order of samples by a digest of their keys: random, and the same in every run and for any order of rows.
+    """Order samples by a digest of their keys: random, but the same in every run and for any order of rows.
 
-    Any stretch of it is a random sample, so that every shard has nearly the class mix of all.
+    Any part of it is a random sample, so every shard has nearly the class mix of the whole.
     """
     digests = np.fromiter((xxhash.xxh3_64_intdigest(key.encode()) for key in keys), np.uint64, len(keys))
     return np.lexsort((np.asarray(keys, dtype=object), digests))
 
 
 def cut(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Number of the shard of each sample, for samples in order: as few shards as hold them, nearly equal in bytes.
+    """Assign samples, in order, to the fewest possible shards of nearly equal size; return the shard of each.
 
     Args:
         sizes: bytes of each sample.
-        most: bytes that a shard should not exceed; one sample alone may.
+        most: maximum bytes of a shard, which only a single sample may exceed.
     """
     ends = np.cumsum(sizes)
     if ends.size == 0:
         return ends
     low, high = int(sizes.max()), max(most, int(sizes.max()))
     fewest = len(_fill(ends, high))
-    while low < high:  # the smallest bound that needs no more shards makes them nearly equal
+    while low < high:  # the smallest limit that needs no more shards makes them nearly equal
         middle = (low + high) // 2
         if len(_fill(ends, middle)) > fewest:
             low = middle + 1
@@ -44,7 +44,7 @@ def cut(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def _fill(ends: NDArray[np.int64], most: int) -> list[int]:
-    """Where each shard ends (exclusive) if each takes samples until the next one would exceed `most` bytes."""
+    """The end (exclusive) of each shard if each takes samples until the next one would exceed `most` bytes."""
     cuts: list[int] = []
     while not cuts or cuts[-1] < ends.size:
         before = int(ends[cuts[-1] - 1]) if cuts else 0

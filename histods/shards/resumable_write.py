@@ -1,6 +1,7 @@
-"""A folder of shards while they are written: what is planned, what is done, and how a killed run goes on.
+"""A folder of shards being written: the planned and finished shards, and how to resume after a kill.
 
-It serves all kinds of shards: a shard is a file with a final name, and a part of the index that says it is done.
+It serves all kinds of shards: a shard is a file with a final name, and a part of the index that marks it as
+complete.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ _MARK = "unfinished.json"
 
 
 def begin_shards(kind: type[Series], folder: Path, plans: Mapping[str, str], kept: Iterable[Shard]) -> list[str]:
-    """Write down which shards are about to be written, and clear away what a killed run of another plan left.
+    """Record which shards are about to be written, and remove files that a killed run with another plan left.
 
     Args:
         kind: the kind of the shards.
-        folder: where they go.
+        folder: the folder for shards.
         plans: name -> digest of the plan of each shard to write.
-        kept: finished shards that stay.
+        kept: finished shards to keep.
 
     Returns:
-        Names of those of the planned shards that no killed run finished.
+        Names of the planned shards that no killed run finished.
 
     Raises:
-        HistodsError: the folder holds shards that no run of this command wrote.
+        HistodsError: the folder holds shards that this command did not write.
     """
     for other in {"shards.json", "latents.json"} - {kind.FILE}:
         if (folder / other).is_file():
@@ -59,7 +60,7 @@ def begin_shards(kind: type[Series], folder: Path, plans: Mapping[str, str], kep
 
 
 def _clear(kind: type[Series], folder: Path, plans: Mapping[str, str], earlier: set[str]) -> set[str]:
-    """Remove what killed runs left, but for planned shards that they finished; the names of these."""
+    """Remove files that killed runs left, except finished planned shards; return the names of these."""
     for part in (*folder.glob(".*.part"), *folder.glob("parts/.*.part")):
         part.unlink()
     done = {name for name, plan in plans.items() if _is_done(part_of(folder, name), plan, kind.SUFFIX)}
@@ -89,17 +90,17 @@ def _read_mark(mark: Path) -> set[str]:
 
 
 def part_of(folder: Path, name: str) -> Path:
-    """The part of the index that says that a shard is done."""
+    """The path of the part of the index that marks a shard as complete."""
     return folder / "parts" / f"{name}.parquet"
 
 
 def write_part(folder: Path, name: str, rows: pa.Table, *, size: int, sha256: str, plan: str) -> None:
-    """Say that a shard is done: its rows of the index, its bytes and their digest."""
+    """Mark a shard as complete: write its rows of the index, its size and its digest."""
     write_table(rows, part_of(folder, name), {"bytes": str(size), "sha256": sha256, "plan": plan})
 
 
 def _is_done(part: Path, plan: str, suffix: str) -> bool:
-    """A killed run wrote this shard, from the same samples, and finished it."""
+    """Whether a killed run finished this shard, from the same samples."""
     archive = part.parent.parent / f"{part.stem}{suffix}"
     if not part.is_file() or not archive.is_file():
         return False
@@ -111,7 +112,7 @@ def _is_done(part: Path, plan: str, suffix: str) -> bool:
 
 
 def clean_up(folder: Path) -> None:
-    """Remove what was only needed to go on after a kill; everything is in the index now."""
+    """Remove files that were only needed to resume, once everything is in the index."""
     (folder / _MARK).unlink(missing_ok=True)
     for part in (folder / "parts").glob("*.parquet"):
         part.unlink()
@@ -120,10 +121,10 @@ def clean_up(folder: Path) -> None:
 
 
 def collect_shards(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]:
-    """Shards whose part of the index is in the folder, and the index of these and of the kept rows, by key.
+    """Collect the shards with a part of the index in the folder, and the index of these and the kept rows, by key.
 
     Raises:
-        HistodsError: a part is not one of ours.
+        HistodsError: histods did not write a part.
     """
     shards, tables = [], [kept]
     for path in sorted((folder / "parts").glob("*.parquet")):
@@ -148,6 +149,6 @@ def collect_shards(folder: Path, kept: pa.Table) -> tuple[list[Shard], pa.Table]
 
 
 def _read_part(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """The rows of the index of one shard, and what else is known of it."""
+    """The rows of the index of one shard, and its metadata."""
     table = read_table(path)
     return table.replace_schema_metadata(None), metadata_of(table)

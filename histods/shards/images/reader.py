@@ -1,7 +1,7 @@
-"""Read samples out of shards, in any order: one read of the file's own bytes each, proved by their digest.
+"""Read samples from shards in any order, with one read of the file's bytes each, verified by digest.
 
-It needs NumPy and PyArrow alone (and xxhash when it reads). Where every sample is, and which samples each class
-has, is looked up in arrays that are mapped into memory; see `histods.shards.index_cache`.
+It needs only NumPy and PyArrow (and xxhash when it reads). The location of every sample, and the samples of each
+class, are looked up in memory-mapped arrays; see `histods.shards.index_cache`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ RECORD = np.dtype(
         ("mask_digest", "<u8"),
     ]
 )
-"""48 bytes a sample: its row of the index, and where its files are; `mask_bytes` is 0 where there is no mask."""
+"""48 bytes per sample: its row of the index, and the location of its files; `mask_bytes` is 0 without a mask."""
 
 _OPEN_FILES = 256
 
 
 class Files(NamedTuple):
-    """The files of a sample as they are stored; `mask` is None where it has none, which stands for zeros."""
+    """The files of a sample as stored; `mask` is None if there is none, which means all zeros."""
 
     image: bytes
     mask: bytes | None
@@ -48,7 +48,7 @@ class ShardReader:
     """The samples of some splits of a folder of shards.
 
     Attributes:
-        shards: what `shards.json` says.
+        shards: the contents of `shards.json`.
         lists: the samples of each class.
 
     Raises:
@@ -88,7 +88,7 @@ class ShardReader:
         """The files of a sample (0 <= sample < len).
 
         Raises:
-            HistodsError: the bytes in the shard are not those that were written.
+            HistodsError: the bytes in the shard have changed.
         """
         if not 0 <= sample < len(self):
             raise HistodsError(f"There is no sample {sample:,} among {len(self):,}; choose another.")
@@ -97,11 +97,11 @@ class ShardReader:
         return Files(image, self._read(sample, record, "mask") if record["mask_bytes"] else None)
 
     def key(self, sample: int) -> str:
-        """The key that a sample has in the manifest; it is looked up on disk."""
+        """The key of a sample in the manifest, looked up on disk."""
         return self._index.key(int(self._records[sample]["row"]))
 
     def _read(self, sample: int, record: np.void, kind: str) -> bytes:
-        import xxhash  # a machine that only trains on latents need not have it
+        import xxhash  # not needed for training on latents
 
         shard = int(record["shard"])
         size = int(record[f"{kind}_bytes"])
@@ -117,7 +117,7 @@ class ShardReader:
         return content
 
     def _descriptor(self, shard: int) -> int:
-        """The opened shard; the least recently used one is closed where too many are open."""
+        """The opened shard; the least recently used one is closed if too many are open."""
         descriptor = self._open.get(shard)
         if descriptor is not None:
             self._open.move_to_end(shard)

@@ -1,4 +1,4 @@
-"""A folder of image shards: `shards.json`, and the shards that it describes."""
+"""A folder of image shards, described by `shards.json`."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ INDEX = pa.schema(
         ("pixels", pa.list_(pa.uint32())),
     ]
 )
-"""Where each sample of shards is: offsets are of the bytes of the file itself, digests are XXH3-64 of them."""
+"""The location of each sample: offsets are of the bytes of the file itself, digests are XXH3-64 of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardSet(Series):
-    """What `shards.json` says.
+    """The contents of `shards.json`.
 
     Attributes:
-        manifest_digest: digest of the manifest that the last run took samples from.
-        split_digest: digest of the table of splits; None where all samples are in one.
+        manifest_digest: digest of the manifest that the last run used.
+        split_digest: digest of the table of splits; None if there is no split.
     """
 
     WHAT: ClassVar[str] = "shards"
@@ -57,12 +57,12 @@ class ShardSet(Series):
     def differs_from(
         self, *, label_map: LabelMap | None, manifest_digest: str, split_digest: str | None
     ) -> str | None:
-        """Say in words how these shards differ from those that would be written now; None where they do not.
+        """Describe how these shards differ from those that would be written now; None if they do not.
 
         Args:
-            label_map: that of today; None for that of the shards.
+            label_map: the current label map; None for that of the shards.
             manifest_digest: the digest of the last audit's manifest.
-            split_digest: the digest of the present split; None without one.
+            split_digest: the digest of the current split; None without one.
         """
         if label_map is not None and self.map_digest != label_map.digest:
             if self.map == label_map.name:

@@ -1,7 +1,7 @@
-"""Members of a USTAR archive (POSIX.1-1988), written and read with nothing that differs from run to run.
+"""Reproducible members of a USTAR archive (POSIX.1-1988).
 
-Owner, group and time are fixed, so that the same files give the same bytes. Names are ASCII and have one
-dot before the part, because webdataset splits a member's name at the first dot of its last part.
+Owner, group and time are fixed, so the same files give the same bytes. Names are ASCII and have one dot before the
+part, because webdataset splits a member's name at the first dot of its last component.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REST_SUM = sum(_REST) + sum(b" " * 8)  # the checksum's own field counts as spa
 
 
 class Member(NamedTuple):
-    """A file in an archive: its name and where its bytes are."""
+    """A file in an archive: its name and the location of its bytes."""
 
     name: str
     offset: int
@@ -37,10 +37,10 @@ class Member(NamedTuple):
 
 
 def safe_key(key: str) -> str:
-    """A sample's name inside archives, from its key: ASCII without dots in its last part, at most 80 characters.
+    """A sample's name in archives, from its key: ASCII without dots in its last part, at most 80 characters.
 
-    Any other character becomes `_`; where anything changed, 16 hexadecimal digits of the key's digest follow,
-    so that two keys never share a name.
+    Any other character becomes `_`; if anything changed, 16 hexadecimal digits of the key's digest are added, so
+    two keys never share a name.
     """
     if len(key) <= _MAX_KEY and _PLAIN.fullmatch(key):
         return key
@@ -53,7 +53,7 @@ def safe_key(key: str) -> str:
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512 bytes before a member: an ordinary file, readable by all, of the year 2000."""
+    """The 512 bytes before a member: a regular file, readable by all, dated 2000."""
     start = name.encode("ascii").ljust(100, b"\0") + _OWNER + b"%011o\0" % size + _TIME
     # The low half of Adler-32 is 1 + the sum of the bytes, in a fifth of the time of `sum`.
     return b"%b%06o\0 %b" % (start, (zlib.adler32(start) & 0xFFFF) - 1 + _REST_SUM, _REST)
@@ -65,12 +65,12 @@ def padding(size: int) -> bytes:
 
 
 def stored_size(size: int) -> int:
-    """Bytes that a member of `size` bytes takes in an archive."""
+    """Bytes that a member of `size` bytes occupies in an archive."""
     return BLOCK + size + (-size % BLOCK)
 
 
 def iter_members(content: memoryview) -> Iterator[Member]:
-    """Go through the members of an archive that this module wrote.
+    """Iterate over the members of an archive that this module wrote.
 
     Raises:
         UnreadableFileError: a header is damaged, or the archive ends too early.

@@ -1,4 +1,4 @@
-"""Read shards completely and compare every byte with what is written about them."""
+"""Read shards completely and compare every byte with the index and the digests."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 def verify_shard(tasks: Sequence[tuple[str, Shard, bytes]]) -> list[str]:
-    """Read shards completely, in a worker, and compare every byte with what is written about them.
+    """Read shards completely, in a worker, and compare every byte with the index and the digests.
 
     Args:
         tasks: folder, shard, and its rows of the index as an Arrow stream.
 
     Returns:
-        What is wrong, each with the shard's name.
+        The problems, each with the shard's name.
     """
     found = [(shard.name, _verify(folder, shard, rows)) for folder, shard, rows in tasks]
     return [f"{name}.tar {problem}" for name, problem in found if problem is not None]
 
 
 def _verify(folder: str, shard: Shard, rows: bytes) -> str | None:
-    """What is wrong with a shard."""
+    """The first problem of a shard, or None."""
     try:
         with Path(folder, f"{shard.name}.tar").open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size != shard.bytes:
                 return f"has {size:,} bytes instead of {shard.bytes:,}"
-            # Mapped, not read: with many workers, shards of 512 MB would not fit the memory.
+            # Mapped, not read: with many workers, shards of 512 MB would not fit into memory.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
                 problem = _compare(content, rows)
                 if problem is None and hashlib.sha256(content).hexdigest() != shard.sha256:
@@ -53,7 +53,7 @@ def _verify(folder: str, shard: Shard, rows: bytes) -> str | None:
 
 
 def _compare(content: memoryview, rows: bytes) -> str | None:
-    """The first image or mask that is not what the index says."""
+    """The first image or mask that differs from the index, or None."""
     try:
         members = {member.name: member for member in iter_members(content)}
     except UnreadableFileError as error:

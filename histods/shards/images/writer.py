@@ -1,8 +1,8 @@
-"""Write shards: plain USTAR archives with `KEY.jpg`, `KEY.mask.png` and `KEY.json` side by side.
+"""Write shards: plain USTAR archives with adjacent `KEY.jpg`, `KEY.mask.png` and `KEY.json`.
 
-A shard is written beside its final name and renamed; then its part of the index is written into `parts/`,
-which says that it is done. Images are copied byte for byte. A mask is copied too where it is an 8-bit grey
-PNG whose labels stay as they are; any other is written as one, of classes.
+A shard is written under a temporary name and renamed; then its part of the index is written into `parts/`, which
+marks it as complete. Images are copied byte for byte. So are masks that are 8-bit grey PNG files with unchanged
+labels; all others are converted to such files, with classes.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ SAMPLES = pa.schema(
         ("pixels", pa.list_(pa.uint32())),
     ]
 )
-"""What a shard is made from, one row per sample. `classes` are those after the label map, `pixels` theirs."""
+"""The input of a shard, one row per sample. `classes` are those after the label map, with their `pixels`."""
 
 _PNG, _GREY_8 = b"\x89PNG\r\n\x1a\n", b"\x08\x00"  # magic bytes; bit depth and colour type
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _WRITE_BYTES = 128 << 10
-"""Linux copies large pieces more slowly to its cache. 246,750 pairs by two processes, three rounds in turn: 6.8 to
-8.3 s with 128 KiB, 7.4 to 8.2 s with 256 KiB, 8.0 to 8.3 s with 1 MiB, 7.3 to 8.7 s with 64 KiB."""
+"""Linux copies large pieces more slowly to its cache. 246,750 pairs by two processes, three alternating rounds:
+6.8 to 8.3 s with 128 KiB, 7.4 to 8.2 s with 256 KiB, 8.0 to 8.3 s with 1 MiB, 7.3 to 8.7 s with 64 KiB."""
 _ROWS = 512
-"""Samples that are Python objects at a time: what lives long, the collector looks at again and again."""
-_PACE = Pace()  # of reading, in this worker
+"""Samples converted to Python objects at a time; the garbage collector traverses long-lived objects repeatedly."""
+_PACE = Pace()  # for reading, in this worker
 
 
 class _Part(NamedTuple):
-    """A file of a sample, as it was audited."""
+    """A file of a sample, in its audited state."""
 
     path: str
     bytes: int
@@ -90,7 +90,7 @@ class ShardOptions:
 
     Attributes:
         root: the dataset's folder.
-        folder: where shards go.
+        folder: the folder for shards.
         lookup: [65536] class of each label.
         map_digest: digest of the label map.
         audit: the command that makes the audit again, for messages.
@@ -108,12 +108,12 @@ class ShardOptions:
 
     @property
     def how(self) -> str:
-        """What of this bears on the bytes of a shard."""
+        """The options that determine the bytes of a shard."""
         return repr((1, self.map_digest, sorted(self.colours.items()), self.nearest))
 
 
 def plan_shard(name: str, samples: pa.Table, options: ShardOptions) -> ShardTask:
-    """The task of writing a shard from rows of `SAMPLES`, in this order."""
+    """Make the task of writing a shard from rows of `SAMPLES`, in order."""
     sink = pa.BufferOutputStream()
     table = samples.select(SAMPLES.names).cast(SAMPLES).combine_chunks()
     with pa.ipc.new_stream(sink, SAMPLES) as writer:
@@ -123,11 +123,11 @@ def plan_shard(name: str, samples: pa.Table, options: ShardOptions) -> ShardTask
 
 
 def get_ready(tasks: Sequence[ShardTask]) -> None:
-    """Nothing: a worker that is asked for it has imported what writing needs."""
+    """Do nothing; to call it, a worker imports everything that writing needs."""
 
 
 def write_shards(tasks: Sequence[ShardTask], *, options: ShardOptions) -> str | None:
-    """Write shards, in a worker; what is wrong with the input or the disk is returned in words.
+    """Write shards, in a worker; return an error message if the input or the disk fails.
 
     A shard that cannot be finished leaves nothing behind.
     """
@@ -171,7 +171,7 @@ def _write_shard(task: ShardTask, options: ShardOptions) -> None:
 
 
 class _Archive:
-    """An archive under way: gathers members, so that the disk and the digest see large pieces."""
+    """An archive being written; it buffers members, so that the disk and the digest get large pieces."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -181,7 +181,7 @@ class _Archive:
         self.sha256 = hashlib.sha256()
 
     def add(self, name: str, content: bytes) -> int:
-        """Append a member; the offset of its bytes."""
+        """Append a member and return the offset of its bytes."""
         offset = self.size + 512
         self._pieces += (header(name, len(content)), content, padding(len(content)))
         self._advance(stored_size(len(content)))
@@ -210,7 +210,7 @@ class _Archive:
 def _write_sample(
     archive: _Archive, sample: dict[str, Any], shard: str, contents: Iterator[bytes], options: ShardOptions
 ) -> tuple[Any, ...]:
-    """Append the members of one sample, whose `_parts` are the next contents; its row of `INDEX`."""
+    """Append the members of one sample, whose `_parts` are the next contents; return its row of `INDEX`."""
     suffix = posixpath.splitext(sample["image_path"])[1].lower()
     member = sample["member"]
     image = next(contents)
@@ -231,7 +231,7 @@ def _write_sample(
 
 
 def _describe(sample: dict[str, Any]) -> bytes:
-    """The JSON member: the original key and paths, and what is in the mask."""
+    """The JSON member: the original key and paths, and the contents of the mask."""
     names = ("key", "image_path", "mask_path", "role", "group", "split", "width", "height", "classes", "pixels")
     document = {name: sample[name] for name in names}
     return _ENCODER.encode(document).encode()
@@ -245,7 +245,7 @@ def _parts(sample: dict[str, Any]) -> Iterator[_Part]:
 
 
 def _read_ahead(parts: Sequence[_Part], root: OpenRoot, options: ShardOptions) -> Iterator[bytes]:
-    """Contents of files, in order; those to come are read where storage makes them wait."""
+    """Contents of files, in order, read ahead if storage is slow."""
     room = Room()
     read = partial(_read, root=root, options=options, room=room)
     for part, ahead in zip(parts, overlap(read, parts, _PACE), strict=True):
@@ -258,7 +258,7 @@ def _read_ahead(parts: Sequence[_Part], root: OpenRoot, options: ShardOptions) -
 def _read(
     part: _Part, *, root: OpenRoot, options: ShardOptions, room: Room, in_turn: bool = False
 ) -> bytes | None:
-    """Read a file that must be as it was audited; None where there is no room for it before its turn."""
+    """Read a file, which must be unchanged since the audit; None if there is no room for it before its turn."""
     try:
         with root.open(part.path) as file:
             if (file.size, file.mtime_ns) == (part.bytes, part.mtime_ns):
@@ -275,7 +275,7 @@ def _read(
 
 
 def _mask(sample: dict[str, Any], content: bytes, options: ShardOptions) -> bytes:
-    """A mask as 8-bit grey PNG of classes."""
+    """A mask of classes as 8-bit grey PNG."""
     labels = sample["labels"]
     if content.startswith(_PNG) and content[24:26] == _GREY_8 and _stays(options.lookup, labels):
         return content

@@ -1,1 +1,1 @@
-"""Shards of latents and masks as files that safetensors reads."""
+"""Shards of latents and masks as safetensors files."""

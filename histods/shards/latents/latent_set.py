@@ -1,4 +1,4 @@
-"""A folder of latents: `latents.json`, and the shards that it describes."""
+"""A folder of latents, described by `latents.json`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ INDEX = pa.schema(
         ("pixels", pa.list_(pa.uint32())),
     ]
 )
-"""Where each sample is. Offsets are of bytes in the shard; the runs in column-major order (`turned`) follow those
-in row-major order. A CRC-32 is of one view's moments, or of a mask's run lengths and then labels."""
+"""The location of each sample. Offsets are of bytes in the shard; runs in column-major order (`turned`) follow
+those in row-major order. A CRC-32 covers one view's moments, or a mask's run lengths and then labels."""
 
 LINEAR = "linear"
-"""Name of the embedded autoencoder, which is kept with the latents."""
+"""Name of the built-in autoencoder, which is stored with the latents."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +46,8 @@ class EncodedBy:
     Attributes:
         name: `linear`, a folder or a hub id.
         digest: SHA-256 of its weights and configuration.
-        factor: pixels of a side for each latent of it.
-        channels: the channels of its latents.
+        factor: number of pixels per latent along each side.
+        channels: number of channels of its latents.
     """
 
     name: str
@@ -58,19 +58,19 @@ class EncodedBy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatentSet(Series):
-    """What `latents.json` says.
+    """The contents of `latents.json`.
 
     Attributes:
-        autoencoder: what made the latents, of images from -1 to 1.
+        autoencoder: the autoencoder that made the latents, from images with values from -1 to 1.
         views: 8 dihedral views of each sample, or 1.
-        channels: the channels of a latent.
+        channels: the number of channels of a latent.
         height: the height of a latent.
         width: the width of a latent.
         image_height: height of images and masks, pixels.
         image_width: width of images and masks, pixels.
         source_digest: digest of the index of the image shards.
         mean: mean of each channel over all views of the training split.
-        std: standard deviation of each channel, of means and posterior variance together.
+        std: standard deviation of each channel, including the posterior variance.
     """
 
     WHAT: ClassVar[str] = "latents"
@@ -92,7 +92,7 @@ class LatentSet(Series):
 
     @property
     def autoencoder_source(self) -> str:
-        """What `training.autoencoders.base.load_autoencoder` takes to load the autoencoder of these latents."""
+        """The argument of `training.autoencoders.base.load_autoencoder` for the autoencoder of these latents."""
         return str(self.folder / "autoencoder") if self.autoencoder.name == LINEAR else self.autoencoder.name
 
     @property
@@ -101,10 +101,10 @@ class LatentSet(Series):
         return f"{self.COMMAND} --vae {self.autoencoder.name} --views {self.views}"
 
     def check_source(self, shards: ShardSet) -> None:
-        """Prove that these are the latents of some shards as they are now.
+        """Check that these latents were made from the current state of some shards.
 
         Raises:
-            StaleFileError: they are of other shards, or the shards have changed.
+            StaleFileError: they were made from other shards, or the shards have changed.
         """
         if shards.index_digest != self.source_digest:
             raise StaleFileError(

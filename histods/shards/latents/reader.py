@@ -1,8 +1,8 @@
-"""Read latents and masks of samples, in any order and view, straight into a batch's memory; every read is proved.
+"""Read latents and masks of samples, in any order and view, directly into a batch's memory; verify every read.
 
-It needs NumPy and PyArrow alone. A view of a sample costs one read of its moments, which lie together, two small
-ones of its mask's runs, and their checksums; a mask is turned by the choice of its runs (see
-`histods.shards.latents.writer`), so that no pixel is transposed.
+It needs only NumPy and PyArrow. A view of a sample costs one read of its moments, which are contiguous, two small
+reads of its mask's runs, and their checksums; a mask is rotated by the choice of its runs (see
+`histods.shards.latents.writer`), without transposing pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _OPEN_FILES = 256
 _TURNED, _BACKWARD, _ROWS_REVERSED = 1, 2, 4
-# How each dihedral view of a mask is read; the tests hold this against `histods.sampling.draws.dihedral`.
+# How each dihedral view of a mask is read; tests compare this with `histods.sampling.draws.dihedral`.
 _READING = (
     0,
     _TURNED | _ROWS_REVERSED,
@@ -50,10 +50,10 @@ class Latent(NamedTuple):
 
 
 class LatentReader:
-    """The samples of some splits of a folder of latents. Threads may share it.
+    """The samples of some splits of a folder of latents; thread-safe.
 
     Attributes:
-        shards: what `latents.json` says.
+        shards: the contents of `latents.json`.
         splits: names of the splits.
         lists: the samples of each class.
 
@@ -89,14 +89,14 @@ class LatentReader:
         self.__init__(*state)  # type: ignore[misc]  # another process maps the same files
 
     def key(self, sample: int) -> str:
-        """The key that a sample has in the manifest; it is looked up on disk."""
+        """The key of a sample in the manifest, looked up on disk."""
         return self._index.key(int(self._records[sample]["row"]))
 
     def read(self, sample: int, view: int = 0) -> Latent:
         """One view of a sample (0 <= sample < len).
 
         Raises:
-            HistodsError: the bytes in the shard are not those that were written, or there is no such view.
+            HistodsError: the bytes in the shard have changed, or there is no such view.
         """
         latents = (1, self._shape.channels, self._shape.height, self._shape.width)
         found = Latent(
@@ -118,14 +118,14 @@ class LatentReader:
         """Read views of samples into C-contiguous arrays.
 
         Args:
-            samples: [B], numbers of samples.
-            views: [B], 0 to 7; all 0 where the latents are of one view alone.
-            means: [B, C, h, w], is filled.
-            logvars: [B, C, h, w], is filled.
-            masks: [B, H, W], is filled.
+            samples: [B], indices of samples.
+            views: [B], 0 to 7; all 0 if the latents have only one view.
+            means: output, [B, C, h, w].
+            logvars: output, [B, C, h, w].
+            masks: output, [B, H, W].
 
         Raises:
-            HistodsError: bytes in a shard are not those that were written, or there is no such view.
+            HistodsError: bytes in a shard have changed, or there is no such view.
         """
         if views.max(initial=0) >= self._shape.views:
             raise HistodsError(
@@ -150,13 +150,13 @@ class LatentReader:
     def _read_moments(
         self, file: _File, record: _Record, view: int, mean: NDArray[np.float16], logvar: NDArray[np.float16]
     ) -> bool:
-        """Whether the moments of a view are as written; both halves come by one call, each to its place."""
+        """Read the moments of a view, both halves with one call; return whether they are intact."""
         size = 2 * mean.nbytes
         read = os.preadv(file.descriptor, [mean.data, logvar.data], record.moments_offset + view * size)
         return read == size and crc32(logvar, crc32(mean)) == record.moments_crc[view]
 
     def _read_mask(self, file: _File, record: _Record, view: int, mask: NDArray[np.uint8]) -> bool:
-        """Whether the runs of a mask are as written."""
+        """Read the runs of a mask; return whether they are intact."""
         reading = _READING[view]
         turned = reading & _TURNED
         skipped, runs = (record.runs, record.turned_runs) if turned else (0, record.runs)
@@ -175,10 +175,10 @@ class LatentReader:
         return True
 
     def _check(self, sample: int, record: _Record) -> None:
-        """Check that what a record says of a sample lies in its shard.
+        """Check that the location of a sample is inside its shard.
 
         Raises:
-            HistodsError: it does not.
+            HistodsError: it is not.
         """
         shards = self.shards.shards
         most = self._shape.image_height * self._shape.image_width
@@ -198,7 +198,7 @@ class LatentReader:
         )
 
     def _file(self, shard: int) -> _File:
-        """The opened shard; the least recently used one is let go where too many are open."""
+        """The opened shard; the least recently used one is released if too many are open."""
         with self._lock:
             file = self._open.get(shard)
             if file is None:
@@ -211,7 +211,7 @@ class LatentReader:
 
 
 class _File:
-    """A file open for reading until the last thread that uses it lets it go."""
+    """A file open for reading until the last thread that uses it releases it."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY)
@@ -222,7 +222,7 @@ class _File:
 
 
 class _Record(NamedTuple):
-    """What is known of a sample; see `histods.shards.latents.writer.INDEX`."""
+    """The record of a sample; see `histods.shards.latents.writer.INDEX`."""
 
     row: int
     shard: int
@@ -237,7 +237,7 @@ class _Record(NamedTuple):
 
 
 def _record(views: int) -> np.dtype[np.void]:
-    """44 bytes a sample, and 4 a view."""
+    """44 bytes per sample, and 4 per view."""
     wide = {"moments_offset", "lengths_offset", "labels_offset"}
     names = _Record._fields[:-1]
     columns = [(name, "<u8" if name in wide else "<u4") for name in names]

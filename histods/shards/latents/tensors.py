@@ -1,4 +1,4 @@
-"""Named arrays in one file, in the format of safetensors, by NumPy alone: any of its libraries reads them.
+"""Named arrays in one file in the safetensors format, using only NumPy.
 
 https://github.com/huggingface/safetensors#format: the header's size (8 bytes), a JSON header padded with spaces,
 then the arrays, one after the other.
@@ -31,13 +31,13 @@ _KINDS: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_NOTE = "histods"  # one key alone: the libraries do not keep the order of several
+_NOTE = "histods"  # only one key, since the libraries do not preserve the order of several
 HEADER_BYTES = 1 << 20
-"""No header of ours is longer."""
+"""Maximum size of a header that histods writes."""
 
 
 class Place(NamedTuple):
-    """Where an array is in its file."""
+    """The location of an array in its file."""
 
     kind: np.dtype[Any]
     shape: tuple[int, ...]
@@ -49,19 +49,19 @@ class Place(NamedTuple):
         return int(self.kind.itemsize) * math.prod(self.shape)
 
     def of(self, content: memoryview) -> NDArray[Any]:
-        """The array itself, where `content` is the whole file; nothing is copied."""
+        """The array, without copying, given the content of the whole file."""
         return np.frombuffer(content[self.offset : self.offset + self.bytes], self.kind).reshape(self.shape)
 
 
 class Header(NamedTuple):
-    """What a file holds: a note of its writer, and its arrays by name."""
+    """The contents of a file: a note of its writer, and its arrays by name."""
 
     note: str
     places: dict[str, Place]
 
 
 def write_tensors(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], note: str) -> tuple[int, str]:
-    """Write arrays in the given order, those of wide numbers first, so that all stand where they may be mapped.
+    """Write arrays in the given order, which must have wide types first, so that all are aligned for mapping.
 
     Returns:
         Bytes written, and their SHA-256.
@@ -86,10 +86,10 @@ def _bytes(array: NDArray[Any]) -> memoryview:
 
 
 def read_header(content: bytes | memoryview) -> Header:
-    """Read the header of a file from its first bytes (all of it or more).
+    """Read the header of a file from its first bytes, which must include the whole header.
 
     Raises:
-        HistodsError: it is not such a file.
+        HistodsError: the file has no such header.
     """
     size = int.from_bytes(content[:8], "little")
     try:
@@ -106,7 +106,7 @@ def read_header(content: bytes | memoryview) -> Header:
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
-    """A whole file, mapped rather than read, so that it need not fit the memory; no array of it may be kept."""
+    """A whole file, mapped so that it need not fit into memory; no array of it may outlive the context."""
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,

@@ -1,4 +1,4 @@
-"""Read latents completely and compare every byte with what is written about them."""
+"""Read latents completely and compare every byte with the index and the digests."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def training_split(splits: set[str]) -> set[str]:
-    """The splits whose latents' mean and deviation are kept: `train`, or all where there is none."""
+    """The splits that determine the mean and deviation of latents: `train`, or all if there is none."""
     return {"train"} if "train" in splits else splits
 
 
 def add_up(shards: Sequence[Path]) -> Sums:
-    """The sums over the latents of shards, as these hold them, in this order.
+    """Add the sums over latents that shards store, in order.
 
     Raises:
         HistodsError: a shard is not readable.
@@ -59,7 +59,7 @@ def _read_file_header(path: Path) -> Header:
 
 
 def check_latents(latents: LatentSet, progress: Progress | None = None) -> list[str]:
-    """Read every byte of latents; what is wrong, each with the name of the file."""
+    """Read every byte of latents; return the problems, each with the name of the file."""
     known = {f"{shard.name}{latents.SUFFIX}" for shard in latents.shards}
     found = {path.name for path in latents.folder.glob(f"*{latents.SUFFIX}")}
     problems = [*latents.check_index(), *(f"{name} is not one of these shards" for name in sorted(found - known))]
@@ -91,7 +91,7 @@ def _check_shard(latents: LatentSet, shard: Shard, rows: pa.Table | None) -> str
 
 
 def _compare(content: memoryview, latents: LatentSet, shard: Shard, rows: pa.Table | None) -> str | None:
-    """The first thing in a shard that is not as written; samples are named where the index says what they were."""
+    """The first problem in a shard, or None; samples are named if the index has them."""
     try:
         header = read_header(content)
         plan, _ = _note(header)
@@ -112,7 +112,7 @@ def _note(header: Header) -> tuple[str, Sums]:
     """Digest of the plan, and sums.
 
     Raises:
-        HistodsError: the note does not say these.
+        HistodsError: the note does not have them.
     """
     try:
         note = json.loads(header.note)
@@ -122,7 +122,7 @@ def _note(header: Header) -> tuple[str, Sums]:
 
 
 def _check_shapes(arrays: Mapping[str, NDArray[Any]], shape: Shape, samples: int) -> str | None:
-    """What is wrong with the arrays' shapes and with the runs of the masks."""
+    """The first problem of the arrays' shapes or of the masks' runs, or None."""
     if sorted(arrays) != ["moments", "run_labels", "run_lengths", "run_offsets"]:
         return f"holds the tensors {', '.join(sorted(arrays))}, which are not those of latents"
     offsets, lengths = arrays["run_offsets"], arrays["run_lengths"]
@@ -139,7 +139,7 @@ def _check_shapes(arrays: Mapping[str, NDArray[Any]], shape: Shape, samples: int
 
 
 def _check_rows(arrays: dict[str, NDArray[Any]], header: Header, rows: pa.Table) -> str | None:
-    """The first row of the index that says something else of a sample than the shard."""
+    """The first difference between the index and the shard, or None."""
     rows = rows.sort_by("moments_offset")
     if len(rows) != len(arrays["moments"]):
         return f"holds {len(arrays['moments']):,} samples, the index lists {len(rows):,}"

@@ -1,17 +1,17 @@
-"""Shards of latents: what is in one, how it is planned, written and described in the index.
+"""Shards of latents: contents, planning, writing and rows of the index.
 
-A shard is a safetensors file of N samples in V views (8 dihedral views, or the image as it is):
+A shard is a safetensors file of N samples in V views (8 dihedral views, or only the original):
 
 | tensor | shape | content |
 | --- | --- | --- |
 | `moments` | float16 [N, V, 2C, h, w] | means of the latents, then log-variances |
-| `run_offsets` | int64 [N * O + 1] | first run of each mask; O is 2 where there are 8 views, else 1 |
+| `run_offsets` | int64 [N * O + 1] | first run of each mask; O is 2 with 8 views, else 1 |
 | `run_lengths` | uint32 [runs] | pixels of each run |
 | `run_labels` | uint8 [runs] | class of each run |
 
-A mask is kept as runs of equal classes in row-major order and, for turning it without moving a pixel, once more
-in column-major order: each of the 8 views is one of the two, read forward or backward, with its rows in order or
-reversed. No image decoder is needed to read it.
+A mask is stored as runs of equal classes in row-major order and, to rotate it without transposing pixels, also in
+column-major order: each of the 8 views is one of the two, read forward or backward, with its rows in order or
+reversed. Reading it needs no image decoder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from histods.shards.latents.tensors import Header
 
 SHARD_BYTES = 256 << 20
-"""What the moments of a shard may take; it decides how many samples every shard holds."""
+"""Maximum bytes of the moments of a shard, which determines the number of samples per shard."""
 
 SAMPLES = pa.schema(
     [
@@ -56,11 +56,11 @@ SAMPLES = pa.schema(
         ("pixels", pa.list_(pa.uint32())),
     ]
 )
-"""What a shard is made from, one row per sample; columns of the index of image shards."""
+"""The input of a shard, one row per sample; columns of the index of image shards."""
 
 
 class Shape(NamedTuple):
-    """Sizes that all samples of a folder have in common."""
+    """The sizes that all samples of a folder share."""
 
     views: int
     channels: int
@@ -71,7 +71,7 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, latents: LatentSet) -> Shape:
-        """The sizes that `latents.json` gives."""
+        """The sizes from `latents.json`."""
         return cls(*(getattr(latents, name) for name in cls._fields))
 
     @property
@@ -81,17 +81,17 @@ class Shape(NamedTuple):
 
     @property
     def orders(self) -> int:
-        """In how many orders the runs of a mask are kept."""
+        """The number of orders in which the runs of a mask are stored."""
         return 2 if self.views > 1 else 1
 
     @property
     def samples_per_shard(self) -> int:
-        """Samples that every shard holds, but for the last of a split."""
+        """Number of samples in every shard except the last of a split."""
         return max(1, SHARD_BYTES // (2 * int(np.prod(self.moments))))
 
 
 class Sums(NamedTuple):
-    """Sums over latents of each channel, from which mean and standard deviation follow."""
+    """Sums over latents per channel, which give the mean and standard deviation."""
 
     number: int
     means: NDArray[np.float64]
@@ -100,7 +100,7 @@ class Sums(NamedTuple):
 
     @classmethod
     def of(cls, moments: NDArray[np.float16]) -> Sums:
-        """The sums over moments [..., 2C, h, w] as they are stored."""
+        """The sums over moments [..., 2C, h, w] as stored."""
         flat = moments.reshape(-1, *moments.shape[-3:]).astype(np.float64)
         means, logvars = np.split(flat, 2, axis=1)
         axes = (0, 2, 3)
@@ -120,18 +120,18 @@ class Sums(NamedTuple):
         )
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of what is drawn from the posteriors, by the law of total variance."""
+        """Mean and standard deviation of draws from the posteriors, by the law of total variance."""
         mean = self.means / self.number
         variance = self.squares / self.number - mean**2 + self.variances / self.number
         return tuple(mean.tolist()), tuple(np.sqrt(np.maximum(variance, 0)).tolist())
 
     def to_json(self) -> dict[str, Any]:
-        """The sums as JSON, which keeps every bit of them."""
+        """The sums as JSON, without loss."""
         return {"number": self.number, **{name: getattr(self, name).tolist() for name in self._fields[1:]}}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Sums:
-        """The sums that `to_json` wrote."""
+        """The sums from the result of `to_json`."""
         return cls(int(document["number"]), *(np.array(document[name]) for name in cls._fields[1:]))
 
 
@@ -140,10 +140,10 @@ class Plan:
     """A shard to write.
 
     Attributes:
-        name: without suffix.
+        name: its name without suffix.
         samples: rows of `SAMPLES`, in the order of the shard.
-        numbers: [N] numbers of the samples in the reader of the images.
-        digest: the digest of all that the shard's bytes depend on.
+        numbers: [N] indices of the samples in the image reader.
+        digest: the digest of everything that determines the shard's bytes.
     """
 
     name: str
@@ -158,18 +158,18 @@ def plan_shard(name: str, samples: pa.Table, numbers: NDArray[np.int64], how: st
     Args:
         name: the name of the shard.
         samples: its samples, in order.
-        numbers: their numbers in the reader of the images.
-        how: what else bears on its bytes: autoencoder, sizes, label map.
+        numbers: their indices in the image reader.
+        how: what else determines its bytes: autoencoder, sizes, label map.
     """
     table = samples.select(SAMPLES.names).cast(SAMPLES).combine_chunks()
-    # As JSON: Arrow's own bytes of some rows also depend on the table that they were cut out of.
+    # As JSON, since Arrow's bytes of some rows also depend on the table that they were sliced from.
     content = json.dumps([how, table.to_pylist()], ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(content.encode()).hexdigest()
     return Plan(name=name, samples=table, numbers=numbers, digest=digest)
 
 
 class ShardUnderWay:
-    """A shard while its samples come in; it holds all of them, some 256 MB."""
+    """A shard being filled with samples; it holds all of them in memory, some 256 MB."""
 
     def __init__(self, plan: Plan, shape: Shape) -> None:
         self._plan = plan
@@ -183,7 +183,7 @@ class ShardUnderWay:
         """Append samples: moments [n, V, 2C, h, w] and n masks [H, W].
 
         Raises:
-            HistodsError: a latent is infinite or no number.
+            HistodsError: a latent is not finite.
         """
         sums = Sums.of(moments)
         if not np.isfinite(np.concatenate(sums[1:])).all():
@@ -202,7 +202,7 @@ class ShardUnderWay:
                 self._runs.append(find_runs(np.ascontiguousarray(mask.T)))
 
     def write(self, folder: Path) -> None:
-        """Write the shard beside its final name and rename it, then its part of the index."""
+        """Write the shard atomically, then its part of the index."""
         assert self._sums is not None  # noqa: S101 - no shard is empty
         name, plan = self._plan.name, self._plan.digest
         arrays = {
@@ -221,7 +221,7 @@ class ShardUnderWay:
 
 
 def rows_of(path: Path, plan: Plan) -> pa.Table:
-    """The rows of `INDEX` of a sound shard, from the file itself, for an index that was lost."""
+    """Recover the rows of `INDEX` of an intact shard from the file itself, if the index was lost."""
     with mapped(path) as content:
         header = read_header(content)
         return describe(
@@ -230,7 +230,7 @@ def rows_of(path: Path, plan: Plan) -> pa.Table:
 
 
 def describe(name: str, samples: pa.Table, arrays: dict[str, NDArray[Any]], header: Header) -> pa.Table:
-    """The rows of `INDEX` of a shard, from its arrays.
+    """Make the rows of `INDEX` of a shard from its arrays.
 
     Args:
         name: the name of the shard.
@@ -264,5 +264,5 @@ def describe(name: str, samples: pa.Table, arrays: dict[str, NDArray[Any]], head
 
 
 def crc32(array: NDArray[Any], before: int = 0) -> int:
-    """CRC-32 of an array's bytes, or of what had the CRC `before` and these bytes."""
+    """CRC-32 of an array's bytes, continued from the CRC `before`."""
     return zlib.crc32(array.reshape(-1).view(np.uint8).data, before)
