@@ -1,1 +1,1 @@
-"""Tiles: large images and their masks cut into patches of one size."""
+"""Cut large images and their masks into tiles of one size."""

@@ -1,8 +1,8 @@
-"""Cut images and masks into tiles, in a worker: every pixel as the audit and training read it, and none invented.
+"""Cut images and masks into tiles, in a worker; pixels are those that the audit and training read.
 
-The image of a tile is a PNG, which loses nothing. An image that is one whole tile already and needs no conversion
-is copied byte for byte instead, since a JPEG is a sixth of its size as PNG. The mask of a tile is a grey PNG of
-labels, of 8 bits where its labels fit them.
+The image of a tile is a PNG, which is lossless. An image that already is one whole tile and needs no conversion is
+copied byte for byte instead, since a JPEG is a sixth of the size of a PNG. The mask of a tile is a grey PNG of
+labels, with 8 bits if its labels fit.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ CUT = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""What became of each tile: `written`, `blank` (not written), or for a whole image `unreadable` with a reason.
+"""The result for each tile: `written`, `blank` (not written), or for a whole image `unreadable` with a reason.
 
-`x` and `y` are the left upper corner in the source image, `width` and `height` the pixels that are the source's
-(the rest of a tile is padding), `tissue` the share of them that is not near white.
+`x` and `y` are the upper left corner in the source image, `width` and `height` the size without padding in pixels,
+`tissue` the share of these pixels that is not near white.
 """
 _LABEL_8 = np.iinfo(np.uint8).max
 _BYTES_AHEAD = 64 << 20
@@ -59,7 +59,7 @@ _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_
 
 
 class TileTask(NamedTuple):
-    """An image to cut: its key, where its tiles go, and the files with the state in which they were audited."""
+    """An image to cut: its key, the target of its tiles, and its files with their audited state."""
 
     key: str
     target: str
@@ -81,12 +81,12 @@ class TileOptions:
 
     Attributes:
         root: the dataset's folder.
-        folder: where tiles go.
-        size: pixels of a side of a tile.
+        folder: the folder for tiles.
+        size: side of a tile, pixels.
         stride: pixels from one tile to the next.
-        edge: what becomes of the last tile of a row or column.
+        edge: how to handle the last tile of a row or column.
         pad_label: label of the padding of masks.
-        keep_blank: write blank tiles, too.
+        keep_blank: also write blank tiles.
         audit: the command that makes the audit again, for messages.
         colours: RGB of labels, for colour masks, as in the audit.
         nearest: give unknown colours the nearest label, as in the audit.
@@ -109,7 +109,7 @@ class TileOptions:
 
 
 class TileReport(NamedTuple):
-    """What became of a chunk of images: rows of `CUT` as an Arrow stream; what ended the work, in words."""
+    """The result for a chunk of images: rows of `CUT` as an Arrow stream, and any error that ended the work."""
 
     rows: bytes
     stale: str | None = None
@@ -117,7 +117,7 @@ class TileReport(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A file to write; after the last one of an image, an empty path and what became of all its tiles."""
+    """A file to write; after the last one of an image, an empty path and the results for all its tiles."""
 
     path: str
     content: bytes
@@ -129,14 +129,14 @@ _READS = Pace()  # in this worker
 
 @cache
 def _writes(size: int) -> Pace:
-    """Writes in flight in this worker: as many as hold `_BYTES_AHEAD` at most."""
+    """Number of writes in flight in this worker, limited to `_BYTES_AHEAD` bytes."""
     return Pace(most=min(max(_BYTES_AHEAD // (3 * size * size), 1), MAX_THREADS))
 
 
 def cut_tiles(tasks: Sequence[TileTask], *, options: TileOptions) -> TileReport:
-    """Cut images and their masks, in a worker, one image at a time; what is there already is written again.
+    """Cut images and their masks, in a worker, one image at a time; existing tiles are written again.
 
-    Where storage is slow, images are read ahead and tiles are written in the background.
+    If storage is slow, images are read ahead and tiles are written in the background.
     """
     rows: list[dict[str, Any]] = []
 
@@ -164,7 +164,7 @@ def _to_stream(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _cut_all(tasks: Sequence[TileTask], root: OpenRoot, options: TileOptions) -> Generator[_File, None, None]:
-    """The files of all tiles of some images, read ahead of their turn as far as memory allows."""
+    """The files of all tiles of some images, which are read ahead as far as memory allows."""
     room = Room()
     sources = [source for task in tasks for source in _sources_of(task)]
     read = partial(_read, root=root, options=options, room=room)
@@ -180,11 +180,11 @@ def _cut_all(tasks: Sequence[TileTask], root: OpenRoot, options: TileOptions) ->
 
 
 def _cut(task: TileTask, contents: Sequence[bytes | None], options: TileOptions) -> Iterator[_File]:
-    """The files of the tiles of one image, and last its rows of `CUT`, one per tile.
+    """The files of the tiles of one image, and finally its rows of `CUT`, one per tile.
 
     Args:
         task: the image.
-        contents: its file, and that of its mask where there is one.
+        contents: its file, and that of its mask if there is one.
         options: how it is cut.
     """
     content, *mask = (content or b"" for content in contents)
@@ -220,7 +220,7 @@ def _cut(task: TileTask, contents: Sequence[bytes | None], options: TileOptions)
 
 
 def _decode(content: bytes) -> tuple[NDArray[np.uint8], str | None]:
-    """Pixels [height, width, 3] as training sees them, and the suffix of a file that may be copied as it is."""
+    """Pixels [height, width, 3] as training sees them, and the suffix if the file can be copied unchanged."""
     header = check_image(content)
     if header.format == "jpeg":
         return decode_rgb(content), None if header.converted else ".jpg"
@@ -239,7 +239,7 @@ def encode_image(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def encode_labels(part: NDArray[np.integer], options: TileOptions) -> bytes:
-    """Encode [height, width] labels as grey PNG, padded to a whole tile: 8 bits where all of them fit, else 16."""
+    """Encode [height, width] labels as grey PNG, padded to a whole tile; 8 bits if all labels fit, else 16."""
     small = (
         max(int(part.max()), options.pad_label if part.shape != (options.size, options.size) else 0) <= _LABEL_8
     )
@@ -248,7 +248,7 @@ def encode_labels(part: NDArray[np.integer], options: TileOptions) -> bytes:
 
 
 def _labels(task: TileTask, content: bytes, options: TileOptions) -> NDArray[np.uint8 | np.uint16]:
-    """The labels of a mask, which must be those that were audited."""
+    """The labels of a mask, which must be unchanged since the audit."""
     path = str(task.mask_path)
     try:
         labels = decode_mask(content, options.colours, nearest=options.nearest).labels
@@ -261,7 +261,7 @@ def _labels(task: TileTask, content: bytes, options: TileOptions) -> NDArray[np.
 
 
 class _Source(NamedTuple):
-    """A file to read, with the state in which it was audited."""
+    """A file to read, with its audited state."""
 
     path: str
     bytes: int
@@ -279,7 +279,7 @@ def _sources_of(task: TileTask) -> list[_Source]:
 def _read(
     source: _Source, *, root: OpenRoot, options: TileOptions, room: Room, in_turn: bool = False
 ) -> bytes | None:
-    """Read a file that must be as it was audited; None where there is no room for it before its turn."""
+    """Read a file, which must be unchanged since the audit; None if there is no room for it before its turn."""
     try:
         with root.open(source.path) as file:
             if (file.size, file.mtime_ns) == (source.bytes, source.mtime_ns):

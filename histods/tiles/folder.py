@@ -1,4 +1,4 @@
-"""A folder of tiles while it is filled: whose it is, what a killed run had done, and the tables at the end."""
+"""A folder of tiles being filled: its ownership, the progress of a killed run, and the final tables."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ COLUMNS = (
 
 
 def claim(folder: Path, wanted: TileMark) -> TileMark | None:
-    """See that a folder is empty, or that the same tiles have been cut there or begun.
+    """Check that a folder is empty, or holds the same tiles, finished or not.
 
     Args:
-        folder: where tiles go.
-        wanted: what its mark will be.
+        folder: the folder for tiles.
+        wanted: the mark that it will get.
 
     Returns:
-        The mark that is there.
+        The existing mark, or None.
 
     Raises:
         HistodsError: the folder holds something else.
@@ -72,7 +72,7 @@ def open_journal(folder: Path) -> Journal:
 
 
 def read_done(folder: Path, mark: TileMark | None, journal: Journal) -> pl.DataFrame:
-    """Rows of `CUT` of the images all of whose tiles are there, by earlier runs of the same plan."""
+    """Rows of `CUT` of the images whose tiles earlier runs of the same plan completed."""
     if mark is None:
         return to_polars(CUT.empty_table())
     rows = to_polars(journal.table())
@@ -93,9 +93,9 @@ def read_done(folder: Path, mark: TileMark | None, journal: Journal) -> pl.DataF
 
 
 def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
-    """Copy the YAML files at the top of a dataset, its label maps: they are looked for beside the images.
+    """Copy the YAML files at the top of a dataset, which are label maps.
 
-    Else a map would not be found, or one that is bundled under the same name would be taken.
+    Otherwise a map would not be found, or a bundled one with the same name would be used.
 
     Returns:
         Their names.
@@ -110,18 +110,18 @@ def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
                     if file.size <= MAX_BYTES:
                         write_bytes(folder / path.name, file.read())
                         names.append(path.name)
-            except UnreadableFileError:  # a folder, or a link that leads elsewhere
+            except UnreadableFileError:  # a folder, or a link out of the dataset
                 continue
     return tuple(names)
 
 
 def write_tables(folder: Path, tiles: pl.DataFrame, mark: TileMark) -> None:
-    """Write the two tables, and last the mark that they are complete.
+    """Write the two tables, and finally the mark that they are complete.
 
     Args:
-        folder: where the tiles are.
+        folder: the folder of the tiles.
         tiles: columns of `CUT`, and source_image, source_mask, role, group, split; in any order.
-        mark: what the folder holds, without the digest.
+        mark: the mark without the digest.
     """
     key = pl.col("image_path").str.replace(r"\.[^./]+$", "")
     tiles = tiles.with_columns(key=key).select(COLUMNS).sort("source", "y", "x")
@@ -141,10 +141,10 @@ def write_tables(folder: Path, tiles: pl.DataFrame, mark: TileMark) -> None:
 
 
 def remove_torn(folder: Path, targets: Iterable[str]) -> None:
-    """Remove half-written files that killed runs left.
+    """Remove incomplete files that killed runs left.
 
     Args:
-        folder: where the tiles are.
+        folder: the folder of the tiles.
         targets: folders below it whose tiles were not finished.
     """
     for place in (folder, *(folder / target for target in targets)):

@@ -1,4 +1,4 @@
-"""Where the tiles of an image lie, and which of them are blank: arithmetic on arrays, without disk."""
+"""The positions of the tiles of an image, and which of them are blank: arithmetic on arrays only."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEAR_WHITE = 220
-"""A pixel none of whose channels is darker is glass, as far as a tile is concerned."""
+"""A pixel without a darker channel counts as glass."""
 BLANK_SHARE = 0.01
-"""A tile with a smaller share of other pixels is blank: low, since the walls of fat cells are thin."""
+"""A tile with a smaller share of other pixels is blank; it is low, since the walls of fat cells are thin."""
 WHITE = 255
 
 _USUAL_SIDES = (512, 256, 128, 64)
@@ -22,7 +22,7 @@ _MAX_SIDE = 1024
 
 
 class Box(NamedTuple):
-    """A part of an image: its left upper corner, and its size without padding, in pixels."""
+    """A part of an image: its upper left corner, and its size without padding, in pixels."""
 
     x: int
     y: int
@@ -36,13 +36,14 @@ class Box(NamedTuple):
 
 
 def tile_side(*shapes: tuple[int, int], multiple: int = 1) -> int:
-    """The side of tiles to propose for images of several sizes, or of one that does not fit.
+    """The tile side to propose for images of several sizes, or of an unsuitable size.
 
-    It is that of the smallest image where its sides are equal and usual, else the largest usual one that it holds.
+    It is that of the smallest image if it is square and of a common size, else the largest common size that fits
+    in it.
 
     Args:
         shapes: height and width of images, pixels.
-        multiple: what the side must be a multiple of.
+        multiple: required divisor of the side.
     """
     least = min(side for shape in shapes for side in shape)
     usual = (side for side in _USUAL_SIDES if side <= least and side % multiple == 0)
@@ -57,14 +58,14 @@ def tile_advice(*shapes: tuple[int, int], multiple: int = 1) -> str:
 
 
 def list_boxes(width: int, height: int, *, size: int, stride: int, shift: bool) -> Iterator[Box]:
-    """Go through the tiles of an image by rows; together they cover every pixel.
+    """Iterate over the tiles of an image by rows; together they cover every pixel.
 
     Args:
         width: pixels of the image.
         height: pixels of the image.
-        size: pixels of a side of a tile.
+        size: side of a tile, pixels.
         stride: pixels from one tile to the next, at most `size`.
-        shift: move the last tile of a row or column inwards; else it sticks out and has to be padded.
+        shift: move the last tile of a row or column inwards; else it extends beyond the image and must be padded.
     """
     rows, columns = (_starts(length, size, stride, shift=shift) for length in (height, width))
     for y in rows:
@@ -73,7 +74,7 @@ def list_boxes(width: int, height: int, *, size: int, stride: int, shift: bool) 
 
 
 def _starts(length: int, size: int, stride: int, *, shift: bool) -> list[int]:
-    """Where tiles begin along one side: every `stride` pixels, until the end is covered."""
+    """The starts of tiles along one side: every `stride` pixels, until the end is covered."""
     if length <= size:
         return [0]
     starts = list(range(0, length - size + 1, stride))
@@ -83,7 +84,7 @@ def _starts(length: int, size: int, stride: int, *, shift: bool) -> list[int]:
 
 
 def pad(part: NDArray[Any], size: int, value: int) -> NDArray[Any]:
-    """Pad a part of an image to the right and below, to `size` by `size` pixels; as it is where it has them."""
+    """Pad a part of an image to the right and below, to `size` by `size` pixels, if it is smaller."""
     height, width = part.shape[:2]
     if (height, width) == (size, size):
         return part
@@ -93,7 +94,7 @@ def pad(part: NDArray[Any], size: int, value: int) -> NDArray[Any]:
 
 
 def find_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which of [height, width, 3] pixels have a channel that is darker than `NEAR_WHITE`: [height, width]."""
+    """Which of [height, width, 3] pixels have a channel darker than `NEAR_WHITE`: [height, width]."""
     darkest = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
     return np.asarray(darkest < NEAR_WHITE)
 

@@ -1,10 +1,10 @@
-"""What marks a folder of tiles: what they were cut from, and how the audit knows them for what they are.
+"""The mark of a folder of tiles: their origin, and how the audit recognises them.
 
 ```
-tiles.json        what the tiles were cut from, how, and the digest of tiles.parquet (null: unfinished)
-tiles.parquet     one row per tile: its files, its source image, its place there, its group
+tiles.json        the source of the tiles, the options, and the digest of tiles.parquet (null: unfinished)
+tiles.parquet     one row per tile: its files, its source image, its position there, its group
 tiles.csv         the same for the audit: image,mask,group,split
-tiles.journal     what a killed run had done
+tiles.journal     the progress of a killed run
 pairs/ unconditional/
 ```
 """
@@ -28,17 +28,17 @@ MARK, TABLE, PAIRS = "tiles.json", "tiles.parquet", "tiles.csv"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TileMark:
-    """What `tiles.json` says.
+    """The contents of `tiles.json`.
 
     Attributes:
         schema_version: the schema version of this file and of `tiles.parquet`.
         root: the dataset's folder.
-        size: pixels of a side of a tile.
+        size: side of a tile, pixels.
         stride: pixels from one tile to the next.
-        edge: what became of the last tile of a row or column.
+        edge: how the last tile of a row or column was handled.
         pad_label: label of the padding of masks.
         keep_blank: whether blank tiles were written.
-        plan_digest: digest of the files that were cut, of their labels, and of how they were.
+        plan_digest: digest of the source files, their labels, and the options.
         manifest_digest: digest of the manifest of the audit.
         command: the command that cuts these tiles.
         tiles_digest: digest of `tiles.parquet`; None while tiles are missing.
@@ -57,15 +57,15 @@ class TileMark:
     tiles_digest: str | None
 
     def asked(self) -> tuple[object, ...]:
-        """The options that were given."""
+        """The given options."""
         return (self.size, self.stride, self.edge, self.pad_label, self.keep_blank)
 
 
 def read_mark(folder: Path) -> TileMark | None:
-    """What a folder of tiles says of itself; None where it is no folder of tiles.
+    """Read the mark of a folder of tiles; None for other folders.
 
     Raises:
-        HistodsError: its file says something else.
+        HistodsError: the file is not a valid mark.
     """
     path = folder / MARK
     if not path.is_file():
@@ -80,16 +80,16 @@ def read_mark(folder: Path) -> TileMark | None:
 
 
 def write_mark(folder: Path, mark: TileMark, tiles_digest: str | None = None) -> None:
-    """Write what a folder holds; without a digest, what it will hold."""
+    """Write the mark of a folder; without a digest, it means that tiles are missing."""
     write_json(folder / MARK, asdict(mark) | {"tiles_digest": tiles_digest})
 
 
 def find_tile_pairs(root: Path, group_regex: str | None) -> Path | None:
-    """The file of pairs of a folder of tiles, by which the audit knows their groups; None for other folders.
+    """The file of pairs of a folder of tiles, which gives the audit their groups; None for other folders.
 
     Args:
         root: folder of a dataset.
-        group_regex: what the user gives for groups.
+        group_regex: the user's option for groups, or None.
 
     Raises:
         HistodsError: tiles are missing, or the user gives other groups.

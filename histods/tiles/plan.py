@@ -1,4 +1,4 @@
-"""What is to be cut: one task per image, where its tiles go, and a digest of all that bears on their bytes."""
+"""The plan of tiles: one task per image, the target of its tiles, and a digest of what determines their bytes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from histods.tiles.cut import TileOptions
 
 _CHUNK_PIXELS, _CHUNK_IMAGES = 16 << 20, 256
-"""A task at most: about 3 s of work, which a kill may cost."""
+"""Maximum pixels per task: about 3 s of work, which a kill may lose."""
 _TASKS_EACH = 8
-"""Tasks per worker in a small dataset, so that all of them end at about the same time."""
+"""Tasks per worker in a small dataset, so that all workers finish at about the same time."""
 
 
 def plan_tiles(samples: pl.DataFrame) -> list[TileTask]:
-    """One task for each image; no two images get one folder for their tiles.
+    """One task per image; no two images share a folder for their tiles.
 
     Raises:
-        HistodsError: two would.
+        HistodsError: two images would share a folder.
     """
     columns = [name for name in TileTask._fields if name != "target"]
     tasks, taken = [], dict[str, str]()
     for row in samples.select(columns).iter_rows(named=True):
-        # Images without masks may lie in folders beside the dataset's, with keys that begin with "..".
+        # Images without masks may be in folders outside the dataset's, with keys that begin with "..".
         key = "/".join("beside" if name == ".." else name for name in row["key"].split("/"))
         target = f"{'unconditional' if row['mask_path'] is None else 'pairs'}/{key}"
         other = taken.setdefault(target, row["image_path"])
@@ -45,7 +45,7 @@ def plan_tiles(samples: pl.DataFrame) -> list[TileTask]:
 
 
 def digest_plan(tasks: Sequence[TileTask], options: TileOptions) -> str:
-    """Digest of all that bears on the bytes of the tiles."""
+    """Digest of everything that determines the bytes of the tiles."""
     how = (SCHEMA_VERSION, options.size, options.stride, options.edge, options.pad_label, options.keep_blank)
     digest = hashlib.sha256(repr((how, sorted(options.colours.items()), options.nearest)).encode())
     for task in tasks:
@@ -54,7 +54,7 @@ def digest_plan(tasks: Sequence[TileTask], options: TileOptions) -> str:
 
 
 def chunk_tasks(tasks: Sequence[TileTask], workers: int) -> Iterator[list[TileTask]]:
-    """Share images out by their pixels."""
+    """Divide images among tasks by their number of pixels."""
     everything = sum(task.width * task.height for task in tasks)
     most = min(_CHUNK_PIXELS, everything // (_TASKS_EACH * workers) + 1)
     chunk: list[TileTask] = []
