@@ -1,7 +1,7 @@
-"""Synthetic skin-like datasets, which the demo runs on.
+"""Synthetic skin-like datasets for the demo.
 
-`tissue` lays out label masks and `stain` renders an image that follows them; `defects` plants faults and
-says which findings they must lead to; `demo` writes a whole dataset.
+`tissue` makes label masks and `stain` renders matching images; `defects` plants faults with the findings that they
+must cause; `demo` writes a whole dataset.
 """
 
 from histods.synthetic.demo import Planted, make_demo, make_unconditional

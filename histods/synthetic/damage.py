@@ -1,4 +1,4 @@
-"""Ways in which image files break on disks and in transfers."""
+"""Typical damage of image files on disks and in transfers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ BOMB_SIDE = 60_000
 """Side of the picture that a decompression bomb's header claims, in pixels."""
 
 TEXT = b"<html><body>503 Service Unavailable</body></html>\n"
-"""What a failed download leaves under an image's name."""
+"""Content that a failed download leaves under an image's name."""
 
 
 def truncated(content: bytes) -> bytes:
-    """The first half of a file, as a full disk leaves it."""
+    """The first half of a file, as after writing to a full disk."""
     return content[: len(content) // 2]
 
 
 def flipped_bit(png: bytes) -> bytes:
-    """A PNG with one bit wrong in the middle of its pixel data; the chunk's checksum no longer holds."""
+    """A PNG with one wrong bit in the middle of its pixel data, so the chunk's checksum is wrong."""
     start = png.index(b"IDAT") + 4
     (length,) = struct.unpack_from(">I", png, start - 8)
     place = start + length // 2
@@ -31,7 +31,7 @@ def without_end(png: bytes) -> bytes:
 
 
 def png_bomb() -> bytes:
-    """A sound, small grey PNG whose header claims 3.6 gigapixels; the rows after the first are missing."""
+    """A valid, small grey PNG whose header claims 3.6 gigapixels; the rows after the first are missing."""
     header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 8, 0, 0, 0, 0)
     row = zlib.compress(bytes(BOMB_SIDE + 1))
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", row) + png_chunk(b"IEND", b"")

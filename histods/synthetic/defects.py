@@ -1,8 +1,8 @@
-"""Defects, each planted in one sample, with every finding that it must lead to.
+"""Defects, each planted in one sample, with every finding that it must cause.
 
-A defect writes the files of its sample and gives back the complete list of findings: a mask stored as
-JPEG is `lossy_mask`, but its values are ruined too, and the list says so. `DEFECTS` holds them all; those of
-files that are missing, compete or are linked are in `pairing`, those of images in `image_defects`.
+A defect writes the files of its sample and returns the complete list of findings: a mask stored as JPEG is
+`lossy_mask`, but its values are damaged too, and the list includes that. `DEFECTS` holds all of them; defects of
+missing, competing or linked files are in `pairing_defects`, defects of images in `image_defects`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _mask_defect(codes: tuple[str, ...], note: str, ruin: Callable[[Site], bytes], suffix: str = ".png") -> Defect:
-    """A sound image beside a mask file that holds what `ruin` gives."""
+    """An intact image with a mask file whose content is made by `ruin`."""
 
     def plant(site: Site) -> list[Fault]:
         site.write_image()
@@ -43,7 +43,7 @@ def _mask_defect(codes: tuple[str, ...], note: str, ruin: Callable[[Site], bytes
 
 
 def _image_defect(code: str, note: str, ruin: Callable[[Site], bytes], suffix: str = ".jpg") -> Defect:
-    """A sound mask beside an image file that holds what `ruin` gives."""
+    """An intact mask with an image file whose content is made by `ruin`."""
 
     def plant(site: Site) -> list[Fault]:
         site.write_mask()
@@ -53,7 +53,7 @@ def _image_defect(code: str, note: str, ruin: Callable[[Site], bytes], suffix: s
 
 
 def _judged_defect(code: str, note: str, ruin: Callable[[Site], bytes], suffix: str = ".png") -> Defect:
-    """As `_mask_defect`, with the findings that the decoded values lead to besides `code`."""
+    """Like `_mask_defect`, with the findings that the decoded values cause in addition to `code`."""
 
     def plant(site: Site) -> list[Fault]:
         content = ruin(site)
@@ -87,7 +87,7 @@ def _largest_label(mask: Labels) -> int:
 
 
 def _relabelled(label: int) -> Callable[[Site], bytes]:
-    """Masks in which the largest region has an unknown label; above 255 they need 16 bits."""
+    """Masks in which the largest region has an unknown label; labels above 255 need 16 bits."""
 
     def ruin(site: Site) -> bytes:
         mask = site.patch.mask
@@ -111,7 +111,7 @@ def _times_60(site: Site) -> bytes:
 
 
 def _far_apart(site: Site) -> Labels:
-    """The patch's regions with labels so far apart that values between them show."""
+    """The patch's regions with labels that are far apart, so that values between them are noticed."""
     mask = site.patch.mask
     far = np.array([2, 50, 26, 10, 41, 18], np.uint8)
     return far[np.searchsorted(np.unique(mask), mask) % far.size]
@@ -140,9 +140,9 @@ def _wide(suffix: str) -> Callable[[Site], bytes]:
 
 
 def _white_is_zero(site: Site) -> bytes:
-    """A TIFF that says that 0 is white (tag 262, photometric interpretation 0), as fax machines had it."""
+    """A TIFF that declares that 0 is white (tag 262, photometric interpretation 0), like fax machines."""
     buffer = io.BytesIO()
-    inverse = Image.fromarray(255 - site.patch.mask)  # Pillow inverts it, so that the file holds the labels
+    inverse = Image.fromarray(255 - site.patch.mask)  # Pillow inverts it, so the file holds the labels
     inverse.save(buffer, "TIFF", tiffinfo={262: 0})
     return buffer.getvalue()
 
@@ -169,7 +169,7 @@ def _photo_palette(site: Site) -> bytes:
 
 
 def _other_palette(site: Site) -> bytes:
-    """A palette of another program: the same indices, of which one has a colour that is no label's."""
+    """A palette of another program: the same indices, one of which has a colour that no label has."""
     colours = colour_table()
     colours[PALETTE_LABEL] = (1, 2, 3)
     return palette_mask(site.patch.mask, colours)
@@ -186,7 +186,7 @@ def _shuffled_palette(site: Site) -> bytes:
 
 
 def _pen_stroke(opaque: bool) -> Callable[[Site], bytes]:
-    """Class colours with a short stroke in a colour that is no label's."""
+    """Class colours with a short stroke in a colour that no label has."""
 
     def ruin(site: Site) -> bytes:
         colours = colour_table()[site.patch.mask]

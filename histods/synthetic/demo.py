@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 SLIDES = 8
 GROUP_REGEX = r"(slide_\d+)"
-"""Takes the slide from a key of a demo dataset."""
+"""Extracts the slide from a key of a demo dataset."""
 
 SMALLEST_PAIRS = 120
-SMALLEST_SIZE = 96  # smaller masks are mostly edges, so that specks tell nothing
-_COLUMNS = 20  # patches a row of a slide
+SMALLEST_SIZE = 96  # smaller masks are mostly edges, so specks prove nothing
+_COLUMNS = 20  # patches per row of a slide
 _ZERO_SHARE = 0.25  # of the samples without another defect
 _FIRST_UNCONDITIONAL = 1_000_000  # patch numbers that no pair has
 
@@ -34,15 +34,15 @@ _FIRST_UNCONDITIONAL = 1_000_000  # patch numbers that no pair has
 class Planted:
     """A dataset and the complete list of findings that an audit of it must report.
 
-    The list holds for an audit with `labels_file`, with digests of the images (`duplicate_image`), and
-    without `--nearest-colour`.
+    The list is valid for an audit with `labels_file`, with digests of the images (`duplicate_image`), and without
+    `--nearest-colour`.
 
     Attributes:
         root: the dataset.
         layout: `suffix` or `folders`.
-        labels_file: names and colours of the labels, beside the dataset.
-        group_regex: takes the slide from a key.
-        faults: sorted by code, key, path.
+        labels_file: file with names and colours of the labels, next to the dataset.
+        group_regex: extracts the slide from a key.
+        faults: the findings, sorted by code, key, path.
     """
 
     root: Path
@@ -59,20 +59,20 @@ class Planted:
 def make_demo(
     folder: str | Path, *, seed: int = 0, pairs: int = 200, size: int = 256, layout: Layout = "suffix"
 ) -> Planted:
-    """Write a dataset with several planted defects of every kind that an audit knows.
+    """Write a dataset with several planted defects of every kind that an audit finds.
 
-    Beside the dataset it writes `FOLDER_labels.yml` (the labels file) and `FOLDER_outside/` (what links
-    that leave the dataset point to).
+    Next to the dataset it writes `FOLDER_labels.yml` (the labels file) and `FOLDER_outside/` (the targets of links
+    that leave the dataset).
 
     Args:
-        folder: new or empty.
+        folder: a new or empty folder.
         seed: 0 or more; the same seed gives the same bytes.
         pairs: samples before copies, at least 120; about 91 of them carry a defect.
         size: side of a patch in pixels, at least 96.
         layout: `suffix` (`x.jpg` and `x_mask.png`) or `folders` (`images/x.jpg` and `masks/x.png`).
 
     Raises:
-        HistodsError: the folder holds something, or a number is too small.
+        HistodsError: the folder is not empty, or a number is too small.
     """
     if pairs < SMALLEST_PAIRS or size < SMALLEST_SIZE or seed < 0:
         raise HistodsError(
@@ -104,16 +104,16 @@ def make_demo(
 
 
 def make_unconditional(folder: str | Path, *, images: int = 40, seed: int = 0, size: int = 256) -> None:
-    """Write a sound folder of images that have no masks by design, in nested folders a slide.
+    """Write an intact folder of images without masks by design, in nested folders per slide.
 
     Args:
-        folder: new or empty.
+        folder: a new or empty folder.
         images: number of images.
         seed: 0 or more; the images differ from those of `make_demo` with the same seed.
         size: side in pixels, at least 64.
 
     Raises:
-        HistodsError: the folder holds something.
+        HistodsError: the folder is not empty.
     """
     with building(Path(folder).absolute()) as root:
         for number in range(images):
@@ -125,7 +125,7 @@ def make_unconditional(folder: str | Path, *, images: int = 40, seed: int = 0, s
 
 
 def _plan(seed: int, pairs: int) -> list[Callable[[Site], list[Fault]]]:
-    """Which sample gets which defect; the rest are zero masks and sound pairs, in a random order."""
+    """Assign defects to samples; the rest are zero masks and intact pairs, in random order."""
     rest = pairs - len(DEFECTS)
     zeros = int(rest * _ZERO_SHARE)
     oddities = [*_SOUND_ODDITIES[: rest - zeros]]
@@ -147,7 +147,7 @@ def _zero_mask(site: Site) -> list[Fault]:
     return [site.fault("zero_mask", path, "nothing is annotated")]
 
 
-# Sound pairs that look odd: an audit must say nothing about them.
+# Intact pairs that look odd: an audit must not report them.
 
 
 def _in_formats(image_suffix: str, mask_suffix: str) -> Callable[[Site], list[Fault]]:
@@ -181,7 +181,7 @@ def _colour_mask(site: Site) -> list[Fault]:
 
 
 _SOUND_ODDITIES = (
-    *[_palette_mask] * 10,  # so many that the palettes of a few others are the odd ones
+    *[_palette_mask] * 10,  # so many that the palettes of a few others are the exceptions
     _colour_mask,
     _colour_mask,
     _in_formats(".JPG", ".PNG"),

@@ -1,4 +1,4 @@
-"""What was planted: the ground truth that an audit of a synthetic dataset has to reproduce."""
+"""Planted faults: the ground truth that an audit of a synthetic dataset must reproduce."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write_faults(path: Path, faults: Iterable[Fault]) -> None:
 
 
 def read_faults(path: str | Path) -> tuple[Fault, ...]:
-    """Read faults as `write_faults` wrote them.
+    """Read faults written by `write_faults`.
 
     Raises:
         HistodsError: the file cannot be read or has other columns.
@@ -82,10 +82,10 @@ def speck_share(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[float, 
 
 
 def codes_of_labels(labels: NDArray[np.uint8] | NDArray[np.uint16], known: frozenset[int]) -> list[str]:
-    """Codes that the values of a mask lead to, whatever file holds them; `known` are the named labels.
+    """Codes that the values of a mask cause in any file format; `known` are the named labels.
 
-    Judges zero_mask, constant_mask, unknown_label and speckled_mask; a mask that was multiplied is
-    known from how it was made.
+    It covers zero_mask, constant_mask, unknown_label and speckled_mask; whether a mask was multiplied is known
+    from how it was made.
     """
     present = set(np.unique(labels).tolist())
     share, specks = speck_share(labels)

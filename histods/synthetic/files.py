@@ -1,4 +1,4 @@
-"""Pixels to the bytes of image files, as other people's tools write them."""
+"""Encode pixels as image files, like common tools do."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def encode(pixels: NDArray[Any] | Image.Image, suffix: str, *, quality: int = 85
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `folder`; on leaving without an error it takes the final name.
+    """Yield a temporary folder next to `folder`, which is renamed to the final name on exit without an error.
 
     Raises:
-        HistodsError: `folder` exists and holds something.
+        HistodsError: `folder` exists and is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HistodsError(f"{folder} is not a new or empty folder; choose another name.")

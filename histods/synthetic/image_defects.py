@@ -1,4 +1,4 @@
-"""Images that viewers and training see differently, or that have another size than most."""
+"""Images that viewers and training see differently, or whose size differs from most."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ORIENTATION = 274  # tag of EXIF and of TIFF
 
 
 def _turned_image(orientation: int) -> Defect:
-    """A JPEG with an orientation tag, as a phone or a viewer writes it."""
+    """A JPEG with an orientation tag, as written by phones and viewers."""
 
     def plant(site: Site) -> list[Fault]:
         exif = Image.Exif()
@@ -40,14 +40,14 @@ def _turned_mask(site: Site) -> list[Fault]:
 
 
 def _small(site: Site) -> list[Fault]:
-    """Without its mask, so that the demo can still train on patches of one size."""
+    """An image without its mask, so that the demo can still train on patches of one size."""
     path = site.write_image(".jpg", encode(np.ascontiguousarray(site.patch.image[::2, ::2]), ".jpg"))
     note = "half the size, and its mask was never copied"
     return [site.fault(code, path, note) for code in ("missing_mask", "mixed_sizes")]
 
 
 def _converted(note: str, convert: Callable[[Image.Image], bytes], suffix: str) -> Defect:
-    """A pair whose image training sees otherwise than it is stored."""
+    """A pair whose image differs in training from what is stored."""
 
     def plant(site: Site) -> list[Fault]:
         site.write_mask()

@@ -1,4 +1,4 @@
-"""Defects of files that are missing, compete, are copies or links: each plants its sample and its findings."""
+"""Defects of missing, competing, copied or linked files; each plants its sample and returns its findings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from histods.synthetic.palette import colour_table
 from histods.synthetic.site import Site, without_suffix
 
 Defect = Callable[[Site], list[Fault]]
-"""Writes the files of a sample and gives back every finding that they must lead to."""
+"""Writes the files of a sample and returns every finding that they must cause."""
 
 
 def jpeg_of(site: Site) -> bytes:
@@ -41,7 +41,7 @@ def _two_images(site: Site) -> list[Fault]:
 
 
 def _two_masks(site: Site) -> list[Fault]:
-    """The first mask pairs with the image; the second is left with a key of its own."""
+    """Two masks: the first pairs with the image; the second has its own key."""
     site.write_image()
     pairing, left = site.write_mask(".png"), site.write_mask(".tif")
     note = "the mask in two formats, one image"
@@ -52,7 +52,7 @@ def _two_masks(site: Site) -> list[Fault]:
 
 
 def _mask_copy(site: Site) -> list[Fault]:
-    """A pair, and a copy of its mask as a file manager names it; in a folder of masks that is an orphan."""
+    """A pair, and a copy of its mask as a file manager names it, which in a folder of masks is an orphan."""
     site.write_image()
     path = site.write(f"{without_suffix(site.write_mask())} (1).png", mask_png_of(site))
     code = "looks_like_mask" if site.layout == "suffix" else "orphan_mask"
@@ -60,7 +60,7 @@ def _mask_copy(site: Site) -> list[Fault]:
 
 
 def _prediction(site: Site) -> list[Fault]:
-    """A pair, and what a network made of it, saved under the mask's name with more behind it."""
+    """A pair, and a network's prediction for it, saved under the mask's name with an addition."""
     site.write_image()
     predicted = encode(np.roll(site.patch.mask, 3, 1), ".png")
     end = "_prediction_mask.png" if site.layout == "suffix" else "_prediction.png"
@@ -69,7 +69,7 @@ def _prediction(site: Site) -> list[Fault]:
 
 
 def _overlay(site: Site) -> list[Fault]:
-    """A pair, and a picture of its outlines for people, in a folder beside."""
+    """A pair, and a picture of its outlines to look at, in a neighbouring folder."""
     site.write_image()
     site.write_mask()
     mixed = (site.patch.image // 2 + colour_table()[site.patch.mask] // 2).astype(np.uint8)
@@ -78,13 +78,13 @@ def _overlay(site: Site) -> list[Fault]:
 
 
 def _lonely_mask(site: Site) -> list[Fault]:
-    """A mask under an image's name, without an image or a mask beside it."""
+    """A mask under an image's name, without its own image or mask."""
     path = site.write_image(".png", mask_png_of(site))
     return [site.fault("looks_like_mask", path, "a mask under an image's name")]
 
 
 def _one_mask_twice(site: Site) -> list[Fault]:
-    """The mask of one image, also under another one."""
+    """The mask of one image, also used for another one."""
     site.write_image()
     other = site.renamed(f"{site.name}_mirrored")
     other.write_image(".jpg", encode(np.ascontiguousarray(site.patch.image[:, ::-1]), ".jpg"))

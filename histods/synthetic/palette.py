@@ -1,4 +1,4 @@
-"""Names and colours of the labels in synthetic datasets, and the labels file that gives them to an audit."""
+"""Names and colours of the labels in synthetic datasets, and their labels file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LABELS = frozenset(range(55))
 """DRSK's source labels."""
 PALETTE_LABEL = 28
-"""Label that every mask with a palette holds, so that palettes can be compared."""
+"""Label in every mask with a palette, so that palettes can be compared."""
 _CORNER = 8  # pixels
 
 
@@ -30,14 +30,14 @@ def colour_table() -> NDArray[np.uint8]:
     """RGB of each label [55, 3], all different; label 0 is black."""
     colours = np.zeros((len(LABELS), 3), np.uint8)
     for label in range(1, len(LABELS)):
-        hue = label * 0.381966 % 1.0  # the golden angle keeps neighbours apart
+        hue = label * 0.381966 % 1.0  # the golden angle separates neighbours
         red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.2 * (label % 3), 1.0 - 0.2 * (label % 4 // 2))
         colours[label] = (round(red * 255), round(green * 255), round(blue * 255))
     return colours
 
 
 def palette_mask(labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> bytes:
-    """A PNG whose indices are labels, shown in the colours of a palette; a corner has `PALETTE_LABEL`.
+    """A PNG whose indices are labels, with a palette of colours; one corner has `PALETTE_LABEL`.
 
     Args:
         labels: [height, width].

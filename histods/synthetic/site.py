@@ -1,4 +1,4 @@
-"""One sample's place in a synthetic dataset: its names in each layout, its pixels, and how it is written."""
+"""One sample of a synthetic dataset: its names in each layout, its pixels, and how to write it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Layout = Literal["suffix", "folders"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """Where a sample goes and what it shows.
+    """The paths and content of a sample.
 
     Attributes:
-        root: folder that is being written.
-        outside: folder beside the dataset, for what links point to.
+        root: the folder being written.
+        outside: folder next to the dataset, for the targets of links.
         layout: `suffix` (`x.jpg`, `x_mask.png`) or `folders` (`images/x.jpg`, `masks/x.png`).
-        name: path of the sample without folder of the layout and suffix: `slide_03/slide_03_x012_y007`.
-        patch: the sample's sound image and mask.
+        name: path of the sample without the layout's folder and suffix: `slide_03/slide_03_x012_y007`.
+        patch: the sample's intact image and mask.
     """
 
     root: Path
@@ -54,7 +54,7 @@ class Site:
         return f"masks/{self.name}{suffix}" if self.layout == "folders" else f"{self.name}_mask{suffix}"
 
     def write(self, path: str, content: bytes) -> str:
-        """Write a file of the dataset and give its path back."""
+        """Write a file of the dataset and return its path."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
@@ -71,7 +71,7 @@ class Site:
         return self.write(self.mask_path(suffix), encode(self.patch.mask, suffix) if content is None else content)
 
     def link(self, path: str, target: Path) -> bool:
-        """Make a relative link below the dataset; False where the platform or file system has no links."""
+        """Make a relative link below the dataset; False if the platform or file system does not support links."""
         place = self.root / path
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -81,7 +81,7 @@ class Site:
         return True
 
     def write_outside(self, path: str, content: bytes) -> Path:
-        """Write a file beside the dataset, for a link to point to."""
+        """Write a file outside the dataset, as the target of a link."""
         target = self.outside / path
         write_bytes(target, content)
         return target

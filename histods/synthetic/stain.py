@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """How one tissue looks: ground colour, and the share (0 to 1) of each texture in it.
+    """The appearance of a tissue: ground colour, and the share (0 to 1) of each texture.
 
     Attributes:
         colour: red, green, blue of the ground, 0 to 255.
@@ -64,7 +64,7 @@ _LOOKS = {
 _NUCLEUS = np.array([88, 54, 128], np.float32)
 _WALL = np.array([214, 138, 178], np.float32)
 _LIGHT = np.array([246, 236, 242], np.float32)
-_TINT = 7.0  # labels of one family differ by about so many grey levels
+_TINT = 7.0  # labels of one family differ by about this many grey levels
 
 
 def _tables() -> tuple[Field, Field]:
@@ -86,11 +86,11 @@ def render(random: np.random.Generator, tissue: Labels, stain: Field) -> NDArray
 
     Args:
         random: generator of this patch.
-        tissue: labels of what is there, annotated or not.
+        tissue: labels of the actual tissue, annotated or not.
         stain: [3] standard normal numbers of the slide: brightness, haematoxylin, eosin.
     """
     size = tissue.shape[0]
-    # Textures of neighbouring tissues grade into each other over a pixel or two.
+    # Textures of neighbouring tissues blend over a pixel or two.
     image = _blur(_COLOURS[tissue], 1.2)
     nuclei, spindles, fibres, vacuoles, lumen = (column[tissue] for column in _SHARES.T)
     angle = random.uniform(0, np.pi)
@@ -113,7 +113,7 @@ def _develop(random: np.random.Generator, image: Field, stain: Field) -> NDArray
 
 
 def _blend(image: Field, share: Field, colour: Field) -> None:
-    """Mix a colour into the image in place, by a share from 0 to 1 a pixel."""
+    """Mix a colour into the image in place, by a share from 0 to 1 per pixel."""
     image += share[..., None] * (colour - image)
 
 
@@ -139,7 +139,7 @@ def _fibres(random: np.random.Generator, size: int, angle: float) -> Field:
 
 
 def _points(random: np.random.Generator, share: Field, pitch: int) -> Field:
-    """One point a cell of `pitch` pixels, jittered, kept with the probability `share` where it falls."""
+    """One jittered point per cell of `pitch` pixels, kept with the probability `share` at its position."""
     size = share.shape[0]
     cells = -(-size // pitch)
     corners = np.mgrid[0:cells, 0:cells].reshape(2, -1) * pitch

@@ -1,7 +1,7 @@
 """Label masks of synthetic skin: a few scenes, each a composition of layers, nests and glands.
 
-Masks hold DRSK's source labels (0 to 54). Regions are piecewise constant with smooth outlines, as a
-pathologist draws them; no region is thinner than a few pixels.
+Masks hold DRSK's source labels (0 to 54). Regions are piecewise constant with smooth outlines, as drawn by a
+pathologist; no region is thinner than a few pixels.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Patch:
 
 
 def make_patch(seed: int, index: int, *, size: int, slide: int = 0) -> Patch:
-    """Make one patch; the same arguments give the same pixels, whatever was made before.
+    """Make one patch; the same arguments always give the same pixels.
 
     Args:
-        seed: 0 or more; of the whole dataset.
-        index: 0 or more; of this patch.
-        size: side in pixels, at least 32; about 0.5 micrometres a pixel.
-        slide: slides differ slightly in stain, as scanned slides do.
+        seed: seed of the whole dataset, 0 or more.
+        index: index of this patch, 0 or more.
+        size: side in pixels, at least 32; about 0.5 micrometres per pixel.
+        slide: index of the slide; slides differ slightly in stain, like scanned slides.
 
     Returns:
-        A patch whose mask has at least two labels of some extent, and hardly a run of 3 px or less
-        between two other labels.
+        A patch whose mask has at least two labels of some extent, and hardly any run of 3 px or less between two
+        other labels.
     """
     random = np.random.default_rng([seed, index])
     while True:
@@ -65,7 +65,7 @@ def make_patch(seed: int, index: int, *, size: int, slide: int = 0) -> Patch:
 
 
 def _is_clear(mask: Labels) -> bool:
-    """Whether a mask is far from constant and far from speckled, so that an audit cannot be in doubt."""
+    """Whether a mask is clearly neither constant nor speckled."""
     extents = np.bincount(mask.ravel()) / mask.size
     return int(np.sum(extents > _SMALLEST_EXTENT)) > 1 and speck_share(mask)[0] < _MAX_SPECKS
 
@@ -161,7 +161,7 @@ def _tumour(random: np.random.Generator, size: int) -> Labels:
 
 
 def _junction(random: np.random.Generator, size: int) -> Labels:
-    """Epidermis with a lesion of its own above a lesion of the dermis."""
+    """Epidermis with a lesion, above a lesion of the dermis."""
     above, below = ((36, 16), (32, 4), (30, 3), (33, 8), (37, 10), (35, 6))[int(random.integers(6))]
     depth, along = _depth(random, size)
     top = random.uniform(0.05, 0.2)
