@@ -1,4 +1,4 @@
-"""Tables in, pictures and pages out: charts of what an audit and its label maps found."""
+"""Charts of the results of an audit and its label maps."""
 
 from __future__ import annotations
 

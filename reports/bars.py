@@ -1,4 +1,4 @@
-"""Bars, or dots on a log axis: one row per class, by index, so that charts of the same classes compare."""
+"""Bars, or dots on a log axis: one row per class, by index, so that charts of the same classes are comparable."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from reports.class_table import ClassSystem
 
 WHOLE = 100
-"""All, in percent."""
+"""The whole, in percent."""
 OTHERS = Fill(face="#ffffff", edge="#5f5f5f", hatch="")
-"""The bar of all classes that have none of their own."""
+"""The index of the bar for all classes without their own bar."""
 DOT = 22.0
 """Area of a dot in square points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row: the name and index left of the axis, the value on it, and the text beside the value."""
+    """One row: the name and index left of the axis, the value on it, and the text next to the value."""
 
     name: str
     index: str
@@ -41,21 +41,21 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A value axis: from 0, or logarithmic from `low` where that is above 0."""
+    """A value axis: from 0, or logarithmic from `low` if that is above 0."""
 
     low: float
     ticks: list[float]
 
     @classmethod
     def linear(cls, largest: float, size: Size, *, whole: bool = False, most: float = math.inf) -> Scale:
-        """From 0, with round ticks to the first above the largest value, none above `most`."""
+        """A scale from 0, with round ticks to the first one above the largest value, but none above `most`."""
         ticks = MaxNLocator(size.ticks, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(0, largest)
         return cls(0.0, [float(tick) for tick in ticks if 0 <= tick <= most])
 
     @classmethod
     def logarithmic(cls, smallest: float, size: Size) -> Scale:
-        """Powers of ten to 100 percent, at most as many as the size allows, always with 100."""
-        # The axis starts so far below the smallest class that its dot does not lie on it.
+        """A scale of powers of ten to 100 percent, as many as the size allows, always with 100."""
+        # The axis starts below the smallest class, so that its dot is not on the edge.
         first = math.floor(math.log10(smallest / 1.25))
         step = 1 + (2 - first) // (size.ticks + 3)
         return cls(10.0**first, [10.0**power for power in range(2, first - 1, -step)][::-1])
@@ -70,7 +70,7 @@ class Scale:
 
 
 def percent_figure(system: ClassSystem, *, log: bool = False, size: Size = PAGE) -> Figure:
-    """Each class's share of all pixels: bars, or dots on a log axis, where a class without pixels has none."""
+    """Each class's share of all pixels: bars, or dots on a log axis, without a dot for classes without pixels."""
     shown = [row.percent for row in system.drawn]
     others = system.others
     shown += [others.percent] if others else []
@@ -96,7 +96,7 @@ def images_figure(system: ClassSystem, *, size: Size = PAGE) -> Figure:
 
 
 def _bars_of(system: ClassSystem, shown: Sequence[float], texts: Sequence[str]) -> list[Bar]:
-    """One bar per class that is drawn, and one for the others."""
+    """One bar per class drawn, and one for the others."""
     bars = [
         Bar(row.name, str(row.index), value, text, class_fill(row.index))
         for row, value, text in zip(system.drawn, shown, texts, strict=False)
@@ -109,14 +109,14 @@ def _bars_of(system: ClassSystem, shown: Sequence[float], texts: Sequence[str]) 
 def draw_bars(
     title: str, name: str, note: str, axis: str, scale: Scale, bars: Sequence[Bar], size: Size = PAGE
 ) -> Figure:
-    """Draw one row per bar, from the first at the top.
+    """Draw one row per bar, with the first at the top.
 
     Args:
-        title: what a person calls the chart.
+        title: the title of the chart.
         name: the name of the class system; empty for charts of the dataset.
         note: a line below the title; empty for none.
         axis: what the axis shows.
-        scale: the scale of the axis; on a log one values are dots.
+        scale: the scale of the axis; on a log scale values are dots.
         bars: the rows, at least one.
         size: the size of the page.
     """
@@ -140,7 +140,7 @@ def draw_bars(
 
 
 def _draw_bar(canvas: Canvas, scale: Scale, place: int, bar: Bar) -> None:
-    """A bar, or on a log axis a dot on a line that leads to its name, and the text after it."""
+    """Draw a bar, or on a log axis a dot on a line from its name, and the text after it."""
     gap = GAP
     if bar.value > 0 and scale.low:
         gap = 1.6 * GAP
@@ -151,7 +151,7 @@ def _draw_bar(canvas: Canvas, scale: Scale, place: int, bar: Bar) -> None:
     elif bar.value > 0:
         canvas.fill(bar.fill, (0, place - 0.38), (bar.value, 0.76))
     number = canvas.note(bar.text, (max(bar.value, scale.low), place), (gap, 0), across="left")
-    # Keeps the grid's lines out of the number, and itself off the axis and its neighbours' bars.
+    # Keeps grid lines out of the number, without covering the axis or neighbouring bars.
     number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     number.set_zorder(0.9)
 

@@ -75,24 +75,24 @@ def plot(
     pdf: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PlotResult:
-    """Draw what an audit, its label maps and its split found into `charts/` of the workspace.
+    """Draw charts of an audit, its label maps and its split into `charts/` of the workspace.
 
     Args:
         workspace: folder of an audit and of the class systems remapped from it.
-        counts: a CSV table of `Label ID,Class Name,Pixel Count` to draw instead; percentages only, since
-            it does not know images.
-        pdf: also write each chart as PDF, with its fonts embedded as TrueType, as journals want them.
-        width: `page` for the width of a page (183 mm), `column` for one column of a journal (85 mm).
-        progress: called with a stage, the charts done and the charts in all.
+        counts: a CSV table of `Label ID,Class Name,Pixel Count` to draw instead; only percentages, since it has no
+            numbers of images.
+        pdf: also write each chart as PDF, with fonts embedded as TrueType, as journals require.
+        width: `page` for the width of a page (183 mm), `column` for a journal column (85 mm).
+        progress: called with a stage, the number of charts done, and the total.
 
     Returns:
-        The files written: `NAME-percent`, `NAME-percent-log` (where a class has under 1 % of the pixels),
+        The files written: `NAME-percent`, `NAME-percent-log` (if a class has under 1 % of the pixels),
         `NAME-images`, `NAME-cooccurrence` and `NAME-split` for `labels` and every class system; `findings`,
-        `sizes` and `groups` of the dataset; as `.png`, `.svg` and `.csv`, and `.pdf` where asked for.
+        `sizes` and `groups` of the dataset; as `.png`, `.svg` and `.csv`, and `.pdf` if requested.
 
     Raises:
-        HistodsError: there is no audit, no mask in use, or the table of counts is not one.
-        StaleFileError: the manifest or a class system is not of this audit.
+        HistodsError: there is no audit, no mask in use, or the table of counts is invalid.
+        StaleFileError: the manifest or a class system belongs to another audit.
     """
     place = Workspace.find(workspace)
     systems = read_systems(place) if counts is None else [read_counts_system(Path(counts))]
@@ -139,7 +139,7 @@ def _dataset_charts(workspace: Workspace, size: Size) -> Iterator[_Chart]:
 
 
 def _split_charts(systems: list[ClassSystem], workspace: Workspace, size: Size) -> Iterator[_Chart]:
-    """How the classes of each system are divided among the splits; none where there is no split.
+    """Charts of how the classes of each system are divided among the splits; none without a split.
 
     Raises:
         StaleFileError: the split is of an earlier audit.
@@ -154,17 +154,17 @@ def _split_charts(systems: list[ClassSystem], workspace: Workspace, size: Size) 
 
 
 def _write(chart: _Chart, folder: Path, *, pdf: bool) -> Iterator[Path]:
-    """Write a chart as PNG and SVG, perhaps PDF, and its numbers as CSV; the same chart gives the same bytes."""
+    """Write a chart as PNG and SVG, optionally PDF, and its numbers as CSV; equal charts give equal bytes."""
     figure = chart.draw()
-    # Sharp in print; a matrix of hundreds of classes gets fewer dots, so that it still fits in memory.
+    # Sharp in print; a matrix of hundreds of classes has a lower resolution, to fit into memory.
     dots = min(300.0, 6000 / max(figure.get_size_inches()))
-    # What would differ from one machine to the next is left out. Level 3 is faster than 6 here, and smaller.
+    # Metadata that would differ between machines is omitted. Level 3 is faster than 6 here, and smaller.
     png = {"metadata": {"Software": None, "Source": chart.source}, "pil_kwargs": {"compress_level": 3}}
     svg = {"metadata": {"Date": None, "Creator": None, "Source": chart.source}}
     printed = {"metadata": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": chart.source}}
     kinds: list[tuple[str, dict[str, Any]]] = [("png", png), ("svg", svg), *([("pdf", printed)] if pdf else [])]
     if not pdf:
-        (folder / f"{chart.name}.pdf").unlink(missing_ok=True)  # of an earlier run: it might show something else
+        (folder / f"{chart.name}.pdf").unlink(missing_ok=True)  # from an earlier run: it might be outdated
     for suffix, options in kinds:
         path = folder / f"{chart.name}.{suffix}"
         with replacing(path) as temporary:
@@ -177,7 +177,7 @@ def _write(chart: _Chart, folder: Path, *, pdf: bool) -> Iterator[Path]:
 
 
 def _remove_others(systems: list[ClassSystem], drawn: set[str], folder: Path) -> None:
-    """Remove charts that an earlier run drew of these systems and that no longer apply: they would mislead."""
+    """Remove charts of these systems from an earlier run that no longer apply and would mislead."""
     names = [f"{system.name}-{kind}" for system in systems for kind in KINDS]
     for name in (*names, *OVERVIEWS):
         if name not in drawn:

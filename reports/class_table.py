@@ -1,4 +1,4 @@
-"""What the charts show, read from a workspace or from a table of counts, and written as CSV."""
+"""The data of the charts, read from a workspace or from a table of counts, and written as CSV."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RAW = "labels"
-"""Name under which the source labels themselves are drawn."""
+"""Name of the source labels in charts."""
 DRAWN_LIMIT = 40
-"""Most classes on one chart, beside one bar for all others."""
+"""Maximum number of classes on one chart, besides one bar for all others."""
 COUNTED_LIMIT = 256
-"""Most classes of which is counted which occur together; a mask of instance numbers can hold thousands."""
+"""Maximum number of classes for which co-occurrence is counted; masks of instance numbers can hold thousands."""
 CHUNK_ROWS = 65536
 """Images counted at a time, a multiple of 64: at 256 classes 16 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ClassSystem:
-    """The source labels or the classes of one label map, with all that a chart shows of them.
+    """The source labels or the classes of one label map, with all data for charts.
 
-    `images` is the number of masks in use (those of samples that are not excluded) and `together` the images
-    that hold both of two classes, int64 of shape [n, n] over the `counted` classes; both are None for a table of
-    counts.
-    `images_with_others` is the number of images that hold a class that is not `drawn`.
-    `source` names what the numbers were made from, by digest.
+    `images` is the number of masks in use (those of samples that are not excluded), and `together` the number of
+    images with both of two classes, int64 of shape [n, n] over the `counted` classes; both are None for a table of
+    counts. `images_with_others` is the number of images with a class that is not `drawn`.
+    `source` identifies the origin of the numbers, by digest.
     """
 
     name: str
@@ -55,7 +54,7 @@ class ClassSystem:
 
     @property
     def noun(self) -> str:
-        """What a row of this system is called: label before a label map, class after it."""
+        """The noun for a row of this system: label for source labels, class after a label map."""
         return "label" if self.name == RAW else "class"
 
     @property
@@ -65,7 +64,7 @@ class ClassSystem:
 
     @property
     def title_name(self) -> str:
-        """What titles call it; the source labels need no name."""
+        """Its name in titles; empty for the source labels."""
         return "" if self.name == RAW else self.name
 
     @property
@@ -80,7 +79,7 @@ class ClassSystem:
 
     @property
     def others(self) -> ClassCount | None:
-        """All other classes as one; None where all are drawn."""
+        """All other classes as one; None if all are drawn."""
         left = set(self.classes) - set(self.drawn)
         if not left:
             return None
@@ -93,7 +92,7 @@ class ClassSystem:
         )
 
     def say_drawn(self, number: int) -> str:
-        """Which classes are drawn, where these are not all."""
+        """Which classes are drawn; empty if all are."""
         total = len(self.classes)
         return "" if number == total else f"The {number} of {total:,} with most pixels"
 
@@ -105,7 +104,7 @@ class ClassSystem:
 
 
 def largest(classes: Iterable[ClassCount], number: int) -> tuple[ClassCount, ...]:
-    """The classes with most pixels, so many of them, by index."""
+    """The given number of classes with the most pixels, by index."""
     first = sorted(classes, key=lambda row: (-row.pixels, row.index))[:number]
     return tuple(sorted(first, key=lambda row: row.index))
 
@@ -115,7 +114,7 @@ def read_systems(workspace: Workspace) -> list[ClassSystem]:
 
     Raises:
         HistodsError: there is no audit, a summary is not readable, or no mask is in use.
-        StaleFileError: the manifest or a class system is not of this audit.
+        StaleFileError: the manifest or a class system belongs to another audit.
     """
     audit = workspace.read_audit()
     digest = audit.manifest_digest
@@ -137,7 +136,7 @@ def read_systems(workspace: Workspace) -> list[ClassSystem]:
 
 
 def _read_remapped(workspace: Workspace, name: str, digest: str) -> ClassSystem | None:
-    """One class system, proved to be made from the manifest with this digest; None for the labels themselves."""
+    """Read one class system, which must be made from the manifest with this digest; None for unchanged labels."""
     path = workspace.remap_summary(name)
     summary = read_json(path)
     classes = parse_classes(summary.get("classes"), "class", path)
@@ -187,7 +186,7 @@ def count_together(masks: pa.ListArray, indices: NDArray[np.int64]) -> NDArray[n
 
     Args:
         masks: the classes of each image, without repeats; no nulls.
-        indices: the n classes to count, ascending; others are left out.
+        indices: the n classes to count, ascending; others are ignored.
 
     Returns:
         int64 of shape [n, n], symmetric; the diagonal is the number of images of each class.
@@ -199,7 +198,7 @@ def count_together(masks: pa.ListArray, indices: NDArray[np.int64]) -> NDArray[n
     total = np.zeros((len(indices), len(indices)), np.int64)
     for start in range(0, len(masks), CHUNK_ROWS):
         span = slice(*np.searchsorted(row, [start, start + CHUNK_ROWS]))
-        # The last line takes the classes that are not counted.
+        # The last row collects the classes that are not counted.
         holds = np.zeros((len(indices) + 1, CHUNK_ROWS), bool)
         holds[column[span], row[span] - start] = True
         bits = np.packbits(holds[:-1], axis=1).view(np.uint64)
@@ -212,7 +211,7 @@ def parse_classes(rows: Any, index: str, path: Path) -> tuple[ClassCount, ...]:
     """Read the list of classes of a summary, each an object with `index`, name, pixels, percent, images.
 
     Raises:
-        HistodsError: it is not such a list.
+        HistodsError: the list is invalid.
     """
     try:
         return tuple(
@@ -255,7 +254,7 @@ def read_counts_system(path: Path) -> ClassSystem:
 
 
 def printable(text: str) -> str:
-    """Text on one line: white space becomes a space, and what no font prints and XML refuses, U+FFFD."""
+    """Text on one line: white space becomes a space, and characters invalid in XML or print become U+FFFD."""
     return "".join(" " if mark.isspace() else mark if mark.isprintable() else "\ufffd" for mark in text)
 
 
@@ -285,12 +284,12 @@ def together_csv(system: ClassSystem) -> str:
 
 
 def percent_of(part: int | None, whole: int | None) -> float:
-    """100 part / whole; 0 where the whole is."""
+    """100 part / whole; 0 if the whole is 0."""
     return 100 * part / whole if part and whole else 0.0
 
 
 def _harmless(value: float | str | None) -> float | str | None:
-    """A cell that a spreadsheet shows as it is: a text that begins like a formula gets an apostrophe before it.
+    """A cell that a spreadsheet shows as text: an apostrophe is put before text that begins like a formula.
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """

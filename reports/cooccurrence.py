@@ -1,4 +1,4 @@
-"""The matrix of co-occurrence: which classes lie in the same images."""
+"""The co-occurrence matrix: which classes are in the same images."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from reports.class_table import ClassSystem
 
 CLOSE = 0.2
-"""Cells of a smaller side have their column's index turned."""
+"""In cells with a smaller side, the column's index is rotated."""
 MIN_SIDE = 0.118
-"""Rows that are closer would have names that touch."""
+"""Minimum distance of rows, below which names would touch."""
 STRIP, CHIP = 0.16, 0.1
-"""Room for the class colours along the matrix, and their thickness."""
+"""Space for the class colours along the matrix, and their thickness."""
 FAINT = "#e6e6e6"
 DARK_SHARE = 58
-"""From here on, in percent, white text has more contrast with a cell than dark text."""
+"""Share in percent from which white text has more contrast with a cell than dark text."""
 SHARES = LinearSegmentedColormap.from_list("shares", ["#d6e6f4", "#9dc6e0", "#4a97c9", "#1764ab", "#08306b"])
-"""One hue from light to dark: read in grey print and with any colour vision. White is left for none."""
+"""One hue from light to dark, readable in grey print and with any colour vision. White means none."""
 
 
 def cooccurrence_figure(system: ClassSystem, *, size: Size = PAGE) -> Figure:
     """A matrix: of the images that hold the row's class, the share that also hold the column's.
 
-    Up to `FEW` classes, where there is room, a cell also says how many images these are; right of each row stand
-    its images. Of more classes than the page has room for, those with most pixels are drawn.
+    With up to `FEW` classes, cells also show the number of images if there is space; the total of each row is on
+    its right. If there are too many classes for the page, those with the most pixels are drawn.
     """
     assert system.together is not None  # noqa: S101 - only systems with images have this chart
     drawn = largest(system.drawn, _most_rows(size))
@@ -80,19 +80,19 @@ def cooccurrence_figure(system: ClassSystem, *, size: Size = PAGE) -> Figure:
 
 
 def _most_rows(size: Size) -> int:
-    """Rows that a matrix has room for beside the shortest names."""
+    """Maximum number of rows of a matrix, with the shortest names."""
     return int((size.width - 2 * MARGIN - size.matrix_names - STRIP - 0.9) / MIN_SIDE)
 
 
 def _name_width(number: int, size: Size) -> float:
-    """Inches for names: the fewer rows, the more."""
+    """Width for names in inches, which is larger with fewer rows."""
     return max(size.matrix_names, min(0.55 * size.names, MIN_SIDE * (_most_rows(size) - number)))
 
 
 def _fit_cells(
     together: NDArray[np.int64], shares: NDArray[np.float64], room: float
 ) -> tuple[float, dict[tuple[int, int], str]]:
-    """Side of a cell in inches and what cells say: as much as `room` inches for all columns allow."""
+    """Side of a cell in inches and the texts of cells, as far as `room` inches for all columns allow."""
     number = len(shares)
     texts = _cell_texts(together, shares)
     for said in (texts, {place: text.split("\n")[-1].removesuffix(" %") for place, text in texts.items()}):
@@ -104,7 +104,7 @@ def _fit_cells(
 
 
 def _cell_texts(together: NDArray[np.int64], shares: NDArray[np.float64]) -> dict[tuple[int, int], str]:
-    """What the cells (row, column) say; pairs that never meet, and charts of many classes, say nothing."""
+    """Texts of the cells (row, column); empty for pairs that never co-occur, and in charts of many classes."""
     if len(shares) > SOME:
         return {}
     texts = {}
@@ -130,7 +130,7 @@ def _draw_cells(
     cells = PolyCollection(corners, facecolors=colours, linewidth=0, zorder=0.5)
     axes.add_collection(cells, autolim=False)
     axes.set(xlim=(0, number), ylim=(number, 0), xticks=[], yticks=[])
-    # Above the cells: rows and columns can be followed through full and empty cells alike.
+    # Above the cells, so that rows and columns can be followed through filled and empty cells.
     axes.hlines(range(1, number), 0, number, colors=FAINT, linewidth=0.4, zorder=0.6)
     axes.vlines(range(1, number), 0, number, colors=FAINT, linewidth=0.4, zorder=0.6)
     for (row, column), text in texts.items():

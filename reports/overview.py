@@ -1,4 +1,4 @@
-"""Charts of the dataset as a whole: findings, sizes of images, and groups, each with its numbers as CSV."""
+"""Charts of the whole dataset: findings, image sizes and groups, each with its numbers as CSV."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 MAX_SIZES = 20
 MAX_GROUPS = 40
-"""With more of them, bars count those of similar size."""
+"""With more rows, bars count rows of similar size."""
 _BINS = 12
 _PLAIN = class_fill(5)
 
 
 class Overview(NamedTuple):
-    """One chart of the dataset: its file's name, its bars and what is written around them, and its table."""
+    """One chart of the dataset: its file name, its bars, its texts and its table."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class Overview(NamedTuple):
 
 
 def overviews(findings: Mapping[str, int], manifest: pl.DataFrame) -> Iterator[Overview]:
-    """The charts that say something of this dataset: without findings there is none of findings, and so on.
+    """The charts that apply to this dataset; without findings, for example, there is no chart of findings.
 
     Args:
         findings: number of findings of each code that occurs.
@@ -74,7 +74,7 @@ def overviews(findings: Mapping[str, int], manifest: pl.DataFrame) -> Iterator[O
 
 
 def _findings(counts: Mapping[str, int]) -> Overview:
-    """Findings of each code, errors first."""
+    """Number of findings per code, errors first."""
     rows = [(check.severity, check.code, counts[check.code]) for check in CHECKS if counts.get(check.code)]
     rows.sort(key=lambda row: (list(SEVERITIES).index(row[0]), -row[2], row[1]))
     table = pl.DataFrame(rows, schema=["severity", "code", "findings"], orient="row")
@@ -85,7 +85,7 @@ def _findings(counts: Mapping[str, int]) -> Overview:
 
 
 def _sizes(sizes: pl.DataFrame) -> Overview:
-    """Images of each size in pixels; of many sizes, how many images have a longer side of how many pixels."""
+    """Number of images per size in pixels; with many sizes, a histogram of the longer side."""
     number = len(sizes)
     if number <= MAX_SIZES:
         rows = [(f"{width} x {height}", images) for width, height, images in sizes.iter_rows()]
@@ -97,7 +97,7 @@ def _sizes(sizes: pl.DataFrame) -> Overview:
 
 
 def _groups(groups: pl.DataFrame, ungrouped: int) -> Overview:
-    """Samples of each group; of many groups, how many have how many samples."""
+    """Number of samples per group; with many groups, a histogram of the group sizes."""
     number = len(groups)
     without = f"; {counted(ungrouped, 'sample')} without a group" if ungrouped else ""
     note = f"{counted(number, 'group')}{without}"
@@ -114,7 +114,7 @@ def _ranked(rows: Sequence[tuple[str, int]]) -> list[Bar]:
 
 
 def _binned(rows: pl.DataFrame, noun: str) -> Iterator[Bar]:
-    """How often values lie in bins of one round width: of a value and how often it occurs, per row."""
+    """A histogram with bins of one round width, from rows of a value and its frequency."""
     values, numbers = rows.to_series(0), rows.to_series(1)
     least, most = int(values.min()), int(values.max())  # type: ignore[arg-type]
     powers = (10**power for power in range(20))

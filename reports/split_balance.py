@@ -1,4 +1,4 @@
-"""Split balance: of each class's pixels, the share that lies in each split, beside the share of all pixels."""
+"""Split balance: the share of each class's pixels in each split, compared with the share of all pixels."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from reports.style import Size
 
 _FIRST = ("train", "val", "test")
-"""Splits that come first, in this order; others follow by name."""
+"""The first splits, in this order; others follow by name."""
 _CHIP = 0.11
 _LEGEND_ROW = 0.15
 _MAX_NUMBERED = 4
-"""Splits in whose parts numbers are written."""
+"""Maximum number of splits for which numbers are written into the parts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class Balance:
     Attributes:
         splits: names of the splits.
         pixels: int64 [classes, splits], over all classes of the system.
-        images: images that hold the class, int64 [classes, splits].
+        images: number of images that hold the class, int64 [classes, splits].
     """
 
     splits: tuple[str, ...]
@@ -49,7 +49,7 @@ class Balance:
 
 
 def read_split_names(workspace: Workspace, digest: str) -> pl.DataFrame | None:
-    """The split of each sample, `key` and `split`; None where there is no split.
+    """The split of each sample, `key` and `split`; None if there is no split.
 
     Raises:
         StaleFileError: it was made from another manifest.
@@ -104,7 +104,7 @@ def balance_csv(system: ClassSystem, balance: Balance) -> str:
 
 
 def balance_figure(system: ClassSystem, balance: Balance, *, size: Size) -> Figure:
-    """One row per class, divided as its pixels are among the splits; lines stand where all pixels are divided."""
+    """One row per class, divided like its pixels among the splits; lines show the division of all pixels."""
     places = [place for place, row in enumerate(system.classes) if row in set(system.drawn)]
     pixels = balance.pixels[places]
     shares = 100 * pixels / np.maximum(pixels.sum(axis=1), 1)[:, None]
@@ -147,7 +147,7 @@ def balance_figure(system: ClassSystem, balance: Balance, *, size: Size) -> Figu
 
 
 def _say_lacks(splits: tuple[str, ...], pixels: list[int], size: Size) -> str:
-    """Which splits have no pixel of a class, in a few words."""
+    """A short text on which splits have no pixel of a class."""
     lacking = [split for split, count in zip(splits, pixels, strict=True) if not count]
     if not lacking:
         return ""
@@ -156,20 +156,20 @@ def _say_lacks(splits: tuple[str, ...], pixels: list[int], size: Size) -> str:
 
 
 class _Room(NamedTuple):
-    """Where numbers may stand: width of the axis in inches, and lines that they must not lie on, in percent."""
+    """The space for numbers: width of the axis in inches, and positions of lines to avoid, in percent."""
 
     width: float
     bounds: list[float]
 
     def holds(self, text: str, start: float, share: float) -> bool:
-        """Whether a text fits the middle of a part of a row."""
+        """Whether a text fits into the middle of a part of a row."""
         half = 50 * (text_width(text, SMALL) + GAP) / self.width
         middle = start + share / 2
         return 2 * half < share and not any(abs(bound - middle) < half for bound in self.bounds)
 
 
 def _draw_row(canvas: Canvas, place: int, shares: list[float], splits: tuple[str, ...], room: _Room) -> None:
-    """The parts of one class, each with its share where there is room; of many splits without."""
+    """Draw the parts of one class, each with its share if it fits; without numbers if there are many splits."""
     start = 0.0
     for number, (share, split) in enumerate(zip(shares, splits, strict=True)):
         if share <= 0:
@@ -185,7 +185,7 @@ def _draw_row(canvas: Canvas, place: int, shares: list[float], splits: tuple[str
 
 
 def _lay_legend(splits: tuple[str, ...], whole: list[float], room: float) -> list[tuple[int, float, str]]:
-    """Row, place in inches and text of each split's entry."""
+    """Row, position in inches and text of each split's entry in the legend."""
     entries, row, across = [], 0, 0.0
     for split, share in zip(splits, whole, strict=True):
         text = f"{shortened(split, 1.2)} ({percent_text(share)} of all)"
@@ -198,7 +198,7 @@ def _lay_legend(splits: tuple[str, ...], whole: list[float], room: float) -> lis
 
 
 def _draw_legend(canvas: Canvas, splits: tuple[str, ...], entries: list[tuple[int, float, str]]) -> None:
-    """A chip and the name of each split, below the title."""
+    """Draw a colour patch and the name of each split, below the title."""
     wide, high = canvas.figure.get_size_inches()
     for number, (split, (row, across, text)) in enumerate(zip(splits, entries, strict=True)):
         look = split_fill(split, number)

@@ -1,6 +1,6 @@
-"""What all charts share: style, margins, title, and the names left of their rows. Lengths are inches.
+"""What all charts share: style, margins, title, and the names left of their rows. Lengths are in inches.
 
-Only Matplotlib's object interface is used: no pyplot, no window, no figure kept alive.
+Only Matplotlib's object interface is used, without pyplot, windows or global figures.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from histods.palette import Fill
 
 MARGIN, GAP = 0.12, 0.06
-"""Around the figure, and between texts."""
+"""Margins around the figure, and between texts."""
 AXIS_LABEL = 0.125
-"""Height of a line of the axis's label."""
+"""Height of a line of the axis label."""
 TOP = 0.42
-"""Room for the title and the line below it."""
+"""Space for the title and the line below it."""
 HEAD, SMALL = 9.0, 6.0
 """Sizes of the title and of the smallest text, in points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The room that a chart may take on paper; texts have the same size in all of them.
+    """The size of a chart on paper; texts have the same size in all charts.
 
     Attributes:
         width: the width of the figure, in inches.
-        names: most that names left of the rows may take.
-        matrix_names: the same beside a matrix of as many rows as there is room for.
-        ticks: about how many ticks an axis has.
+        names: maximum width of the names left of the rows.
+        matrix_names: the same for a matrix with the maximum number of rows.
+        ticks: approximate number of ticks on an axis.
     """
 
     width: float
@@ -54,14 +54,14 @@ class Size:
 
 
 PAGE = Size(7.2, 3.1, 1.15, 5)
-"""A journal's two columns (183 mm)."""
+"""Two journal columns (183 mm)."""
 COLUMN = Size(3.346, 1.25, 0.8, 2)
 """One column (85 mm)."""
 GREY, RULE = "#5f5f5f", "#dcdcdc"
 FEW, SOME = 12, 30
-"""Up to `FEW` classes rows are roomy; beyond `SOME` they are as close as text allows."""
-STYLE: dict[Any, Any] = {  # Matplotlib types the keys of its settings one by one
-    "font.family": ["sans-serif"],  # the SVG then names a fallback for readers without the font
+"""Up to `FEW` classes rows are widely spaced; beyond `SOME` they are as close as text allows."""
+STYLE: dict[Any, Any] = {  # Matplotlib has separate types for the keys of its settings
+    "font.family": ["sans-serif"],  # gives the SVG a fallback for readers without the font
     "font.sans-serif": [FONT],
     "font.size": BODY,
     "text.color": INK,
@@ -79,15 +79,15 @@ STYLE: dict[Any, Any] = {  # Matplotlib types the keys of its settings one by on
 
 
 def row_pitch(rows: int) -> float:
-    """Inches from one row to the next: roomy for a few, as close as text allows for many."""
+    """Inches from one row to the next: wide for few rows, as close as text allows for many."""
     return 0.25 if rows <= FEW else 0.17 if rows <= SOME else 0.138
 
 
 @contextmanager
 def chart_style() -> Iterator[None]:
-    """Draw and save with these settings, whatever the user's own are, and give theirs back."""
+    """Draw and save with these settings, and then restore the user's own."""
     with mpl.rc_context(), warnings.catch_warnings():
-        # A script that DejaVu Sans lacks is drawn as boxes in the PNG; SVG and CSV keep its text.
+        # Scripts that DejaVu Sans lacks are drawn as boxes in the PNG; SVG and CSV keep the text.
         warnings.filterwarnings("ignore", message="Glyph")
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -96,7 +96,7 @@ def chart_style() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A figure and its axes, with room around them."""
+    """A figure and its axes, with margins."""
 
     figure: Figure
     axes: Axes
@@ -105,13 +105,13 @@ class Canvas:
     def around(
         cls, width: float, height: float, *, left: float, right: float, bottom: float, top: float
     ) -> Canvas:
-        """Make axes of this width and height, and a figure that leaves this room around them."""
+        """Make axes of this width and height, and a figure with these margins."""
         wide, high = left + width + right, bottom + height + top
         figure = Figure(figsize=(wide, high))
         return cls(figure, figure.add_axes((left / wide, bottom / high, width / wide, height / high)))
 
     def title(self, title: str, name: str, note: str = "") -> None:
-        """Say what the figure shows, of which class system, and in a line below what else there is to know."""
+        """Write the title with the name of the class system, and a note on the line below."""
         wide, high = self.figure.get_size_inches()
         room = wide - 2 * MARGIN
         size = next((size for size in (HEAD, HEAD - 1) if text_width(title, size, "bold") <= room), HEAD - 2)
@@ -126,12 +126,12 @@ class Canvas:
             self.figure.text(MARGIN / wide, place, note, size=SMALL, color=GREY, va="top")
 
     def leaves(self, text: str, value: float) -> bool:
-        """Whether a text below this value of the horizontal axis would leave the figure at its right."""
+        """Whether a text below this value of the horizontal axis would extend beyond the right of the figure."""
         dots = float(self.axes.transData.transform((value, 0))[0])
         return dots / self.figure.dpi + text_width(text) / 2 > float(self.figure.get_size_inches()[0])
 
     def axis_label(self, lines: Sequence[str]) -> None:
-        """Say below the axis what it shows: under its middle, or as near to that as the figure's edges allow."""
+        """Write the label below the axis: centred, or as near to that as the figure's edges allow."""
         wide, high = self.figure.get_size_inches()
         box = self.axes.get_position()
         half = max(map(text_width, lines)) / 2
@@ -150,12 +150,12 @@ class Canvas:
         up: Literal["bottom", "center_baseline"] = "center_baseline",
         turned: float = 0,
     ) -> Text:
-        """Write text beside a place in data coordinates, moved by `offset`."""
+        """Write text next to a point in data coordinates, shifted by `offset`."""
         moved = self.axes.transData + ScaledTranslation(*offset, self.figure.dpi_scale_trans)
         return self.axes.text(*at, text, transform=moved, ha=across, va=up, rotation=turned)
 
     def fill(self, look: Fill, corner: tuple[float, float], size: tuple[float, float]) -> Rectangle:
-        """Draw a rectangle, in data coordinates, that looks like a class."""
+        """Draw a rectangle, in data coordinates, in the style of a class."""
         rectangle = Rectangle(corner, *size, fc=look.face, ec=look.edge, hatch=look.hatch, lw=0.5)
         self.axes.add_patch(rectangle)
         return rectangle
@@ -163,7 +163,7 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class RowLabels:
-    """Names and indices left of the axes, both set against the right; `width` holds both and their gaps."""
+    """Names and indices left of the axes, both right-aligned; `width` includes both and their gaps."""
 
     names: list[str]
     indices: list[str]

@@ -1,4 +1,4 @@
-"""Text on charts: how wide it is, how it is shortened, and how numbers are written."""
+"""Text on charts: its width, shortening, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 FONT = "DejaVu Sans"
-"""Comes with Matplotlib: the same widths on every machine."""
+"""Comes with Matplotlib, so widths are the same on every machine."""
 BODY = 7.0
 """Points; journals ask for 5 to 7 in figures."""
 SMALLEST_PERCENT = 0.0001
@@ -26,10 +26,10 @@ def text_width(text: str, size: float = BODY, weight: str = "normal") -> float:
 
 
 def shortened(text: str, inches: float, size: float = BODY, weight: str = "normal") -> str:
-    """The text, or as much of its two ends around an ellipsis as fits a width in inches.
+    """The text, or as much of both its ends around an ellipsis as fits a width in inches.
 
-    Both ends, because names of pathology differ at both ("Dermis_…, Surgical margin"); whole words where
-    two of them fit.
+    Both ends are kept because names in pathology differ at both ("Dermis_…, Surgical margin"); whole words are
+    used if two of them fit.
     """
     if text_width(text, size, weight) <= inches:
         return text
@@ -62,7 +62,7 @@ def _ends(parts: list[str], joint: str, kept: int) -> str:
 
 
 def percent_text(percent: float) -> str:
-    """A share in percent as people quote it: two decimals, more below 0.1, never 0 or 100 by rounding."""
+    """A share in percent: two decimals, more below 0.1, never rounded to 0 or 100."""
     if percent in {0, 100}:
         return f"{percent:.0f} %"
     if percent < SMALLEST_PERCENT:
@@ -74,7 +74,7 @@ def percent_text(percent: float) -> str:
 
 
 def pixels_text(percent: float, pixels: int) -> str:
-    """A share of the pixels; where it is too small to be told in percent, the pixels themselves too."""
+    """A share of the pixels; if it is too small for a percentage, also the number of pixels."""
     text = percent_text(percent)
     return f"{text} ({counted(pixels, 'pixel')})" if text.startswith("<") else text
 
