@@ -645,7 +645,7 @@ def test_a_labels_file_that_changed_or_lost_its_colours_is_stale(tmp_path: Path)
         remap(workspace=tmp_path / "out")
     assert str(refusal.value) == (
         f"The labels file {labels_file}, whose colours the audit used, is gone; "
-        f"put it back, or run '{command}' with another."
+        f"restore it, or run '{command}' with another."
     )
     labels_file.write_text(content)
     assert [row.name for row in remap(workspace=tmp_path / "out").classes] == [

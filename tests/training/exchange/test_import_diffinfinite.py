@@ -251,7 +251,7 @@ def test_a_file_that_is_none_or_elsewhere_is_refused(tmp_path: Path) -> None:
     assert " is a folder; give the .pt file" in refusal(lambda: import_checkpoint(tmp_path, out=tmp_path / "run"))
     picture = tmp_path / "picture.pt"
     picture.write_bytes(b"\x89PNG\r\n" * 100)
-    assert "whole checkpoint" in refusal(lambda: import_checkpoint(picture, out=tmp_path / "run"))
+    assert "complete checkpoint" in refusal(lambda: import_checkpoint(picture, out=tmp_path / "run"))
     words = tmp_path / "words.pt"
     words.write_text("not a checkpoint\n")
     assert refusal(lambda: import_checkpoint(words, out=tmp_path / "run")) == (
