@@ -22,6 +22,16 @@ BANNED = {
     r"\bmeanwhile\b.*\bsomebody\b|\bsomebody asks\b": "say what waits for what",
     r"\bwhat people see of\b": "write 'how the result is shown'",
     r"\bthat are none\b|\bwhat is no \w+ is\b": "write 'other files'",
+    rf"\b(?:pixels|queries|values|numbers|bytes) an? {THING}\b": "write 'pixels per file'",
+    r"\bgoes on (?:from|without|to)\b": "write 'resumes' or 'continues'",
+    r"\bthat are there already\b|\bis there already\b": "write 'that already exists'",
+    r"\b(?:names|those|settings|numbers) of (?:now|today)\b": "write 'current'",
+    r"\bstands? at (?:a|some) positions?\b": "write 'the sample at a position'",
+    r"\bfor ever\b": "write 'without end'",
+    r"\blets? (?:it|them) go\b|\blet go of\b": "write 'release' or 'free'",
+    r"\bwaits? for nothing\b": "say what is not waited for",
+    r"\bwhat the network (?:sees|is told) of\b": "write 'the latent space' or 'the condition'",
+    r"\b(?:is|are) had\b|\bwhence\b|\bthereof\b": "write plain English",
 }
 
 
