@@ -95,7 +95,7 @@ def demo(
         folder: new, empty, or made by an earlier demo.
         steps: the number of training steps of the small network.
         workers: worker processes; all usable cores by default.
-        progress: called as the work goes on.
+        progress: called as the work proceeds.
 
     Raises:
         HistodsError: the folder holds something else.

@@ -50,7 +50,7 @@ def main() -> int:
         result = train(**vars(options), progress=progress, say=_say)
     except (TerminatedError, KeyboardInterrupt) as error:
         word, status = ("interrupted", 130) if isinstance(error, KeyboardInterrupt) else ("terminated", 143)
-        _say(f"{word}; run the same command again to go on")
+        _say(f"{word}; run the same command again to continue")
         return status
     except Exception as error:
         if options.debug:

@@ -25,7 +25,7 @@ _MAX_ROWS = 10
 
 
 def why_failed(result: AuditResult, fail_on: str) -> str | None:
-    """Why the exit status is 1, what can be used all the same, and how to go on; None where the status is 0.
+    """Why the exit status is 1, what can be used all the same, and how to continue; None where the status is 0.
 
     Args:
         result: what the audit found.
@@ -51,7 +51,7 @@ def why_failed(result: AuditResult, fail_on: str) -> str | None:
     aside = _count(counts.excluded, "sample") + (" is" if counts.excluded == 1 else " are")
     return (
         f"Exit status 1: {_count(errors, 'error')}. {aside} set aside; the other {usable:,} can be used, so that "
-        f"you can go on ({scripts})."
+        f"you can continue ({scripts})."
     )
 
 

@@ -22,7 +22,7 @@ PANELS = {
     "Training": {
         "shard": "Copy samples into tar archives that trainers read.",
         "encode": "Encode images into latents, ahead of training.",
-        "train": "Train a diffusion model, or go on where a run was killed.",
+        "train": "Train a diffusion model, or resume a run that was killed.",
         "sample": "Make images for masks with a trained network.",
     },
     "Exchange": {

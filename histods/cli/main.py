@@ -103,7 +103,7 @@ def main() -> NoReturn:
 def _say_ended(status: int) -> int:
     """Say once how a command was ended; its status."""
     if status in _ENDED:
-        _say(f"{_ENDED.pop(status)}; run the same command again to go on", status)
+        _say(f"{_ENDED.pop(status)}; run the same command again to continue", status)
     return status
 
 
@@ -131,7 +131,7 @@ def _explain(error: Exception) -> str:
         places = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         found = f"{error.strerror or error}{': ' if places else ''}{places}"
         again = _ADVICE.get(error.errno or 0, "fix that")
-        return f"{found}; {again} and run the same command again, which goes on."
+        return f"{found}; {again} and run the same command again to continue."
     if isinstance(error, MemoryError):
         return "There is not enough memory; close other programs, or take fewer --workers."
     if isinstance(error, ModuleNotFoundError) and error.name in _TRAINER:

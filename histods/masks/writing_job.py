@@ -40,7 +40,7 @@ def run_mask_tasks(
                 if report.disk is not None:
                     raise HistodsError(
                         f"Writing into {folder} failed ({report.disk}); "
-                        "fix that and run the same command again to go on."
+                        "fix that and run the same command again to continue."
                     )
                 written, present = written + report.written, present + report.present
                 problems += report.problems
@@ -49,7 +49,7 @@ def run_mask_tasks(
                 progress("writing masks", done, len(tasks))
     if failures:
         found = first_of(failures)
-        raise HistodsError(f"Masks could not be remapped: {found}; run the same command again to go on.")
+        raise HistodsError(f"Masks could not be remapped: {found}; run the same command again to continue.")
     return MaskReport(written, present, problems, None)
 
 

@@ -45,7 +45,7 @@ def measure_dataset(
         options: how files are measured.
         space: workspace with the measurements of earlier runs, which also gets the new ones.
         fresh: measure everything again.
-        progress: called as the work goes on.
+        progress: called as the work proceeds.
 
     Returns:
         One row per file, sorted by path, and the number of files that had to be read.

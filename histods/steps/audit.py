@@ -79,7 +79,7 @@ def audit(
 ) -> AuditResult:
     """Read every image and mask of a dataset once and say what is wrong with each item.
 
-    The dataset is never written to. A run that was interrupted goes on where it was; a second run reads
+    The dataset is never written to. A run that was interrupted resumes where it stopped; a second run reads
     only files whose size or time changed.
 
     Args:
@@ -104,7 +104,7 @@ def audit(
         engine: `local`, or `ray` for a Ray cluster.
         fresh: read everything again, whatever earlier runs measured.
         write_labels: new YAML file for a draft of a labels file, from the colours and labels of the masks.
-        progress: called as the work goes on.
+        progress: called as the work proceeds.
 
     Raises:
         HistodsError: the call or the dataset as a whole is wrong; single bad files never raise.

@@ -207,7 +207,7 @@ def _result(plan: Plan, moves: Sequence[Move], state: Literal["planned", "moved"
 
 def _finish(journal: Journal, *, apply: bool, interrupted: bool, progress: Progress | None) -> FixResult:
     """Move what is left of a plan; without `apply`, only look."""
-    again = f"fix that and run the same command again to go on, or undo it with '{undo_command(journal.path)}'"
+    again = f"fix that and run the same command again to continue, or undo it with '{undo_command(journal.path)}'"
     result = replace(_result(journal.plan, journal.moves, "planned"), interrupted=interrupted)
     if not apply:
         found = survey(journal.moves, progress)

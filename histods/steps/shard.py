@@ -82,7 +82,7 @@ def shard(
 ) -> ShardResult:
     """Write shards of the audited dataset, or verify those that are there.
 
-    A run that was killed goes on where it was. Where the folder holds shards of the same map already, new
+    A run that was killed resumes where it stopped. Where the folder holds shards of the same map already, new
     samples are appended in new shards; the old ones stay as they are.
 
     Args:

@@ -133,7 +133,7 @@ def split(
         seed: another seed gives another split.
         keep: samples of the workspace's present split stay where they are; only others are assigned.
         group_regex: takes groups (slides, patients) from the keys, in place of those of the audit.
-        progress: called with a stage as the work goes on.
+        progress: called with a stage as the work proceeds.
 
     Raises:
         HistodsError: the call cannot be met, or what is given contradicts itself.

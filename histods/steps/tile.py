@@ -247,7 +247,7 @@ def _run(
         if report.disk is not None:
             raise HistodsError(
                 f"Writing into {options.folder} failed ({report.disk}); "
-                "fix that and run the same command again to go on."
+                "fix that and run the same command again to continue."
             )
         if report.stale is not None:
             raise StaleFileError(report.stale)

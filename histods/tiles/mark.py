@@ -98,7 +98,7 @@ def find_tile_pairs(root: Path, group_regex: str | None) -> Path | None:
     if mark is None:
         return None
     if mark.tiles_digest is None or not (root / PAIRS).is_file():
-        raise HistodsError(f"The tiles in {root} are not finished; run '{mark.command}' to go on.")
+        raise HistodsError(f"The tiles in {root} are not finished; run '{mark.command}' to continue.")
     if group_regex is not None:
         raise HistodsError(
             f"--group-regex {group_regex!r} does not work on tiles, whose groups are those of their images; "

@@ -129,8 +129,8 @@ CASES = [
     ("encode", signal.SIGTERM, 1),
 ]
 LINES = {
-    signal.SIGINT: (130, "histods: interrupted; run the same command again to go on\n"),
-    signal.SIGTERM: (143, "histods: terminated; run the same command again to go on\n"),
+    signal.SIGINT: (130, "histods: interrupted; run the same command again to continue\n"),
+    signal.SIGTERM: (143, "histods: terminated; run the same command again to continue\n"),
 }
 
 

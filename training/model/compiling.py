@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _BLOCKS = (ResnetBlock, Residual, MaskReader)
 _MAX_FORMS = 256
 """Number of shapes, over all blocks, for which PyTorch compiles before it falls back to eager mode. A network of
-four levels has some 15, and twice as many with validation."""
+four levels has some 15."""
 
 
 def compile_blocks(module: nn.Module, mode: str = "default") -> None:

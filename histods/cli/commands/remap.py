@@ -80,7 +80,7 @@ def remap(
 
 
 def _show_draft(console: Console, result: RemapResult, draft: Path, workspace: Path) -> None:
-    """Say what was drafted and how to go on."""
+    """Say what was drafted and how to continue."""
     drafted = sum(len(labels) for labels in result.labels)
     print_line(console, f"Written: {draft}, with {drafted:,} labels in {len(result.classes):,} classes.")
     print_line(console, "Merge and rename classes in an editor, then:")

@@ -59,7 +59,7 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN|CHECKPOINT|EXPORT",
-            help="Weights that a new run starts from; classes are matched by name, all else begins anew.",
+            help="Weights that a new run starts from; classes are matched by name, everything else is reset.",
         ),
     ] = None,
     init_weights: Annotated[
@@ -68,7 +68,7 @@ def train(
     remake_ends: Annotated[
         bool,
         typer.Option(
-            "--remake-ends", help="Begin the first and the last layer anew, for latents of another kind."
+            "--remake-ends", help="Re-initialise the first and last layers, for latents of another kind."
         ),
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")] = None,
@@ -81,7 +81,7 @@ def train(
         bool, typer.Option("--debug", help="Show the shapes in the network, and the traceback of an error.")
     ] = False,
 ) -> None:
-    """Train the mask-conditional latent diffusion model; the same command again goes on where it was killed.
+    """Train the mask-conditional latent diffusion model; the same command again resumes where it was killed.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m training --workspace histods-out
     """

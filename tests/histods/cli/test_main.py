@@ -299,7 +299,7 @@ def test_interrupting_is_status_130_and_one_line(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
     _, text = process.communicate()
     assert process.returncode == 130
-    assert text == "histods: interrupted; run the same command again to go on\n"
+    assert text == "histods: interrupted; run the same command again to continue\n"
     assert journal.is_file()
 
 
@@ -355,7 +355,7 @@ def test_being_asked_to_end_is_status_143_and_one_line_and_leaves_no_process(tmp
     process.terminate()
     _, text = process.communicate(timeout=20)  # the pipes end when the last process that holds them has ended
     assert process.returncode == 143
-    assert text == "histods: terminated; run the same command again to go on\n"
+    assert text == "histods: terminated; run the same command again to continue\n"
 
 
 def test_being_killed_leaves_no_process(tmp_path: Path) -> None:

@@ -565,7 +565,8 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(root: Path) -> None:
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
         assert result.stderr.startswith("histods: Not all files could be moved (File too large: ")
         assert result.stderr.endswith(
-            f"fix that and run the same command again to go on, or undo it with 'histods fix --undo {journal}'.\n"
+            "fix that and run the same command again to continue, or undo it with "
+            f"'histods fix --undo {journal}'.\n"
         )
         assert (root / "-dash.png").is_file()
         assert histods(*apply).returncode == 0

@@ -584,7 +584,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_the_reason(site: Site
         remap(workspace=site.space.folder, map=site.map, write_masks=folder, workers=1)
     assert str(refusal.value) == (
         f"Writing into {folder} failed ({folder}/a/gray16_mask.png: File exists); fix that and run the "
-        "same command again to go on."
+        "same command again to continue."
     )
 
 

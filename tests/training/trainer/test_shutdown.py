@@ -59,7 +59,7 @@ def test_a_signal_to_all_processes_of_a_run_loses_nothing(folder: Path, tmp_path
     errors = finish(process)
     assert (process.returncode, errors.splitlines()[-1]) == (
         143,
-        "terminated; run the same command again to go on",
+        "terminated; run the same command again to continue",
     ), errors
     assert read_run(run).step > 0
 

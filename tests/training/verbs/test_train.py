@@ -79,7 +79,7 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(folder:
     process.send_signal(signal.SIGTERM)
     message = finish(process).splitlines()[-1]
     assert process.returncode == 143
-    assert message == "terminated; run the same command again to go on"
+    assert message == "terminated; run the same command again to continue"
     step = read_run(run).step
     assert 0 < step < 24
     again = run_tiny(tmp_path / "b", folder, *settings)
