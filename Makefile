@@ -1,6 +1,7 @@
 # make demo: set everything up and run the main job on a small dataset that it makes.
 # make test: set everything up, check style and types, run all tests.
 # make test-fast: the tests of daily work, in under a minute. make lint: style, types and imports alone.
+# make coverage: all tests, and which lines they run in each module, least covered first.
 # make docs: build the pages of docs into site/. make bench: print speeds, measured in one run.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 
-.PHONY: demo test test-fast lint docs bench measure clean
+.PHONY: demo test test-fast coverage lint docs bench measure clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +32,9 @@ test: lint
 
 test-fast: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not own_workers and not ray" $(FAST)
+
+coverage: $(VENV)/installed
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov $(TESTS)
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -68,11 +68,11 @@ def _warm_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(LocalPool, "close", put_back)
 
 
-def pytest_unconfigure() -> None:
-    """End the workers that wait."""
+def pytest_sessionfinish() -> None:
+    """Have the workers that wait end by themselves: a killed one would not say which lines it ran."""
     for executors in _idle.values():
         for executor in executors:
-            executor.shutdown(wait=True, kill_workers=True)
+            executor.shutdown(wait=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
