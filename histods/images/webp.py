@@ -40,7 +40,7 @@ def parse_webp(content: bytes) -> Webp:
         kind = content[position : position + 4]
         (length,) = struct.unpack_from("<I", content, position + 4)
         start = position + 8
-        if kind == b"VP8X" and length:
+        if kind == b"VP8X" and length and start < len(content):
             alpha, animated = content[start] & _ALPHA != 0, content[start] & _ANIMATED != 0
         elif kind == b"VP8L" and not animated:
             alpha = alpha or (len(content) > start + 4 and content[start + 4] & _LOSSLESS_ALPHA != 0)
