@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from histods.errors import HistodsError
+from histods.io.atomic import refuse_pipe
 from histods.io.workspace import read_json
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ RENAMED_SETTINGS = {
 """Names of settings in version 0.1 and in DiffInfinite's files, which are still read."""
 _LAST = 100
 """Steps over which the training loss is averaged."""
+_LARGEST = 1e300
+"""A sum of so many losses is still a number."""
+_MAX_DEPTH = 32
+_UNREADABLE = (OSError, ValueError, RecursionError, HistodsError)
+"""What reading a file of an unknown source may end in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +65,7 @@ def list_runs(space: Workspace) -> list[RunSummary]:
 
 
 def _summarise(folder: Path) -> RunSummary:
-    settings = {RENAMED_SETTINGS.get(key, key): value for key, value in _flatten(_read_settings(folder))}
+    settings = _read_settings(folder)
     lines = list(_read_lines(folder / "metrics.jsonl"))
     losses = [line["loss"] for line in lines if line.get("kind") == "train" and _is_number(line.get("loss"))]
     validated = [
@@ -82,11 +88,30 @@ def _summarise(folder: Path) -> RunSummary:
     )
 
 
-def _read_settings(folder: Path) -> Any:
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Settings by `section.key`; none where the file is damaged, or no run has written it."""
     try:
-        return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        text = _read_text(folder / "config.yaml")
+        if not _is_plain(text):
+            return {}
+        return {RENAMED_SETTINGS.get(key, key): value for key, value in _flatten(yaml.safe_load(text))}
+    except (*_UNREADABLE, yaml.YAMLError):
         return {}
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML has no aliases, which may lead in a circle, and few levels."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > _MAX_DEPTH:
+            return False
+    return True
+
+
+def _read_text(path: Path) -> str:
+    refuse_pipe(path)
+    return path.read_text(encoding="utf-8")
 
 
 def _flatten(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -101,13 +126,13 @@ def _flatten(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Lines of metrics; a killed run leaves at most an incomplete line."""
     try:
-        texts = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
+        texts = _read_text(path).splitlines()
+    except _UNREADABLE:
         return
     for text in texts:
         try:
             line = json.loads(text)
-        except ValueError:
+        except _UNREADABLE:
             return
         if isinstance(line, dict):
             yield line
@@ -116,11 +141,11 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _read_step(folder: Path) -> int | None:
     """Steps of the newest checkpoint; None if there is none."""
     try:
-        newest = (folder / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
+        newest = _read_text(folder / "checkpoints" / "latest").strip()
         return int(read_json(folder / "checkpoints" / newest / "state.json")["step"])
-    except (OSError, ValueError, TypeError, KeyError, HistodsError):
+    except (*_UNREADABLE, TypeError, KeyError, OverflowError):
         return None
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
