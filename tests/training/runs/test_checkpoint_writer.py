@@ -105,12 +105,12 @@ def test_what_could_not_be_written_is_said_once_and_the_one_before_stays(tmp_pat
 
 
 @pytest.mark.slow
-def test_after_100_kills_at_any_moment_the_newest_checkpoint_is_whole(tmp_path: Path) -> None:
+def test_after_40_kills_at_any_moment_the_newest_checkpoint_is_whole(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.training.saving"])
     chance, torn, last = random.Random(0), 0, 0
     home = tmp_path / "checkpoints"
-    for _ in range(100):
+    for _ in range(40):
         process = context.Process(target=save_for_ever, args=(str(tmp_path),), daemon=True)
         process.start()
         until = time.monotonic() + 60
@@ -128,4 +128,4 @@ def test_after_100_kills_at_any_moment_the_newest_checkpoint_is_whole(tmp_path: 
         assert last > before
         for part in ("model", "ema"):
             assert all((tensor == last).all() for tensor in read_tensors(saved, part).values())
-    assert torn > 10  # most kills hit a checkpoint that is being written
+    assert torn > 4  # most kills hit a checkpoint that is being written

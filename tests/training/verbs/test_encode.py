@@ -87,6 +87,16 @@ def own(shards: Site, tmp_path: Path) -> Path:
     return Path(shutil.copytree(shards.workspace, tmp_path / "out"))
 
 
+@pytest.fixture(scope="module")
+def undisturbed(shards: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of latents that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latent_shards, "SHARD_BYTES", SMALL)
+        encode(workspace=shards.workspace, out=folder)
+    return tree(folder)
+
+
 @pytest.fixture
 def saved_kl(tmp_path: Path) -> Path:
     kl().save_pretrained(tmp_path / "kl")
@@ -205,9 +215,12 @@ encode(workspace=sys.argv[1], out=sys.argv[2], device="cpu", progress=lambda *_:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(shards: Site, tmp_path: Path) -> None:
+def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(
+    shards: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = [sys.executable, "-c", CODE.format(size=SMALL // 4), str(shards.workspace)]  # 14 shards
-    subprocess.run([*command, str(tmp_path / "undisturbed")], check=True)
+    monkeypatch.setattr(latent_shards, "SHARD_BYTES", SMALL // 4)
+    encode(workspace=shards.workspace, out=tmp_path / "undisturbed", device="cpu")
     expected = tree(tmp_path / "undisturbed")
     folder, moments = tmp_path / "killed", random.Random(0)
     killed = 0
@@ -223,20 +236,19 @@ def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(shards
         for path in folder.glob("*.safetensors"):  # what has its final name is whole
             assert path.read_bytes() == expected[path.name]
         if moments.random() < 0.3:
-            subprocess.run([*command, str(folder)], check=True)
+            encode(workspace=shards.workspace, out=folder, device="cpu")
             assert tree(folder) == expected
             shutil.rmtree(folder)
-    subprocess.run([*command, str(folder)], check=True)
+    encode(workspace=shards.workspace, out=folder, device="cpu")
     assert tree(folder) == expected
     assert killed
 
 
 @pytest.mark.parametrize("writes", range(1, 13))
 def test_ended_at_any_write_it_goes_on_and_ends_with_the_same_bytes(
-    own: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+    own: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
     """A full disk at the n-th file that takes its final name, then again later, then none."""
-    encode(workspace=own, out=own / "undisturbed")
     left = writes
     replace = Path.replace
 
@@ -257,7 +269,7 @@ def test_ended_at_any_write_it_goes_on_and_ends_with_the_same_bytes(
             assert not list((own / "latents").rglob(".*.part"))
     left = -1
     encode(workspace=own)
-    assert tree(own / "latents") == tree(own / "undisturbed")
+    assert tree(own / "latents") == undisturbed
 
 
 def test_a_full_disk_is_one_line(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
