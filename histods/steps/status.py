@@ -156,7 +156,7 @@ def _runs(space: Workspace, *, outdated: bool = False) -> Iterator[Stage]:
             newest = (run / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
             state = json.loads((run / "checkpoints" / newest / "state.json").read_text(encoding="utf-8"))
             step, digest = int(state["step"]), state["index_digest"]
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, yaml.YAMLError):
             yield Stage(f"run {run.name}", "missing", "no checkpoint yet", command)
             continue
         if outdated or (here and digest and digest not in here):

@@ -127,3 +127,23 @@ def test_a_label_map_beside_the_images_is_what_comes_next_for_audit_and_status_a
     expected = f"histods remap --map label_map_ten.yml -w {tmp_path / 'out'}"
     assert expected in " ".join(shown.replace("\\\n", "").split())
     assert status(tmp_path / "out").next == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "state"),
+    [
+        ("run: {steps: .inf}", '{"step": 1, "index_digest": "x"}'),
+        ("run: {steps: 3}", '{"step": Infinity, "index_digest": "x"}'),
+        ("run: {steps: 3}", "[" * 100_000),
+        ("[" * 1000, '{"step": 1, "index_digest": "x"}'),
+    ],
+    ids=["steps", "step", "deep-state", "deep-config"],
+)
+def test_a_run_whose_files_say_nonsense_has_no_checkpoint_yet(tmp_path: Path, config: str, state: str) -> None:
+    checkpoint = tmp_path / "runs" / "other" / "checkpoints" / "step-00000001"
+    checkpoint.mkdir(parents=True)
+    (tmp_path / "runs" / "other" / "config.yaml").write_text(config)
+    (checkpoint.parent / "latest").write_text(checkpoint.name)
+    (checkpoint / "state.json").write_text(state)
+    (run,) = (part for part in status(tmp_path).parts if part.name == "run other")
+    assert (run.state, run.detail) == ("missing", "no checkpoint yet")
