@@ -46,6 +46,8 @@ class RunSummary:
         best: lowest validation loss of the averaged weights.
         best_step: the step of that loss.
         images_per_second: speed at the end of the last call.
+        index_digest: digest of the index of the shards or latents that it was trained on.
+        map_digest: digest of the label map of these.
         settings: all settings, by `section.key`.
     """
 
@@ -56,16 +58,19 @@ class RunSummary:
     best: float | None = None
     best_step: int | None = None
     images_per_second: float | None = None
+    index_digest: str | None = None
+    map_digest: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 def list_runs(space: Workspace) -> list[RunSummary]:
     """The runs of a workspace by name; damaged values are None."""
-    return [_summarise(config.parent) for config in sorted(space.runs.glob("*/config.yaml"))]
+    return [summarise_run(config.parent) for config in sorted(space.runs.glob("*/config.yaml"))]
 
 
-def _summarise(folder: Path) -> RunSummary:
-    settings = _read_settings(folder)
+def summarise_run(folder: Path) -> RunSummary:
+    """The run in a folder; damaged and missing values are None."""
+    settings, state = _read_settings(folder), _read_state(folder)
     lines = list(_read_lines(folder / "metrics.jsonl"))
     losses = [line["loss"] for line in lines if line.get("kind") == "train" and _is_number(line.get("loss"))]
     validated = [
@@ -75,15 +80,16 @@ def _summarise(folder: Path) -> RunSummary:
     ]
     speeds = [line["timing"].get("images_per_second") for line in lines if isinstance(line.get("timing"), dict)]
     best, best_step = min(validated, default=(None, None))
-    steps = settings.get("run.steps")
     return RunSummary(
         run=folder.name,
-        step=_read_step(folder),
-        steps=steps if isinstance(steps, int) else None,
+        step=_integer(state.get("step")),
+        steps=_integer(settings.get("run.steps")),
         loss=math.fsum(losses[-_LAST:]) / len(losses[-_LAST:]) if losses else None,
         best=best,
         best_step=best_step,
         images_per_second=next((speed for speed in reversed(speeds) if _is_number(speed)), None),
+        index_digest=_text(state.get("index_digest")),
+        map_digest=_text(state.get("map_digest")),
         settings=settings,
     )
 
@@ -138,13 +144,21 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _read_step(folder: Path) -> int | None:
-    """Steps of the newest checkpoint; None if there is none."""
+def _read_state(folder: Path) -> dict[str, Any]:
+    """What the newest checkpoint says of itself; nothing if there is none."""
     try:
         newest = _read_text(folder / "checkpoints" / "latest").strip()
-        return int(read_json(folder / "checkpoints" / newest / "state.json")["step"])
-    except (*_UNREADABLE, TypeError, KeyError, OverflowError):
-        return None
+        return read_json(folder / "checkpoints" / newest / "state.json")
+    except _UNREADABLE:
+        return {}
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and _is_number(value) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _is_number(value: object) -> bool:

@@ -31,6 +31,7 @@ TABLES = ("labels", "classes", "split", "runs")
 """What else can be shown than the code of a finding or the key of a sample."""
 OVERLAYS = 20
 """Overlays that are drawn by default."""
+_HIDDEN = ("settings", "index_digest", "map_digest")  # of a run: settings have a table of their own
 _MAX_NEAR = 3
 _LONGEST_NAME = 120
 
@@ -213,7 +214,7 @@ def _runs(space: Workspace) -> tuple[ShownTable, ...]:
     runs = list_runs(space)
     if not runs:
         raise HistodsError(f"There are no runs in {space.folder} yet; run 'histods train{space.option}'.")
-    rows = [{name: value for name, value in asdict(run).items() if name != "settings"} for run in runs]
+    rows = [{name: value for name, value in asdict(run).items() if name not in _HIDDEN} for run in runs]
     tables = [ShownTable(title="Runs", rows=pl.DataFrame(rows, infer_schema_length=None))]
     keys = sorted({key for run in runs for key in run.settings})
     differ = [key for key in keys if len({repr(run.settings.get(key)) for run in runs}) > 1]

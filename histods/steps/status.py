@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from histods.classes.class_system import find_by_digest, list_label_maps
 from histods.errors import HistodsError
-from histods.io.workspace import Workspace, read_json
+from histods.io.run_files import list_runs, summarise_run
+from histods.io.workspace import Workspace
 from histods.labels.label_map_file import propose_label_map
 from histods.printing import printed
 from histods.shards.images.shard_set import ShardSet
@@ -147,24 +145,18 @@ def _runs(space: Workspace, *, outdated: bool = False) -> Iterator[Stage]:
         for kind, folder in ((ShardSet, space.shards), (LatentSet, space.latents))
         if _is_sound(kind, folder)
     }
-    for config in sorted(space.runs.glob("*/config.yaml")):
-        run = config.parent
-        name = "" if run.name == "default" else f" --name {shlex.quote(run.name)}"
-        command = f"histods train{name}{space.option}"
-        try:
-            steps = int(yaml.safe_load(config.read_text(encoding="utf-8"))["run"]["steps"])
-            newest = (run / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
-            state = json.loads((run / "checkpoints" / newest / "state.json").read_text(encoding="utf-8"))
-            step, digest = int(state["step"]), state["index_digest"]
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, yaml.YAMLError):
-            yield Stage(f"run {run.name}", "missing", "no checkpoint yet", command)
-            continue
-        if outdated or (here and digest and digest not in here):
-            yield Stage(f"run {run.name}", "stale", f"step {step:,}, of data that are out of date", command)
+    for found in list_runs(space):
+        name = "" if found.run == "default" else f" --name {shlex.quote(found.run)}"
+        run, command = f"run {found.run}", f"histods train{name}{space.option}"
+        step, steps, digest = found.step, found.steps, found.index_digest
+        if step is None or steps is None:
+            yield Stage(run, "missing", "no checkpoint yet", command)
+        elif outdated or (here and digest and digest not in here):
+            yield Stage(run, "stale", f"step {step:,}, of data that are out of date", command)
         elif step < steps:
-            yield Stage(f"run {run.name}", "missing", f"step {step:,} of {steps:,}", command)
+            yield Stage(run, "missing", f"step {step:,} of {steps:,}", command)
         else:
-            yield Stage(f"run {run.name}", "done", f"all {steps:,} steps", command)
+            yield Stage(run, "done", f"all {steps:,} steps", command)
 
 
 def _is_sound(kind: type[ShardSet] | type[LatentSet], folder: Path) -> bool:
@@ -201,16 +193,7 @@ def _choose_next(space: Workspace, parts: tuple[Stage, ...]) -> str:
 
 def sample_command(space: Workspace, run: str) -> str:
     """The command that makes images with a run, from masks of the dataset: with the label map behind it."""
-    name = _map_of_run(space, run)
+    digest = summarise_run(space.runs / run).map_digest
+    name = None if digest is None else find_by_digest(space, digest)
     given = "" if name is None else f" --map {shlex.quote(name)}"
     return f"histods sample --run {shlex.quote(run)} --masks MASKS{given}{space.option}"
-
-
-def _map_of_run(space: Workspace, run: str) -> str | None:
-    """The class system of the workspace that a run was trained on; None for the labels, or an unknown one."""
-    try:
-        newest = (space.runs / run / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
-        digest = read_json(space.runs / run / "checkpoints" / newest / "state.json").get("map_digest")
-    except (OSError, ValueError, HistodsError):
-        return None
-    return find_by_digest(space, str(digest))

@@ -26,7 +26,7 @@ def gaps(samples: list[Sample], *, splits: int = 3, number: int | None = None) -
         np.array([label for label, _ in flat], np.uint16),
         np.array([pixels for _, pixels in flat], np.uint32),
         np.cumsum([0, *map(len, held)]),
-        sides=np.array([side for _, side, _ in samples], np.int64),
+        split_numbers=np.array([side for _, side, _ in samples], np.int64),
         units=np.array([unit for _, _, unit in samples], np.int64),
         splits=splits,
         number=number,
