@@ -12,6 +12,7 @@ from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import replacing, write_text
 from histods.io.workspace import Workspace
 from histods.printing import printed
+from reports.balance_table import balance_csv, count_balance, read_split_names
 from reports.bars import images_figure, percent_figure
 from reports.class_table import (
     ClassSystem,
@@ -23,7 +24,7 @@ from reports.class_table import (
 )
 from reports.cooccurrence import cooccurrence_figure
 from reports.overview import overviews
-from reports.split_balance import balance_csv, balance_figure, count_balance, read_split_names
+from reports.split_balance import balance_figure
 from reports.style import COLUMN, PAGE, chart_style
 
 if TYPE_CHECKING:

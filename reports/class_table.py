@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from histods.io.audit_summary import AuditSummary
+
 RAW = "labels"
 """Name of the source labels in charts."""
 DRAWN_LIMIT = 40
@@ -118,6 +120,16 @@ def read_systems(workspace: Workspace) -> list[ClassSystem]:
     """
     audit = workspace.read_audit()
     digest = audit.manifest_digest
+    remapped = (read_remapped(workspace, name, digest) for name in workspace.class_systems())
+    return [read_labels(workspace, audit), *(system for system in remapped if system is not None)]
+
+
+def read_labels(workspace: Workspace, audit: AuditSummary) -> ClassSystem:
+    """The source labels of the audit whose summary this is.
+
+    Raises:
+        HistodsError: the summary is not readable, or no mask is in use.
+    """
     classes = tuple(
         ClassCount(
             index=row.label,
@@ -130,13 +142,16 @@ def read_systems(workspace: Workspace) -> list[ClassSystem]:
     )
     table = Manifest.read(workspace.manifest).table
     table = table.filter(pc.not_equal(table["role"], "excluded"))
-    systems = [_with_images(RAW, classes, table, "labels", digest)]
-    remapped = (_read_remapped(workspace, name, digest) for name in workspace.class_systems())
-    return systems + [system for system in remapped if system is not None]
+    return _with_images(RAW, classes, table, "labels", audit.manifest_digest)
 
 
-def _read_remapped(workspace: Workspace, name: str, digest: str) -> ClassSystem | None:
-    """Read one class system, which must be made from the manifest with this digest; None for unchanged labels."""
+def read_remapped(workspace: Workspace, name: str, digest: str) -> ClassSystem | None:
+    """One class system, proved to be made from the manifest with this digest; None for the labels themselves.
+
+    Raises:
+        HistodsError: its summary or table is not readable, or has a name that means the source labels.
+        StaleFileError: it was made from another manifest.
+    """
     path = workspace.remap_summary(name)
     summary = read_json(path)
     classes = parse_classes(summary.get("classes"), "class", path)

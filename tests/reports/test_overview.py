@@ -15,9 +15,10 @@ from histods.checks import CHECKS
 from histods.dataset.manifest import read_table, to_polars
 from histods.dataset.own_files import _PATTERNS
 from histods.palette import SEVERITIES, split_fill
+from reports.balance_table import Balance
 from reports.charts import KINDS, OVERVIEWS, SUFFIXES
 from reports.overview import Overview, overviews
-from reports.split_balance import Balance, balance_figure
+from reports.split_balance import balance_figure
 from reports.style import COLUMN, PAGE, Size, chart_style
 from tests.reports.test_charts import LONG, check_texts, make_system
 
