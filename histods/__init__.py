@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from histods.steps.status import status
     from histods.steps.tile import tile
     from reports.charts import plot
+    from reports.page.write import report
     from training.exchange.export_diffusers import export
     from training.exchange.import_diffinfinite import import_checkpoint
     from training.verbs.encode import encode
@@ -41,6 +42,7 @@ __all__ = [
     "import_checkpoint",
     "plot",
     "remap",
+    "report",
     "sample",
     "shard",
     "show",
@@ -61,6 +63,7 @@ __getattr__, __dir__ = lazy_exports(
         "fix": "histods.steps.fix",
         "import_checkpoint": "training.exchange.import_diffinfinite",
         "plot": "reports.charts",
+        "report": "reports.page.write",
         "remap": "histods.steps.remap",
         "sample": "training.verbs.sample",
         "shard": "histods.steps.shard",

@@ -21,6 +21,7 @@ from histods.steps.shard import ShardResult, shard
 from histods.steps.split import SplitResult, split
 from histods.synthetic import Fault, make_demo, make_unconditional, read_faults
 from reports.charts import PlotResult, plot
+from reports.page.write import ReportResult, report
 
 if TYPE_CHECKING:
     from histods.measurement.audit_result import AuditResult
@@ -57,6 +58,7 @@ class DemoResult:
         split: result of the split by slides.
         shards: result of writing shards of the first label map, and of reading every byte of them again.
         training: what was trained on them; None where PyTorch is not installed.
+        report: the page of all of it.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class DemoResult:
     split: SplitResult
     shards: ShardResult
     training: Training | None
+    report: ReportResult
 
 
 @printed()
@@ -123,6 +126,7 @@ def demo(
     splits = split(workspace=workspace, test=0.2, progress=progress)
     shard(workspace=workspace, map=MAPS[0], workers=workers, progress=progress)
     shards = shard(workspace=workspace, verify=True, workers=workers, progress=progress)
+    training = _train(folder, workspace, shards.map, steps, progress) if find_spec("torch") else None
     return DemoResult(
         folder=folder,
         workspace=workspace,
@@ -134,7 +138,8 @@ def demo(
         plot=charts,
         split=splits,
         shards=shards,
-        training=_train(folder, workspace, shards.map, steps, progress) if find_spec("torch") else None,
+        training=training,
+        report=report(workspace, progress=progress),
     )
 
 
@@ -164,7 +169,7 @@ def _train(folder: Path, workspace: Path, label_map: str, steps: int, progress: 
             run=run.folder,
             masks=masks,
             workspace=workspace,
-            out=folder / "samples",
+            out=workspace / "samples" / "demo",
             count=2,
             steps=SAMPLING_STEPS,
             device="cpu",

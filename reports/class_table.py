@@ -124,12 +124,13 @@ def read_systems(workspace: Workspace) -> list[ClassSystem]:
     return [read_labels(workspace, audit), *(system for system in remapped if system is not None)]
 
 
-def read_labels(workspace: Workspace, audit: AuditSummary) -> ClassSystem:
-    """The source labels of the audit whose summary this is.
+def read_labels(workspace: Workspace, audit: AuditSummary | None = None) -> ClassSystem:
+    """The source labels of a workspace's audit, whose summary is read unless it is given.
 
     Raises:
         HistodsError: the summary is not readable, or no mask is in use.
     """
+    audit = audit or workspace.read_audit()
     classes = tuple(
         ClassCount(
             index=row.label,

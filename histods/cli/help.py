@@ -15,6 +15,7 @@ PANELS = {
         "show": "List the files of a finding, or all that is known of a sample.",
         "remap": "Give every label its class, without reading a pixel again.",
         "plot": "Draw charts of labels and classes as PNG, SVG and CSV.",
+        "report": "Write one page of all results, with pictures.",
         "split": "Split into train, validation and test, slide by slide.",
         "fix": "Move the files of a finding to another folder, and back.",
         "tile": "Cut images and masks into patches of one size.",

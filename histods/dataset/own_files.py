@@ -23,7 +23,8 @@ _KINDS = (
     (
         ("audit.json", "manifest.parquet"),
         (
-            r"(manifest|findings|measurements|split)\.parquet|findings\.csv|audit\.(json|journal)|remap/[^/]+\.(parquet|json)"
+            r"(manifest|findings|measurements|split)\.parquet|findings\.csv|audit\.(json|journal)|report\.html"
+            r"|remap/[^/]+\.(parquet|json)"
             r"|charts/([^/]+-(percent|percent-log|images|cooccurrence|split)|findings|sizes|groups)\.(png|svg|pdf|csv)"
             r"|fixes/[^/]+\.jsonl"
             r"|runs/[^/]+/(config\.yaml|metrics\.jsonl|samples/step-\d+\.png|(checkpoints|autoencoder|tensorboard)/.+)"

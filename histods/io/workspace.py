@@ -7,6 +7,7 @@ histods-out/
   measurements.parquet                           what audit measured of each file, so that it is read once
   remap/NAME.parquet remap/NAME.json             histods remap, one pair per class system
   charts/                                        histods plot
+  report.html                                    histods report
   split.parquet                                  histods split
   shards/                                        histods shard
   latents/                                       histods encode
@@ -93,6 +94,11 @@ class Workspace:
     def charts(self) -> Path:
         """Folder of charts."""
         return self.folder / "charts"
+
+    @property
+    def report(self) -> Path:
+        """The page of all that the workspace has."""
+        return self.folder / "report.html"
 
     @property
     def split(self) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from histods.cli.audit_config import read_audit_config
 from histods.cli.audit_report import LABELS_SHOWN, show_audit, why_failed
+from histods.cli.commands.report import show_report
 from histods.cli.console import make_console, make_results, print_json, print_line
 from histods.cli.next_step import print_next_after_audit
 from histods.cli.options import (
@@ -25,6 +26,10 @@ from histods.cli.options import (
     WorkersOption,
     WorkspaceOption,
 )
+
+if TYPE_CHECKING:
+    from histods.cli.progress import Watch
+    from reports.page.write import ReportResult
 
 
 class LayoutName(StrEnum):
@@ -140,6 +145,10 @@ def audit(
             metavar="FILE", rich_help_panel=LABELS, help="Draft a --labels file from the colours of the masks."
         ),
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report", rich_help_panel=GENERAL, help="Also write report.html, as histods report does."),
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -159,7 +168,7 @@ def audit(
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Read every image and mask once, say what is wrong with each, and write the manifest."""
-    from histods.cli.console import Watch
+    from histods.cli.progress import Watch
     from histods.io.workspace import Workspace, read_json
     from histods.steps.audit import audit as run
 
@@ -191,8 +200,11 @@ def audit(
     console = make_console(quiet=quiet)
     with Watch(console) as watch:
         result = run(dataset, workspace=workspace, **options, progress=watch)
+        page = _write_page(result.workspace, watch) if report else None
     results = make_results(quiet=quiet, json_output=json_output)
     show_audit(results, result, labels_shown=shown["labels_shown"], group_regex=options["group_regex"])
+    if page is not None:
+        show_report(results, page)
     if write_labels is None:
         print_next_after_audit(results, result)
     else:
@@ -203,3 +215,10 @@ def audit(
     if reason is not None:
         print_line(make_console(quiet=False), reason)  # --quiet, too: a status other than 0 has a reason
         raise typer.Exit(1)
+
+
+def _write_page(workspace: Path, watch: Watch) -> ReportResult:
+    """Write the page of the workspace, as `histods report` does."""
+    from reports.page.write import report as run
+
+    return run(workspace, progress=watch)

@@ -28,6 +28,7 @@ COMMANDS = [
     "show",
     "remap",
     "plot",
+    "report",
     "split",
     "shard",
     "encode",

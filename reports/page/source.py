@@ -1,0 +1,107 @@
+"""What the sections of the page are made from: the files of a workspace, read once, and what is wrong there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from histods.dataset.manifest import Manifest
+from histods.errors import HistodsError, StaleFileError
+from histods.io.audit_summary import AuditSummary
+from histods.io.workspace import read_json
+from histods.labels.audit_labels import labels_of_audit
+from histods.labels.label_map import LabelTable
+from histods.measurement.findings_file import read_findings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from histods.io.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Source:
+    """A workspace as far as it can be read.
+
+    Attributes:
+        space: the workspace.
+        audit: the summary of the last audit; None if there is none.
+        manifest: all samples; None where the manifest is missing, damaged or not that of the audit.
+        findings: all findings; None likewise.
+        names: names and colours of the labels.
+        nearest: whether unknown colours have the nearest label, as in the audit.
+        problems: what could not be read, one line each.
+    """
+
+    space: Workspace
+    audit: AuditSummary | None
+    manifest: pl.DataFrame | None
+    findings: pl.DataFrame | None
+    names: LabelTable
+    nearest: bool
+    problems: tuple[str, ...]
+
+    @property
+    def root(self) -> Path | None:
+        """The dataset's folder; None without an audit."""
+        return Path(self.audit.root) if self.audit else None
+
+    @property
+    def audit_command(self) -> str:
+        """The command that audits the dataset again, or for the first time."""
+        return self.audit.command if self.audit else f"histods audit DATASET{self.space.option}"
+
+    @property
+    def used(self) -> pl.DataFrame | None:
+        """The samples that are not excluded."""
+        return None if self.manifest is None else self.manifest.filter(self.manifest["role"] != "excluded")
+
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest; empty without an audit."""
+        return self.audit.manifest_digest if self.audit else ""
+
+
+def read_source(space: Workspace) -> Source:
+    """Read what a workspace has; what is damaged or stale becomes a line in `problems`.
+
+    Raises:
+        HistodsError: it has no audit, no shards and no runs.
+    """
+    problems: list[str] = []
+    audit: AuditSummary | None = None
+    sound = False
+    try:
+        audit, sound = space.read_audit(), True
+    except StaleFileError as error:  # the numbers are still those of that audit
+        problems.append(str(error))
+        audit = AuditSummary.parse(read_json(space.audit))
+    except HistodsError as error:
+        if not (space.shards.is_dir() or space.latents.is_dir() or space.runs.is_dir()):
+            raise
+        problems.append(str(error))
+    manifest = findings = None
+    names = LabelTable(names=audit.label_names if audit else {})
+    if audit and sound:
+        try:
+            manifest = Manifest.read(space.manifest).to_polars()
+        except HistodsError as error:
+            problems.append(str(error))
+        try:
+            findings = read_findings(space, audit)
+        except HistodsError as error:
+            problems.append(str(error))
+        try:
+            names = labels_of_audit(audit)
+        except HistodsError as error:
+            problems.append(str(error))
+    return Source(
+        space=space,
+        audit=audit,
+        manifest=manifest,
+        findings=findings,
+        names=names,
+        nearest=audit is not None and audit.options.nearest_colour,
+        problems=tuple(problems),
+    )

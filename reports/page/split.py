@@ -1,0 +1,187 @@
+"""The split: its sizes, how each class and group is divided, and the proof that no group is in two splits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from histods.errors import HistodsError, StaleFileError
+from histods.palette import split_fill
+from histods.splits.split_table import check_split, read_any_split, with_split_groups
+from reports.balance_table import count_balance, read_split_names
+from reports.class_table import RAW, read_labels, read_remapped
+from reports.page.packing import shown
+from reports.page.section import Content, Missing, Section
+
+if TYPE_CHECKING:
+    from histods.splits.split_table import SplitCheck
+    from reports.page.pictures import Pictures
+    from reports.page.source import Source
+
+MAX_GROUPS = 100
+MAX_DUPLICATES = 12
+_RANK = 2
+_ORDER = ("train", "val", "test")
+
+
+def build(source: Source, pictures: Pictures) -> Content:
+    """Read the split, and prove it with the manifest."""
+    space = source.space
+    if not space.split.is_file():
+        missing = Missing(reason="There is no split yet.", command=f"histods split{space.option}")
+        return Content(missing=missing)
+    if source.manifest is None:
+        command = source.audit_command
+        reason = "The split cannot be shown without the manifest that it was made from."
+        return Content(missing=Missing(reason=reason, command=command))
+    try:
+        sides = read_split_names(space, source.digest)
+        options = read_any_split(space)[1]
+    except StaleFileError as error:
+        command = f"{read_any_split(space)[1].command}{space.option}"
+        return Content(missing=Missing(reason=str(error), command=command))
+    assert sides is not None  # noqa: S101 - the file is there
+    check = check_split(space)
+    names = _sorted_names(sides["split"].unique().to_list())
+    problems: list[str] = []
+    samples = with_split_groups(source.manifest, options).join(sides, on="key")
+    straddling = _straddling(samples, pictures)
+    return Content(
+        values={
+            "command": f"{options.command}{space.option}",
+            "names": [{"name": shown(name), "colour": split_fill(name, at).face} for at, name in enumerate(names)],
+            "sizes": _sizes(samples, names),
+            "proof": _prove(check),
+            "sound": check.sound,
+            "groups": _groups(samples),
+            "group_total": check.groups,
+            "straddling": straddling,
+        },
+        data={
+            "names": [{"name": shown(name), "colour": split_fill(name, at).face} for at, name in enumerate(names)],
+            "balance": _balances(source, sides, problems),
+            "straddling": straddling,
+        },
+        problems=tuple(problems),
+    )
+
+
+def _sorted_names(names: list[str]) -> list[str]:
+    return [*(name for name in _ORDER if name in names), *sorted(set(names) - set(_ORDER))]
+
+
+def _sizes(samples: pl.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+    """Samples, roles and groups of each split."""
+    counts = samples.group_by("split").agg(
+        samples=pl.len(),
+        conditional=(pl.col("role") == "conditional").sum(),
+        unconditional=(pl.col("role") == "unconditional").sum(),
+        groups=pl.col("group").drop_nulls().n_unique(),
+    )
+    rows = {row["split"]: row for row in counts.iter_rows(named=True)}
+    total = max(len(samples), 1)
+    return [
+        rows[name] | {"split": shown(name), "percent": 100 * rows[name]["samples"] / total}
+        for name in names
+        if name in rows
+    ]
+
+
+def _prove(check: SplitCheck) -> list[dict[str, Any]]:
+    """What reading the split back showed, one sentence each."""
+    lines = [
+        (not check.straddling_groups, f"{check.straddling_groups:,} of {check.groups:,} groups are in two splits")
+        if check.groups
+        else (True, "The samples have no groups, so that nothing tells which are of one slide"),
+        (True, "Images were not digested, so that duplicates are unknown (audit with --hash)")
+        if check.duplicates is None
+        else (
+            not check.straddling_duplicates,
+            f"{check.straddling_duplicates:,} of {check.duplicates:,} sets of identical images are in two splits",
+        ),
+        (
+            not (check.missing or check.doubled or check.unknown),
+            f"{check.missing:,} of {check.samples:,} samples have no split, {check.doubled:,} have several",
+        ),
+    ]
+    return [{"sound": sound, "text": text} for sound, text in lines]
+
+
+def _groups(samples: pl.DataFrame) -> list[dict[str, Any]]:
+    """The split and the samples of each group, those in several splits first, then the largest."""
+    rows = (
+        samples.drop_nulls("group")
+        .group_by("group")
+        .agg(samples=pl.len(), splits=pl.col("split").unique().sort())
+        .with_columns(number=pl.col("splits").list.len())
+        .sort("number", "samples", "group", descending=[True, True, False])
+    )
+    return [
+        {
+            "group": shown(row["group"]),
+            "samples": row["samples"],
+            "splits": [shown(name) for name in row["splits"]],
+        }
+        for row in rows.head(MAX_GROUPS).iter_rows(named=True)
+    ]
+
+
+def _straddling(samples: pl.DataFrame, pictures: Pictures) -> list[dict[str, Any]]:
+    """Sets of images with the same bytes in several splits, with a picture of each image."""
+    digests = (
+        samples.drop_nulls("image_digest")
+        .group_by("image_digest")
+        .agg(splits=pl.col("split").n_unique())
+        .filter(pl.col("splits") > 1)
+    )
+    rows = samples.join(digests, on="image_digest").sort("image_digest", "key").head(MAX_DUPLICATES)
+    return [
+        {
+            "path": shown(row["image_path"]),
+            "key": shown(row["key"]),
+            "group": None if row["group"] is None else shown(row["group"]),
+            "message": f"in {shown(row['split'])}; the same bytes are in another split",
+            "picture": pictures.ask(
+                row["image_path"], row["mask_path"], (row["width"] or 0) * (row["height"] or 0), _RANK
+            ),
+        }
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _balances(source: Source, sides: pl.DataFrame, problems: list[str]) -> list[dict[str, Any]]:
+    """Pixels of each class in each split, for the labels and each class system."""
+    found: list[dict[str, Any]] = []
+    for name in (RAW, *source.space.class_systems()):
+        try:
+            system = (
+                read_labels(source.space, source.audit)
+                if name == RAW
+                else read_remapped(source.space, name, source.digest)
+            )
+            if system is None or (name == RAW and found):
+                continue
+            balance = count_balance(system, source.space, sides)
+        except (HistodsError, KeyError, TypeError, ValueError) as error:
+            problems.append(str(error))
+            continue
+        kept = {row.index for row in system.drawn}
+        found.append(
+            {
+                "system": shown(name),
+                "noun": system.noun,
+                "whole": balance.pixels.sum(axis=0).tolist(),
+                "rows": [
+                    {"index": row.index, "name": shown(row.name), "pixels": pixels, "images": images}
+                    for row, pixels, images in zip(
+                        system.classes, balance.pixels.tolist(), balance.images.tolist(), strict=True
+                    )
+                    if row.index in kept
+                ],
+            }
+        )
+    return found
+
+
+SECTION = Section(name="split", title="Split", build=build)

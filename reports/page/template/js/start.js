@@ -1,0 +1,87 @@
+// Everything that the page does begins here.
+
+function startTheme() {
+  const button = byId("theme");
+  const dark = () => {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+  const say = () => button.setAttribute("aria-pressed", dark() ? "true" : "false");
+  button.addEventListener("click", () => {
+    const next = dark() ? "light" : "dark";
+    document.documentElement.dataset.theme = next;
+    try { localStorage.setItem("histods-theme", next); } catch { /* the browser keeps nothing for files */ }
+    say();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", say);
+  say();
+}
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = h("textarea", { class: "offscreen", "aria-hidden": "true" });
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+}
+
+function startCopying() {
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await copyText(button.dataset.copy);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+}
+
+function startNavigation() {
+  const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      links.forEach((link, name) => {
+        if (name === entry.target.id) link.setAttribute("aria-current", "true");
+        else link.removeAttribute("aria-current");
+      });
+    }
+  }, { rootMargin: "-20% 0px -75% 0px" });
+  document.querySelectorAll("main > section").forEach((section) => seen.observe(section));
+}
+
+function startOverview() {
+  const node = document.querySelector('[data-chart="roles"]');
+  if (!node) return;
+  const colours = { conditional: "#0072b2", unconditional: "#56b4e9", excluded: "#d55e00" };
+  const parts = data.overview.roles.map((one) => ({ ...one, colour: colours[one.name], text: `${whole.format(one.value)} ${one.name}` }));
+  const inner = h("div");
+  node.replaceChildren(inner, legend(parts));
+  stacks(inner, "Samples by role", [{ name: "samples", parts }], false);
+}
+
+function startGalleries() {
+  const { galleries } = data.thumbnails;
+  document.querySelectorAll("#thumbnails [data-gallery]").forEach((node, place) =>
+    gallery(node, galleries[place].cards, { code: galleries[place].code }));
+  document.querySelectorAll("[data-toolbar]").forEach((node) => toolbar(node, Boolean(node.closest("#classes"))));
+}
+
+addEventListener("beforeprint", () => { for (const node of [...waiting.keys()]) begin(node); });
+addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
+addEventListener("scroll", hideTip, { passive: true });
+
+startTheme();
+startCopying();
+startNavigation();
+startOverview();
+startViewer();
+startGalleries();
+startClasses();
+startSplit();
+startRuns();
+startFindings();
