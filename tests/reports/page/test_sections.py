@@ -1,0 +1,117 @@
+"""What single sections count, choose and compare."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from histods.io.workspace import Workspace
+from histods.labels.label_map import LabelMap
+from histods.labels.label_map_file import BUNDLED, read_label_map
+from reports.page.class_comparison import compare
+from reports.page.findings import pack_columns, with_folders
+from reports.page.overview import list_actions
+from reports.page.pictures import Pictures, fitted, shrink_labels
+from reports.page.runs import evenly, smooth, thin
+from reports.page.source import read_source
+from reports.page.split import SECTION as SPLIT
+from reports.page.thumbnails import SECTION, choose_worst
+from tests.reports.page.workspaces import Made
+
+
+def test_actions_are_most_harmful_first_and_have_commands(made: Made) -> None:
+    actions = list_actions(read_source(Workspace(made.workspace)))
+    severities = [action["severity"] for action in actions]
+    assert severities == sorted(severities, key=["error", "warning"].index)
+    errors = [action["count"] for action in actions if action["severity"] == "error"]
+    assert errors == sorted(errors, reverse=True)
+    assert all(command.startswith("histods ") for action in actions for command in action["commands"])
+    [orphan] = [action for action in actions if action["code"] == "unreadable_mask"]
+    assert orphan["commands"][-1] == f"histods fix unreadable_mask --to DIR -w {made.workspace}"
+
+
+def test_columns_give_the_findings_back() -> None:
+    paths = ["a/b/x.jpg", "y.jpg", "a/z.jpg", "a/b/w.jpg"]
+    table = with_folders(
+        pl.DataFrame({"path": paths, "code": ["one", "two", "one", "two"], "message": ["m", "n", "m", "m"]})
+    )
+    packed = pack_columns(table, ["two", "one"])
+    folders = [packed["folders"][place] for place in packed["folder"]]
+    pairs = zip(folders, packed["name"], strict=True)
+    assert [name if folder == "." else f"{folder}/{name}" for folder, name in pairs] == paths
+    assert packed["code"] == [1, 0, 1, 0]
+    assert [packed["messages"][place] for place in packed["message"]] == ["m", "n", "m", "m"]
+
+
+def test_the_worst_come_first_and_ties_are_settled_by_path() -> None:
+    found = pl.DataFrame({"key": list("abcd"), "path": ["d", "c", "b", "a"], "code": ["x"] * 4})
+    samples = pl.DataFrame({"key": list("abcd"), "specks": [1, 5, None, 1], "findings": [1, 1, 9, 1]})
+    order = choose_worst(found, samples, pl.col("specks").cast(pl.Float64))
+    assert order["path"].to_list() == ["c", "a", "d", "b"]
+
+
+def test_each_code_has_a_gallery_that_says_its_order(made: Made) -> None:
+    source = read_source(Workspace(made.workspace))
+    galleries = SECTION.build(source, Pictures(source)).data["galleries"]
+    assert source.findings is not None
+    assert {one["code"] for one in galleries} == set(source.findings["code"])
+    assert all(one["order"] and one["cards"] for one in galleries)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 20), st.integers(0, 99))
+def test_a_smaller_mask_has_no_other_labels(height: int, width: int, side: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, 4, (height, width), dtype=np.uint8)
+    small = shrink_labels(labels, fitted(width, height, side))
+    assert small.shape == fitted(width, height, side)[::-1]
+    assert set(np.unique(small)) <= set(np.unique(labels))
+
+
+def test_single_pixels_stay_visible() -> None:
+    labels = np.zeros((512, 512), np.uint8)
+    labels[5::100, 7::100] = 1
+    labels[300, 300] = 2
+    small = shrink_labels(labels, (192, 192))
+    assert (small == 1).sum() >= 25
+    assert (small == 2).sum() == 1
+
+
+def test_the_bundled_maps_disagree_on_label_27() -> None:
+    five, ten = (read_label_map(BUNDLED / f"label_map_{number}.yml") for number in (5, 10))
+    found = compare(five, ten, {0: 1000, 27: 5, 3: 10})
+    assert (found.fine, found.coarse) == (ten.name, five.name)
+    assert found.apart == (27,)
+    assert "label 27" in found.text
+
+
+def test_a_coarsening_is_found_in_either_order() -> None:
+    fine = LabelMap(name="fine", classes=("a", "b", "c"), table={0: 0, 1: 1, 2: 2})
+    coarse = LabelMap(name="coarse", classes=("a", "bc"), table={0: 0, 1: 1, 2: 1})
+    for one, other in ((fine, coarse), (coarse, fine)):
+        found = compare(one, other, {})
+        assert (found.coarse, found.apart) == ("coarse", ())
+
+
+def test_the_split_is_proved(made: Made) -> None:
+    source = read_source(Workspace(made.workspace))
+    values = SPLIT.build(source, Pictures(source)).values
+    assert values["sound"]
+    assert [line["sound"] for line in values["proof"]] == [True, True, True]
+    assert sum(row["samples"] for row in values["sizes"]) == len(source.used if source.used is not None else [])
+
+
+def test_curves_are_thinned_and_smoothed() -> None:
+    curve = [(step, float(step % 7)) for step in range(1, 5001)]
+    few = thin(curve, 100)
+    assert len(few) == 100
+    assert few[-1][0] == 5000
+    assert math.fsum(value for _, value in few) / 100 == pytest.approx(3, abs=0.1)
+    flat = smooth([(step, 2.0) for step in range(300)])
+    assert {round(value, 9) for _, value in flat} == {2.0}
+    assert (smooth([]), thin([])) == ([], [])
+    assert evenly(list(range(100)), 3) == [0, 50, 99]
