@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PER_CLASS = 4
 """Pictures of the clearest, and of the most doubtful samples of a class."""
 MAX_GROUPS = 40
+_LOOKED_AT = 40
+"""Samples of which those with different masks are chosen."""
 _AFTER_FINDINGS = 4
 """Rank of the first picture of a class: findings come first."""
 _LABELS_LATER = 6
@@ -49,7 +51,10 @@ def build(source: Source, pictures: Pictures) -> Content:
         late = _LABELS_LATER if system.name == RAW and len(systems) > 1 else 0
         shown_systems.append(
             _describe(system)
-            | {"groups": _groups(rows), "gallery": _gallery(rows, system, pictures, _AFTER_FINDINGS + late)}
+            | {
+                "groups": _groups(rows, used),
+                "gallery": _gallery(rows, used, system, pictures, _AFTER_FINDINGS + late),
+            }
         )
     command = f"histods remap --map MAP{source.space.option}"
     return Content(
@@ -123,27 +128,37 @@ def _describe(system: ClassSystem) -> dict[str, Any]:
 
 
 def _class_rows(system: ClassSystem, source: Source, used: pl.DataFrame) -> pl.DataFrame:
-    """The classes of each mask, one row per class: key, class, pixels, share, and the sample's files and group."""
-    files = used.select("key", "image_path", "mask_path", "group", "width", "height")
+    """The classes of each mask, one row per class: the `place` of the sample in `used`, class, pixels, share."""
+    places = used.select("key", place=pl.int_range(pl.len(), dtype=pl.UInt32))
     if system.name == RAW:
         table = used.select("key", "pixels", classes="labels")
     else:
         table = to_polars(read_table(source.space.remap_table(system.name), ["key", "classes", "pixels"]))
-    rows = table.drop_nulls("classes").explode("classes", "pixels", empty_as_null=False)
-    rows = rows.select("key", pl.col("classes").cast(pl.Int64), pl.col("pixels").cast(pl.Int64))
-    rows = rows.with_columns(share=pl.col("pixels") / pl.col("pixels").sum().over("key"))
-    return rows.join(files, on="key", how="left", maintain_order="left")
+    lists = table.drop_nulls("classes").join(places, on="key").sort("place")
+    totals = pl.col("pixels").cast(pl.List(pl.Int64)).list.sum()
+    rows = lists.select("place", "classes", "pixels", total=totals).explode(
+        "classes", "pixels", empty_as_null=False
+    )
+    return rows.select(
+        "place",
+        pl.col("classes").cast(pl.Int64),
+        pl.col("pixels").cast(pl.Int64),
+        share=pl.col("pixels") / pl.col("total"),
+    )
 
 
-def _groups(rows: pl.DataFrame) -> dict[str, Any] | None:
+def _groups(rows: pl.DataFrame, used: pl.DataFrame) -> dict[str, Any] | None:
     """Pixels of each class in each group, the groups with most pixels; None without groups."""
-    counts = rows.drop_nulls("group").group_by("group", "classes").agg(pl.col("pixels").sum())
+    groups = used.select("group", place=pl.int_range(pl.len(), dtype=pl.UInt32)).drop_nulls("group")
+    sums = rows.join(groups.with_columns(code=pl.col("group").rank("dense")), on="place")
+    counts = sums.group_by("code", "classes").agg(pl.col("group").first(), pl.col("pixels").sum())
     if not len(counts):
         return None
     totals = counts.group_by("group").agg(pl.col("pixels").sum())
     first = totals.sort("pixels", "group", descending=[True, False]).head(MAX_GROUPS)["group"].sort()
     mixes: dict[str, dict[int, int]] = {name: {} for name in first.to_list()}
-    for group, index, pixels in counts.filter(pl.col("group").is_in(first.implode())).iter_rows():
+    kept = counts.filter(pl.col("group").is_in(first.implode())).select("group", "classes", "pixels")
+    for group, index, pixels in kept.iter_rows():
         mixes[group][index] = pixels
     return {
         "total": len(totals),
@@ -151,36 +166,46 @@ def _groups(rows: pl.DataFrame) -> dict[str, Any] | None:
     }
 
 
-def _gallery(rows: pl.DataFrame, system: ClassSystem, pictures: Pictures, rank: int) -> list[dict[str, Any]]:
-    """The samples that hold most of a class, and those that hold least of it."""
+def _gallery(
+    rows: pl.DataFrame, used: pl.DataFrame, system: ClassSystem, pictures: Pictures, rank: int
+) -> list[dict[str, Any]]:
+    """The samples that hold most of a class, and those that hold least of it; equal masks once."""
     galleries = []
-    ordered = rows.filter(pl.col("pixels") > 0).sort("share", "key", descending=[True, False])
-    clear = _first_of_each(ordered)
-    doubtful = _first_of_each(ordered.sort("share", "key"))
+    ordered = rows.filter(pl.col("pixels") > 0).sort("share", "place", descending=[True, False])
+    clear = _first_of_each(ordered, used, {})
+    doubtful = _first_of_each(ordered.sort("share", "place"), used, clear)
     for row in system.drawn:
         if row.index not in clear:
             continue
-        known = {one["key"] for one in clear[row.index]}
         kinds = (("clear", clear[row.index]), ("doubtful", doubtful[row.index]))
-        galleries.append(
-            {"index": row.index}
-            | {
-                kind: [
-                    _card(one, pictures, rank + place)
-                    for place, one in enumerate(listed)
-                    if kind == "clear" or one["key"] not in known
-                ]
-                for kind, listed in kinds
-            }
-        )
+        cards = {
+            kind: [_card(one, pictures, rank + at) for at, one in enumerate(listed)] for kind, listed in kinds
+        }
+        galleries.append({"index": row.index} | cards)
     return galleries
 
 
-def _first_of_each(ordered: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:
+def _first_of_each(
+    ordered: pl.DataFrame, used: pl.DataFrame, known: dict[int, list[dict[str, Any]]]
+) -> dict[int, list[dict[str, Any]]]:
+    """The first samples of each class that have different masks, and none that is known."""
+    first = ordered.group_by("classes", maintain_order=True).head(_LOOKED_AT)
+    files = used[first["place"].to_list()].select(
+        "key", "image_path", "mask_path", "mask_digest", "group", "width", "height"
+    )
     found: dict[int, list[dict[str, Any]]] = {}
-    for row in ordered.group_by("classes", maintain_order=True).head(PER_CLASS).iter_rows(named=True):
-        found.setdefault(row["classes"], []).append(row)
+    seen: dict[int, set[str]] = {index: {_same(row) for row in listed} for index, listed in known.items()}
+    for row in pl.concat([first, files], how="horizontal").iter_rows(named=True):
+        listed, masks = found.setdefault(row["classes"], []), seen.setdefault(row["classes"], set())
+        if len(listed) < PER_CLASS and _same(row) not in masks:
+            listed.append(row)
+            masks.add(_same(row))
     return found
+
+
+def _same(row: dict[str, Any]) -> str:
+    """What equal masks have in common."""
+    return str(row["mask_digest"] or row["key"])
 
 
 def _card(row: dict[str, Any], pictures: Pictures, rank: int) -> dict[str, Any]:

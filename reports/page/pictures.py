@@ -173,13 +173,16 @@ def _mask_png(labels: NDArray[np.integer]) -> tuple[str, list[int]]:
     from PIL import Image
 
     small = shrink_labels(labels, fitted(labels.shape[1], labels.shape[0]))
-    found, places, counts = np.unique(small, return_inverse=True, return_counts=True)
-    places = places.reshape(small.shape)
+    counts = np.bincount(small.ravel())
+    found = np.flatnonzero(counts)
+    table = np.zeros(len(counts), np.int64)
+    table[found] = np.arange(len(found))
+    places = table[small]
     if len(found) > _MAX_LABELS:
-        kept = np.sort(np.argsort(-counts, kind="stable")[:_MAX_LABELS])
-        table = np.zeros(len(found), np.int64)
-        table[kept] = np.arange(_MAX_LABELS)
-        found, places = found[kept], table[places]
+        found = np.sort(np.argsort(-counts, kind="stable")[:_MAX_LABELS])
+        table[:] = 0
+        table[found] = np.arange(_MAX_LABELS)
+        places = table[small]
     picture = Image.fromarray(places.astype(np.uint8)).convert("L")
     picture.putpalette(bytes(np.repeat(np.arange(256, dtype=np.uint8), 3)))
     bits = next(bits for bits in (1, 2, 4, 8) if len(found) <= 1 << bits)
@@ -204,22 +207,30 @@ def shrink_labels(labels: NDArray[np.integer], size: tuple[int, int]) -> NDArray
     height, width = labels.shape
     if size == (width, height):
         return labels
-    edges = [
-        np.linspace(0, length, count + 1).astype(np.int64)
-        for length, count in zip((height, width), size[::-1], strict=True)
-    ]
+    edges = [np.linspace(0, one, many + 1).astype(np.int64) for one, many in ((height, size[1]), (width, size[0]))]
     rows, columns = ((edge[:-1] + edge[1:]) // 2 for edge in edges)
     small: NDArray[np.integer] = labels[np.ix_(rows, columns)].copy()
-    found, counts = np.unique(labels, return_counts=True)
+    counts = np.bincount(labels.ravel())
+    found = np.flatnonzero(counts)
     if not 1 < len(found) <= _KEEPS_SMALL:
         return small
-    for label in found[np.argsort(-counts, kind="stable")][1:]:
-        held = np.add.reduceat((labels == label).astype(np.int32), edges[0][:-1], axis=0)
-        held = np.add.reduceat(held, edges[1][:-1], axis=1) > 0
-        padded = np.pad(small == label, 1)
-        near = np.zeros_like(held)
-        for down in range(3):
-            for across in range(3):
-                near |= padded[down : down + held.shape[0], across : across + held.shape[1]]
-        small[held & ~near] = label
+    place = np.zeros(len(counts), np.int64)
+    place[found] = np.arange(len(found))
+    down, across = (np.repeat(np.arange(len(edge) - 1), np.diff(edge)) for edge in edges)
+    held = np.zeros((len(found), size[1], size[0]), bool)
+    held[place[labels], down[:, None], across] = True
+    lost = held & ~_grown(np.arange(len(found))[:, None, None] == place[small])
+    for one in np.argsort(-counts[found], kind="stable"):
+        small[lost[one]] = found[one]
     return small
+
+
+def _grown(areas: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Areas [N, H, W] with the pixels beside them."""
+    wide = areas.copy()
+    wide[:, :, 1:] |= areas[:, :, :-1]
+    wide[:, :, :-1] |= areas[:, :, 1:]
+    high = wide.copy()
+    high[:, 1:] |= wide[:, :-1]
+    high[:, :-1] |= wide[:, 1:]
+    return high
