@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 
-.PHONY: demo test test-fast coverage lint docs bench measure clean chromium
+.PHONY: demo test test-fast coverage lint docs bench measure clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,14 +27,7 @@ FAST := $(addprefix tests/histods/,checks colours labels masks) \
 	$(addprefix tests/training/,config diffusion latents/test_latent_space.py trainer/test_ema.py) \
 	tests/test_architecture.py tests/test_words.py
 
-# The tests of the page open it in Debian's Chromium; where it cannot be installed, they are skipped by name.
-chromium:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
-			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
-		echo "No Chromium: the tests of the page in a browser are skipped; run 'apt-get install chromium'."
-
-test: lint chromium
+test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 15
 
 test-fast: $(VENV)/installed
