@@ -230,7 +230,7 @@ def _side_by_side(maps: list[LabelMap], labels: ClassSystem, source: Source) -> 
     pixels = {row.index: row.pixels for row in labels.classes}
     apart = {label for one, other in combinations(maps, 2) for label in compare(one, other, pixels).apart}
     rows = []
-    for label in sorted({*pixels, *apart}):
+    for label in sorted({*pixels, *apart}, key=lambda label: (label not in apart, label)):
         classes = [class_of(one, label) for one in maps]
         rows.append(
             {

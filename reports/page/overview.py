@@ -103,7 +103,7 @@ def _pairing(source: Source) -> list[dict[str, Any]]:
     lines = source.audit.suggestions if source.audit else ()
     if not lines:
         return []
-    best = lines[0]
+    best = {name: value for name, value in lines[0].items() if isinstance(value, int)}
     return [
         {
             "code": None,

@@ -53,6 +53,11 @@ class Source:
         return self.audit.command if self.audit else f"histods audit DATASET{self.space.option}"
 
     @property
+    def names_in_use(self) -> dict[int, str]:
+        """The labels of the masks in use with their names, as the audit recorded them."""
+        return self.audit.label_names if self.audit else {}
+
+    @property
     def used(self) -> pl.DataFrame | None:
         """The samples that are not excluded."""
         return None if self.manifest is None else self.manifest.filter(self.manifest["role"] != "excluded")

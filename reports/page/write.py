@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from histods.errors import HistodsError
 from histods.io.atomic import write_text
 from histods.io.workspace import Workspace
@@ -35,6 +37,8 @@ SECTIONS: tuple[Section, ...] = (
     runs.SECTION,
 )
 """The sections of the page, from top to bottom; a new one is a module, a template and an entry here."""
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError)
+"""What reading tables and summaries raises that somebody has changed: the section says so, and the others stay."""
 _TEMPLATE = Path(__file__).parent / "template"
 _SCRIPTS = (
     "dom",
@@ -97,7 +101,7 @@ def report(
             progress("gathering what there is", done, len(SECTIONS))
         contents[section.name] = _build(section, source, pictures)
     drawn = pictures.draw(progress)
-    text = _render(source, contents, drawn)
+    text = _render(source, contents, drawn).encode("utf-8", "replace").decode()
     write_text(file, text)
     empty = {name: content.missing for name, content in contents.items() if content.missing is not None}
     return ReportResult(
@@ -131,7 +135,10 @@ def _build(section: Section, source: Source, pictures: Pictures) -> Content:
     try:
         return section.build(source, pictures)
     except (HistodsError, OSError) as error:
-        return Content(missing=Missing(reason=str(error)), problems=(str(error),))
+        reason = str(error)
+    except _DAMAGED as error:
+        reason = f"The files of this section hold what histods does not write ({type(error).__name__}: {error})."
+    return Content(missing=Missing(reason=shown(reason), command=f"histods status{source.space.option}"))
 
 
 def _render(source: Source, contents: dict[str, Content], drawn: list[dict[str, Any] | None]) -> str:

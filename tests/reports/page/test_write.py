@@ -162,6 +162,25 @@ def test_a_dataset_of_which_nothing_can_be_used_has_a_page(tmp_path: Path) -> No
     assert any("There is no mask in use" in line for line in result.missing)
 
 
+@pytest.mark.parametrize("value", [None, "x", -1, [], {"x": 1}, ["x"], 1e300])
+@pytest.mark.parametrize("name", ["counts", "severities", "groups", "suggestions", "labels", "options", "command"])
+def test_a_summary_that_somebody_changed_ends_nothing(
+    made: Made, tmp_path: Path, name: str, value: object
+) -> None:
+    space = tmp_path / "out"
+    for file in ("audit.json", "manifest.parquet", "findings.parquet", "runs"):
+        copy = shutil.copytree if (made.workspace / file).is_dir() else shutil.copy
+        copy(made.workspace / file, _folder(space) / file)
+    audited = json.loads((space / "audit.json").read_text())
+    (space / "audit.json").write_text(json.dumps(audited | {name: value}))
+    assert "runs" in report(space).sections
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
+
+
 def test_a_dataset_that_is_gone_leaves_the_tables(own: Made) -> None:
     shutil.move(own.root, own.root.with_name("elsewhere"))
     result = report(own.workspace)

@@ -51,7 +51,7 @@ function measureRows() {
 }
 
 function connectTools() {
-  const again = debounce(filterFindings, 60);
+  const again = debounce(filterFindings, 20);
   byId("finding-search").addEventListener("input", again);
   for (const name of ["code", "severity", "folder"]) byId("finding-" + name).addEventListener("change", filterFindings);
   byId("finding-sort").addEventListener("change", (event) => { table.down = false; table.sort = -1; sortBy(Number(event.target.value)); });

@@ -94,8 +94,23 @@ function drawPicture(number, look) {
   return box;
 }
 
+// What the colours of a mask mean, the largest first.
+const LEGEND_ROWS = 12;
+
 function maskLegend(number, system) {
-  const known = new Map();
-  if (pictures[number] && pictures[number].labels) for (const kind of meaning(number, system)) known.set(kind.key, kind);
-  return legend([...known.values()]);
+  const node = h("div");
+  if (!pictures[number] || !pictures[number].mask) return node;
+  readMask(number).then((mask) => {
+    const known = new Map();
+    const kinds = meaning(number, system);
+    for (const place of mask.places) {
+      const kind = kinds[place];
+      if (!known.has(kind.key)) known.set(kind.key, { ...kind, pixels: 0 });
+      known.get(kind.key).pixels += 1;
+    }
+    const entries = [...known.values()].sort((one, other) => other.pixels - one.pixels);
+    node.replaceChildren(legend(entries.slice(0, LEGEND_ROWS)));
+    if (entries.length > LEGEND_ROWS) node.append(h("p", { class: "note", text: `and ${entries.length - LEGEND_ROWS} more` }));
+  }).catch(() => node.replaceChildren());
+  return node;
 }

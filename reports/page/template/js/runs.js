@@ -36,6 +36,7 @@ function previews(node, run) {
     said.textContent = `step ${whole.format(one.step)}`;
     slider.setAttribute("aria-valuetext", said.textContent);
   };
+  slider.hidden = all.length < 2;
   slider.addEventListener("input", draw);
   draw();
   node.append(image, h("figcaption", {}, slider, said));

@@ -41,13 +41,16 @@ function startCopying() {
 }
 
 function startNavigation() {
+  const bar = document.querySelector("nav");
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       links.forEach((link, name) => {
-        if (name === entry.target.id) link.setAttribute("aria-current", "true");
-        else link.removeAttribute("aria-current");
+        if (name === entry.target.id) {
+          link.setAttribute("aria-current", "true");
+          bar.scrollLeft = link.offsetLeft - bar.offsetLeft - 24;
+        } else link.removeAttribute("aria-current");
       });
     }
   }, { rootMargin: "-20% 0px -75% 0px" });
