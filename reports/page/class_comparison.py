@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """How a coarser label map stands to a finer one.
+    """How a coarser label map relates to a finer one.
 
     Attributes:
         fine: name of the map with more classes.
@@ -27,14 +27,14 @@ class Comparison:
 
     @property
     def text(self) -> str:
-        """The same in a sentence."""
+        """The comparison in a sentence."""
         if not self.apart:
-            return f"{self.coarse} is a coarsening of {self.fine}: it parts no class of {self.fine}."
+            return f"{self.coarse} is a coarsening of {self.fine}: it splits no class of {self.fine}."
         listed = ", ".join(map(str, self.apart[:20])) + (" and others" if len(self.apart) > 20 else "")
         noun = "label" if len(self.apart) == 1 else "labels"
         return (
-            f"{self.coarse} would be a coarsening of {self.fine} but for {noun} {listed}: there it parts what "
-            f"{self.fine} has in one class."
+            f"{self.coarse} is not a coarsening of {self.fine}: it separates {noun} {listed} from other labels of the "
+            f"same class in {self.fine}."
         )
 
 
@@ -49,7 +49,7 @@ def compare(one: LabelMap, other: LabelMap, pixels: Mapping[int, int]) -> Compar
     Args:
         one: a label map.
         other: another one.
-        pixels: pixels of the labels that occur; where a class is parted, its larger part counts as agreed.
+        pixels: pixels of the labels that occur; where a class is split, its larger part counts as agreed.
     """
     labels = sorted({*one.table, *other.table, *pixels})
     fine, coarse = (one, other) if len(one.classes) >= len(other.classes) else (other, one)

@@ -114,7 +114,7 @@ def _curve(lines: Sequence[dict[str, Any]], name: str) -> list[tuple[int, float]
 
 
 def _buckets(validation: Sequence[dict[str, Any]]) -> list[list[tuple[int, float]]]:
-    """The validation loss of the averaged weights at each stretch of noise levels, from little to much noise."""
+    """The validation loss of the averaged weights in each tenth of the noise levels, from little to much noise."""
     curves: list[list[tuple[int, float]]] = []
     for line in validation:
         losses = line.get("ema_buckets")
