@@ -53,15 +53,21 @@ def read_audit_config(config: Path | None, workspace: Path) -> dict[str, object]
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise HistodsError(f"{path} cannot be read: {error.strerror}; give another file with --config.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HistodsError(f"{path} is not TOML: {error}; correct it.") from error
     for name in document:
         if name != "audit":
-            raise HistodsError(f"{path}: {name} stands outside of a table; put it below a line [audit].")
+            raise HistodsError(
+                f"{path}: {name} is not part of a table [audit]; put options of an audit below a line [audit]."
+            )
     table = document.get("audit", {})
     if not isinstance(table, dict):
         raise HistodsError(f"{path}: audit is no table; put its options below a line [audit].")
-    return {key.replace("-", "_"): _checked(path, key.replace("-", "_"), value) for key, value in table.items()}
+    names = [key.replace("-", "_") for key in table]
+    again = next((name for name in names if names.count(name) > 1), None)
+    if again is not None:
+        raise HistodsError(f"{path}: {again} is given twice; remove one of them.")
+    return {name: _checked(path, name, value) for name, value in zip(names, table.values(), strict=True)}
 
 
 @cache

@@ -72,11 +72,11 @@ def summarise_run(folder: Path) -> RunSummary:
     """The run in a folder; damaged and missing values are None."""
     settings, state = _read_settings(folder), _read_state(folder)
     lines = list(_read_lines(folder / "metrics.jsonl"))
-    losses = [line["loss"] for line in lines if line.get("kind") == "train" and _is_number(line.get("loss"))]
+    losses = [line["loss"] for line in lines if line.get("kind") == "train" and is_number(line.get("loss"))]
     validated = [
         (line["ema"], line["step"])
         for line in lines
-        if line.get("kind") == "validation" and _is_number(line.get("ema")) and _is_number(line.get("step"))
+        if line.get("kind") == "validation" and is_number(line.get("ema")) and is_number(line.get("step"))
     ]
     speeds = [line["timing"].get("images_per_second") for line in lines if isinstance(line.get("timing"), dict)]
     best, best_step = min(validated, default=(None, None))
@@ -87,7 +87,7 @@ def summarise_run(folder: Path) -> RunSummary:
         loss=math.fsum(losses[-_LAST:]) / len(losses[-_LAST:]) if losses else None,
         best=best,
         best_step=best_step,
-        images_per_second=next((speed for speed in reversed(speeds) if _is_number(speed)), None),
+        images_per_second=next((speed for speed in reversed(speeds) if is_number(speed)), None),
         index_digest=_text(state.get("index_digest")),
         map_digest=_text(state.get("map_digest")),
         settings=settings,
@@ -154,12 +154,13 @@ def _read_state(folder: Path) -> dict[str, Any]:
 
 
 def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) and _is_number(value) else None
+    return value if isinstance(value, int) and is_number(value) else None
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value of a file is a finite number of a size that sums of many still are."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST

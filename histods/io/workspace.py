@@ -168,6 +168,23 @@ class Workspace:
                 f"choose another place for {option}."
             )
 
+    def read_summary(self) -> AuditSummary:
+        """Read `audit.json`, whatever has become of `manifest.parquet` since; see `read_audit`.
+
+        Raises:
+            HistodsError: it is not readable, or the workspace lies in the dataset.
+        """
+        document = read_json(self.audit)
+        try:
+            summary = AuditSummary.parse(document)
+        except ValueError as error:
+            raise HistodsError(
+                f"{self.audit} is not the summary of an audit ({error}); "
+                f"run 'histods audit DATASET -w {self.folder}' again."
+            ) from error
+        self.check_apart(Path(summary.root), summary.command)
+        return replace(summary, command=f"{summary.command} -w {shlex.quote(str(self.folder))}")
+
     def read_audit(self) -> AuditSummary:
         """Read `audit.json` and prove that `manifest.parquet` is the one it describes.
 
@@ -182,16 +199,7 @@ class Workspace:
             raise HistodsError(
                 f"There is no audit in {self.folder} yet; run 'histods audit DATASET -w {self.folder}'."
             )
-        document = read_json(self.audit)
-        try:
-            summary = AuditSummary.parse(document)
-        except ValueError as error:
-            raise HistodsError(
-                f"{self.audit} is not the summary of an audit ({error}); "
-                f"run 'histods audit DATASET -w {self.folder}' again."
-            ) from error
-        self.check_apart(Path(summary.root), summary.command)
-        summary = replace(summary, command=f"{summary.command} -w {shlex.quote(str(self.folder))}")
+        summary = self.read_summary()
         if file_digest(self.manifest) != summary.manifest_digest:
             raise StaleFileError(
                 f"{self.manifest} has changed since the audit wrote it; run '{summary.command}' again."

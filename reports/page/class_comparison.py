@@ -33,8 +33,8 @@ class Comparison:
         listed = ", ".join(map(str, self.apart[:20])) + (" and others" if len(self.apart) > 20 else "")
         noun = "label" if len(self.apart) == 1 else "labels"
         return (
-            f"{self.coarse} is not a coarsening of {self.fine}: it separates {noun} {listed} from other labels of the "
-            f"same class in {self.fine}."
+            f"{self.coarse} is not a coarsening of {self.fine}: it separates {noun} {listed} from other labels "
+            f"of the same class in {self.fine}."
         )
 
 

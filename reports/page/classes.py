@@ -11,7 +11,7 @@ from histods.classes.class_system import list_label_maps, read_kept_map
 from histods.dataset.manifest import read_table, to_polars
 from histods.errors import HistodsError
 from histods.palette import class_fill
-from reports.class_table import COUNTED_LIMIT, DRAWN_LIMIT, RAW, read_labels, read_remapped
+from reports.class_table import COUNTED_LIMIT, DRAWN_LIMIT, RAW, largest, read_labels, read_remapped
 from reports.page.class_comparison import class_of, compare
 from reports.page.packing import shown
 from reports.page.section import Content, Missing, Section
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from reports.page.source import Source
 
 PER_CLASS = 4
-"""Pictures of the clearest, and of the most doubtful samples of a class."""
+"""Pictures of the samples with the largest, and with the smallest share of a class."""
+OTHERS = -1
+MAX_ROWS = 1000
+"""Rows of a table, of the classes with most pixels."""
 MAX_GROUPS = 40
 _LOOKED_AT = 40
 """Samples of which those with different masks are chosen."""
 _AFTER_FINDINGS = 4
-"""Rank of the first picture of a class: findings come first."""
+"""Rank of the first picture of a class: the first four of each code come before it."""
 _LABELS_LATER = 6
 """Pictures of labels come after those of classes where there are label maps."""
 
@@ -52,7 +55,7 @@ def build(source: Source, pictures: Pictures) -> Content:
         shown_systems.append(
             _describe(system)
             | {
-                "groups": _groups(rows, used),
+                "groups": _groups(rows, used, system),
                 "gallery": _gallery(rows, used, system, pictures, _AFTER_FINDINGS + late),
             }
         )
@@ -108,9 +111,8 @@ def _describe(system: ClassSystem) -> dict[str, Any]:
     return {
         "name": shown(system.name),
         "noun": system.noun,
-        "images": system.images,
-        "pixels": system.pixels,
-        "note": system.note,
+        "total": len(system.classes),
+        "note": _note(system),
         "classes": [
             {
                 "index": row.index,
@@ -120,11 +122,20 @@ def _describe(system: ClassSystem) -> dict[str, Any]:
                 "percent": row.percent,
                 "images": row.images,
             }
-            for row in system.classes
+            for row in largest(system.classes, MAX_ROWS)
         ],
         "drawn": [row.index for row in drawn],
         "together": matrix,
     }
+
+
+def _note(system: ClassSystem) -> str:
+    """What the charts leave out, and where colours repeat."""
+    drawn = system.drawn
+    notes = [system.say_drawn(len(drawn))] if len(drawn) < len(system.classes) else []
+    if len({class_fill(row.index).face for row in drawn}) < len(drawn):
+        notes.append("Colours repeat; the numbers tell classes of one colour apart")
+    return ". ".join(notes)
 
 
 def _class_rows(system: ClassSystem, source: Source, used: pl.DataFrame) -> pl.DataFrame:
@@ -147,8 +158,13 @@ def _class_rows(system: ClassSystem, source: Source, used: pl.DataFrame) -> pl.D
     )
 
 
-def _groups(rows: pl.DataFrame, used: pl.DataFrame) -> dict[str, Any] | None:
-    """Pixels of each class in each group, the groups with most pixels; None without groups."""
+def _groups(rows: pl.DataFrame, used: pl.DataFrame, system: ClassSystem) -> dict[str, Any] | None:
+    """Pixels of each class in each group, the groups with most pixels; None without groups.
+
+    Classes that charts do not show are one, `OTHERS`.
+    """
+    drawn = [row.index for row in system.drawn]
+    rows = rows.with_columns(classes=pl.when(pl.col("classes").is_in(drawn)).then("classes").otherwise(OTHERS))
     groups = used.select("group", place=pl.int_range(pl.len(), dtype=pl.UInt32)).drop_nulls("group")
     sums = rows.join(groups.with_columns(code=pl.col("group").rank("dense")), on="place")
     counts = sums.group_by("code", "classes").agg(pl.col("group").first(), pl.col("pixels").sum())
@@ -171,7 +187,10 @@ def _gallery(
 ) -> list[dict[str, Any]]:
     """The samples that hold most of a class, and those that hold least of it; equal masks once."""
     galleries = []
-    ordered = rows.filter(pl.col("pixels") > 0).sort("share", "place", descending=[True, False])
+    drawn = [row.index for row in system.drawn]
+    ordered = rows.filter((pl.col("pixels") > 0) & pl.col("classes").is_in(drawn)).sort(
+        "share", "place", descending=[True, False]
+    )
     clear = _first_of_each(ordered, used, {})
     doubtful = _first_of_each(ordered.sort("share", "place"), used, clear)
     for row in system.drawn:
@@ -230,7 +249,7 @@ def _side_by_side(maps: list[LabelMap], labels: ClassSystem, source: Source) -> 
     pixels = {row.index: row.pixels for row in labels.classes}
     apart = {label for one, other in combinations(maps, 2) for label in compare(one, other, pixels).apart}
     rows = []
-    for label in sorted({*pixels, *apart}, key=lambda label: (label not in apart, label)):
+    for label in sorted({*pixels, *apart}, key=lambda label: (label not in apart, label))[:MAX_ROWS]:
         classes = [class_of(one, label) for one in maps]
         rows.append(
             {

@@ -35,7 +35,6 @@ def build(source: Source, _: Pictures) -> Content:
             "codes": codes,
             "folders": [(shown(name), number) for name, number in folders.head(_MAX_FOLDERS).iter_rows()],
             "more_folders": max(0, len(folders) - _MAX_FOLDERS),
-            "option": source.space.option,
         },
         data={"codes": codes},
         packed=pack_columns(table, [row["code"] for row in codes]),

@@ -41,7 +41,7 @@ _LOOKED_AT = (
     "converted_image",
     "suffix_mismatch",
 )
-"""Findings of which each file has to be looked at: moving files would not help."""
+"""Findings for which each file has to be looked at, since moving files would not help."""
 _MAX_LINES = 3
 
 
@@ -55,7 +55,6 @@ def build(source: Source, _: Pictures) -> Content:
     return Content(
         values={
             "root": shown(str(source.root)),
-            "workspace": shown(str(source.space.folder)),
             "command": audit.command,
             "counts": [(name, counts.get(key, 0), text) for key, name, text in _COUNTS],
             "roles": [(name, counts.get(name, 0), text) for name, text in _ROLES],
@@ -63,6 +62,7 @@ def build(source: Source, _: Pictures) -> Content:
             "groups": audit.groups,
             "severities": [(name, audit.severities.get(name, 0)) for name in ("error", "warning", "info")],
             "actions": list_actions(source),
+            "known": source.findings is not None,
             "next": _next(source),
         },
         data={"roles": [{"name": name, "value": counts.get(name, 0)} for name, _ in _ROLES]},

@@ -26,6 +26,7 @@ MAX_BYTES = 7_000_000
 MAX_PIXELS = 600_000_000
 """Pixels that are decoded for one page: a few seconds' work, also where images are large."""
 MAX_FILE_PIXELS = 60_000_000
+MAX_FILE_BYTES = 256 << 20
 _QUALITY = 82
 _MAX_LABELS = 255
 """Labels of one picture's mask; the smallest of more are left out of it."""
@@ -149,6 +150,8 @@ def _draw_mask(dataset: OpenRoot, path: str, source: Source, made: dict[str, Any
 
 def _read(dataset: OpenRoot, path: str) -> bytes:
     with dataset.open(path) as file:
+        if file.size > MAX_FILE_BYTES:
+            raise HistodsError(f"it has over {MAX_FILE_BYTES >> 20} MiB, too many to draw here")
         return file.read()
 
 
@@ -192,10 +195,11 @@ def _mask_png(labels: NDArray[np.integer]) -> tuple[str, list[int]]:
 
 
 def shrink_labels(labels: NDArray[np.integer], size: tuple[int, int]) -> NDArray[np.integer]:
-    """Make a mask smaller such that no part of it is lost.
+    """Make a mask smaller such that small parts of it stay.
 
     Each pixel has the label in the middle of the pixels that it stands for. Where a label occurs and neither this
-    pixel nor one beside it has it, the pixel gets that label; rare labels win.
+    pixel nor one beside it has it, the pixel gets that label; rare labels win. Masks of very many
+    labels lose parts.
 
     Args:
         labels: [H, W].

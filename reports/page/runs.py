@@ -6,11 +6,12 @@ import io
 import json
 import math
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
 from histods.io.atomic import refuse_pipe
-from histods.io.run_files import list_runs
+from histods.io.run_files import is_number, list_runs
 from histods.io.workspace import read_json
 from reports.page.packing import data_uri, shown
 from reports.page.section import Content, Missing, Section
@@ -28,6 +29,8 @@ MAX_POINTS = 800
 """Points of a curve that are drawn; of more, each is the mean of its neighbours."""
 MAX_PREVIEWS = 12
 MAX_SHEETS = 6
+MAX_BYTES = 4_000_000
+"""Of all previews and contact sheets as texts of the page; those beyond are left out."""
 _PREVIEW_SIDE, _SHEET_SIDE = 720, 1400
 _MAX_FILE_BYTES = 60_000_000
 _MAX_PICTURE_PIXELS = 60_000_000
@@ -43,17 +46,20 @@ def build(source: Source, _: Pictures) -> Content:
         missing = Missing(reason="There are no training runs yet.", command=f"histods train{space.option}")
         return Content(missing=missing)
     problems: list[str] = []
-    summaries = list_runs(space)
-    left_out = max(0, len(summaries) - MAX_RUNS)
-    runs = [_read_run(space.runs / one.run, one, problems) for one in summaries[:MAX_RUNS]]
-    sheets = list(_read_sheets(space.folder / "samples", problems))
-    differ = _settings_that_differ(summaries[:MAX_RUNS])
+    found = sorted(list_runs(space), key=lambda one: _changed(space.runs / one.run), reverse=True)
+    left_out = max(0, len(found) - MAX_RUNS)
+    summaries = sorted(found[:MAX_RUNS], key=lambda one: one.run)
+    budget = _Budget()
+    runs = [_read_run(space.runs / one.run, one, budget, problems) for one in summaries]
+    sheets = list(_read_sheets(space.folder / "samples", budget, problems))
+    differ = _settings_that_differ(summaries)
     return Content(
         values={
             "runs": runs,
             "left_out": left_out,
             "sheets": sheets,
             "differ": differ,
+            "option": space.option,
             "sample": f"histods sample --masks MASKS{space.option}",
         },
         data={"runs": runs},
@@ -61,7 +67,22 @@ def build(source: Source, _: Pictures) -> Content:
     )
 
 
-def _read_run(folder: Path, summary: RunSummary, problems: list[str]) -> dict[str, Any]:
+@dataclass(slots=True)
+class _Budget:
+    """Bytes that previews and contact sheets may still take."""
+
+    left: int = MAX_BYTES
+
+
+def _changed(run: Path) -> float:
+    """When a run last wrote a line of its metrics."""
+    try:
+        return (run / "metrics.jsonl").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _read_run(folder: Path, summary: RunSummary, budget: _Budget, problems: list[str]) -> dict[str, Any]:
     """One run: how far it is, its curves and previews."""
     lines = list(_read_metrics(folder / "metrics.jsonl", problems))
     train = [line for line in lines if line.get("kind") == "train"]
@@ -79,11 +100,11 @@ def _read_run(folder: Path, summary: RunSummary, problems: list[str]) -> dict[st
             "loss": thin(loss),
             "smoothed": thin(smooth(loss)),
             "rate": thin(_curve(train, "rate")),
-            "model": _curve(validation, "model"),
-            "ema": _curve(validation, "ema"),
+            "model": thin(_curve(validation, "model")),
+            "ema": thin(_curve(validation, "ema")),
         },
-        "buckets": _buckets(validation),
-        "previews": list(_read_previews(folder / "samples", problems)),
+        "buckets": [thin(curve) for curve in _buckets(validation)],
+        "previews": list(_read_previews(folder / "samples", budget, problems)),
     }
 
 
@@ -104,13 +125,13 @@ def _read_metrics(path: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
             if number < len(texts):
                 problems.append(f"{path} is damaged from line {number:,} on; the curves end before it.")
             return
-        if isinstance(line, dict) and isinstance(line.get("step"), int):
+        if isinstance(line, dict) and is_number(line.get("step")) and isinstance(line["step"], int):
             yield line
 
 
 def _curve(lines: Sequence[dict[str, Any]], name: str) -> list[tuple[int, float]]:
     """Steps and values of a number."""
-    return [(line["step"], float(line[name])) for line in lines if _is_number(line.get(name))]
+    return [(line["step"], float(line[name])) for line in lines if is_number(line.get(name))]
 
 
 def _buckets(validation: Sequence[dict[str, Any]]) -> list[list[tuple[int, float]]]:
@@ -122,13 +143,9 @@ def _buckets(validation: Sequence[dict[str, Any]]) -> list[list[tuple[int, float
             continue
         curves += [[] for _ in range(len(losses) - len(curves))]
         for curve, loss in zip(curves, losses, strict=False):
-            if _is_number(loss):
+            if is_number(loss):
                 curve.append((line["step"], float(loss)))
     return curves
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def smooth(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -149,22 +166,22 @@ def thin(curve: Sequence[tuple[int, float]], points: int = MAX_POINTS) -> list[t
     return [(part[-1][0], math.fsum(value for _, value in part) / len(part)) for part in parts]
 
 
-def _read_previews(folder: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
+def _read_previews(folder: Path, budget: _Budget, problems: list[str]) -> Iterator[dict[str, Any]]:
     """Previews of a run from the first to the last, evenly chosen."""
     found = sorted(
         (int(match[1]), path) for path in folder.glob("step-*.png") if (match := _STEP.fullmatch(path.name))
     )
     for step, path in evenly(found, MAX_PREVIEWS):
-        picture = _read_picture(path, _PREVIEW_SIDE, problems)
+        picture = _read_picture(path, _PREVIEW_SIDE, budget, problems)
         if picture is not None:
             yield {"step": step} | picture
 
 
-def _read_sheets(folder: Path, problems: list[str]) -> Iterator[dict[str, Any]]:
+def _read_sheets(folder: Path, budget: _Budget, problems: list[str]) -> Iterator[dict[str, Any]]:
     """Contact sheets of generated images, and the run that made them."""
     paths = sorted({*folder.glob("overview/contact_sheet.png"), *folder.glob("*/overview/contact_sheet.png")})
     for path in paths[:MAX_SHEETS]:
-        picture = _read_picture(path, _SHEET_SIDE, problems)
+        picture = _read_picture(path, _SHEET_SIDE, budget, problems)
         if picture is None:
             continue
         try:
@@ -189,8 +206,8 @@ def evenly(values: Sequence[Any], most: int) -> list[Any]:
     return [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
 
 
-def _read_picture(path: Path, side: int, problems: list[str]) -> dict[str, Any] | None:
-    """A picture that a run has written, made smaller; None where it cannot be read, which is then said."""
+def _read_picture(path: Path, side: int, budget: _Budget, problems: list[str]) -> dict[str, Any] | None:
+    """A picture that a run wrote, made smaller; None if the page is full or it is unreadable."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -207,7 +224,11 @@ def _read_picture(path: Path, side: int, problems: list[str]) -> dict[str, Any] 
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=84, optimize=True)
-    return {"image": data_uri("image/jpeg", file.getvalue()), "width": picture.width, "height": picture.height}
+    image = data_uri("image/jpeg", file.getvalue())
+    if len(image) > budget.left:
+        return None
+    budget.left -= len(image)
+    return {"image": image, "width": picture.width, "height": picture.height}
 
 
 def _settings_that_differ(runs: Sequence[RunSummary]) -> dict[str, Any] | None:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError, StaleFileError
-from histods.io.audit_summary import AuditSummary
-from histods.io.workspace import read_json
 from histods.labels.audit_labels import labels_of_audit
 from histods.labels.label_map import LabelTable
 from histods.measurement.findings_file import read_findings
@@ -17,6 +15,7 @@ from histods.measurement.findings_file import read_findings
 if TYPE_CHECKING:
     import polars as pl
 
+    from histods.io.audit_summary import AuditSummary
     from histods.io.workspace import Workspace
 
 
@@ -81,7 +80,7 @@ def read_source(space: Workspace) -> Source:
         audit, sound = space.read_audit(), True
     except StaleFileError as error:  # the numbers are still those of that audit
         problems.append(str(error))
-        audit = AuditSummary.parse(read_json(space.audit))
+        audit = space.read_summary()
     except HistodsError as error:
         if not (space.shards.is_dir() or space.latents.is_dir() or space.runs.is_dir()):
             raise

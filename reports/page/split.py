@@ -53,7 +53,6 @@ def build(source: Source, pictures: Pictures) -> Content:
             "names": [{"name": shown(name), "colour": split_fill(name, at).face} for at, name in enumerate(names)],
             "sizes": _sizes(samples, names),
             "proof": _prove(check),
-            "sound": check.sound,
             "groups": _groups(samples),
             "group_total": check.groups,
             "straddling": straddling,
@@ -82,29 +81,36 @@ def _sizes(samples: pl.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     rows = {row["split"]: row for row in counts.iter_rows(named=True)}
     total = max(len(samples), 1)
     return [
-        rows[name] | {"split": shown(name), "percent": 100 * rows[name]["samples"] / total}
-        for name in names
+        rows[name]
+        | {
+            "split": shown(name),
+            "percent": 100 * rows[name]["samples"] / total,
+            "colour": split_fill(name, at).face,
+        }
+        for at, name in enumerate(names)
         if name in rows
     ]
 
 
 def _prove(check: SplitCheck) -> list[dict[str, Any]]:
-    """What reading the split back showed, one sentence each."""
-    lines = [
-        (not check.straddling_groups, f"{check.straddling_groups:,} of {check.groups:,} groups are in two splits")
+    """What reading the split back showed, one sentence each; `sound` is None where nothing is proved."""
+    placed = not (check.missing or check.doubled or check.unknown)
+    groups = f"{check.straddling_groups:,} of {check.groups:,} groups are in more than one split"
+    copies = f"{check.straddling_duplicates:,} of {check.duplicates or 0:,} sets of equal images are in several"
+    lines: list[tuple[bool | None, str]] = [
+        (not check.straddling_groups, groups)
         if check.groups
-        else (True, "The samples have no groups, so that nothing tells which are of one slide"),
-        (True, "Images were not digested, so that duplicates are unknown (audit with --hash)")
-        if check.duplicates is None
         else (
-            not check.straddling_duplicates,
-            f"{check.straddling_duplicates:,} of {check.duplicates:,} sets of identical images are in two splits",
+            None,
+            "Unknown whether a slide is in several splits: there are no groups (audit with --group-regex)",
         ),
-        (
-            not (check.missing or check.doubled or check.unknown),
-            f"{check.missing:,} of {check.samples:,} samples have no split, {check.doubled:,} have several",
-        ),
+        (None, "Unknown whether identical images are in several splits: audit with --hash")
+        if check.duplicates is None
+        else (not check.straddling_duplicates, f"{copies} splits"),
+        (placed, f"{check.missing:,} of {check.samples:,} samples have no split, {check.doubled:,} have several"),
     ]
+    if check.unknown:
+        lines.append((False, f"{check.unknown:,} rows of the split belong to no sample in use"))
     return [{"sound": sound, "text": text} for sound, text in lines]
 
 

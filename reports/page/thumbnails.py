@@ -52,7 +52,7 @@ def build(source: Source, pictures: Pictures) -> Content:
         command = source.audit_command
         return Content(missing=Missing(reason="There is no audit whose samples can be shown.", command=command))
     if not len(source.findings):
-        return Content(missing=Missing(reason="The audit found no problems, so that there is nothing to show."))
+        return Content(missing=Missing(reason="The audit found no problems, so there is nothing to show."))
     problems: list[str] = []
     samples = _measured(source, problems)
     galleries = []
@@ -73,8 +73,8 @@ def build(source: Source, pictures: Pictures) -> Content:
             }
         )
     return Content(
-        values={"galleries": galleries, "option": source.space.option},
-        data={"galleries": galleries, "option": source.space.option},
+        values={"galleries": galleries},
+        data={"galleries": galleries},
         problems=tuple(problems),
     )
 

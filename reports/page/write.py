@@ -89,7 +89,8 @@ def report(
         progress: called with a stage, sections or pictures done, and all of them.
 
     Raises:
-        HistodsError: the workspace has nothing to show, or `out` is in the dataset or is a folder.
+        HistodsError: the workspace has nothing to show, or `out` is in the dataset, is a folder or is not named
+            like an HTML file.
     """
     space = Workspace.find(workspace)
     source = read_source(space)
@@ -118,13 +119,17 @@ def _choose_file(space: Workspace, source: Source, out: str | Path | None) -> Pa
     """Where the page goes.
 
     Raises:
-        HistodsError: it is a folder, or in the dataset.
+        HistodsError: it is a folder, in the dataset, or not named like an HTML file.
     """
     if out is None:
         return space.report
     file = Path(out)
     if file.is_dir():
         raise HistodsError(f"{file} is a folder; --out must name a file, such as {file / 'report.html'}.")
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise HistodsError(
+            f"{file} is not an HTML file; --out must name one, such as {file.with_suffix('.html')}."
+        )
     if source.root is not None:
         space.check_place(file, "--out", source.root)
     return file
@@ -155,12 +160,13 @@ def _render(source: Source, contents: dict[str, Content], drawn: list[dict[str, 
     )
     templates.filters["number"] = _number
     templates.filters["percent"] = _percent
+    templates.filters["shown"] = shown
     style = (_TEMPLATE / "page.css").read_text(encoding="utf-8")
     parts = [(_TEMPLATE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     script = '(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
     theme = (_TEMPLATE / "js" / "theme.js").read_text(encoding="utf-8")
     data: dict[str, Any] = {name: content.data for name, content in contents.items()}
-    data |= {"labels": _labels(source, drawn), "systems": _tables(source, drawn)}
+    data |= {"option": source.space.option, "labels": _labels(source, drawn), "systems": _tables(source, drawn)}
     return templates.get_template("page.html.j2").render(
         title=shown(source.root.name if source.root else source.space.folder.name),
         version=__version__,
@@ -227,6 +233,6 @@ def _number(value: float) -> str:
 
 def _percent(value: float) -> str:
     """A share in percent, two digits after the point, and more where it is small."""
-    if 0 < value < 0.01:
-        return f"{value:.2g}"
-    return f"{value:.2f}"
+    if 0 < value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.4f}" if 0 < value < 0.01 else f"{value:.2f}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reports.page.workspaces import HOSTILE
+from tests.reports.page.workspaces import FORMULA, HOSTILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,9 +147,10 @@ def test_the_csv_is_what_is_shown_and_no_formula(tab: Page, tmp_path: Path) -> N
     with tab.expect_download() as download:
         tab.click("#finding-csv")
     download.value.save_as(tmp_path / "findings.csv")
-    with (tmp_path / "findings.csv").open(newline="", encoding="utf-8") as file:
+    with (tmp_path / "findings.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == counted(tab)
+    assert f"'{FORMULA}" in [row["path"] for row in rows]
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
 
 

@@ -51,6 +51,7 @@ def make_workspace(folder: Path) -> Made:
     write_pair(made.root / "slide_1" / "日本\u202e.jpg", 8)
     (made.root / "slide_1" / "=cmd|calc_mask.png").write_bytes(b"")
     (made.root / "slide_0" / "patch_04.jpg").write_bytes(b"no image")
+    (made.root / FORMULA).write_bytes(b"no image")
     (made.root / "slide_1" / "patch_05_mask.png").write_bytes(b"")
     Image.new("L", (32, 64), 1).save(made.root / "slide_2" / "patch_06_mask.png")
     Image.new("L", (64, 64), 3).save(made.root / "slide_3" / f"{HOSTILE[:-4]}_mask.png")

@@ -9,10 +9,15 @@ function textWidth(text) {
 }
 
 function cut(text, room) {
-  if (textWidth(text) <= room) return text;
-  let end = text.length;
-  while (end > 1 && textWidth(text.slice(0, end) + "…") > room) end -= 1;
-  return text.slice(0, end) + "…";
+  const marks = [...text.slice(0, 300)];
+  if (marks.join("") === text && textWidth(text) <= room) return text;
+  let [least, most] = [1, marks.length];
+  while (least < most) {
+    const end = Math.ceil((least + most) / 2);
+    if (textWidth(marks.slice(0, end).join("") + "…") > room) most = end - 1;
+    else least = end;
+  }
+  return marks.slice(0, least).join("") + "…";
 }
 
 function chart(node, label, draw) {

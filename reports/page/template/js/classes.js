@@ -44,9 +44,9 @@ function drawSystem(place) {
     const colour = (index) => (of.has(index) ? of.get(index).colour : "#888888");
     stacks(find("groups"), title("Mix of the groups"), system.groups.rows.map((group) => ({
       name: group.name,
-      parts: group.parts.map(([index, value]) => ({ value, colour: colour(index), text: of.has(index) ? of.get(index).name : String(index) })),
+      parts: group.parts.map(([index, value]) => ({ value, colour: colour(index), text: of.has(index) ? of.get(index).name : "others" })),
     })), false);
-    find("groups").after(legend(rows.slice(0, 24)));
+    find("groups").after(legend(rows));
   }
   if (find("together")) matrix(find("together"), title("Classes that occur together"), rows, system.together);
   const wall = panel.querySelector("[data-class-gallery]");
@@ -63,5 +63,5 @@ function classGallery(system, row, one) {
   };
   return h("article", { "aria-label": row.name },
     h("h4", {}, s("svg", { width: 12, height: 12, class: "swatch", "aria-hidden": "true" }, s("rect", { width: 12, height: 12, rx: 2, fill: row.colour })), ` ${row.index} ${row.name}`),
-    h("div", { class: "pairs" }, part("clearest", one.clear), part("most doubtful", one.doubtful)));
+    h("div", { class: "pairs" }, part("largest share", one.clear), part("smallest share", one.doubtful)));
 }

@@ -22,7 +22,7 @@ async function startFindings() {
   ];
   const counts = new Map();
   packed.folder.forEach((folder) => counts.set(folder, (counts.get(folder) || 0) + 1));
-  byId("finding-folder").append(...packed.folders.map((name, place) =>
+  packed.folders.forEach((name, place) => byId("finding-folder").append(
     h("option", { value: place, text: `${name} (${whole.format(counts.get(place))})` })));
   buildGrid();
   connectTools();
@@ -141,7 +141,7 @@ function drawRows() {
     node.style.top = place * height + "px";
     drawn.push(node);
   }
-  if (!order.length) drawn.push(h("div", { role: "row", class: "grid-row empty" }, h("div", { role: "gridcell", text: "No finding fits." })));
+  if (!order.length) drawn.push(h("div", { role: "row", class: "grid-row empty" }, h("div", { role: "gridcell", text: "No finding matches." })));
   body.replaceChildren(...drawn);
 }
 
@@ -161,7 +161,7 @@ function choose(place) {
   const parts = [
     h("p", {}, h("span", { class: "severity " + kind.severity, text: kind.severity }), " ", h("code", { text: kind.code }), " ", h("span", { class: "path", text: path })),
     h("p", { text: rows.messages[rows.message[row]] }),
-    h("p", {}, commandLine(showCommand(path, kind.code, data.thumbnails.option || "") || "histods show " + kind.code)),
+    h("p", {}, commandLine(showCommand(path, kind.code, data.option))),
   ];
   if (card) {
     const button = h("button", { type: "button", onclick: () => openViewer(card.cards, card.place, { code: kind.code }, null), text: "Show the picture" });
@@ -207,7 +207,7 @@ function saveCsv() {
     const kind = rows.kinds[rows.code[row]];
     texts.push([kind.severity, kind.code, rows.paths[row], rows.messages[rows.message[row]]].map(csvCell).join(","));
   }
-  const address = URL.createObjectURL(new Blob([texts.join("\r\n") + "\r\n"], { type: "text/csv" }));
+  const address = URL.createObjectURL(new Blob(["\ufeff" + texts.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }));
   const link = h("a", { href: address, download: "findings.csv" });
   document.body.append(link);
   link.click();

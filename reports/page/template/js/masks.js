@@ -29,6 +29,7 @@ function rgb(colour) {
 function meaning(number, system) {
   const labels = pictures[number].labels || [];
   const table = data.systems.find((one) => one.name === system);
+  if (!table && system !== "labels") return labels.map(() => ({ key: -1, name: "no class", colour: "#c8c8c8", ground: true }));
   return labels.map((label) => {
     if (!table) return { key: label, name: data.labels[label][0], colour: data.labels[label][1], ground: label === 0 };
     const index = table.of[label];

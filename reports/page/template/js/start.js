@@ -23,20 +23,27 @@ async function copyText(text) {
   } catch {
     const field = h("textarea", { class: "offscreen", "aria-hidden": "true" });
     field.value = text;
-    document.body.append(field);
+    (document.querySelector("dialog[open]") || document.body).append(field);
     field.select();
-    document.execCommand("copy");
+    const copied = document.execCommand("copy");
     field.remove();
+    return copied;
   }
+  return true;
 }
 
 function startCopying() {
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
-    await copyText(button.dataset.copy);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    const label = button.getAttribute("aria-label");
+    const said = (await copyText(button.dataset.copy)) ? "Copied" : "Select and copy";
+    button.textContent = said;
+    button.setAttribute("aria-label", said);
+    setTimeout(() => {
+      button.textContent = "Copy";
+      button.setAttribute("aria-label", label);
+    }, 1500);
   });
 }
 
@@ -87,4 +94,6 @@ startGalleries();
 startClasses();
 startSplit();
 startRuns();
-startFindings();
+startFindings().catch(() => {
+  byId("finding-count").textContent = "This table needs a newer browser; 'histods show' lists the same.";
+});

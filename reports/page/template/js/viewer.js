@@ -33,7 +33,7 @@ function drawViewer() {
   byId("viewer-title").textContent = card.path;
   byId("viewer-place").textContent = `${place + 1} of ${cards.length}`;
   byId("viewer-picture").replaceChildren(drawPicture(card.picture, now));
-  const command = showCommand(card.path, options.code, data.thumbnails.option || "");
+  const command = showCommand(card.path, options.code, data.option);
   byId("viewer-text").replaceChildren(...[
     card.message ? h("p", { text: card.message }) : null,
     card.share === undefined ? null : h("p", { text: `${options.name}: ${percent(card.share)} of the mask` }),
