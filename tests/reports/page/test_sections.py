@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from histods import audit, split
 from histods.io.workspace import Workspace
 from histods.labels.label_map import LabelMap
 from histods.labels.label_map_file import BUNDLED, read_label_map
 from reports.page.class_comparison import compare
+from reports.page.classes import OTHERS
+from reports.page.classes import SECTION as CLASSES
 from reports.page.findings import pack_columns, with_folders
 from reports.page.overview import list_actions
 from reports.page.pictures import Pictures, fitted, shrink_labels
+from reports.page.runs import SECTION as RUNS
 from reports.page.runs import evenly, smooth, thin
 from reports.page.source import read_source
 from reports.page.split import SECTION as SPLIT
 from reports.page.thumbnails import SECTION, choose_worst
-from tests.reports.page.workspaces import Made
+from tests.reports.page.workspaces import Made, write_pair, write_run
 
 
 def test_actions_are_most_harmful_first_and_have_commands(made: Made) -> None:
@@ -102,6 +110,48 @@ def test_the_split_is_proved(made: Made) -> None:
     values = SPLIT.build(source, Pictures(source)).values
     assert [line["sound"] for line in values["proof"]] == [True, True, True]
     assert sum(row["samples"] for row in values["sizes"]) == len(source.used if source.used is not None else [])
+
+
+def test_what_nobody_compared_is_not_proved(tmp_path: Path) -> None:
+    for number in range(12):
+        write_pair(tmp_path / "data" / f"{number}.jpg", number)
+    audit(tmp_path / "data", workspace=tmp_path / "out", workers=1)
+    split(workspace=tmp_path / "out", test=0.25)
+    source = read_source(Workspace(tmp_path / "out"))
+    proof = SPLIT.build(source, Pictures(source)).values["proof"]
+    assert [line["sound"] for line in proof] == [None, None, True]
+    assert "--group-regex" in proof[0]["text"]
+    assert "--hash" in proof[1]["text"]
+
+
+def test_the_newest_runs_are_shown_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        run = tmp_path / "runs" / f"run{number}"
+        write_run(run, 0.001)
+        os.utime(run / "metrics.jsonl", (1000 - number, 1000 - number))
+    monkeypatch.setattr("reports.page.runs.MAX_RUNS", 2)
+    source = read_source(Workspace(tmp_path))
+    content = RUNS.build(source, Pictures(source))
+    assert [run["name"] for run in content.values["runs"]] == ["run0", "run1"]
+    assert content.values["left_out"] == 2
+    assert all(len(run["previews"]) == 3 for run in content.values["runs"])
+    monkeypatch.setattr("reports.page.runs._Budget", lambda: SimpleNamespace(left=100))
+    assert not [run for run in RUNS.build(source, Pictures(source)).values["runs"] if run["previews"]]
+
+
+def test_labels_that_charts_leave_out_are_one_part_of_each_group(tmp_path: Path) -> None:
+    for number in range(3):
+        write_pair(tmp_path / "data" / f"s{number}_a.jpg", number)
+        labels = np.arange(64, dtype=np.uint8).reshape(8, 8) + 64 * number
+        Image.fromarray(labels.repeat(8, 0).repeat(8, 1)).save(tmp_path / "data" / f"s{number}_a_mask.png")
+    audit(tmp_path / "data", workspace=tmp_path / "out", group_regex="^(s.)", workers=1)
+    source = read_source(Workspace(tmp_path / "out"))
+    [system] = CLASSES.build(source, Pictures(source)).values["systems"]
+    parts = [part for row in system["groups"]["rows"] for part in row["parts"]]
+    assert OTHERS in {index for index, _ in parts} <= {OTHERS, *system["drawn"]}
+    assert sum(pixels for _, pixels in parts) == 64 * 64 * len(source.used if source.used is not None else [])
+    assert {one["index"] for one in system["gallery"]} <= set(system["drawn"])
+    assert "with most pixels" in system["note"]
 
 
 def test_curves_are_thinned_and_smoothed() -> None:

@@ -130,6 +130,10 @@ def test_what_is_damaged_is_said_and_the_rest_is_shown(made: Made, tmp_path: Pat
     assert said in " ".join((*result.problems, *result.missing))
     assert said in text
     assert {"overview", "runs"} <= set(result.sections)
+    if broken in ("manifest.parquet", "findings.parquet"):  # nobody knows, so nobody is told that all is well
+        assert "Nothing has to be corrected" not in text
+        assert "what has to be corrected is unknown" in text
+        assert f"-w {space}" in text
 
 
 def test_a_damaged_line_of_metrics_ends_the_curves(own: Made) -> None:
@@ -195,6 +199,11 @@ def test_a_workspace_with_nothing_and_a_place_in_the_dataset_are_refused(made: M
         report(made.workspace, made.root / "report.html")
     with pytest.raises(HistodsError, match="is a folder; --out must name a file"):
         report(made.workspace, tmp_path)
+    labels = tmp_path / "labels.yml"
+    labels.write_text("0: Unknown")
+    with pytest.raises(HistodsError, match="is not an HTML file; --out must name one, such as .*labels.html"):
+        report(made.workspace, labels)
+    assert labels.read_text() == "0: Unknown"
     assert not list(made.root.rglob("*.html"))
 
 
@@ -213,7 +222,7 @@ def test_the_commands_write_the_page(tmp_path: Path) -> None:
     assert (quiet.stdout, quiet.stderr, quiet.returncode) == ("", "", 0)
 
 
-def test_no_picture_is_too_many_for_the_page(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_over_the_limit_are_left_out(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.page.pictures.MAX_BYTES", 20_000)
     result = report(made.workspace, tmp_path / "small.html")
     pictures = data_of(result.file.read_text(encoding="utf-8"), "pictures")
