@@ -238,13 +238,17 @@ class Trainer:
         first = self.process.first
         due = self.process.tell(due_evaluations(self.folder, run, self.step, last=last) if first else None)
         if "validation" in due and validation:
-            with self._step_metrics.spending("validating"), uncompiled():
+            with self._step_metrics.spending("validating"), self._as_it_is():
                 self._validate(validation, metrics)
         if "preview" in due and preview:
-            with self._step_metrics.spending("previewing"), uncompiled():
+            with self._step_metrics.spending("previewing"), self._as_it_is():
                 picture = preview(self.step, self.averaged())
                 if metrics is not None and picture is not None:
                     metrics.show(picture, self.step)
+
+    def _as_it_is(self) -> contextlib.AbstractContextManager[None]:
+        """Run networks uncompiled in it; only a compiled run imports PyTorch's compiler, which takes seconds."""
+        return uncompiled() if self.config.run.compile else contextlib.nullcontext()
 
     def _rescue(self, metrics: Metrics | None) -> None:
         """After an error, save the steps since the last checkpoint, without waiting for other processes."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from histods import shard, split
 from histods.shards.images.reader import ShardReader
 from tests.conftest import make_site
 from tests.training.trained_runs import make_trainer
-from training.trainer.validation import BUCKETS, Validation, describe_validation
+from training.trainer import loop
+from training.trainer.validation import BUCKETS, Losses, Validation, describe_validation
 from training.verbs.encode import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -205,3 +208,35 @@ def test_there_is_a_sample_for_every_stretch_however_few_are_asked_for(home: Pat
     losses = validation(spy)
     assert len(torch.cat(spy.times)) == BUCKETS
     assert losses.mean == pytest.approx(sum(losses.buckets) / BUCKETS)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_only_steps_are_compiled(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, compiled: bool
+) -> None:
+    """Validation and previews have batches of other sizes, for each of which compiling would take a minute."""
+    now: list[str] = []
+    found: list[tuple[str, ...]] = []
+
+    @contextlib.contextmanager
+    def uncompiled() -> Iterator[None]:
+        now.append("uncompiled")
+        yield
+        now.pop()
+
+    monkeypatch.setattr(loop, "uncompiled", uncompiled)
+    monkeypatch.setattr(loop, "compile_blocks", lambda *_: None)
+    settings = [f"run.compile={str(compiled).lower()}", "run.validate_every=1", "run.preview_every=1"]
+    trainer = make_trainer(tmp_path, home / "shards", *settings)
+
+    def validation(_: object) -> Losses:
+        found.append(("validation", *now))
+        return Losses(0.0, [0.0])
+
+    def preview(*_: object) -> None:
+        found.append(("preview", *now))
+
+    trainer.step = 1
+    trainer._look(None, cast("Any", validation), cast("Any", preview))
+    expected = ["uncompiled"] if compiled else []
+    assert found == [("validation", *expected), ("validation", *expected), ("preview", *expected)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -407,26 +407,6 @@ def test_the_seed_decides_everything(folder: Path, tmp_path: Path) -> None:
     other = run_tiny(tmp_path / "c", folder, "run.steps=4", "run.seed=1")
     assert weights(first.folder, 4) == weights(same.folder, 4)
     assert losses(first.folder) != losses(other.folder)
-
-
-@pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
-)  # torch, of itself
-def test_validating_and_previewing_compile_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Graphs are taken, but no kernels made, which takes minutes."""
-    compiled = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled(self, backend="eager"))
-    counters: Any = torch._dynamo.utils.counters
-    graphs = []
-    for name, every in (("with", 1), ("without", 0)):
-        torch.compiler.reset()
-        counters.clear()
-        settings = ("run.steps=1", "run.compile=true", f"run.validate_every={every}", f"run.preview_every={every}")
-        run_tiny(tmp_path / name, folder, *settings)
-        graphs.append(counters["stats"]["unique_graphs"])
-    assert graphs[0] == graphs[1] > 0
 
 
 @pytest.mark.gpu
