@@ -177,3 +177,10 @@ def _to_html(title: str, shown: _Facts) -> str:
 
 def _cell(text: str) -> str:
     return f"<td>{html.escape(text)}</td>"
+
+
+def escaped(text: str) -> str:
+    r"""Text as it is, but for what steers a terminal or cannot be seen: `\x1b`, `\n`, `\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)

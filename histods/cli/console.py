@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from histods.cli.progress import Watch
+from histods.printing import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Watch",
-    "escaped",
     "make_console",
     "make_results",
     "print_command",
@@ -169,11 +169,6 @@ def print_command(console: Console, command: str, *, indent: int = 4) -> None:
             line = f"{line} {word}" if line else word
     for one in (*lines, line):  # a word that is wider than the console is not cut
         console.print(Text(" " * indent + escaped(one)), soft_wrap=True)
-
-
-def escaped(text: str) -> str:
-    r"""Text as it is, but for what steers a terminal or cannot be seen: `\x1b`, `\n`, `\u202e`."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -30,10 +30,10 @@ from histods.cli.commands import (
     tile,
     train,
 )
-from histods.cli.console import escaped
 from histods.cli.help import STATUSES, register
 from histods.errors import HistodsError, TerminatedError
 from histods.interrupts import INTERRUPTED, TERMINATED, Interrupts
+from histods.printing import escaped
 from histods.startup import tune_gc
 from histods.version import __version__
 

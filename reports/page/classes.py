@@ -11,9 +11,9 @@ from histods.classes.class_system import list_label_maps, read_kept_map
 from histods.dataset.manifest import read_table, to_polars
 from histods.errors import HistodsError
 from histods.palette import class_fill
+from histods.printing import escaped
 from reports.class_table import COUNTED_LIMIT, DRAWN_LIMIT, RAW, largest, read_labels, read_remapped
 from reports.page.class_comparison import class_of, compare
-from reports.page.packing import shown
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -109,14 +109,14 @@ def _describe(system: ClassSystem) -> dict[str, Any]:
         places = [place[row.index] for row in drawn]
         matrix = together[places][:, places].tolist()
     return {
-        "name": shown(system.name),
+        "name": escaped(system.name),
         "noun": system.noun,
         "total": len(system.classes),
         "note": _note(system),
         "classes": [
             {
                 "index": row.index,
-                "name": shown(row.name),
+                "name": escaped(row.name),
                 "colour": class_fill(row.index).face,
                 "pixels": row.pixels,
                 "percent": row.percent,
@@ -178,7 +178,7 @@ def _groups(rows: pl.DataFrame, used: pl.DataFrame, system: ClassSystem) -> dict
         mixes[group][index] = pixels
     return {
         "total": len(totals),
-        "rows": [{"name": shown(name), "parts": sorted(mix.items())} for name, mix in mixes.items()],
+        "rows": [{"name": escaped(name), "parts": sorted(mix.items())} for name, mix in mixes.items()],
     }
 
 
@@ -230,9 +230,9 @@ def _same(row: dict[str, Any]) -> str:
 def _card(row: dict[str, Any], pictures: Pictures, rank: int) -> dict[str, Any]:
     pixels = (row["width"] or 0) * (row["height"] or 0)
     return {
-        "path": shown(row["image_path"] or row["key"]),
-        "key": shown(row["key"]),
-        "group": None if row["group"] is None else shown(row["group"]),
+        "path": escaped(row["image_path"] or row["key"]),
+        "key": escaped(row["key"]),
+        "group": None if row["group"] is None else escaped(row["group"]),
         "share": row["share"],
         "picture": pictures.ask(row["image_path"], row["mask_path"], pixels, rank),
     }
@@ -241,7 +241,7 @@ def _card(row: dict[str, Any], pictures: Pictures, rank: int) -> dict[str, Any]:
 def _compare(maps: list[LabelMap], labels: ClassSystem) -> list[dict[str, Any]]:
     pixels = {row.index: row.pixels for row in labels.classes}
     found = [compare(one, other, pixels) for one, other in combinations(maps, 2)]
-    return [{"text": shown(one.text), "agrees": not one.apart} for one in found]
+    return [{"text": escaped(one.text), "agrees": not one.apart} for one in found]
 
 
 def _side_by_side(maps: list[LabelMap], labels: ClassSystem, source: Source) -> dict[str, Any]:
@@ -254,18 +254,18 @@ def _side_by_side(maps: list[LabelMap], labels: ClassSystem, source: Source) -> 
         rows.append(
             {
                 "label": label,
-                "name": shown(source.names.name(label)),
+                "name": escaped(source.names.name(label)),
                 "pixels": pixels.get(label, 0),
                 "apart": label in apart,
                 "classes": [
                     None
                     if index is None
-                    else {"index": index, "name": shown(one.classes[index]), "colour": class_fill(index).face}
+                    else {"index": index, "name": escaped(one.classes[index]), "colour": class_fill(index).face}
                     for one, index in zip(maps, classes, strict=True)
                 ],
             }
         )
-    return {"names": [shown(one.name) for one in maps], "rows": rows}
+    return {"names": [escaped(one.name) for one in maps], "rows": rows}
 
 
 SECTION = Section(name="classes", title="Labels and classes", build=build)

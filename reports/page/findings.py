@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from histods.checks import CHECKS
-from reports.page.packing import shown
+from histods.printing import escaped
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def build(source: Source, _: Pictures) -> Content:
         values={
             "total": len(table),
             "codes": codes,
-            "folders": [(shown(name), number) for name, number in folders.head(_MAX_FOLDERS).iter_rows()],
+            "folders": [(escaped(name), number) for name, number in folders.head(_MAX_FOLDERS).iter_rows()],
             "more_folders": max(0, len(folders) - _MAX_FOLDERS),
         },
         data={"codes": codes},
@@ -71,10 +71,10 @@ def pack_columns(table: pl.DataFrame, codes: list[str]) -> dict[str, Any]:
     return {
         "code": _places(code, pl.Series(codes, dtype=pl.String)),
         "folder": _places(folder, folders),
-        "folders": [shown(text) for text in folders.to_list()],
+        "folders": [escaped(text) for text in folders.to_list()],
         "message": _places(message, messages),
-        "messages": [shown(text) for text in messages.to_list()],
-        "name": [shown(text) for text in table["name"].to_list()],
+        "messages": [escaped(text) for text in messages.to_list()],
+        "name": [escaped(text) for text in table["name"].to_list()],
     }
 
 

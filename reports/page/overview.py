@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from histods.checks import CHECKS
 from histods.errors import HistodsError
+from histods.printing import escaped
 from histods.steps.status import status
 from histods.tiles.grid import tile_side
-from reports.page.packing import shown
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def build(source: Source, _: Pictures) -> Content:
     counts: dict[str, int] = asdict(audit.counts) if audit.counts else {}
     return Content(
         values={
-            "root": shown(str(source.root)),
+            "root": escaped(str(source.root)),
             "command": audit.command,
             "counts": [(name, counts.get(key, 0), text) for key, name, text in _COUNTS],
             "roles": [(name, counts.get(name, 0), text) for name, text in _ROLES],
@@ -90,8 +90,8 @@ def list_actions(source: Source) -> list[dict[str, Any]]:
                 "severity": check.severity,
                 "count": counts[check.code],
                 "title": check.summary.replace("`", ""),
-                "example": shown(example["path"]),
-                "advice": shown(example["message"]),
+                "example": escaped(example["path"]),
+                "advice": escaped(example["message"]),
                 "commands": _commands(source, check.code),
             }
         )

@@ -1,4 +1,4 @@
-"""Values inside the page: JSON that no name can end, compressed tables, and texts in which nothing is hidden."""
+"""Values inside the page: JSON that no name can end, compressed tables and pictures."""
 
 from __future__ import annotations
 
@@ -28,13 +28,6 @@ def pack(value: Any) -> str:
     """A value as JSON, compressed with gzip, in base64; the same value gives the same text."""
     content = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return base64.b64encode(gzip.compress(content, _LEVEL, mtime=0)).decode()
-
-
-def shown(text: str) -> str:
-    r"""Text on one line, in which what cannot be seen is written out: `\n`, `\x1b`, `\u202e`."""
-    if text.isprintable():
-        return text
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
 
 
 def data_uri(kind: str, content: bytes) -> str:

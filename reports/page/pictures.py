@@ -11,7 +11,8 @@ import numpy as np
 from histods.errors import HistodsError, NotAnIndexMaskError
 from histods.images.reader import decode_mask, decode_rgb
 from histods.io.open_file import OpenRoot
-from reports.page.packing import data_uri, shown
+from histods.printing import escaped
+from reports.page.packing import data_uri
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +96,7 @@ class Pictures:
                     if progress is not None:
                         progress("drawing pictures", done + 1, len(order))
         except HistodsError as error:
-            reason = {"notes": [f"The dataset {shown(str(root))} {error}."]}
+            reason = {"notes": [f"The dataset {escaped(str(root))} {error}."]}
             return [reason] * len(drawn)
         return drawn
 
@@ -119,7 +120,7 @@ def draw_sample(dataset: OpenRoot, wanted: Wanted, source: Source) -> dict[str, 
             pixels = decode_rgb(_read(dataset, wanted.image_path))
             made["image"], made["size"] = _jpeg(pixels), [pixels.shape[1], pixels.shape[0]]
         except (HistodsError, OSError) as error:
-            notes.append(f"The image cannot be read: {shown(str(error))}")
+            notes.append(f"The image cannot be read: {escaped(str(error))}")
     if wanted.mask_path is None:
         notes.append("There is no mask.")
     else:
@@ -139,13 +140,13 @@ def _draw_mask(dataset: OpenRoot, path: str, source: Source, made: dict[str, Any
         made["mask_size"] = [labels.shape[1], labels.shape[0]]
         made["mask"], made["labels"] = _mask_png(labels)
     except NotAnIndexMaskError as error:
-        made["notes"].append(f"The values of the mask are not labels: {shown(str(error))}")
+        made["notes"].append(f"The values of the mask are not labels: {escaped(str(error))}")
         try:
             made["mask_picture"] = _jpeg(decode_rgb(content))
         except (HistodsError, OSError):
             return
     except (HistodsError, OSError) as error:
-        made["notes"].append(f"The mask cannot be read: {shown(str(error))}")
+        made["notes"].append(f"The mask cannot be read: {escaped(str(error))}")
 
 
 def _read(dataset: OpenRoot, path: str) -> bytes:

@@ -13,7 +13,8 @@ from histods.errors import HistodsError
 from histods.io.atomic import refuse_pipe
 from histods.io.run_files import is_number, list_runs
 from histods.io.workspace import read_json
-from reports.page.packing import data_uri, shown
+from histods.printing import escaped
+from reports.page.packing import data_uri
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _read_run(folder: Path, summary: RunSummary, budget: _Budget, problems: list
     validation = [line for line in lines if line.get("kind") == "validation"]
     loss = _curve(train, "loss")
     return {
-        "name": shown(summary.run),
+        "name": escaped(summary.run),
         "step": summary.step,
         "steps": summary.steps,
         "loss": summary.loss,
@@ -190,13 +191,15 @@ def _read_sheets(folder: Path, budget: _Budget, problems: list[str]) -> Iterator
             problems.append(str(error))
             recipe = None
         facts = recipe if isinstance(recipe, dict) else {}
-        yield {"folder": shown(str(path.parent.parent)), "facts": _facts(facts)} | picture
+        yield {"folder": escaped(str(path.parent.parent)), "facts": _facts(facts)} | picture
 
 
 def _facts(recipe: dict[str, Any]) -> list[tuple[str, str]]:
     """What is plain in the recipe of a sample: sampler, steps, guidance, seed."""
     names = ("sampler", "steps", "guidance", "weights", "seed")
-    return [(name, shown(str(recipe[name]))) for name in names if isinstance(recipe.get(name), str | int | float)]
+    return [
+        (name, escaped(str(recipe[name]))) for name in names if isinstance(recipe.get(name), str | int | float)
+    ]
 
 
 def evenly(values: Sequence[Any], most: int) -> list[Any]:
@@ -237,8 +240,8 @@ def _settings_that_differ(runs: Sequence[RunSummary]) -> dict[str, Any] | None:
     differ = [key for key in keys if len({repr(run.settings.get(key)) for run in runs}) > 1]
     if not differ:
         return None
-    rows = [(shown(key), [shown(str(run.settings.get(key, "-"))) for run in runs]) for key in differ]
-    return {"runs": [shown(run.run) for run in runs], "rows": rows}
+    rows = [(escaped(key), [escaped(str(run.settings.get(key, "-"))) for run in runs]) for key in differ]
+    return {"runs": [escaped(run.run) for run in runs], "rows": rows}
 
 
 SECTION = Section(name="runs", title="Training runs", build=build)

@@ -8,10 +8,10 @@ import polars as pl
 
 from histods.errors import HistodsError, StaleFileError
 from histods.palette import split_fill
+from histods.printing import escaped
 from histods.splits.split_table import check_split, read_any_split, with_split_groups
 from reports.balance_table import count_balance, read_split_names
 from reports.class_table import RAW, read_labels, read_remapped
-from reports.page.packing import shown
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def build(source: Source, pictures: Pictures) -> Content:
     return Content(
         values={
             "command": f"{options.command}{space.option}",
-            "names": [{"name": shown(name), "colour": split_fill(name, at).face} for at, name in enumerate(names)],
             "sizes": _sizes(samples, names),
             "proof": _prove(check),
             "groups": _groups(samples),
@@ -58,7 +57,9 @@ def build(source: Source, pictures: Pictures) -> Content:
             "straddling": straddling,
         },
         data={
-            "names": [{"name": shown(name), "colour": split_fill(name, at).face} for at, name in enumerate(names)],
+            "names": [
+                {"name": escaped(name), "colour": split_fill(name, at).face} for at, name in enumerate(names)
+            ],
             "balance": _balances(source, sides, problems),
             "straddling": straddling,
         },
@@ -83,7 +84,7 @@ def _sizes(samples: pl.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     return [
         rows[name]
         | {
-            "split": shown(name),
+            "split": escaped(name),
             "percent": 100 * rows[name]["samples"] / total,
             "colour": split_fill(name, at).face,
         }
@@ -125,9 +126,9 @@ def _groups(samples: pl.DataFrame) -> list[dict[str, Any]]:
     )
     return [
         {
-            "group": shown(row["group"]),
+            "group": escaped(row["group"]),
             "samples": row["samples"],
-            "splits": [shown(name) for name in row["splits"]],
+            "splits": [escaped(name) for name in row["splits"]],
         }
         for row in rows.head(MAX_GROUPS).iter_rows(named=True)
     ]
@@ -144,10 +145,10 @@ def _straddling(samples: pl.DataFrame, pictures: Pictures) -> list[dict[str, Any
     rows = samples.join(digests, on="image_digest").sort("image_digest", "key").head(MAX_DUPLICATES)
     return [
         {
-            "path": shown(row["image_path"]),
-            "key": shown(row["key"]),
-            "group": None if row["group"] is None else shown(row["group"]),
-            "message": f"in {shown(row['split'])}; the same bytes are in another split",
+            "path": escaped(row["image_path"]),
+            "key": escaped(row["key"]),
+            "group": None if row["group"] is None else escaped(row["group"]),
+            "message": f"in {escaped(row['split'])}; the same bytes are in another split",
             "picture": pictures.ask(
                 row["image_path"], row["mask_path"], (row["width"] or 0) * (row["height"] or 0), _RANK
             ),
@@ -175,11 +176,11 @@ def _balances(source: Source, sides: pl.DataFrame, problems: list[str]) -> list[
         kept = {row.index for row in system.drawn}
         found.append(
             {
-                "system": shown(name),
+                "system": escaped(name),
                 "noun": system.noun,
                 "whole": balance.pixels.sum(axis=0).tolist(),
                 "rows": [
-                    {"index": row.index, "name": shown(row.name), "pixels": pixels, "images": images}
+                    {"index": row.index, "name": escaped(row.name), "pixels": pixels, "images": images}
                     for row, pixels, images in zip(
                         system.classes, balance.pixels.tolist(), balance.images.tolist(), strict=True
                     )

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
+from histods.printing import escaped
 from histods.shards.images.shard_set import ShardSet
 from histods.shards.latents.latent_set import LatentSet
 from histods.steps.status import status
-from reports.page.packing import shown
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -53,25 +53,25 @@ def _describe(series: ShardSet | LatentSet, stage: Any) -> dict[str, Any]:
     """One set of shards: its splits, its classes, when it was written, and what was checked now."""
     faults = [*series.check_index(), *series.check_sizes()]
     written = datetime.fromtimestamp((series.folder / series.FILE).stat().st_mtime, UTC)
-    details = [("label map", shown(series.map)), ("classes", f"{len(series.classes):,}")]
+    details = [("label map", escaped(series.map)), ("classes", f"{len(series.classes):,}")]
     if isinstance(series, LatentSet):
         details += [
-            ("autoencoder", shown(series.autoencoder.name)),
+            ("autoencoder", escaped(series.autoencoder.name)),
             ("latents", f"{series.channels} channels of {series.height} x {series.width}"),
             ("images", f"{series.image_width} x {series.image_height} pixels"),
             ("views of each image", f"{series.views}"),
         ]
     return {
         "what": series.WHAT,
-        "folder": shown(str(series.folder)),
+        "folder": escaped(str(series.folder)),
         "written": written.strftime("%Y-%m-%d %H:%M UTC"),
         "state": None if stage is None else stage.state,
-        "detail": None if stage is None else shown(stage.detail),
+        "detail": None if stage is None else escaped(stage.detail),
         "command": None if stage is None or stage.state == "done" else stage.command,
-        "faults": [shown(fault) for fault in faults],
+        "faults": [escaped(fault) for fault in faults],
         "details": details,
         "splits": [
-            {"split": shown(split), "shards": shards, "samples": samples, "megabytes": size / 1e6}
+            {"split": escaped(split), "shards": shards, "samples": samples, "megabytes": size / 1e6}
             for split, (shards, samples, size) in sorted(series.splits.items())
         ],
         "verify": f"{series.COMMAND} --verify",

@@ -9,7 +9,7 @@ import polars as pl
 from histods.checks import CHECKS
 from histods.dataset.manifest import read_table, to_polars
 from histods.errors import HistodsError
-from reports.page.packing import shown
+from histods.printing import escaped
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def _card(row: dict[str, Any], place: int, pictures: Pictures) -> dict[str, Any]
     if row["path"] not in files:
         files = row["path"], None
     return {
-        "path": shown(row["path"]),
-        "key": shown(row["key"]),
-        "message": shown(row["message"]),
-        "group": None if row["group"] is None else shown(row["group"]),
+        "path": escaped(row["path"]),
+        "key": escaped(row["key"]),
+        "message": escaped(row["message"]),
+        "group": None if row["group"] is None else escaped(row["group"]),
         "picture": pictures.ask(files[0], files[1], pixels, place),
     }
 

@@ -14,10 +14,10 @@ from histods.errors import HistodsError
 from histods.io.atomic import write_text
 from histods.io.workspace import Workspace
 from histods.palette import class_fill
-from histods.printing import printed
+from histods.printing import escaped, printed
 from histods.version import __version__
 from reports.page import classes, findings, overview, runs, split, stored, thumbnails
-from reports.page.packing import pack, script_json, shown
+from reports.page.packing import pack, script_json
 from reports.page.pictures import Pictures
 from reports.page.section import Content, Missing
 from reports.page.source import read_source
@@ -143,7 +143,7 @@ def _build(section: Section, source: Source, pictures: Pictures) -> Content:
         reason = str(error)
     except _DAMAGED as error:
         reason = f"The files of this section hold what histods does not write ({type(error).__name__}: {error})."
-    return Content(missing=Missing(reason=shown(reason), command=f"histods status{source.space.option}"))
+    return Content(missing=Missing(reason=escaped(reason), command=f"histods status{source.space.option}"))
 
 
 def _render(source: Source, contents: dict[str, Content], drawn: list[dict[str, Any] | None]) -> str:
@@ -160,7 +160,7 @@ def _render(source: Source, contents: dict[str, Content], drawn: list[dict[str, 
     )
     templates.filters["number"] = _number
     templates.filters["percent"] = _percent
-    templates.filters["shown"] = shown
+    templates.filters["escaped"] = escaped
     style = (_TEMPLATE / "page.css").read_text(encoding="utf-8")
     parts = [(_TEMPLATE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     script = '(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
@@ -168,14 +168,14 @@ def _render(source: Source, contents: dict[str, Content], drawn: list[dict[str, 
     data: dict[str, Any] = {name: content.data for name, content in contents.items()}
     data |= {"option": source.space.option, "labels": _labels(source, drawn), "systems": _tables(source, drawn)}
     return templates.get_template("page.html.j2").render(
-        title=shown(source.root.name if source.root else source.space.folder.name),
+        title=escaped(source.root.name if source.root else source.space.folder.name),
         version=__version__,
         policy=_policy(style, theme, script),
         style=Markup(style),  # noqa: S704 - a file of this package
         theme=Markup(theme),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704 - a file of this package
         sections=[(section, contents[section.name]) for section in SECTIONS],
-        problems=[shown(line) for line in source.problems],
+        problems=[escaped(line) for line in source.problems],
         data=Markup(script_json(data)),  # noqa: S704 - escaped there
         pictures=Markup(script_json(drawn)),  # noqa: S704 - escaped there
         packed={name: pack(content.packed) for name, content in contents.items() if content.packed is not None},
@@ -197,7 +197,7 @@ def _digest(text: str) -> str:
 
 def _labels(source: Source, drawn: list[dict[str, Any] | None]) -> dict[int, tuple[str, str]]:
     """Name and colour of each label of the pictures."""
-    return {label: (shown(source.names.name(label)), class_fill(label).face) for label in _drawn_labels(drawn)}
+    return {label: (escaped(source.names.name(label)), class_fill(label).face) for label in _drawn_labels(drawn)}
 
 
 def _drawn_labels(drawn: list[dict[str, Any] | None]) -> list[int]:
@@ -218,8 +218,8 @@ def _tables(source: Source, drawn: list[dict[str, Any] | None]) -> list[dict[str
         of = {label: class_of(label_map, label) for label in _drawn_labels(drawn)}
         systems.append(
             {
-                "name": shown(name),
-                "classes": [(shown(text), class_fill(at).face) for at, text in enumerate(label_map.classes)],
+                "name": escaped(name),
+                "classes": [(escaped(text), class_fill(at).face) for at, text in enumerate(label_map.classes)],
                 "of": of,
             }
         )

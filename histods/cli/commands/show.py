@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from histods.cli.completion import complete_shown
-from histods.cli.console import escaped, make_console, make_results, print_json, print_line, print_table
+from histods.cli.console import make_console, make_results, print_json, print_line, print_table
 from histods.cli.next_step import in_workspace, print_next
 from histods.cli.options import DEFAULT_WORKSPACE, DebugOption, QuietOption, WorkspaceOption
 from histods.io.workspace import Workspace
+from histods.printing import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from histods import HistodsError, audit
-from reports.page.packing import pack, script_json, shown
+from histods.printing import escaped
+from reports.page.packing import pack, script_json
 from reports.page.write import SECTIONS, ReportResult, report
 from tests.commands import histods
 from tests.reports.page.workspaces import HOSTILE, Made, write_pair
@@ -97,7 +98,7 @@ def test_json_in_a_script_ends_nothing() -> None:
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == {"a": value["a"], "b": [None, 1.5]}
     assert pack(value) == pack(value)
-    assert shown("a\nb\u202e\x1b") == "a\\nb\\u202e\\x1b"
+    assert escaped("a\nb\u202e\x1b") == "a\\nb\\u202e\\x1b"
 
 
 def test_the_findings_of_the_page_are_those_of_the_audit(html: str, made: Made) -> None:
