@@ -112,8 +112,10 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
         _bring(stage, asked, state, "latents", partial(_encode, asked, config, process))
 
 
-def foresee(space: Workspace, label_map: str | Path | None, config: TrainConfig) -> tuple[tuple[str, ...], int]:
-    """The classes, and the height of the images in pixels, of the shards that `prepare` would make.
+def foresee(
+    space: Workspace, label_map: str | Path | None, config: TrainConfig
+) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """The classes, and the height and width of the images in pixels, of the shards that `prepare` would make.
 
     Raises:
         HistodsError: `prepare` would fail.
@@ -124,11 +126,11 @@ def foresee(space: Workspace, label_map: str | Path | None, config: TrainConfig)
     return chosen.classes, _check_sizes(space, Path(audit.root), config)
 
 
-def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> int:
+def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> tuple[int, int]:
     """Before making shards, reject images of several sizes, or of a size that the network cannot halve.
 
     Returns:
-        The height of the images, pixels.
+        The height and width of the images, pixels.
     """
     manifest = Manifest.read(space.manifest).table
     used = manifest.filter(pc.not_equal(manifest["role"], "excluded"))
@@ -136,7 +138,7 @@ def _check_sizes(space: Workspace, root: Path, config: TrainConfig) -> int:
         raise HistodsError(f"No sample of {root} can be used: 'histods show{space.option}' lists why.")
     height, width = one_shape(used, "run 'histods train' in their workspace")
     check_multiple(height, width, LATENT_FACTOR * config.model.size_multiple, config.model.dim_mults, root)
-    return height
+    return height, width
 
 
 def _bring(stage: Stage, asked: Preparation, state: State | None, what: str, make: Callable[[], None]) -> None:

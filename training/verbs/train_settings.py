@@ -98,9 +98,9 @@ def settle(call: Call, process: Process) -> Settled:
     asked = call.read(defaults)
     defaults = merge(layout_for(process.device, asked.run), defaults)
     if call.dry_run and call.data is None and not holds_data(call.space):
-        whole = _without_data(call, asked, process)
+        whole = _without_data(call, asked, defaults, process)
         if whole is not None:
-            return Settled(config=call.read(merge(defaults, {"model": whole})), source=None)
+            return Settled(config=call.read(merge(defaults, whole)), source=None)
     source = _open(_find(call, asked, process), asked)
     if call.config is None and not call.begun and process.device.type == "cpu":
         factor = source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce
@@ -160,18 +160,23 @@ def _prepare_data(call: Call, asked: TrainConfig, process: Process) -> None:
     prepare(preparation, asked, process)
 
 
-def _without_data(call: Call, asked: TrainConfig, process: Process) -> dict[str, Any] | None:
-    """The network settings of a dry run before there are shards; None if they cannot be known."""
+def _without_data(
+    call: Call, asked: TrainConfig, defaults: dict[str, Any], process: Process
+) -> dict[str, dict[str, Any]] | None:
+    """The settings that a dry run takes from the audit before there are shards; None if they cannot be known."""
     if asked.model.num_classes is not None:
         return {}
     if not call.space.audit.is_file():
         return None
     from training.verbs.prepare import foresee
 
-    classes, side = foresee(call.space, call.map, asked)
+    classes, (height, width) = foresee(call.space, call.map, asked)
+    factor = asked.data.reduce
     if call.config is None and process.device.type == "cpu":
-        side //= reduction((side, side), asked.model, _SIDE_ON_CPU)
-    return {"num_classes": len(classes), "image_size": side}
+        factor *= reduction((height // factor, width // factor), asked.model, _SIDE_ON_CPU)
+        factor = call.read(merge(defaults, {"data": {"reduce": factor}})).data.reduce  # unless it is asked for
+    model = {"num_classes": len(classes), "image_size": height // factor}
+    return {"model": model, "data": {"reduce": factor}}
 
 
 def layout_for(device: torch.device, run: RunConfig) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -345,6 +346,24 @@ def test_the_reference_s_file_is_counted_without_any_data(tmp_path: Path) -> Non
     assert deck["mask"] == (4, 1, 512, 512)
     assert deck["class distribution"] == (4, 5)
     assert deck["conditional embedding"] == (4, 1024)
+
+
+@pytest.mark.parametrize("asked", [(), ("data.reduce=1",), ("data.reduce=2",)], ids=str)
+def test_a_dry_run_before_shards_foresees_the_network_of_the_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("training.verbs.train_settings._SIDE_ON_CPU", 24)  # images are of 48 px
+    call = partial(
+        train,
+        workspace=site.workspace,
+        map=site.map,
+        device="cpu",
+        settings=["run.steps=1", "model.dim_mults=[1]", "run.preview_every=0", *asked],
+    )
+    foreseen, made = call(dry_run=True).config, call().config
+    assert (foreseen.model, foreseen.data) == (made.model, made.data)
+    assert made.model.image_size == 48 // made.data.reduce
+    assert made.data.reduce == (int(asked[0][-1]) if asked else 2)
 
 
 def test_a_dry_run_says_what_would_stop_the_run(site: Site) -> None:
