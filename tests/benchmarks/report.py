@@ -23,8 +23,10 @@ from histods import remap, split
 from histods.checks import CHECKS
 from histods.dataset.manifest import SCHEMA, Manifest
 from histods.io.atomic import file_digest, write_json
+from histods.io.audit_summary import AuditSummary
 from histods.io.workspace import Workspace
 from histods.measurement.findings_file import write_findings
+from histods.records import Counts, LabelCount
 from reports.page.write import report
 
 if TYPE_CHECKING:
@@ -140,24 +142,39 @@ def write_audit(
             total = sums.setdefault(label, [0, 0])
             total[0], total[1] = total[0] + count, total[1] + 1
     whole = sum(pixels for pixels, _ in sums.values())
-    write_json(
-        space.audit,
-        {
-            "root": root.as_posix(),
-            "counts": {"images": len(keys), "masks": len(keys), "pairs": len(keys), "conditional": len(keys)},
-            "findings": dict(table.group_by("code").len().iter_rows()),
-            "severities": dict(table.group_by("severity").len().iter_rows()),
-            "groups": 612,
-            "labels": [
-                {"label": label, "name": f"Tissue {label}", "pixels": pixels, "images": images}
-                | {"percent": 100 * pixels / whole}
-                for label, (pixels, images) in sorted(sums.items())
-            ],
-            "options": {"labels": None, "nearest_colour": False},
-            "manifest_digest": file_digest(space.manifest),
-            "findings_digest": file_digest(space.findings),
-        },
+    number = len(keys)
+    summary = AuditSummary(
+        root=root.as_posix(),
+        counts=Counts(
+            images=number,
+            masks=number,
+            pairs=number,
+            orphan_masks=0,
+            images_without_mask=0,
+            zero_masks=0,
+            meaningful_masks=number,
+            conditional=number,
+            unconditional=0,
+            excluded=0,
+        ),
+        findings=dict(table.group_by("code").len().iter_rows()),
+        severities=dict(table.group_by("severity").len().iter_rows()),
+        groups=612,
+        labels=tuple(
+            LabelCount(
+                label=label,
+                name=f"Tissue {label}",
+                pixels=pixels,
+                percent=100 * pixels / whole,
+                images=images,
+            )
+            for label, (pixels, images) in sorted(sums.items())
+        ),
+        command=f"histods audit {root}",
+        manifest_digest=file_digest(space.manifest),
+        findings_digest=file_digest(space.findings),
     )
+    write_json(space.audit, summary.to_json())
 
 
 def make_findings(keys: list[str], findings: int) -> pl.DataFrame:
