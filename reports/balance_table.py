@@ -14,6 +14,8 @@ from histods.splits.split_table import read_split
 from reports.class_table import RAW
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from histods.io.workspace import Workspace
@@ -48,6 +50,11 @@ def read_split_names(workspace: Workspace, digest: str) -> pl.DataFrame | None:
     return None if found is None else to_polars(found[0]).select("key", "split")
 
 
+def order_splits(names: Collection[str]) -> tuple[str, ...]:
+    """Names of splits in the order in which charts and tables show them."""
+    return (*(name for name in _FIRST if name in names), *sorted(set(names) - set(_FIRST)))
+
+
 def count_balance(system: ClassSystem, workspace: Workspace, split_names: pl.DataFrame) -> Balance:
     """Count the pixels and images of each class in each split."""
     if system.name == RAW:
@@ -62,8 +69,7 @@ def count_balance(system: ClassSystem, workspace: Workspace, split_names: pl.Dat
         .group_by("classes", "split")
         .agg(pixels=pl.col("pixels").cast(pl.Int64).sum(), images=pl.len())
     )
-    found = split_names["split"].unique().to_list()
-    splits = (*(name for name in _FIRST if name in found), *sorted(set(found) - set(_FIRST)))
+    splits = order_splits(split_names["split"].unique().to_list())
     place = {row.index: number for number, row in enumerate(system.classes)}
     pixels = np.zeros((len(place), len(splits)), np.int64)
     images = np.zeros_like(pixels)

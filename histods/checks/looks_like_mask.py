@@ -1,7 +1,7 @@
 """`looks_like_mask`: a picture that would count as an image is a mask, or was made from another picture.
 
-A layout treats any picture that is not a mask as an image. A mask with another spelling or in an unsupported
-format, a copy of a mask, an overlay or a prediction would then be used for training as tissue.
+Every picture that is not recognised as a mask counts as an image. So a mask with an unusual name or in an
+unsupported format, a copy of a mask, an overlay or a prediction would be used for training as tissue.
 """
 
 from __future__ import annotations

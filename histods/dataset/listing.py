@@ -93,8 +93,8 @@ class Dataset:
     Attributes:
         layout: the given or detected layout.
         samples: one row per sample: the columns of `Pairing.samples`, and group, image_outside, mask_outside.
-        files: one row per file to measure: path, is_mask, bytes, mtime_ns, problem, look (whether to check
-            that it is an image).
+        files: one row per file to measure: path, is_mask, bytes, mtime_ns, problem, and look: whether its
+            pixels must show that it is an image.
         other: number of files that are not pictures, by suffix; also folders that histods wrote, by path.
         suggestions: patterns that would pair more, if several are equally good or few files pair; best first.
         hidden: number of hidden files and folders (a leading dot), which are skipped.

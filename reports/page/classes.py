@@ -12,7 +12,7 @@ from histods.dataset.manifest import read_table, to_polars
 from histods.errors import HistodsError
 from histods.palette import class_fill
 from histods.printing import escaped
-from reports.class_table import COUNTED_LIMIT, DRAWN_LIMIT, RAW, largest, read_labels, read_remapped
+from reports.class_table import COUNTED_LIMIT, DRAWN_LIMIT, RAW, largest
 from reports.page.class_comparison import class_of, compare
 from reports.page.section import Content, Missing, Section
 
@@ -75,13 +75,9 @@ def build(source: Source, pictures: Pictures) -> Content:
 def _read_systems(source: Source, problems: list[str]) -> list[ClassSystem]:
     """The labels, and the class systems made from this manifest."""
     systems = []
-    try:
-        systems.append(read_labels(source.space, source.audit))
-    except HistodsError as error:
-        problems.append(str(error))
-    for name in source.space.class_systems():
+    for name in (None, *source.space.class_systems()):
         try:
-            system = read_remapped(source.space, name, source.digest)
+            system = source.class_system(name)
         except (HistodsError, KeyError, TypeError, ValueError) as error:
             problems.append(str(error))
         else:

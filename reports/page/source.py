@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,14 @@ from histods.errors import HistodsError, StaleFileError
 from histods.labels.audit_labels import labels_of_audit
 from histods.labels.label_map import LabelTable
 from histods.measurement.findings_file import read_findings
+from reports.class_table import read_labels, read_remapped
 
 if TYPE_CHECKING:
     import polars as pl
 
     from histods.io.audit_summary import AuditSummary
     from histods.io.workspace import Workspace
+    from reports.class_table import ClassSystem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,6 +42,21 @@ class Source:
     names: LabelTable
     nearest: bool
     problems: tuple[str, ...]
+    _systems: dict[str | None, ClassSystem | None] = field(default_factory=dict)
+
+    def class_system(self, name: str | None) -> ClassSystem | None:
+        """A class system, or the source labels for None, read once; None for a class system that is the labels.
+
+        Raises:
+            HistodsError: it cannot be read, or was made from another audit.
+        """
+        if name not in self._systems:
+            self._systems[name] = (
+                read_labels(self.space, self.audit)
+                if name is None
+                else read_remapped(self.space, name, self.digest)
+            )
+        return self._systems[name]
 
     @property
     def root(self) -> Path | None:

@@ -10,8 +10,7 @@ from histods.errors import HistodsError, StaleFileError
 from histods.palette import split_fill
 from histods.printing import escaped
 from histods.splits.split_table import check_split, read_any_split, with_split_groups
-from reports.balance_table import count_balance, read_split_names
-from reports.class_table import RAW, read_labels, read_remapped
+from reports.balance_table import count_balance, order_splits, read_split_names
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 MAX_GROUPS = 100
 MAX_DUPLICATES = 12
 _RANK = 2
-_ORDER = ("train", "val", "test")
 
 
 def build(source: Source, pictures: Pictures) -> Content:
@@ -43,7 +41,7 @@ def build(source: Source, pictures: Pictures) -> Content:
         return Content(missing=Missing(reason=str(error), command=command))
     assert sides is not None  # noqa: S101 - the file is there
     check = check_split(space)
-    names = _sorted_names(sides["split"].unique().to_list())
+    names = order_splits(sides["split"].unique().to_list())
     problems: list[str] = []
     samples = with_split_groups(source.manifest, options).join(sides, on="key")
     straddling = _straddling(samples, pictures)
@@ -67,11 +65,7 @@ def build(source: Source, pictures: Pictures) -> Content:
     )
 
 
-def _sorted_names(names: list[str]) -> list[str]:
-    return [*(name for name in _ORDER if name in names), *sorted(set(names) - set(_ORDER))]
-
-
-def _sizes(samples: pl.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+def _sizes(samples: pl.DataFrame, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Samples, roles and groups of each split."""
     counts = samples.group_by("split").agg(
         samples=pl.len(),
@@ -160,14 +154,10 @@ def _straddling(samples: pl.DataFrame, pictures: Pictures) -> list[dict[str, Any
 def _balances(source: Source, sides: pl.DataFrame, problems: list[str]) -> list[dict[str, Any]]:
     """Pixels of each class in each split, for the labels and each class system."""
     found: list[dict[str, Any]] = []
-    for name in (RAW, *source.space.class_systems()):
+    for name in (None, *source.space.class_systems()):
         try:
-            system = (
-                read_labels(source.space, source.audit)
-                if name == RAW
-                else read_remapped(source.space, name, source.digest)
-            )
-            if system is None or (name == RAW and found):
+            system = source.class_system(name)
+            if system is None:
                 continue
             balance = count_balance(system, source.space, sides)
         except (HistodsError, KeyError, TypeError, ValueError) as error:
@@ -176,7 +166,7 @@ def _balances(source: Source, sides: pl.DataFrame, problems: list[str]) -> list[
         kept = {row.index for row in system.drawn}
         found.append(
             {
-                "system": escaped(name),
+                "system": escaped(system.name),
                 "noun": system.noun,
                 "whole": balance.pixels.sum(axis=0).tolist(),
                 "rows": [

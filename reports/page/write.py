@@ -38,7 +38,7 @@ SECTIONS: tuple[Section, ...] = (
 )
 """The sections of the page, from top to bottom; a new one is a module, a template and an entry here."""
 _DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError)
-"""What reading tables and summaries raises that somebody has changed: the section says so, and the others stay."""
+"""Errors of reading tables that were edited by hand: the section reports them, and the other sections stay."""
 _TEMPLATE = Path(__file__).parent / "template"
 _SCRIPTS = (
     "dom",

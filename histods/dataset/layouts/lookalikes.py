@@ -1,7 +1,7 @@
 """Pictures whose names show that they are not images: copies of masks, overlays, predictions.
 
-A layout treats every picture that is not a mask as an image. This module examines those without a mask by their
-names; `histods.checks.looks_like_mask` adds the evidence of their pixels.
+Every picture that is not recognised as a mask counts as an image. This module checks the names of images without
+a mask; `histods.checks.looks_like_mask` adds the evidence of their pixels.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def test_a_dataset_of_which_nothing_can_be_used_has_a_page(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("value", [None, "x", -1, [], {"x": 1}, ["x"], 1e300])
 @pytest.mark.parametrize("name", ["counts", "severities", "groups", "suggestions", "labels", "options", "command"])
-def test_a_summary_that_somebody_changed_ends_nothing(
+def test_the_page_is_written_for_a_summary_edited_by_hand(
     made: Made, tmp_path: Path, name: str, value: object
 ) -> None:
     space = tmp_path / "out"
