@@ -26,6 +26,7 @@ from histods.shards.images.verify import verify_shard
 from histods.shards.images.writer import ShardOptions, ShardTask, get_ready, plan_shard, write_shards
 from histods.shards.partition import cut, shuffled
 from histods.shards.resumable_write import begin_shards, clean_up, collect_shards
+from histods.shards.verified import conclude_verification
 from histods.splits.split_table import SplitOptions, read_any_split, read_split, with_split_groups
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def shard(
         split: names of splits to write; all of them if empty.
         shard_mb: megabytes (10**6 bytes) that a shard holds at most.
         out: folder for the shards; `shards` in the workspace if None.
-        verify: write nothing, read every byte of the shards and compare.
+        verify: write no shards; read every byte of those that are there, compare, and record it in `verified.log`.
         overwrite: replace finished shards of another map, split or audit.
         workers: processes; all usable cores by default.
         progress: called with a stage, shards done and shards in all.
@@ -316,7 +317,8 @@ def _write_all(
 
 def _verify(shards: ShardSet, workers: int | None, progress: Progress | None) -> ShardResult:
     """Read every byte of all shards."""
-    shards.refuse(shards.check_index())
+    if faults := shards.check_index():
+        conclude_verification(shards, faults)
     index = read_index(shards)
     problems: list[str] = []
 
@@ -333,7 +335,7 @@ def _verify(shards: ShardSet, workers: int | None, progress: Progress | None) ->
             problems += [outcome.error] if isinstance(outcome, Failed) else outcome.value
             if progress is not None:
                 progress("verifying shards", done, len(shards.shards))
-    shards.refuse(sorted(problems))
+    conclude_verification(shards, sorted(problems))
     return _result(shards, present=len(shards.shards), verified=True)
 
 

@@ -9,12 +9,15 @@ from histods.errors import HistodsError
 from histods.printing import escaped
 from histods.shards.images.shard_set import ShardSet
 from histods.shards.latents.latent_set import LatentSet
+from histods.shards.verified import last_verification
 from histods.steps.status import status
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
     from reports.page.pictures import Pictures
     from reports.page.source import Source
+
+_TIME = "%Y-%m-%d %H:%M UTC"
 
 
 def build(source: Source, _: Pictures) -> Content:
@@ -50,8 +53,9 @@ def _stages(source: Source) -> dict[str, Any]:
 
 
 def _describe(series: ShardSet | LatentSet, stage: Any) -> dict[str, Any]:
-    """One set of shards: its splits, its classes, when it was written, and what was checked now."""
+    """One set of shards: its splits, its classes, when it was written and verified, and what was checked now."""
     faults = [*series.check_index(), *series.check_sizes()]
+    last = last_verification(series)
     written = datetime.fromtimestamp((series.folder / series.FILE).stat().st_mtime, UTC)
     details = [("label map", escaped(series.map)), ("classes", f"{len(series.classes):,}")]
     if isinstance(series, LatentSet):
@@ -64,7 +68,7 @@ def _describe(series: ShardSet | LatentSet, stage: Any) -> dict[str, Any]:
     return {
         "what": series.WHAT,
         "folder": escaped(str(series.folder)),
-        "written": written.strftime("%Y-%m-%d %H:%M UTC"),
+        "written": written.strftime(_TIME),
         "state": None if stage is None else stage.state,
         "detail": None if stage is None else escaped(stage.detail),
         "command": None if stage is None or stage.state == "done" else stage.command,
@@ -74,6 +78,7 @@ def _describe(series: ShardSet | LatentSet, stage: Any) -> dict[str, Any]:
             {"split": escaped(split), "shards": shards, "samples": samples, "megabytes": size / 1e6}
             for split, (shards, samples, size) in sorted(series.splits.items())
         ],
+        "verified": None if last is None else (last.time.strftime(_TIME), last.sound),
         "verify": f"{series.COMMAND} --verify",
     }
 

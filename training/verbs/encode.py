@@ -29,6 +29,7 @@ from histods.shards.latents.latent_set import INDEX, LINEAR, EncodedBy, LatentSe
 from histods.shards.latents.verify import add_up, check_latents, training_split
 from histods.shards.latents.writer import SAMPLES, Plan, Shape, plan_shard, rows_of
 from histods.shards.resumable_write import begin_shards, clean_up, collect_shards, write_part
+from histods.shards.verified import conclude_verification
 from histods.tiles.grid import tile_advice
 from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder, is_linear
@@ -90,7 +91,8 @@ def encode(
         shards: folder of the image shards; by default `shards` in the workspace.
         out: folder for the latents; by default `latents` in the workspace.
         device: where to compute; by default all GPUs of this machine or, under `torchrun`, each process's own.
-        verify: write nothing; read and compare every byte of the latents.
+        verify: write no latents; read and compare every byte of those that are there, and record it in
+            `verified.log`.
         progress: called with a stage, the number of samples done, and the total.
 
     Raises:
@@ -355,5 +357,5 @@ def _verify(folder: Path, source: Path, progress: Progress | None) -> EncodeResu
         else:
             if digest != latents.autoencoder.digest:
                 problems.append("the autoencoder is not the one that made these latents")
-    latents.refuse(problems)
+    conclude_verification(latents, problems)
     return EncodeResult(latents=latents, present=len(latents.shards), verified=True)

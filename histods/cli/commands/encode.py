@@ -44,7 +44,8 @@ def encode(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; all GPUs of this machine by default.")] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Write nothing; read every byte of the latents and compare.")
+        bool,
+        typer.Option("--verify", help="Write no latents; read every byte of those there and compare."),
     ] = False,
     json_output: JsonOption = False,
     quiet: QuietOption = False,

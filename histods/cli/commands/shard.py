@@ -44,7 +44,8 @@ def shard(
         bool, typer.Option("--overwrite", help="Replace shards of another label map, split or audit.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Write nothing; read every byte of the shards and compare.")
+        bool,
+        typer.Option("--verify", help="Write no shards; read every byte of those there and compare."),
     ] = False,
     workers: WorkersOption = None,
     json_output: JsonOption = False,
