@@ -14,6 +14,7 @@ from histods.tiles.grid import tile_side
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
+    from histods.io.audit_summary import AuditSummary
     from reports.page.pictures import Pictures
     from reports.page.source import Source
 
@@ -43,6 +44,20 @@ _LOOKED_AT = (
 )
 """Findings for which each file has to be looked at, since moving files would not help."""
 _MAX_LINES = 3
+_ASKED_FOR = (
+    ("--hash", "--hash", "Equal images were not looked for, so that some may be in more than one split."),
+    (
+        "--labels",
+        "--labels FILE",
+        "No labels file says which labels may occur: any label was taken as it is.",
+    ),
+    (
+        "--verify",
+        "--verify decode",
+        "Images were not decoded: a flipped bit inside the pixels of a JPEG goes unseen.",
+    ),
+)
+"""What an audit does only if asked: the option, how it is given, and what is unknown without it."""
 
 
 def build(source: Source, _: Pictures) -> Content:
@@ -63,6 +78,7 @@ def build(source: Source, _: Pictures) -> Content:
             "severities": [(name, audit.severities.get(name, 0)) for name in ("error", "warning", "info")],
             "actions": list_actions(source),
             "known": source.findings is not None,
+            "unchecked": list_unchecked(audit),
             "next": _next(source),
         },
         data={"roles": [{"name": name, "value": counts.get(name, 0)} for name, _ in _ROLES]},
@@ -96,6 +112,12 @@ def list_actions(source: Source) -> list[dict[str, Any]]:
             }
         )
     return actions
+
+
+def list_unchecked(audit: AuditSummary) -> list[tuple[str, str]]:
+    """What the audit was not asked to check: a sentence and the command that checks it, for each."""
+    given = shlex.split(audit.command)
+    return [(text, f"{audit.command} {how}") for option, how, text in _ASKED_FOR if option not in given]
 
 
 def _pairing(source: Source) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from reports.page.class_comparison import compare
 from reports.page.classes import OTHERS
 from reports.page.classes import SECTION as CLASSES
 from reports.page.findings import pack_columns, with_folders
-from reports.page.overview import list_actions
+from reports.page.overview import list_actions, list_unchecked
 from reports.page.pictures import Pictures, fitted, shrink_labels
 from reports.page.runs import SECTION as RUNS
 from reports.page.runs import evenly, smooth, thin
@@ -41,6 +41,16 @@ def test_actions_are_most_harmful_first_and_have_commands(made: Made) -> None:
     assert all(command.startswith("histods ") for action in actions for command in action["commands"])
     [orphan] = [action for action in actions if action["code"] == "unreadable_mask"]
     assert orphan["commands"][-1] == f"histods fix unreadable_mask --to DIR -w {made.workspace}"
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_what_was_not_asked_for_is_not_called_sound(tmp_path: Path, hashed: bool) -> None:
+    write_pair(tmp_path / "data" / "a.png", 1)
+    audit(tmp_path / "data", workspace=tmp_path / "out", hash=hashed, workers=1)
+    summary = Workspace(tmp_path / "out").read_audit()
+    commands = [command for _, command in list_unchecked(summary)]
+    assert any(command.endswith(" --hash") for command in commands) is not hashed
+    assert any(command.endswith(" --verify decode") for command in commands)
 
 
 def test_columns_give_the_findings_back() -> None:
