@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from histods.io.checked import build
+from histods.io.checked import build, is_path
 from histods.records import ColourCount, Counts, LabelCount, LabelTotals  # noqa: TC001 - `build` reads the types
 
 
@@ -98,7 +98,11 @@ class AuditSummary:
             known["options"] = {name: value for name, value in options.items() if name in names}
         if not known.get("command"):
             known["command"] = shlex.join(["histods", "audit", str(known.get("root"))])
-        return build(cls, known)
+        summary = build(cls, known)
+        paths = {"root": summary.root, "labels": summary.options.labels, "pairs": summary.options.pairs}
+        if wrong := next((name for name, path in paths.items() if path is not None and not is_path(path)), None):
+            raise ValueError(f"{wrong} is no possible path")
+        return summary
 
     def to_json(self) -> dict[str, Any]:
         """The document that `parse` reads back equal."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Class = TypeVar("Class")
 _MOST = 1 << 63  # integers are smaller, as in Arrow and on disks
+_MAX_PATH, _MAX_NAME = 4095, 255  # bytes of a path and of each of its parts, as systems allow
 _SHOWN = 60  # characters of a wrong value
 
 
@@ -29,6 +30,16 @@ def stays_inside(path: str) -> bool:
 def is_name(name: str) -> bool:
     """Whether a text is a file name that may be written: one part of a path, not hidden."""
     return stays_inside(name) and "/" not in name and not name.startswith(".")
+
+
+def is_path(path: str) -> bool:
+    """Whether a text can be the path of a file or folder, there or not."""
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    too_long = len(encoded) > _MAX_PATH or any(len(part) > _MAX_NAME for part in encoded.split(b"/"))
+    return bool(encoded) and b"\0" not in encoded and not too_long
 
 
 def lies_inside(path: str, folder: str) -> bool:

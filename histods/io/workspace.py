@@ -211,7 +211,11 @@ def _is_in(place: Path, folder: Path) -> bool:
     """Whether a place is in a folder, also where the folder is mounted a second time."""
     if place.is_relative_to(folder):
         return True
-    return folder.exists() and any(one.exists() and one.samefile(folder) for one in (place, *place.parents))
+    # Of os.path, not of Path: what a damaged audit.json names may be no possible path.
+    return os.path.exists(folder) and any(  # noqa: PTH110
+        os.path.exists(one) and one.samefile(folder)  # noqa: PTH110
+        for one in (place, *place.parents)
+    )
 
 
 def _say_overlap(place: Path, dataset: Path, written: Sequence[str] | None = None) -> str | None:

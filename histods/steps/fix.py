@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from contextlib import nullcontext
@@ -265,7 +266,7 @@ def _check_code(code: str) -> None:
 
 
 def _parse_root(root: str) -> Path:
-    if not Path(root).is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - False for what is no possible path, too
         raise HistodsError(f"The dataset {root} is gone; bring it back or audit again.")
     return Path(root)
 

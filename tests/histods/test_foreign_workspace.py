@@ -23,13 +23,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histods import audit, fix, remap, shard, split
+from histods import audit, fix, remap, shard, split, status
 from histods.dataset.manifest import Manifest
 from histods.engines import Done, Engine
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest
 from histods.io.workspace import Workspace
 from histods.shards.images.reader import ShardReader
+from reports import report
 from reports.class_table import read_systems
 from tests.in_process import Here
 
@@ -123,6 +124,8 @@ STEPS: dict[str, Callable[[Sent], object]] = {
     "verify": lambda sent: shard(workspace=sent.out, verify=True),
     "read": lambda sent: read_all(sent.out / "shards"),
     "charts": lambda sent: read_systems(Workspace(sent.out)),
+    "page": lambda sent: report(sent.out, out=sent.folder / "page.html"),
+    "status": lambda sent: status(sent.out),
     "plan a fix": lambda sent: fix("constant_mask", to=sent.folder / "moved", workspace=sent.out),
     "undo": lambda sent: fix(undo=sent.out / "fixes" / "zero_mask-1.jsonl"),
 }
@@ -170,8 +173,8 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 FILES = {
-    "audit.json": ["audit", "remap", "split", "shard", "plan a fix"],
-    "shards/shards.json": ["verify", "read", "shard"],
+    "audit.json": ["audit", "remap", "split", "shard", "plan a fix", "page", "status"],
+    "shards/shards.json": ["verify", "read", "shard", "page"],
     "shards/unfinished.json": ["shard"],
 }
 
@@ -206,7 +209,8 @@ def test_no_document_at_all_is_refused_in_one_line(
 ) -> None:
     case = sent.copy(tmp_path / "case")
     (case.out / name).write_bytes(text.encode("latin-1"))
-    steps = [step for step in FILES[name] if step not in ("audit", "split")]
+    # The page and the status show what can be read, and say what cannot.
+    steps = [step for step in FILES[name] if step not in ("audit", "split", "page", "status")]
     assert len(run(case, steps, monkeypatch)) == len(steps)
 
 
@@ -253,6 +257,7 @@ def test_a_manifest_names_files_of_its_dataset_alone(
     sign(case.out)
     (line, *_) = run(case, ["remap", "shard", "plan a fix"], monkeypatch)
     assert "has paths or numbers that no dataset has" in line
+    assert not run(case, ["page"], monkeypatch)
 
 
 def test_a_link_that_leads_out_of_the_dataset_is_not_followed_later(

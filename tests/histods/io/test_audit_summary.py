@@ -16,16 +16,17 @@ from histods.records import Counts, LabelCount
 LEAST: dict[str, Any] = {"root": "/data/my patches", "manifest_digest": "0" * 32}
 NUMBERS = st.integers(0, 1 << 40)
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+PATHS = TEXTS.filter(bool)
 LABELS = st.builds(
     LabelCount, label=NUMBERS, name=TEXTS, pixels=NUMBERS, percent=st.floats(0, 100), images=NUMBERS
 )
 OPTIONS = st.builds(
     RecordedOptions,
-    labels=st.none() | TEXTS,
+    labels=st.none() | PATHS,
     labels_digest=st.none() | TEXTS,
     labels_have_colours=st.booleans(),
     nearest_colour=st.booleans(),
-    pairs=st.none() | TEXTS,
+    pairs=st.none() | PATHS,
     pairs_digest=st.none() | TEXTS,
 )
 
@@ -58,6 +59,8 @@ def test_what_a_newer_version_adds_is_ignored() -> None:
     ("wrong", "message"),
     [
         ({"root": 7}, "root 7"),
+        ({"root": "x" * 5000}, "root is no possible path"),
+        ({"options": {"labels": "x" * 256}}, "labels is no possible path"),
         ({"manifest_digest": None}, "manifest_digest None"),
         ({"labels": [{"label": 1}]}, "no field name"),
         ({"labels": "all"}, "labels 'all'"),

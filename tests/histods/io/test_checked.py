@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histods.io.checked import build, is_name, leads_inside, lies_inside, stays_inside
+from histods.io.checked import build, is_name, is_path, leads_inside, lies_inside, stays_inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,24 @@ def test_the_begin_of_a_name_is_no_folder() -> None:
 @pytest.mark.parametrize(("name", "found"), [("a.png", True), (".a", False), ("a/b", False), ("", False)])
 def test_a_name_is_one_part_that_is_not_hidden(name: str, found: bool) -> None:
     assert is_name(name) == found
+
+
+@given(st.text() | st.sampled_from(["/data", "x" * 255, "x" * 256, "ä" * 128, "a/" * 2047, "a/" * 3000, "\udcff"]))
+def test_the_system_can_be_asked_about_a_path(text: str) -> None:
+    assert is_path(text) == can_be_asked(text)
+
+
+def can_be_asked(text: str) -> bool:
+    """Whether a file of that path is there or not, as the system says."""
+    try:
+        os.lstat(text)
+    except FileNotFoundError:
+        return text != ""
+    except NotADirectoryError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def test_links_are_followed_to_where_they_lead(tmp_path: Path) -> None:
