@@ -21,32 +21,9 @@ from histods.splits.assign import (
     parse_plan,
     spread_splits,
 )
-from histods.splits.balance import fill_empty, improve, list_content, place, swap
+from tests.histods.splits.made_samples import make_samples
 
 Integers = NDArray[np.int64]
-
-
-def make_samples(
-    number: int, *, units: int = 0, labels: int = 12, seed: int = 0, conditional: float = 0.4, skew: float = 1.5
-) -> Samples:
-    """Random samples; without `units` each is alone, else some units have favourite labels."""
-    random = np.random.default_rng(seed)
-    role = random.random(number) < conditional
-    unit = random.integers(0, units, number) if units else np.arange(number)
-    unit = np.unique(unit, return_inverse=True)[1]
-    has = (random.random((number, labels)) < (np.arange(labels) + 1.0) ** -skew) & role[:, None]
-    if units:
-        has[np.arange(number), unit % labels] |= role
-    sample, label = np.nonzero(has)
-    return Samples(
-        hashes=keyed_hashes((f"sample {i}" for i in range(number)), seed),
-        units=unit,
-        conditional=role,
-        fixed=np.full(number, -1),
-        labels=label.astype(np.uint16),
-        pixels=(random.pareto(2, len(label)) * 1000 + 1).astype(np.uint32),
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(sample, minlength=number))]),
-    )
 
 
 def sizes_of(plan: Plan, samples: Samples) -> Integers:
@@ -361,51 +338,6 @@ def test_another_seed_gives_another_split() -> None:
         assert len(splits) == 5
 
 
-def whole_vectors(samples: Samples) -> NDArray[np.float64]:
-    content = list_content(samples.units, samples.conditional, samples.labels, samples.pixels, samples.offsets)
-    return content.sum_by(samples.units, int(samples.units.max()) + 1)
-
-
-@pytest.mark.parametrize("splits", [2, 3, 6])
-@pytest.mark.parametrize("seed", range(3))
-def test_the_search_ends_where_no_move_and_no_swap_helps(splits: int, seed: int) -> None:
-    vectors = whole_vectors(make_samples(400, units=40, seed=seed))
-    fractions = np.full(splits, 1 / splits)
-    target = np.rint(np.outer(fractions, vectors.sum(axis=0)))
-    deviations = -target
-    chosen = place(vectors, deviations, fractions)
-
-    def objective(where: Integers) -> float:
-        held = np.array([vectors[where == split].sum(axis=0) for split in range(splits)])
-        return float(((held - target) ** 2).sum())
-
-    before = objective(chosen)
-    improve(vectors, chosen, deviations, np.ones(splits, dtype=np.int64))
-    best = objective(chosen)
-    assert best <= before
-    assert (deviations**2).sum() == best
-    for unit in range(40):
-        for other in range(splits):
-            moved = chosen.copy()
-            moved[unit] = other
-            assert objective(moved) >= best or (chosen == chosen[unit]).sum() == 1
-        for partner in range(unit):
-            swapped = chosen.copy()
-            swapped[[unit, partner]] = chosen[[partner, unit]]
-            assert objective(swapped) >= best
-
-
-@pytest.mark.parametrize("labels", [3, 60, 400])
-def test_all_arithmetic_of_the_search_is_exact(labels: int) -> None:
-    """Products and sums are whole numbers that floats hold exactly, so that no order of adding them matters."""
-    vectors = whole_vectors(make_samples(4000, units=30, labels=labels, skew=0.8))
-    total = vectors.sum(axis=0)
-    assert (vectors == np.rint(vectors)).all()
-    assert vectors.shape[1] == 2 + min(labels, 256)
-    largest = 2 * sum(int(part) ** 2 for part in total.tolist()) * 3
-    assert largest < 2**53
-
-
 def test_labels_that_one_unit_holds_do_not_push_sizes_away() -> None:
     """Forty slides of ten samples, each with five labels of its own: a fifth of them is eight slides."""
     units = np.repeat(np.arange(40), 10)
@@ -421,42 +353,3 @@ def test_labels_that_one_unit_holds_do_not_push_sizes_away() -> None:
     )
     splits = assign(samples, sizes_of(parse_plan(0.2, 0.0, None), samples))
     assert np.bincount(splits).tolist() == [320, 80]
-
-
-def test_rare_labels_beyond_the_limit_count_as_one() -> None:
-    samples = make_samples(4000, labels=400, skew=0.8, conditional=1.0)
-    content = list_content(samples.units, samples.conditional, samples.labels, samples.pixels, samples.offsets)
-    totals = np.sort(np.bincount(samples.labels, samples.pixels))[::-1]
-    columns = np.bincount(content.columns, content.amounts)
-    assert columns[2:-1].tolist() == totals[:255].tolist()
-    assert columns[-1] == totals[255:].sum()
-
-
-def test_an_empty_side_gets_the_unit_that_costs_least() -> None:
-    vectors = np.array([[8.0], [1.0], [8.0]])
-    splits, target = np.array([0, 0, 0]), np.array([[16.0], [1.0]])
-    deviations = np.array([[17.0], [0.0]]) - target
-    fill_empty(vectors, splits, deviations, np.array([True, True]))
-    assert splits.tolist() == [0, 0, 0]
-    fill_empty(vectors, splits, deviations, np.array([False, False]))
-    assert splits.tolist() == [0, 1, 0]
-    assert deviations.tolist() == [[0.0], [0.0]]
-
-
-def test_no_side_gives_its_only_unit_away() -> None:
-    vectors, splits = np.array([[1.0], [8.0], [8.0]]), np.array([0, 1, 1])
-    deviations = np.array([[5.0], [0.0], [-1.0]])  # the first unit would cost least
-    fill_empty(vectors, splits, deviations, np.array([False, False, False]))
-    assert sorted(splits.tolist()) == [0, 1, 2]
-    assert splits[0] == 0
-
-
-def test_swapping_stops_when_it_has_looked_at_enough() -> None:
-    vectors = whole_vectors(make_samples(400, units=40))
-    splits = np.arange(40) % 2
-    deviations = np.array([vectors[splits == split].sum(axis=0) for split in range(2)])
-    deviations -= np.rint(deviations.mean(axis=0))
-    assert swap(vectors, splits.copy(), deviations.copy(), left=39) == (False, 39)
-    swapped, left = swap(vectors, splits, deviations, left=100)
-    assert swapped
-    assert left == 100 - 2 * 40
