@@ -35,6 +35,9 @@ class NonStringScalar:
     text: str
     kind: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 Scalar: TypeAlias = "int | str | NonStringScalar"
 Value: TypeAlias = "Scalar | list[Value] | dict[Scalar, Value]"
@@ -54,12 +57,18 @@ class Origin:
 def show(value: Value) -> str:
     """Describe a value, for messages."""
     if isinstance(value, NonStringScalar):
-        return "nothing" if value.kind == "null" else f"{_KINDS.get(value.kind, 'the word')} {value.text}"
+        return (
+            "nothing" if value.kind == "null" else f"{_KINDS.get(value.kind, 'the word')} {_shorten(value.text)}"
+        )
     if isinstance(value, str):
-        return repr(value if len(value) <= _MAX_SHOWN else value[: _MAX_SHOWN - 3] + "...")
+        return repr(_shorten(value))
     if isinstance(value, int):
         return f"the number {value}"
     return "a list" if isinstance(value, list) else "a mapping"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 
 def advise(value: Value, otherwise: str) -> str:
@@ -109,6 +118,8 @@ def load_yaml(origin: Origin, path: Path) -> Value:
         where = f" on line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise origin.error("plain YAML", f"a mistake{where} ({problem})", "correct it") from error
+    except (ValueError, OverflowError) as error:  # PyYAML makes any number of an escape a character
+        raise origin.error("plain YAML", "an escape beyond Unicode, such as \\U00110000", "correct it") from error
 
 
 def _build(loader: yaml.SafeLoader, origin: Origin) -> Value:
@@ -128,7 +139,7 @@ def _build(loader: yaml.SafeLoader, origin: Origin) -> Value:
             stack.pop()
             keys.pop()
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
-            value = _value(loader, event)
+            value = _value(loader, event, origin, line)
             _put(origin, stack[-1], keys, value, line)
             if isinstance(value, list | dict):
                 stack.append(value)
@@ -140,14 +151,24 @@ def _build(loader: yaml.SafeLoader, origin: Origin) -> Value:
     return top[0]
 
 
-def _value(loader: yaml.SafeLoader, event: yaml.Event) -> Value:
+def _join_halves(origin: Origin, text: str, line: int) -> str:
+    """Join the two escapes with which JSON writes a character beyond 16 bits, and which YAML leaves apart."""
+    try:
+        return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        found = f"half a character on line {line}"
+        raise origin.error("text", found, "write both of its \\u escapes, or the character itself") from error
+
+
+def _value(loader: yaml.SafeLoader, event: yaml.Event, origin: Origin, line: int) -> Value:
     """A scalar's value, or a new list or mapping."""
     if isinstance(event, yaml.ScalarEvent):
         tag: str = loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
         kind = tag.rpartition(":")[2]
         if kind == "int" and _INTEGER.fullmatch(event.value):
             return int(event.value)
-        return str(event.value) if kind == "str" else NonStringScalar(event.value, kind)
+        text = _join_halves(origin, event.value, line)
+        return text if kind == "str" else NonStringScalar(text, kind)
     return [] if isinstance(event, yaml.SequenceStartEvent) else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -75,6 +76,13 @@ def test_a_number_and_its_text_are_different_keys(tmp_path: Path) -> None:
         ("[" * 32 + "]" * 32, "needs at most 32 levels, but has more on line 1; flatten it."),
         ("a: [1", "needs plain YAML, but has a mistake on line 1 ("),
         ("a: '\0'", "needs plain YAML, but has a mistake ("),
+        (r'a: "\U00110000"', "needs plain YAML, but has an escape beyond Unicode, such as "),
+        (r'a: "\UFFFFFFFF"', "needs plain YAML, but has an escape beyond Unicode, such as "),
+        (
+            'a: 1\n"\\ud83d": 2',
+            "needs text, but has half a character on line 2; write both of its ",
+        ),
+        (r'a: "\ude00\ud83d"', "needs text, but has half a character on line 1; write both of its "),
         ("# nothing", "needs values, but has comments alone; give the path of another file."),
         ("\ufeff \n", "is empty; give the path of another file."),
         (" " * (MAX_BYTES + 1), "needs at most 1 MiB, but has 1,048,577 bytes; give the map itself."),
@@ -84,6 +92,17 @@ def test_what_is_more_than_data_is_refused_with_its_line(tmp_path: Path, text: s
     with pytest.raises(HistodsError) as error:
         load(tmp_path, text)
     assert str(error.value).startswith(f"map.yml {message}")
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.text(max_size=9))
+def test_any_text_comes_back_from_json_with_and_without_escapes(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    assert load(folder, json.dumps({"a": text})) == {"a": text}
+    if text.isprintable():
+        assert load(folder, json.dumps({"a": text}, ensure_ascii=False)) == {"a": text}
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -109,7 +128,8 @@ def test_values_are_shown_in_words() -> None:
     shown = [show(value) for value in values]
     assert shown == ["the number 7", '"a\'b"', repr("x" * 77 + "..."), "a list", "a mapping", "nothing"]
     assert show(NonStringScalar("1.5", "float")) == "the fraction 1.5"
-    assert show(NonStringScalar("<<", "merge")) == "the word <<"
+    assert show(NonStringScalar("<<", "merge")) == f"the word {NonStringScalar('<<', 'merge')}" == "the word <<"
+    assert len(show(NonStringScalar("9" * 5000, "int"))) < 100
 
 
 def test_the_nearest_name_is_proposed() -> None:
