@@ -24,6 +24,7 @@ MAP_KEYS = ("name", "classes", "map", "unmapped")
 """Keys of a label map, which may be in the same file as the names of its labels."""
 _MAX_COUNT_BYTES = 16 << 20
 _COUNT = re.compile(r"[0-9]{1,15}")
+_CHANNEL = re.compile(r"[0-9]{1,9}")
 # Messages use the first name.
 _LABEL_COLUMNS = (("label", "label id"), ("name", "class name"), ("colour", "color"))
 _COUNT_COLUMNS = (("Label ID",), ("Class Name",), ("Pixel Count",))
@@ -151,6 +152,8 @@ def _fields(
     for key in entry:
         if key not in ("name", "colour", "color", *others):
             raise origin.error(f"name and colour of label {label}", show(key), nearest(key, ("name", "colour")))
+    if {"colour", "color"} <= entry.keys():
+        raise origin.error(f"one colour for label {label}", "colour and color", "remove one of them")
     return entry.get("name"), entry.get("colour", entry.get("color"))
 
 
@@ -159,7 +162,7 @@ def _csv_labels(origin: Origin, path: Path) -> Iterator[tuple[Value, Value | Non
     for label, name, *rest in read_csv(origin, path, _LABEL_COLUMNS, 2, max_bytes=MAX_BYTES):
         text = rest[0] if rest else ""
         parts = re.split(r"[\s,]+", text)
-        numbers = len(parts) == 3 and all(part.isdecimal() for part in parts)
+        numbers = len(parts) == 3 and all(map(_CHANNEL.fullmatch, parts))
         yield label, name, ([int(part) for part in parts] if numbers else text or None)
 
 

@@ -53,6 +53,9 @@ def parse_colour(origin: Origin, value: Value, label: int) -> tuple[int, int, in
         case [int(red), int(green), int(blue)] if all(0 <= part <= _BRIGHTEST for part in (red, green, blue)):
             return red, green, blue
     advice = "write '#rrggbb' in quotes, since # starts a comment, or [red, green, blue] from 0 to 255"
-    raise origin.error(
-        f"a colour for label {label}", str(value) if isinstance(value, list) else show(value), advice
-    )
+    found = f"[{', '.join(map(_show_channel, value[:4]))}]" if isinstance(value, list) else show(value)
+    raise origin.error(f"a colour for label {label}", found, advice)
+
+
+def _show_channel(value: Value) -> str:
+    return str(value) if isinstance(value, int) else show(value)
