@@ -11,6 +11,7 @@ import numpy as np
 from histods.errors import HistodsError
 from histods.io.atomic import write_text
 from histods.labels.draft import draft_map
+from histods.labels.label_map import IDENTITY
 from histods.labels.label_map_file import read_label_map
 from histods.records import LabelCount
 
@@ -92,5 +93,5 @@ def write_map_draft(
         for label, count, share, held in zip(*columns, strict=True)
     ]
     name = re.sub(r"[^\w.-]+", "-", path.stem).strip("-.")[:80]
-    write_text(path, draft_map(rows, name or "classes"))
+    write_text(path, draft_map(rows, "classes" if name in ("", IDENTITY) else name))
     return read_label_map(path)
