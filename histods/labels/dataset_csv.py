@@ -41,6 +41,7 @@ def read_dataset_csv(path: Path) -> pl.DataFrame | None:
         table = pl.read_csv(path, has_header=False, infer_schema=False).fill_null("")
     except (OSError, pl.exceptions.PolarsError):
         return None
+    table = table.filter(pl.any_horizontal(pl.all().str.strip_chars() != ""))  # polars keeps empty lines
     if table.is_empty() or table.width < 2:
         return None
     header = [cell.strip().lower() for cell in table.row(0)]
