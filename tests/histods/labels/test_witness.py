@@ -9,13 +9,9 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from histods import audit, remap
 from histods.labels.dataset_csv import read_dataset_csv
-from histods.labels.label_map import LabelMap
-from histods.labels.listed import hear_witness
 from histods.labels.witness import hear_dataset_csv
 
 if TYPE_CHECKING:
@@ -166,30 +162,6 @@ def test_without_a_list_nothing_is_done(tmp_path: Path) -> None:
     assert hear_dataset_csv(rows, tmp_path, tmp_path / "dataset.csv") == (rows, None, ())  # the file of pairs
     (tmp_path / "data" / "dataset.csv").symlink_to(tmp_path / "dataset.csv")
     assert hear_dataset_csv(rows, tmp_path / "data", None) == (rows, None, ())  # a link out of the dataset
-
-
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_the_reading_is_the_one_that_most_rows_agree_with(data: st.DataObject) -> None:
-    labels = st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True).map(sorted)
-    masks = {f"{number:02}": data.draw(labels) for number in range(20)}
-    table = {label: data.draw(st.integers(0, 3)) for label in range(10)}
-    names = ("class 0", "class 1", "class 2", "class 3")
-    systems = {"map.yml": LabelMap(name="map", classes=names, table=table)}
-    reading = data.draw(st.sampled_from([None, "map.yml"]))
-    value = (lambda label: label) if reading is None else table.__getitem__
-    listed = {key: sorted({value(label) for label in held}) for key, held in masks.items()}
-    wrong = data.draw(st.sets(st.sampled_from(sorted(masks)), max_size=2))
-    for key in wrong:
-        listed[key] = [*listed[key], 4000]
-    said = pl.DataFrame(
-        {"name": list(listed), "listed": list(listed.values())},
-        schema={"name": pl.String, "listed": pl.List(pl.UInt16)},
-    )
-    rows, witness = hear_witness(samples(masks), said, systems)
-    assert (witness.agreed, witness.compared, witness.is_understood) == (20 - len(wrong), 20, True)
-    differ = rows.filter(pl.col("listed").cast(pl.List(pl.UInt32)) != pl.col("held"))
-    assert set(differ["key"]) == wrong
 
 
 def test_an_audit_compares_the_list_that_remap_writes(tmp_path: Path) -> None:
