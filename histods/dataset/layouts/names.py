@@ -6,6 +6,7 @@ picture a role and a link; an image and a mask pair if their links are equal.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +27,7 @@ from histods.dataset.layouts.patterns import (
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 IS_PICTURE = pl.col("suffix").is_in(PICTURE_SUFFIXES)
 _IS_IMAGE, _IS_MASK = pl.col("suffix").is_in(IMAGE_SUFFIXES), pl.col("suffix").is_in(MASK_SUFFIXES)
@@ -142,12 +143,11 @@ def _roles_by_suffix(files: pl.DataFrame, mask_suffix: str) -> pl.DataFrame:
     A picture with that ending is still an image if it has its own mask next to it (`x_mask.jpg` and
     `x_mask_mask.png`, but no `x.jpg`).
     """
-    key = pl.col("key")
-    spellings = {mask_suffix, mask_suffix.lower(), mask_suffix.upper(), mask_suffix.title()}
-    files = files.with_columns(is_mask=_IS_MASK & _ends_in_one_of(key, spellings), stem=key)
-    files = files.with_columns(stem=pl.when("is_mask").then(key.str.head(-len(mask_suffix))).otherwise(key))
+    key, ending = pl.col("key"), _in_any_case(mask_suffix)
+    files = files.with_columns(is_mask=_IS_MASK & key.str.contains(ending), stem=key)
+    files = files.with_columns(stem=pl.when("is_mask").then(key.str.replace(ending, "")).otherwise(key))
     masks = files.filter("is_mask").select("suffix", "key", image="stem")
-    twice = masks.filter(_ends_in_one_of(pl.col("image"), spellings))["image"]
+    twice = masks.filter(pl.col("image").str.contains(ending))["image"]
     if not twice.is_empty():
         images = files.filter(_IS_IMAGE & ~pl.col("is_mask"))["key"]
         own = masks.filter(
@@ -161,8 +161,10 @@ def _roles_by_suffix(files: pl.DataFrame, mask_suffix: str) -> pl.DataFrame:
     return files.select("path", "key", "suffix", role=role, link=pl.when(role.is_not_null()).then("stem"))
 
 
-def _ends_in_one_of(text: pl.Expr, ends: Iterable[str]) -> pl.Expr:
-    return pl.any_horizontal(text.str.ends_with(end) for end in ends)
+def _in_any_case(ending: str) -> str:
+    """A regular expression for texts that end so, in capitals or not, and with accents encoded in either way."""
+    forms = dict.fromkeys([ending, unicodedata.normalize("NFC", ending), unicodedata.normalize("NFD", ending)])
+    return rf"(?i)(?:{'|'.join(map(pl.escape_regex, forms))})$"
 
 
 def _roles_by_folders(files: pl.DataFrame, images_dir: str, masks_dir: str) -> pl.DataFrame:

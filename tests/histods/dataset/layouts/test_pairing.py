@@ -1,3 +1,5 @@
+"""Pairing loses no file, whatever the names: one row per sample, and all files that compete are named."""
+
 from __future__ import annotations
 
 from pathlib import PurePosixPath
@@ -272,93 +274,12 @@ def test_a_picture_outside_the_layout_never_takes_the_key_of_another_sample(
     assert outside.n_unique() == len(outside)
 
 
-def test_the_pattern_with_more_literal_characters_wins() -> None:
-    layout = Layout(kind="pattern", image_pattern="{key}.png", mask_pattern="{key}_maskbin.png")
-    assert samples_of(pair(["x.png", "x_maskbin.png"], layout)) == [("x", "x.png", "x_maskbin.png")]
-    layout = Layout(kind="pattern", image_pattern="{key}_image.png", mask_pattern="{key}.png")
-    assert samples_of(pair(["x.png", "x_image.png"], layout)) == [("x_image", "x_image.png", "x.png")]
-
-
-def test_each_piece_of_a_pattern_must_be_equal_in_order() -> None:
-    names = ["a_image_1.png", "a_label_1.png", "a_image_2.png", "1_label_a.png"]
-    assert paired_by(names, TOKEN) == {("a_image_1.png", "a_label_1.png")}
-
-
 def test_a_pattern_with_a_suffix_names_only_files_of_that_suffix() -> None:
     layout = Layout(kind="pattern", image_pattern="{key}.tif", mask_pattern="{key}_m.png")
     pairing = pair(["a.tif", "a.tiff", "b.jpg", "a_m.png", "a_m.tif"], layout)
     inside = pairing.samples.filter(~pl.col("outside"))
     assert inside["image_path"].to_list() == ["a.tif", "a_m.tif"]
     assert outside_of(pairing) == {"a.tiff", "b.jpg"}
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"kind": "suffix", "mask_suffix": ""},
-            "--mask-suffix '' is not what a mask's name adds to its image's, such as _mask; give "
-            "it without folder and without file suffix.",
-        ),
-        (
-            {"kind": "suffix", "mask_suffix": "_mask.PNG"},
-            "--mask-suffix '_mask.PNG' is not what a mask's name adds to its image's, such as "
-            "_mask; give it without folder and without file suffix.",
-        ),
-        (
-            {"kind": "folders", "images_dir": "data/", "masks_dir": "/data"},
-            "--images-dir 'data/' and --masks-dir '/data' cannot tell images from masks; give two "
-            "different folder names.",
-        ),
-        (
-            {"kind": "folders", "masks_dir": "/"},
-            "--images-dir 'images' and --masks-dir '/' cannot tell images from masks; give two "
-            "different folder names.",
-        ),
-        (
-            {"kind": "pattern", "image_pattern": "img_{key}.png"},
-            "There is no pattern for masks; give one, such as --mask-pattern '{key}_mask.png'.",
-        ),
-        (
-            {"kind": "pattern", "mask_pattern": "masks/x.png"},
-            "--mask-pattern 'masks/x.png' is not a path below the dataset with {key} where names "
-            "vary; give one such as 'masks/{key}.png'.",
-        ),
-        (
-            {"kind": "pattern", "image_pattern": "/data/{key}.png", "mask_pattern": "{key}_m.png"},
-            "--image-pattern '/data/{key}.png' is not a path below the dataset with {key} where "
-            "names vary; give one such as 'masks/{key}.png'.",
-        ),
-        (
-            {"kind": "pattern", "mask_pattern": "{key}{key}_m.png"},
-            "--mask-pattern '{key}{key}_m.png' is not a path below the dataset with {key} where "
-            "names vary; give one such as 'masks/{key}.png'.",
-        ),
-        (
-            {"kind": "pattern", "mask_pattern": "{key}_label_{key}.png"},
-            "The patterns '{key}' and '{key}_label_{key}.png' do not have equally many {key}; give "
-            "--image-pattern and --mask-pattern that name the same pieces.",
-        ),
-        (
-            {"kind": "pattern", "image_pattern": "{key}.png", "mask_pattern": "./{key}.PNG"},
-            "'./{key}.PNG' is the pattern of both images and masks; give --mask-pattern what only masks have.",
-        ),
-        (
-            {"kind": "pattern", "image_pattern": "{key}.gif", "mask_pattern": "{key}_m.gif"},
-            "--image-pattern '{key}.gif' ends in none of jpg, jpeg, png, tif, tiff, bmp, webp; "
-            "convert the images to PNG.",
-        ),
-        (
-            {"kind": "pattern", "image_pattern": "a/{key}|b/{key}|c/{key}", "mask_pattern": "m/{key}|n/{key}"},
-            "'a/{key}|b/{key}|c/{key}' has 3 patterns for images, but 'm/{key}|n/{key}' has 2 for "
-            "masks; give as many for masks as for images, with | between them.",
-        ),
-    ],
-)
-def test_a_layout_that_cannot_pair_is_refused_in_one_line(options: dict[str, str], message: str) -> None:
-    with pytest.raises(HistodsError) as refused:
-        Layout(**options)  # type: ignore[arg-type]
-    assert str(refused.value) == message
 
 
 def test_what_cannot_be_paired_by_name_is_refused_in_one_line() -> None:
