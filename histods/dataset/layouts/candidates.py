@@ -9,6 +9,7 @@ import polars as pl
 
 from histods.dataset.layouts.names import name_roles
 from histods.dataset.layouts.pattern_search import candidates
+from histods.dataset.layouts.patterns import IMAGE_SUFFIXES
 from histods.dataset.layouts.roles import SPLIT
 
 if TYPE_CHECKING:
@@ -141,9 +142,7 @@ def _weigh_by_looks(option: Option, look: Look) -> Option | None:
     told_by = option.candidate.told_by
     if told_by == "nothing":
         if (images, masks) == ("mask", "photograph"):
-            turned = {name: (mask, image) for name, (image, mask) in option.pairs.items()}
-            candidate = option.candidate.turned()
-            return replace(option, candidate=candidate, pairs=turned, weight=_CONFIRMED)
+            return _turn(option)
         return replace(option, weight=_CONFIRMED) if (images, masks) == ("photograph", "mask") else None
     if images == "mask" or (masks == "photograph" and told_by != "mask"):
         return None
@@ -154,6 +153,14 @@ def _weigh_by_looks(option: Option, look: Look) -> Option | None:
         # Coloured masks and masks of instances are used only if nothing competes with them.
         return replace(option, weight=1.5 * weight if weight < SURE else weight)
     return option
+
+
+def _turn(option: Option) -> Option | None:
+    """The option with images and masks swapped; None if its masks cannot be images."""
+    turned = {name: (mask, image) for name, (image, mask) in option.pairs.items()}
+    if not all(image.lower().endswith(IMAGE_SUFFIXES) for image, _ in turned.values()):
+        return None
+    return replace(option, candidate=option.candidate.turned(), pairs=turned, weight=_CONFIRMED)
 
 
 def _most(paths: Sequence[str], look: Look) -> Literal["photograph", "mask"] | None:

@@ -99,7 +99,11 @@ def tell_roles(first: str, first_suffix: str, second: str, second_suffix: str) -
         return None
     lossy = tuple(suffix in _LOSSY for suffix in suffixes)
     by_suffix = lossy[0] != lossy[1]
-    mask = lossy.index(False) if by_suffix else int(first <= second)
+    only_masks = tuple(suffix not in IMAGE_SUFFIXES for suffix in suffixes)
+    if by_suffix:
+        mask = lossy.index(False)
+    else:
+        mask = only_masks.index(True) if only_masks[0] != only_masks[1] else int(first <= second)
     return _role(mask, 0.4 if by_suffix else UNKNOWN, suffixes, "suffix" if by_suffix else "nothing")
 
 
