@@ -87,7 +87,10 @@ def labels_from_pixels(
         return Mask(np.ascontiguousarray(pixels[..., 0]), kind, file_format)
     packed = _shown_colours(pixels) if kind == "rgba" else pack(pixels)
     if colours:
-        return _by_colour(packed, kind, file_format, colours, nearest=nearest)
+        mask = _by_colour(packed, kind, file_format, colours, nearest=nearest)
+        if nearest and kind == "rgba":
+            _label_translucent(mask.labels, packed, pack(pixels), colours)
+        return mask
     if kind == "rgba" and int(pixels[..., 3].min()) != int(pixels[..., 3].max()):
         _refuse_varying_alpha(pixels[..., 3], count_colours(packed))
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
@@ -117,12 +120,26 @@ def _by_colour(
             f"{share:.0f} % of its pixels have colours that the labels file does not name", counts
         )
     if nearest and off_palette:
-        names, points = np.array(list(known.values())), unpack(np.array(list(known)))
-        for index in np.flatnonzero(unknown):
-            distance = np.square(points - unpack(distinct[index : index + 1])).sum(axis=1)
-            labels[index] = names[int(distance.argmin())]
+        labels[unknown] = _nearest_labels(distinct[unknown], colours)
     flat = np.repeat(labels[place], runs.lengths)
     return Mask(flat.reshape(packed.shape), kind, file_format, off_palette, counts)
+
+
+def _nearest_labels(packed: NDArray[np.uint32], colours: Colours) -> NDArray[np.uint16]:
+    """[n] colours -> [n] labels of the nearest known ones."""
+    names, points = np.array(list(colours), dtype=np.uint16), np.array(list(colours.values()), dtype=np.int64)
+    distances = (np.square(points - one).sum(axis=1) for one in unpack(packed))
+    return names[[int(distance.argmin()) for distance in distances]]
+
+
+def _label_translucent(
+    labels: NDArray[Any], packed: NDArray[np.uint32], stored: NDArray[np.uint32], colours: Colours
+) -> None:
+    """Give partly transparent pixels, in place, the labels of the colours nearest to the stored ones."""
+    is_translucent = packed == TRANSLUCENT
+    if is_translucent.any():
+        distinct, place = np.unique(stored[is_translucent], return_inverse=True)
+        labels[is_translucent] = _nearest_labels(distinct, colours)[place]
 
 
 def _shown_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -18,7 +18,6 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from histods.colours.colour_labels import OFF_PALETTE_LABEL
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.images.contents import read_header
 from histods.images.header import MAX_PIXELS, Header
@@ -157,48 +156,6 @@ def test_an_animated_png_is_several_pages_to_a_mask_and_its_first_picture_to_an_
             f"an animation of {pages} pictures, of which training sees the first; store the one that is meant"
         )
     assert decode_mask(encode(frames[0], "png", save_all=True)).labels.tolist() == [[1] * 4] * 4
-
-
-COLOURS = {0: (255, 255, 255), 3: (200, 0, 0), 9: (0, 0, 200)}
-
-
-@settings(max_examples=50, deadline=None)
-@given(hnp.arrays(np.uint8, shapes, elements=st.sampled_from([0, 3, 9])), st.booleans())
-def test_class_colours_are_read_exactly(labels: np.ndarray, alpha: bool) -> None:
-    table = np.zeros((256, 3), dtype=np.uint8)
-    for label, colour in COLOURS.items():
-        table[label] = colour
-    image = Image.fromarray(table[labels])
-    mask = decode_mask(encode(image.convert("RGBA") if alpha else image, "png"), COLOURS)
-    np.testing.assert_array_equal(mask.labels, labels)
-    assert mask.off_palette == 0
-
-
-def test_pixels_off_the_palette_are_counted_and_never_guessed() -> None:
-    colours = np.full((4, 4, 3), 255, dtype=np.uint8)
-    colours[0, :2] = (190, 10, 10)
-    content = encode(Image.fromarray(colours), "png")
-    mask = decode_mask(content, COLOURS)
-    assert mask.off_palette == 2
-    assert mask.labels[0].tolist() == [OFF_PALETTE_LABEL, OFF_PALETTE_LABEL, 0, 0]
-    nearest = decode_mask(content, COLOURS, nearest=True)
-    assert nearest.off_palette == 2
-    assert nearest.labels[0].tolist() == [3, 3, 0, 0]
-
-
-def test_a_picture_is_not_read_by_colour() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    with pytest.raises(
-        NotAnIndexMaskError, match="100 % of its pixels have colours that the labels file does not name"
-    ):
-        decode_mask(encode(Image.fromarray(noise), "png"), COLOURS)
-
-
-def test_a_palette_that_contradicts_the_labels_file_is_refused() -> None:
-    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
-    image.putpalette([255, 255, 255, 200, 0, 0])
-    with pytest.raises(NotAnIndexMaskError, match="palette index 1 has the colour of label 3"):
-        decode_mask(encode(image, "png"), COLOURS)
 
 
 GREY_PNG = encode(Image.fromarray(np.random.default_rng(1).integers(0, 9, (64, 64), dtype=np.uint8)), "png")
