@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @contextmanager
 def _opened(content: bytes) -> Iterator[ImageFile]:
     parse_webp(content)  # rejects files that would keep Pillow busy
+    check_length(int.from_bytes(content[4:8], "little") + 8, content, "webp")
     with opened(content, WebPImageFile, lambda error: f"damaged webp header: {one_line(error)}") as image:
-        check_length(int.from_bytes(content[4:8], "little") + 8, content, "webp")
         yield image
 
 
