@@ -80,3 +80,20 @@ def test_a_truncated_gif_is_damaged(kept: float) -> None:
     end = int(kept * len(content)) if 0 < kept < 1 else int(kept)
     with pytest.raises(UnreadableFileError, match=r"truncated|damaged|not an image"):
         decode_mask(content[:end])
+
+
+@pytest.mark.parametrize("greys", [(0, 1), (7, 7), (255, 0), (3, 200)])
+def test_a_palette_of_greys_in_any_order_holds_greys(greys: tuple[int, int]) -> None:
+    image = Image.fromarray(stripes((0, 1)), "P")
+    image.putpalette([value for grey in greys for value in (grey,) * 3])
+    content = save(image, optimize=False)
+    mask = decode_mask(content)
+    assert mask.kind == "gray8"
+    assert np.array_equal(mask.labels, np.array(greys)[stripes((0, 1))])
+
+
+def test_bytes_after_the_end_are_padding_only_if_they_are_zero() -> None:
+    content = save(Image.fromarray(stripes((0, 1))))
+    assert np.array_equal(decode_mask(content + bytes(100)).labels, stripes((0, 1)))
+    with pytest.raises(UnreadableFileError, match="no end marker"):
+        decode_mask(content + b"x")
