@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histods.masks.looks import look_at
 from histods.masks.looks_of_files import look_at_content
 
 if TYPE_CHECKING:
@@ -132,11 +131,6 @@ def test_blank_patches_are_neither_masks_nor_photographs(name: str) -> None:
     assert look is not None
     assert look.is_blank
     assert not look.is_mask
-
-
-def test_one_pixel_has_a_look() -> None:
-    look = look_at(np.zeros((1, 1, 3), np.uint8))
-    assert (look.colours, look.flat, look.solid, look.contrast) == (1, 1.0, 1.0, 0)
 
 
 def test_what_cannot_be_decoded_has_no_look() -> None:

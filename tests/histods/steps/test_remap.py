@@ -14,9 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from histods import audit
@@ -25,7 +22,7 @@ from histods.dataset.manifest import SCHEMA, Manifest
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import file_digest, write_json
 from histods.io.workspace import Workspace
-from histods.masks.writer import MaskTask, encode_mask, write_mask_files
+from histods.masks.writer import MaskTask, write_mask_files
 from histods.steps.remap import remap, to_document
 
 if TYPE_CHECKING:
@@ -613,14 +610,6 @@ def test_masks_outside_the_dataset_are_never_written_beside_the_folder(tmp_path:
         "'histods audit DATASET' again."
     )
     assert not (tmp_path / "masks").exists()
-
-
-@settings(max_examples=50, deadline=None)
-@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 255)))
-def test_encoded_masks_decode_to_the_same_pixels(classes: NDArray[np.uint8]) -> None:
-    content = encode_mask(classes)
-    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED), classes)
-    assert content == encode_mask(np.asfortranarray(classes))
 
 
 # What changed since the audit, and what was there before
