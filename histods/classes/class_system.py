@@ -130,9 +130,10 @@ def read_kept_map(space: Workspace, name: str) -> LabelMap:
         )
         if not all(0 <= label < MAX_LABELS for label in table) or not 0 <= (unmapped or 0) < len(rows):
             raise ValueError("numbers beyond those of labels and classes")  # noqa: TRY301 - one error for all
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, HistodsError) as error:
+        reason = str(error).partition(";")[0]  # without the advice on a file that the user wrote
         raise HistodsError(
-            f"{path} is damaged ({error}): run 'histods remap --map FILE -w {space.folder}' again."
+            f"{path} is damaged ({reason}): run 'histods remap --map FILE -w {space.folder}' again."
         ) from error
     if label_map.digest != summary.get("map_digest"):
         raise HistodsError(
