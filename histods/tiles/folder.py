@@ -102,9 +102,8 @@ def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
     """
     names = []
     with OpenRoot(root) as dataset:
-        for path in sorted(root.glob("*.y*ml")):
-            if path.suffix not in (".yml", ".yaml") or path.name.startswith("."):
-                continue
+        maps = (path for path in root.iterdir() if path.suffix.lower() in (".yml", ".yaml"))
+        for path in sorted(path for path in maps if not path.name.startswith(".")):
             try:
                 with dataset.open(path.name) as file:
                     if file.size <= MAX_BYTES:
