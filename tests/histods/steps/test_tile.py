@@ -367,19 +367,6 @@ def test_blank_tiles_without_labels_are_left_out_and_named(tmp_path: Path) -> No
     assert (again.counts.excluded, again.counts.pairs) == (0, 12)
 
 
-@pytest.mark.parametrize(("label", "bits"), [(0, 8), (255, 8), (256, 16), (65_535, 16)])
-def test_the_label_of_padding_can_be_chosen(label: int, bits: int) -> None:
-    options = replace(OPTIONS, pad_label=label)
-    mask = areas(20, 40, 3)[:, 8:]
-    found = cv2.imdecode(np.frombuffer(worker.encode_labels(mask, options), np.uint8), cv2.IMREAD_UNCHANGED)
-    assert found is not None
-    assert found.dtype == f"uint{bits}"
-    assert (found[20:] == label).all()
-    assert np.array_equal(found[:20], mask)
-    whole = worker.encode_labels(np.zeros((SIZE, SIZE), np.uint8), options)  # has no padding, and 8 bits do
-    assert whole[24] == 8
-
-
 def test_an_image_that_cannot_be_decoded_is_named_and_the_others_are_cut(mixed: Set, tmp_path: Path) -> None:
     content = bytearray((mixed.root / "free" / "v.png").read_bytes())
     place = content.index(b"IDAT")
