@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from histods import audit
+from histods.engines import Engine
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from histods.measurement.audit_result import AuditResult
 
 
 class _Call:
@@ -32,3 +40,10 @@ class Here:
 
     def close(self) -> None:
         pass
+
+
+def audit_here(root: Path, **options: Any) -> AuditResult:
+    """Audit a dataset in this process; options are those of `histods.audit`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("histods.steps.audit.engine_for", lambda *_: Engine(Here()))
+        return audit(root, **options)

@@ -9,8 +9,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,8 +16,6 @@ import pytest
 from PIL import Image
 
 from histods import HistodsError, audit, remap, show, split
-from histods.cli.completion import complete_codes, complete_maps, complete_shown
-from histods.measurement.findings_file import to_csv
 from histods.palette import class_fill
 from tests.commands import histods
 
@@ -118,13 +114,6 @@ def test_findings_are_also_a_csv_file_that_no_spreadsheet_computes(place: Path) 
     assert "'=cmd()_mask.png" in {row["path"] for row in rows}
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "plain", "a=b", 'q"u,o', "ä\nb"])
-def test_what_a_spreadsheet_would_compute_is_a_text(text: str) -> None:
-    ((shown, number),) = csv.reader(io.StringIO(to_csv(pl.DataFrame({"a": [text], "b": [-1]})).split("\n", 1)[1]))
-    assert shown == (f"'{text}" if text[0] in "=+-@\t\r" else text)
-    assert number == "-1"
-
-
 @pytest.mark.parametrize(
     "name", ["slide 1/p04", "slide 1/p04.png", "slide 1/p04_mask.png", "./slide 1/p04.png", "ABSOLUTE"]
 )
@@ -181,31 +170,6 @@ def test_overlays_show_labels_in_the_colours_of_charts_and_are_bounded(place: Pa
     assert np.asarray(Image.open(broken.overlays[0])).shape == (32, 32, 3)  # the mask alone
     with pytest.raises(HistodsError, match="--open"):
         show("orphan_mask", workspace=place / "out", open=place / "data" / "x")
-
-
-def context(workspace: Path | None) -> Any:
-    return SimpleNamespace(params={} if workspace is None else {"workspace": str(workspace)})
-
-
-def test_the_shell_completes_codes_keys_and_maps(place: Path) -> None:
-    out = context(place / "out")
-    assert "orphan_mask" in complete_codes(out, "or")
-    assert complete_shown(out, "cl") == ["classes"]
-    assert complete_shown(out, "slide 1/p0") == ["slide 1/p01", "slide 1/p04", "slide 1/p07"]
-    assert "label_map_10.yml" in complete_maps(out, "label_map_1")
-
-
-@pytest.mark.parametrize(
-    "content", [None, b"", b"[]", b'{"findings": 3}', b"\xff", b'{"root": 5, "findings": {}}']
-)
-def test_completion_never_raises(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "audit.json").write_bytes(content)
-        (tmp_path / "manifest.parquet").write_bytes(content)
-    for where in (tmp_path, None):
-        assert complete_codes(context(where), "x") == []
-        assert complete_shown(context(where), "zz") == []
-        assert complete_maps(context(where), "no such") == []
 
 
 def test_the_shell_asks_the_program(place: Path) -> None:
