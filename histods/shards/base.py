@@ -148,7 +148,7 @@ class Series:
             ValueError: a check fails; the message is a part of a sentence.
         """
         names = [shard.name for shard in self.shards]
-        if wrong := next((name for name in names if not is_name(name)), None):
+        if (wrong := next((name for name in names if not is_name(name)), None)) is not None:  # it may be empty
             raise ValueError(f"a shard named {wrong!r}")
         if len(set(names)) < len(names) or not names:
             raise ValueError("no shards" if not names else "two shards of one name")

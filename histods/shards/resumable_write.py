@@ -80,7 +80,7 @@ def _read_mark(mark: Path) -> set[str]:
     """
     try:
         names = fit(read_json(mark).get("shards"), list[str], "shards")
-        if wrong := next((name for name in names if not is_name(name)), None):
+        if (wrong := next((name for name in names if not is_name(name)), None)) is not None:  # it may be empty
             raise ValueError(f"shards {wrong!r}")  # noqa: TRY301 - all that is wrong with it is one error
     except ValueError as error:
         raise HistodsError(
