@@ -17,72 +17,9 @@ import pytest
 
 from histods.errors import HistodsError
 from histods.sampling.draws import dihedral
-from histods.shards.base import write_index
 from histods.shards.latents import reader as latent_reader
-from histods.shards.latents.latent_set import INDEX, EncodedBy, LatentSet
 from histods.shards.latents.reader import Latent, LatentReader
-from histods.shards.latents.writer import SAMPLES, Shape, ShardUnderWay, Sums, plan_shard
-from histods.shards.resumable_write import clean_up, collect_shards
-
-SHARD_OF = {"test-00000": 3, "train-00000": 5, "train-00001": 4}
-SQUARE = Shape(views=8, channels=2, height=3, width=3, image_height=24, image_width=24)
-PLAIN = Shape(views=1, channels=2, height=3, width=4, image_height=24, image_width=32)
-
-
-def random_mask(random: np.random.Generator, shape: Shape) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    """Rectangles, noise, or one class alone."""
-    mask = np.zeros((shape.image_height, shape.image_width), np.uint8)
-    kind = random.integers(3)
-    if kind == 0:
-        mask[:] = random.integers(0, 256, mask.shape)
-    for _ in range(3 if kind == 1 else 0):
-        top, left = random.integers(0, 20, 2)
-        mask[top : top + 9, left : left + 5] = random.integers(256)
-    return mask
-
-
-class Made:
-    """A folder of latents of random numbers, and what it should hold."""
-
-    def __init__(self, folder: Path, shape: Shape, seed: int = 0) -> None:
-        random = np.random.default_rng(seed)
-        self.folder, self.shape = folder, shape
-        self.moments: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float16]]] = {}
-        self.masks: dict[str, np.ndarray[tuple[int, int], np.dtype[np.uint8]]] = {}
-        for name, number in SHARD_OF.items():
-            keys = [f"{name}/{place}" for place in range(number)]
-            rows = [
-                {
-                    **dict.fromkeys(SAMPLES.names),
-                    "key": key,
-                    "split": name.split("-")[0],
-                    "classes": [0, place % 3] if place % 3 else None,
-                }
-                for place, key in enumerate(keys)
-            ]
-            table = SAMPLES.empty_table().from_pylist(rows, SAMPLES)
-            shard = ShardUnderWay(plan_shard(name, table, np.arange(number), "test"), shape)
-            for key in keys:
-                self.moments[key] = random.normal(size=shape.moments).astype(np.float16)
-                self.masks[key] = random_mask(random, shape)
-                shard.add(self.moments[key][None], [self.masks[key]])
-            shard.write(folder)
-        shards, index = collect_shards(folder, INDEX.empty_table())
-        LatentSet(
-            folder=folder,
-            shards=tuple(shards),
-            map="three",
-            classes=("a", "b", "c"),
-            labels=((0,), (1,), (2,)),
-            map_digest="",
-            index_digest=write_index(index, folder),
-            autoencoder=EncodedBy(name="x", digest="y", factor=8, channels=2),
-            source_digest="z",
-            mean=(0.0, 0.0),
-            std=(1.0, 1.0),
-            **shape._asdict(),
-        ).write()
-        clean_up(folder)
+from tests.histods.shards.latents.made import PLAIN, SHARD_OF, SQUARE, Made
 
 
 @pytest.fixture
@@ -253,33 +190,3 @@ def test_it_needs_numpy_and_pyarrow_alone(made: Made) -> None:
     )
     command = [sys.executable, "-c", code, str(made.folder), *others]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "(24, 24)\n"
-
-
-def test_sums_give_mean_and_deviation_of_what_is_drawn() -> None:
-    """Against draws of a normal distribution around each mean, and for any way of adding up."""
-    random = np.random.default_rng(0)
-    means = random.normal([[[2.0]], [[-1.0]]], [[[3.0]], [[0.5]]], (50, 8, 2, 8, 8))
-    logvars = random.uniform(-2, 1, means.shape)
-    moments = np.concatenate([means, logvars], axis=2).astype(np.float16)
-    mean, std = Sums.of(moments).mean_and_std()
-    drawn = means + random.normal(size=means.shape) * np.exp(logvars / 2)
-    np.testing.assert_allclose(mean, drawn.mean(axis=(0, 1, 3, 4)), atol=0.05)
-    np.testing.assert_allclose(std, drawn.std(axis=(0, 1, 3, 4)), rtol=0.01)
-    parts = Sums.from_json(Sums.of(moments[:20]).to_json()) + Sums.of(moments[20:])
-    np.testing.assert_allclose(parts.mean_and_std(), (mean, std), rtol=1e-12)
-
-
-def test_latents_that_are_no_numbers_are_refused_with_their_key() -> None:
-    table = SAMPLES.empty_table().from_pylist(
-        [{**dict.fromkeys(SAMPLES.names), "key": key, "split": "train"} for key in "abc"], SAMPLES
-    )
-    shard = ShardUnderWay(plan_shard("train-00000", table, np.arange(3), ""), SQUARE)
-    moments = np.zeros((1, *SQUARE.moments), np.float16)
-    mask = np.zeros((24, 24), np.uint8)
-    shard.add(moments, [mask])
-    moments = np.concatenate([moments, moments])
-    moments[1, 3, 1, 2, 0] = np.inf
-    with pytest.raises(
-        HistodsError, match="^The latents of c are not finite numbers within the range of float16; "
-    ):
-        shard.add(moments, [mask, mask])
