@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histods.errors import HistodsError
 from histods.moves.execute import (
-    Folders,
     Found,
     Move,
     carry_out,
@@ -27,8 +26,6 @@ from histods.moves.execute import (
     restore_folders,
     survey,
 )
-from histods.moves.journal import Plan, find_unfinished, list_journals, mark, read_journal, write_journal
-from histods.moves.plan import Links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -288,84 +285,3 @@ def test_a_folder_that_is_no_longer_empty_stays(tmp_path: Path) -> None:
     bring(back(moves))
     restore_folders(folders)
     assert [path.name for path in (tmp_path / "goal").iterdir()] == ["mine"]
-
-
-def make_plan(**changes: object) -> Plan:
-    values = {"code": "zero_mask", "root": "/d", "to": "/q", "manifest_digest": "00", "samples": 2}
-    return Plan(**{**values, "folders": Folders(["/q"], {"/d": 5})} | changes)  # type: ignore[arg-type]
-
-
-MOVES = [Move("/d/a\nä", "/q/a\nä", 3, 7), Move("/d/{b}\udcff", "/q/{b}\udcff", 0, 2**61)]
-
-
-def test_a_journal_is_read_as_it_was_written_and_counts_up(tmp_path: Path) -> None:
-    written = [write_journal(tmp_path, make_plan(), MOVES) for _ in range(11)]
-    assert [path.name for path in written] == [f"zero_mask-{number}.jsonl" for number in range(1, 12)]
-    other = write_journal(tmp_path, make_plan(code="wide_mask"), MOVES)
-    assert other.name == "wide_mask-1.jsonl"
-    journal = read_journal(written[-1])
-    assert (journal.plan, journal.moves, journal.state) == (make_plan(), MOVES, "planned")
-    assert len({read_journal(path).token for path in [*written, other]}) == 12
-    assert set(list_journals(tmp_path)) == {*written, other}
-    assert find_unfinished(tmp_path) == (other, make_plan(code="wide_mask"), "planned")
-    for path in [*written, other]:
-        mark(path, "moved")
-    assert find_unfinished(tmp_path) is None
-    mark(written[3], "undoing")
-    assert find_unfinished(tmp_path) == (written[3], make_plan(), "undoing")
-    mark(written[3], "undone")
-    assert read_journal(written[3]).state == "undone"
-    assert find_unfinished(tmp_path) is None
-
-
-@settings(max_examples=200, deadline=None)
-@example(cut=392, junk=b"")  # all but the plan's last newline
-@given(cut=st.integers(0, 500), junk=st.binary(max_size=30))
-def test_a_journal_that_was_cut_or_changed_is_refused_and_a_torn_state_is_none(cut: int, junk: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_journal(Path(folder), make_plan(), MOVES)
-        whole = path.read_bytes()
-        mark(path, "moved")
-        content = path.read_bytes()[: min(cut, len(whole) + 18)]
-        path.write_bytes(content + (junk.replace(b"\n", b"") if len(content) >= len(whole) else junk))
-        if len(content) >= len(whole):
-            assert read_journal(path).state == "planned"
-            mark(path, "undone")
-            assert path.read_bytes() == whole + b'{"state": "undone"}\n'
-        elif path.read_bytes()[: len(whole)] != whole:
-            with pytest.raises(HistodsError, match=" is (not the journal of a fix|damaged: [^;]*); "):
-                read_journal(path)
-
-
-def test_what_is_no_journal_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(HistodsError) as caught:
-        read_journal(tmp_path / "none")
-    assert str(caught.value) == (
-        f"{tmp_path}/none cannot be read (No such file or directory); look for the journal of the fix in "
-        "the folder fixes of the workspace."
-    )
-    for content in (b"", b"[]\n", b"\xff\n", b'{"version": 1}\n', b"{}\n"):
-        (tmp_path / "x").write_bytes(content)
-        with pytest.raises(HistodsError) as caught:
-            read_journal(tmp_path / "x")
-        assert str(caught.value) == (
-            f"{tmp_path}/x is not the journal of a fix; look for it in the folder fixes of the workspace."
-        )
-
-
-def test_links_and_what_they_lead_to_are_known(tmp_path: Path) -> None:
-    root = tmp_path.resolve() / "data"
-    (root / "real" / "deep").mkdir(parents=True)
-    (root / "other").mkdir()
-    for name in ("real/deep/x", "real/y", "other/z", "w"):
-        (root / name).touch()
-    assert not Links(str(root)).touch(f"{root}/w")
-    (root / "other" / "to_y").symlink_to("../real/y")
-    (root / "to_deep").symlink_to("real/deep")
-    (root / "real" / "deep" / "up").symlink_to("../..")
-    (root / "out").symlink_to("/")
-    links = Links(str(root))
-    touched = {name for name in ("real/deep/x", "real/y", "other/z", "w") if links.touch(f"{root}/{name}")}
-    assert touched == {"real/deep/x", "real/y"}
-    for name in ("to_deep/x", "other/to_y", "out/etc", "real/deep/up/w"):
-        assert links.touch(f"{root}/{name}")
