@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import pyarrow.compute as pc
 from histods.dataset.manifest import Manifest, read_table
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import file_digest
+from histods.io.csv_table import to_csv
 from histods.io.workspace import Workspace, read_json
 from histods.labels.label_names import read_counts
 from histods.records import ClassCount
@@ -313,8 +312,4 @@ def _harmless(value: float | str | None) -> float | str | None:
 
 
 def _csv(header: tuple[str, ...], rows: Iterable[tuple[int | float | str | None, ...]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(map(_harmless, row) for row in rows)
-    return text.getvalue()
+    return to_csv([header, *(map(_harmless, row) for row in rows)])

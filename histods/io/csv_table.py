@@ -1,4 +1,4 @@
-"""Read small CSV files by the names of their columns."""
+"""Read small CSV files by the names of their columns, and write rows so that they are read back as they were."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from histods.io.strict_yaml import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from histods.io.strict_yaml import Origin
+
+_BOTH = "\r\n"
 
 
 def read_csv(
@@ -45,3 +47,21 @@ def read_csv(
             found_cells = f"{len(row)} on line {line}"
             raise origin.error(f"{len(header)} cells per line", found_cells, "quote cells that hold commas")
         yield [row[place].strip() for place in places]
+
+
+class _Lines(list[str]):
+    """The lines of a CSV file, as a writer makes them."""
+
+    def write(self, line: str) -> None:
+        self.append(f"{line.removesuffix(_BOTH)}\n")
+
+
+def to_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV whose lines end in a newline; None is an empty cell.
+
+    `csv` quotes a line break only if its own lines end in it, but readers take a carriage return for one as well:
+    so lines are written with both, and then shortened.
+    """
+    lines = _Lines()
+    csv.writer(lines, lineterminator=_BOTH).writerows(rows)
+    return "".join(lines)

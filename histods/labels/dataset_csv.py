@@ -5,14 +5,13 @@ A list in the dataset's folder is independent evidence of the contents of masks;
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from histods.errors import HistodsError
 from histods.io.atomic import write_text
+from histods.io.csv_table import to_csv
 from histods.labels.label_map_file import BUNDLED, read_label_map
 
 if TYPE_CHECKING:
@@ -88,8 +87,5 @@ def write_dataset_csv(path: Path, keys: Iterable[str], classes: Iterable[Sequenc
     """
     if path.is_dir():
         raise HistodsError(f"{path} is a folder; name a file in it for --dataset-csv.")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for key, found in zip(keys, classes, strict=True):
-        writer.writerow([key, " ".join(map(str, found or [0]))])
-    write_text(path, text.getvalue())
+    rows = ([key, " ".join(map(str, found or [0]))] for key, found in zip(keys, classes, strict=True))
+    write_text(path, to_csv(rows))

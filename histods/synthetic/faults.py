@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 
 from histods.errors import HistodsError
 from histods.io.atomic import write_text
+from histods.io.csv_table import to_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,11 +43,7 @@ class Fault:
 
 def write_faults(path: Path, faults: Iterable[Fault]) -> None:
     """Write faults as CSV with the columns code, key, path and note, in the given order."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(astuple(fault) for fault in faults)
-    write_text(path, text.getvalue())
+    write_text(path, to_csv([_COLUMNS, *map(astuple, faults)]))
 
 
 def read_faults(path: str | Path) -> tuple[Fault, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,6 +10,7 @@ from histods.dataset.manifest import read_table, to_polars, write_table
 from histods.dataset.scan import ask_states
 from histods.errors import HistodsError, UnreadableFileError
 from histods.io.atomic import file_digest, write_bytes, write_text
+from histods.io.csv_table import to_csv
 from histods.io.journal import Journal
 from histods.io.open_file import OpenRoot
 from histods.io.strict_yaml import MAX_BYTES
@@ -125,11 +124,7 @@ def write_tables(folder: Path, tiles: pl.DataFrame, mark: TileMark) -> None:
     key = pl.col("image_path").str.replace(r"\.[^./]+$", "")
     tiles = tiles.with_columns(key=key).select(COLUMNS).sort("source", "y", "x")
     written = tiles.filter(status="written").select("image_path", "mask_path", "group", "split")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "mask", "group", "split"])
-    writer.writerows(written.iter_rows())  # null as an empty field
-    write_text(folder / PAIRS, text.getvalue())
+    write_text(folder / PAIRS, to_csv([["image", "mask", "group", "split"], *written.iter_rows()]))
     metadata = {
         "schema_version": str(SCHEMA_VERSION),
         "plan_digest": mark.plan_digest,

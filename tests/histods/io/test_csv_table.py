@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from histods.errors import HistodsError
-from histods.io.csv_table import read_csv
+from histods.io.csv_table import read_csv, to_csv
 from histods.io.strict_yaml import Origin
 
 COLUMNS = [("label", "id"), ("name",), ("colour", "color")]
@@ -62,3 +66,19 @@ def test_other_files_are_refused_with_the_line(path: Path, text: str, message: s
     with pytest.raises(HistodsError) as error:
         rows(path, text)
     assert str(error.value).startswith(f"names.csv {message}")
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6) | st.sampled_from(
+    ["\r", "a\rb", "\r\n", '"', ",", "\n"]
+)
+
+
+@given(table=st.lists(st.tuples(CELLS, CELLS), max_size=5))
+def test_rows_are_read_as_they_were_written_whatever_line_breaks_they_hold(table: list[tuple[str, str]]) -> None:
+    text = to_csv(table)
+    assert [*csv.reader(io.StringIO(text, newline=""), strict=True)] == [[*row] for row in table]
+
+
+def test_lines_end_in_a_newline_and_nothing_is_an_empty_cell() -> None:
+    assert to_csv([]) == ""
+    assert to_csv([["a", None, 3, 0.5], ["b,c", "", "ä", ""]]) == 'a,,3,0.5\n"b,c",,ä,\n'
