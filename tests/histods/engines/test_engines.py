@@ -5,16 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
-import sys
-import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from histods.engines import Done, Failed, engine_for
-from histods.errors import HistodsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,56 +91,3 @@ def test_poison_is_narrowed_to_its_item_and_nothing_else_is_lost(joined: str) ->
     assert values == {item: 2 * item for item in items if item not in errors}
     assert errors[KILLER] == "the worker process died while reading it (out of memory?)"
     assert errors[RAISER] == f"ValueError: cannot double {RAISER}"
-
-
-def test_a_closed_pool_of_processes_leaves_no_thread_behind() -> None:
-    before = set(threading.enumerate())
-    for _ in range(2):
-        run("local", list(range(40)), 5)
-        assert set(threading.enumerate()) <= before
-
-
-def test_an_unknown_engine_and_no_workers_are_refused() -> None:
-    with pytest.raises(
-        HistodsError, match="^There is no engine 'slurm'; give --engine local or ray, or omit --engine to use"
-    ):
-        engine_for("slurm")
-    with pytest.raises(HistodsError, match="^--workers 0 is below 1; omit --workers to use all cores"):
-        engine_for("local", 0)
-
-
-def test_workers_that_are_no_number_are_refused() -> None:
-    workers: Any = "2"
-    with pytest.raises(
-        HistodsError, match="^--workers '2' is not a whole number; omit --workers to use all cores"
-    ):
-        engine_for("local", workers)
-
-
-SLEEPER = """
-import time
-from histods.engines import engine_for
-
-def doze(chunk):
-    print("at work", flush=True)
-    time.sleep(600)
-
-if __name__ == "__main__":
-    with engine_for("local", 2) as engine:
-        list(engine.run(doze, [[1], [2]]))
-"""
-
-
-def test_workers_end_with_a_parent_that_was_killed_in_the_middle_of_work(tmp_path: Path) -> None:
-    (tmp_path / "sleeper.py").write_text(SLEEPER)
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    process = subprocess.Popen(
-        [sys.executable, tmp_path / "sleeper.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
-    assert process.stdout is not None
-    for _ in range(2):
-        assert process.stdout.readline() == b"at work\n"
-    process.kill()
-    # The pipes end when the last process that holds them has ended, be it a worker or loky's own.
-    process.communicate(timeout=5)
-    assert process.returncode == -signal.SIGKILL
