@@ -130,7 +130,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "text": lambda made: (made / "bounds.npy").write_text("no array"),
     "another type": lambda made: np.save(made / "records.npy", np.zeros(11)),
     "fewer bounds": lambda made: np.save(made / "bounds.npy", np.zeros(2, np.int64)),
-    "bounds that fall": lambda made: np.save(made / "bounds.npy", np.array([0, 9, 2, 12])),
+    "bounds that fall": lambda made: np.save(made / "bounds.npy", np.array([0, 9, 2, 11])),
     "bounds past the end": lambda made: np.save(made / "bounds.npy", np.array([0, 1, 2, 10**9])),
 }
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from histods.errors import HistodsError
@@ -18,7 +16,6 @@ from histods.labels.label_names import read_labels
 from histods.synthetic import Planted, make_demo, make_unconditional, read_faults
 from histods.synthetic.faults import speck_share
 from histods.synthetic.palette import colour_table
-from histods.synthetic.tissue import make_patch
 
 LAYOUTS = ("suffix", "folders")
 CODES = {
@@ -59,45 +56,6 @@ def digests(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_symlink() or path.is_file()
     }
-
-
-# Patches.
-
-
-@given(seed=st.integers(0, 2**40), index=st.integers(0, 2**40), size=st.integers(64, 160))
-@settings(max_examples=40, deadline=None)
-def test_a_patch_is_an_rgb_image_with_several_of_the_55_labels_and_without_specks(
-    seed: int, index: int, size: int
-) -> None:
-    patch = make_patch(seed, index, size=size)
-    assert patch.image.shape == (size, size, 3)
-    assert patch.mask.shape == (size, size)
-    assert patch.image.dtype == patch.mask.dtype == np.uint8
-    assert np.unique(patch.mask).size > 1
-    assert patch.mask.max() < 55
-    assert speck_share(patch.mask)[0] < 0.05
-
-
-def test_a_patch_depends_on_its_own_seed_and_number_alone() -> None:
-    forwards = [make_patch(5, index, size=64) for index in range(4)]
-    backwards = [make_patch(5, index, size=64) for index in reversed(range(4))][::-1]
-    for one, other in zip(forwards, backwards, strict=True):
-        assert np.array_equal(one.image, other.image)
-        assert np.array_equal(one.mask, other.mask)
-    assert len({patch.image.tobytes() for patch in forwards}) == 4
-
-
-def test_the_colour_of_a_pixel_follows_from_its_label() -> None:
-    patches = [make_patch(0, index, size=96) for index in range(60)]
-    pixels = np.concatenate([patch.image.reshape(-1, 3) for patch in patches]).astype(float)
-    labels = np.concatenate([patch.mask.ravel() for patch in patches])
-    pixels, labels = pixels[labels > 0], labels[labels > 0]
-    means = {label: pixels[labels == label].mean(axis=0) for label in np.unique(labels)}
-    explained = np.array([means[label] for label in labels])
-    share = 1 - np.square(pixels - explained).sum() / np.square(pixels - pixels.mean(axis=0)).sum()
-    assert share > 0.4
-    assert means[1].min() > 215  # background is nearly white
-    assert means[28][0] > means[28][2] > means[28][1]  # dermis is pink
 
 
 # The demo: the same bytes again, and refusals.
