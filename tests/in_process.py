@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from histods import audit
 from histods.engines import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from histods.measurement.audit_result import AuditResult
@@ -42,8 +43,16 @@ class Here:
         pass
 
 
+@contextmanager
+def all_here() -> Iterator[None]:
+    """Have every step do its work in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("steps.audit", "steps.shard", "steps.tile", "masks.writing_job"):
+            patch.setattr(f"histods.{module}.engine_for", lambda *_: Engine(Here()))
+        yield
+
+
 def audit_here(root: Path, **options: Any) -> AuditResult:
     """Audit a dataset in this process; options are those of `histods.audit`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("histods.steps.audit.engine_for", lambda *_: Engine(Here()))
+    with all_here():
         return audit(root, **options)

@@ -1,0 +1,60 @@
+"""`histods sample`: what was made, and the command that shares the network; images are made by other tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from histods.cli.commands.sample import show_sample, to_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from training.verbs.sample import SampleResult
+
+
+@pytest.fixture
+def result() -> SampleResult:
+    verbs = pytest.importorskip("training.verbs.sample")
+    pipeline = pytest.importorskip("training.inference.pipeline")
+    made: SampleResult = verbs.SampleResult(
+        folder=Path("/out"),
+        contact_sheet=Path("/out/sheet.png"),
+        record=Path("/out/record.json"),
+        run=Path("/runs/my run"),
+        step=12000,
+        weights="ema",
+        sampling=pipeline.Sampling(sampler="dpm", steps=25, guidance=1.5, eta=0.0, reference=False),
+        seed=3,
+        device="cpu",
+        masks=1500,
+        written=10,
+        present=2990,
+        passed_over=4,
+        warnings=("class 3 [Ärzte] was never trained",),
+    )
+    return made
+
+
+def test_what_was_made_is_shown_with_its_warnings(result: SampleResult, printed: Callable[..., str]) -> None:
+    shown = printed(show_sample, result)
+    for said in (
+        "run /runs/my run at step 12,000 (ema)",
+        "sampler dpm, 25 steps, guidance 1.5",
+        "masks 1,500",
+        "images there already 2,990",
+        "Note: class 3 [Ärzte] was never trained.",
+        "4 files beside the masks are no masks and were passed over.",
+        "Written: /out (look at /out/sheet.png)",
+        "Next: histods export --run '/runs/my run'",
+    ):
+        assert said in shown
+
+
+def test_the_document_is_json_with_the_same_numbers(result: SampleResult) -> None:
+    document = json.loads(json.dumps(to_document(result)))
+    assert (document["folder"], document["run"], document["masks"]) == ("/out", "/runs/my run", 1500)
+    assert document["sampling"]["guidance"] == 1.5
