@@ -77,5 +77,9 @@ def test_finished_tiles_have_a_file_of_pairs_and_others_none(tmp_path: Path) -> 
         find_tile_pairs(tmp_path, None)  # the file of pairs is gone
     (tmp_path / PAIRS).touch()
     assert find_tile_pairs(tmp_path, None) == tmp_path / PAIRS
+    write_mark(tmp_path, PLAIN)
+    with pytest.raises(HistodsError, match="are not finished"):
+        find_tile_pairs(tmp_path, None)  # an earlier file of pairs
+    write_mark(tmp_path, PLAIN, "digest")
     with pytest.raises(HistodsError, match=r"--group-regex '\^x' does not work on tiles.*audit /data with it"):
         find_tile_pairs(tmp_path, "^x")

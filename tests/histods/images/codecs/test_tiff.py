@@ -86,6 +86,8 @@ def test_a_file_that_ends_early_anywhere_is_refused(compression: str | None) -> 
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16), dtype=np.uint8)
     content = encode(pixels, compression=compression)
     tiff.decode(content, tiff.check(content))
+    with pytest.raises(UnreadableFileError, match="^truncated: the tiff header promises 9 more bytes"):
+        tiff.check(content[:-9])
     for length in range(4, len(content), 7):
         with pytest.raises(UnreadableFileError):
             tiff.decode(content[:length], tiff.check(content[:length]))
