@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 from PIL import Image
 
@@ -24,13 +23,12 @@ from histods.dataset.manifest import SCHEMA, Manifest, write_table
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import file_digest, write_json
 from histods.io.workspace import Workspace
-from histods.palette import HUES, INK, class_fill, luminance
-from histods.records import ClassCount
+from histods.palette import HUES, class_fill
 from reports import class_table as tables
 from reports.bars import images_figure, percent_figure
 from reports.charts import PlotResult, plot
 from reports.class_table import ClassSystem, count_together
-from reports.cooccurrence import DARK_SHARE, SHARES, cooccurrence_figure
+from reports.cooccurrence import cooccurrence_figure
 from reports.style import COLUMN, PAGE, STYLE, Size, chart_style
 from reports.text_layout import percent_text, pixels_text, shortened, text_width, tick_text
 
@@ -276,36 +274,6 @@ def check_texts(figure: Figure) -> list[str]:
     return texts
 
 
-def test_a_class_without_pixels_says_zero_and_has_no_bar() -> None:
-    classes = tuple(
-        ClassCount(index=index, name=f"class {index}", pixels=pixels, percent=pixels / 10, images=None)
-        for index, pixels in enumerate([995, 0, 5])
-    )
-    system = ClassSystem(name="tissue", classes=classes, images=None, together=None, source="counts")
-    with chart_style():
-        bars, dots = percent_figure(system), percent_figure(system, log=True)
-        for figure in (bars, dots):
-            texts, _ = text_boxes(figure)
-            assert "0 %" in texts
-        assert len(bars.axes[0].patches) == 2
-        assert len(dots.axes[0].findobj(PathCollection)) == 2
-        assert len(dots.axes[0].patches) == 0
-
-
-def test_the_smallest_class_has_its_dot_beside_the_log_axis() -> None:
-    classes = tuple(
-        ClassCount(index=index, name=f"class {index}", pixels=pixels, percent=pixels / 100, images=None)
-        for index, pixels in enumerate([9999, 1])
-    )
-    system = ClassSystem(name="tissue", classes=classes, images=None, together=None, source="counts")
-    with chart_style():
-        axes = percent_figure(system, log=True).axes[0]
-    assert axes.get_xlim()[0] == pytest.approx(0.001)
-    smallest = axes.findobj(PathCollection)[1]
-    offsets = cast("NDArray[np.float64]", smallest.get_offsets())
-    assert float(offsets[0][0]) == 0.01
-
-
 def test_a_log_chart_is_drawn_only_where_a_class_is_under_one_percent(tmp_path: Path) -> None:
     even = tmp_path / "even.csv"
     even.write_text("Label ID,Class Name,Pixel Count\n0,a,990\n1,b,10\n2,c,0\n")
@@ -408,40 +376,6 @@ def test_a_damaged_summary_is_refused(tmp_path: Path) -> None:
         plot(tmp_path)
 
 
-masks_of_labels = st.lists(st.sets(st.integers(0, 9), max_size=6).map(sorted), min_size=1, max_size=40)
-
-
-@settings(max_examples=50, deadline=None)
-@given(masks=masks_of_labels, counted=st.sets(st.integers(0, 9), min_size=1).map(sorted), times=st.integers(1, 5))
-def test_co_occurrence_equals_a_count_by_hand(masks: list[list[int]], counted: list[int], times: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "CHUNK_ROWS", 64)
-        found = count_together(pa.array(masks * times, pa.list_(pa.uint16())), np.array(counted))
-    by_hand = [
-        [times * sum(one in mask and other in mask for mask in masks) for other in counted] for one in counted
-    ]
-    assert found.tolist() == by_hand
-
-
-def test_of_thousands_of_labels_the_largest_are_drawn_and_the_chart_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(tables, "DRAWN_LIMIT", 5)
-    classes = tuple(
-        ClassCount(index=index, name=str(index), pixels=index + 1, percent=100 * (index + 1) / 500500, images=None)
-        for index in range(1000)
-    )
-    system = ClassSystem(name="labels", classes=classes, images=None, together=None, source="counts")
-    assert [row.index for row in system.drawn] == [995, 996, 997, 998, 999]
-    with chart_style():
-        figure = percent_figure(system)
-    assert "The 5 of 1,000 with most pixels; the others are one bar" in [text.get_text() for text in figure.texts]
-    assert [text.get_text() for text in figure.axes[0].texts][-2:] == ["", "995 others"]
-    assert system.others is not None
-    assert system.others.pixels == sum(range(1, 996))
-    assert len(tables.percent_csv(system).splitlines()) == 1001
-
-
 @pytest.mark.parametrize(
     ("percent", "text"),
     [
@@ -524,10 +458,3 @@ def test_82_classes_have_82_fills_and_class_0_is_neutral() -> None:
     assert len({class_fill(index) for index in range(82)}) == 82
     assert len(set(bytes.fromhex(class_fill(0).face[1:]))) == 1
     assert [class_fill(index).face for index in range(1, 10)] == list(HUES)
-
-
-def test_text_in_cells_has_the_contrast_that_large_text_needs_at_least() -> None:
-    for share in range(101):
-        cell = luminance("#" + bytes(round(255 * part) for part in SHARES(share / 100)[:3]).hex()) + 0.05
-        contrast = 1.05 / cell if share > DARK_SHARE else cell / (luminance(INK) + 0.05)
-        assert contrast > 3.8

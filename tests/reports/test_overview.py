@@ -15,12 +15,10 @@ from histods.checks import CHECKS
 from histods.dataset.manifest import read_table, to_polars
 from histods.dataset.own_files import _PATTERNS
 from histods.palette import SEVERITIES, split_fill
-from reports.balance_table import Balance
 from reports.charts import KINDS, OVERVIEWS, SUFFIXES
 from reports.overview import Overview, overviews
-from reports.split_balance import balance_figure
 from reports.style import COLUMN, PAGE, Size, chart_style
-from tests.reports.test_charts import LONG, check_texts, make_system
+from tests.reports.test_charts import LONG, check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,30 +141,6 @@ def test_every_sample_is_in_a_bar_and_texts_can_be_read(groups: int, sizes: int,
 def test_a_dataset_without_findings_sizes_and_groups_has_none_of_these_charts() -> None:
     rows = manifest(0, 1).with_columns(width=pl.lit(None, pl.Int64))
     assert list(overviews({}, rows)) == []
-
-
-@SIZES
-@pytest.mark.parametrize(
-    ("number", "splits"),
-    [
-        (2, ("train", "test")),
-        (12, ("train", "val", "test")),
-        (41, ("train", "test")),
-        (300, ("train", "val", "test")),
-        (12, tuple(f"fold-{number}" for number in range(10))),
-        (3, ("a" * 60, "b" * 60)),
-    ],
-)
-def test_split_balance_can_be_read(number: int, splits: tuple[str, ...], size: Size) -> None:
-    system = make_system(number, names=[f"{LONG}, {label}" for label in range(number)])
-    random = np.random.default_rng(number)
-    pixels = random.integers(1, 10**6, (number, len(splits)))
-    pixels[0], pixels[1, -1] = 0, 0
-    with chart_style():
-        texts = check_texts(balance_figure(system, Balance(splits, pixels, pixels // 100), size=size))
-    drawn = {row.index for row in system.drawn}
-    assert ("no pixels" in texts) == (0 in drawn)
-    assert any(text.startswith("none in") for text in texts) == (1 in drawn)
 
 
 def test_splits_and_severities_have_colours_of_their_own() -> None:
