@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,20 +12,18 @@ from histods import shard
 from histods.errors import HistodsError
 from training import bench as bench_module
 from training.bench import VARIANTS, BenchResult, bench, count_variants, main, to_document
-from training.benchmark.timing import Synthetic, Timing, time_training_step
+from training.benchmark.timing import Timing
 from training.config.model import ModelConfig
-from training.config.sections import DataConfig, RunConfig, TrainConfig
-from training.distributed import Process
-from training.latents.latent_space import LatentSpace
 from training.model.flops import count_flops
 from training.verbs.encode import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from training.config.sections import TrainConfig
 
 TINY: dict[str, Any] = {"dim": 4, "image_size": 32, "batch": 2, "seconds": 0.01, "device": "cpu"}
-MODEL = ModelConfig(dim=4, dim_mults=(1, 2), image_size=32, num_classes=3)
-CPU = Process(device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +32,6 @@ def result() -> BenchResult:
     found = bench(**TINY, say=lines.append)
     assert len(lines) == len(VARIANTS)
     return found
-
-
-def trial_of(batch: int = 2, **run: Any) -> TrainConfig:
-    return TrainConfig(model=MODEL, data=DataConfig(batch_size=batch), run=RunConfig(**run))
 
 
 def test_every_variant_is_measured_and_on_a_cpu_only_compiling_is_left_out(result: BenchResult) -> None:
@@ -123,68 +112,6 @@ def test_a_gpu_is_tried_with_doubled_batches_until_memory_is_out(monkeypatch: py
     assert compiled.best.batch == 32
     assert {measured.arithmetic for measured in found.variants} == {"tf32", "bf16"}
     assert torch.get_float32_matmul_precision() == "highest", "as it was"
-
-
-def test_no_memory_is_an_entry_and_leaves_the_next_trial_unharmed() -> None:
-    huge = time_training_step(trial_of(batch=1 << 40), CPU, Synthetic(MODEL), LatentSpace(), 0.01)
-    assert huge.images_per_second is None
-    assert "memory" in str(huge.error)
-    assert "\n" not in str(huge.error)
-    assert time_training_step(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
-
-
-# The compiler is missed whatever the network is: one convolution is traced in a moment, the whole takes a minute.
-UNCOMPILED = """
-import torch
-import training.benchmark.timing
-from tests.training.test_bench import CPU, MODEL, LatentSpace, Synthetic, time_training_step, trial_of
-
-class Convolution(torch.nn.Conv2d):
-    def __init__(self, config):
-        super().__init__(config.channels, config.channels, 1)
-
-    def forward(self, latents, times, mask, dropped):
-        return super().forward(latents).sin()
-
-training.benchmark.timing.UNet = Convolution
-assert time_training_step(trial_of(), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error is None
-print(time_training_step(trial_of(compile=True), CPU, Synthetic(MODEL), LatentSpace(), 0.01).error)
-"""
-
-
-def test_a_missing_compiler_is_an_entry(tmp_path: Path) -> None:
-    environment = {
-        "CXX": str(tmp_path / "no-compiler"),
-        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", UNCOMPILED],
-        cwd=Path(__file__).parent.parent.parent,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "compiler" in done.stdout
-    assert done.stdout.count("\n") == 1
-
-
-def test_waiting_for_data_is_seen() -> None:
-    class Slow(Synthetic):
-        def batches(self, seed: int, batch_size: int, process: Process) -> Any:
-            inner = super().batches(seed, batch_size, process)
-
-            def slowly() -> Any:
-                for batch in inner:
-                    time.sleep(0.2)
-                    yield batch
-
-            return slowly()
-
-    found = time_training_step(trial_of(), CPU, Slow(MODEL), LatentSpace(), 0.01)
-    assert found.waiting is not None
-    assert 0.2 < found.waiting < 1
 
 
 def test_latents_of_a_folder_are_trained_on(
