@@ -19,7 +19,8 @@ from histods.sampling.draws import InOrder
 from histods.shards.images.reader import ShardReader
 from histods.shards.latents.reader import LatentReader
 from tests.conftest import make_site
-from tests.training.autoencoders.test_base import kl, patches
+from tests.training.autoencoders.images import patches
+from tests.training.autoencoders.test_base import kl
 from training.autoencoders.base import DiffusersAutoencoder
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.sections import DataConfig
