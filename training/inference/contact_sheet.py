@@ -74,15 +74,21 @@ def _read_cell(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Ce
     images = []
     path = folder / records[0]["mask"]
     try:
-        mask = read_mask(path).labels.astype(np.uint8)
+        mask = _thinned(read_mask(path).labels.astype(np.uint8))
         for record in records[: _MAX_PICTURES - 1]:
             path = folder / record["image"]
-            images.append(decode_rgb(path.read_bytes()))
+            images.append(_thinned(decode_rgb(path.read_bytes())))
     except UnreadableFileError as error:
         raise HistodsError(
             f"{path} cannot be read any more: {error}; remove it and run the same command again."
         ) from error
     return Cell(name, mask, images)
+
+
+def _thinned(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A large picture with every n-th pixel, at least four for each that is shown."""
+    step = max(1, max(pixels.shape[:2]) // (4 * SIDE))
+    return pixels if step == 1 else pixels[::step, ::step].copy()
 
 
 def draw_cells(title: str, cells: Sequence[Cell], classes: Sequence[str]) -> bytes:
