@@ -56,13 +56,24 @@ class MaskReader:
         multiple: required divisor of height and width, pixels.
         label_map: turns labels into classes; None if masks hold classes.
         reduce: factor by which masks are reduced, as in training.
+        window: pixels of the side that the network was trained on; None for any.
+        factor: required divisor of sides that are longer than the window, pixels per latent.
     """
 
     def __init__(
-        self, num_classes: int, multiple: int, label_map: LabelMap | None = None, *, reduce: int = 1
+        self,
+        num_classes: int,
+        multiple: int,
+        label_map: LabelMap | None = None,
+        *,
+        reduce: int = 1,
+        window: int | None = None,
+        factor: int = 1,
     ) -> None:
         self._num_classes = num_classes
         self._multiple = multiple * reduce
+        self._window = None if window is None else window * reduce
+        self._factor = factor * reduce
         self._map = label_map
         self._reduce = reduce
 
@@ -115,11 +126,13 @@ class MaskReader:
             more = f" and {strange.size - 10} more" if strange.size > 10 else ""
             raise HistodsError(f"{path} has labels {outside}: {listed}{more}; {advice}.")
         height, width = labels.shape
-        if height % self._multiple or width % self._multiple:
-            raise HistodsError(
-                f"{path} is {width}x{height} px, but its sides must be multiples of {self._multiple} px; "
-                "crop or pad it."
-            )
+        for side in (height, width):
+            multiple = self._multiple if self._window is None or side <= self._window else self._factor
+            if side % multiple:
+                raise HistodsError(
+                    f"{path} is {width}x{height} px, but its sides must be multiples of {multiple} px; "
+                    "crop or pad it."
+                )
         classes = labels.astype(np.uint8) if self._map is None else self._map.lookup()[labels]
         return reduce_mask(classes, self._reduce) if self._reduce > 1 else classes
 

@@ -3,6 +3,7 @@
 ```
 OUT/
   x.png  x_mask.png               an image and the classes it was made for; x-1.png, x-2.png are further images
+                                  (or x.tif, for images of any size)
   overview/samples.json           the recipe and a record of each image
   overview/pairs.csv              for `histods audit OUT --pairs`: images of one mask form one group
   overview/contact_sheet.png      coloured masks next to their images
@@ -18,15 +19,17 @@ import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from histods.errors import HistodsError, UnreadableFileError
-from histods.io.atomic import file_digest, write_bytes, write_json, write_text
+from histods.io.atomic import file_digest, replacing, write_bytes, write_json, write_text
 from histods.io.checked import fit, stays_inside
 from histods.io.workspace import read_json
 from training.inference.mask_inputs import MASK_ENDING, MaskFile
+from training.inference.pictures import write_png
+from training.inference.pyramid import write_pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _OVERVIEW = "overview"
+ImageFormat = Literal["png", "tiff"]
+_SUFFIXES = {"png": ".png", "tiff": ".tif"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,11 +66,12 @@ class Item:
     number: int
     name: str
     seed: int
+    format: ImageFormat = "png"
 
     @property
     def image(self) -> str:
         """Path of the image in the folder."""
-        return f"{self.name}.png"
+        return f"{self.name}{_SUFFIXES[self.format]}"
 
     @property
     def mask_copy(self) -> str:
@@ -79,7 +85,12 @@ def seed_of(seed: int, name: str, number: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1  # torch's seeds are signed
 
 
-def plan_items(masks: Sequence[MaskFile], count: int, seed: int) -> list[Item]:
+def plan_items(
+    masks: Sequence[MaskFile],
+    count: int,
+    seed: int,
+    format: ImageFormat = "png",  # noqa: A002
+) -> list[Item]:
     """The images to make, `count` for each mask.
 
     Raises:
@@ -91,6 +102,7 @@ def plan_items(masks: Sequence[MaskFile], count: int, seed: int) -> list[Item]:
             number=number,
             name=f"{mask.name}-{number}" if number else mask.name,
             seed=seed_of(seed, mask.name, number),
+            format=format,
         )
         for mask in masks
         for number in range(count)
@@ -182,33 +194,45 @@ class SampleFolder:
             )
         return True
 
-    def write_pair(self, item: Item, image: NDArray[np.uint8], classes: NDArray[np.uint8]) -> None:
-        """Write an image [height, width, 3] and its mask; the image last, since it shows that both exist.
+    def write_pair(self, item: Item, strips: Iterable[NDArray[np.uint8]], classes: NDArray[np.uint8]) -> None:
+        """Write an image and its mask; the image last, since it shows that both exist.
+
+        Args:
+            item: the image.
+            strips: its rows from top to bottom, [rows, width, 3].
+            classes: the classes of its mask [height, width].
 
         Raises:
             HistodsError: a file cannot be written.
         """
-        from PIL import Image
-
         from histods.masks.writer import encode_mask
 
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        content = {item.mask_copy: encode_mask(classes), item.image: buffer.getvalue()}
-        for name, data in content.items():
-            try:
-                write_bytes(self.folder / name, data)
-            except OSError as error:
-                raise HistodsError(
-                    f"{self.folder / name} could not be written: {error.strerror}; make room and run the same "
-                    "command again to continue."
-                ) from error
-        self._note(item, hashlib.sha256(content[item.image]).hexdigest())
+        name = item.mask_copy
+        try:
+            write_bytes(self.folder / name, encode_mask(classes))
+            name = item.image
+            if item.format == "png":
+                write_png(self.folder / name, np.concatenate(list(strips)))
+            else:
+                with replacing(self.folder / name) as temporary:
+                    write_pyramid(
+                        temporary,
+                        strips,
+                        item.mask.height,
+                        item.mask.width,
+                        identity=f"{digest_of(self._recipe)} {item.seed}",
+                    )
+        except OSError as error:
+            raise HistodsError(
+                f"{self.folder / name} could not be written: {error.strerror}; make room and run the same "
+                "command again to continue."
+            ) from error
+        self._note(item, file_digest(self.folder / name))
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Drop the records of images by name, so that `finish` reads their files again."""
-        for name in names:
-            self._images.pop(f"{name}.png", None)
+    def forget(self, items: Iterable[Item]) -> None:
+        """Drop the records of images, so that `finish` reads their files again."""
+        for item in items:
+            self._images.pop(item.image, None)
 
     def finish(self, items: Iterable[Item]) -> list[dict[str, Any]]:
         """Write the record and the table of pairs.

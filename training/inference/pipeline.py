@@ -8,18 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from histods.errors import HistodsError
 from training.diffusion.noise import normal_noise
 from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_per_class
+from training.diffusion.windows import in_windows
 from training.inference.pictures import to_pixels
+from training.inference.tiled_decoding import decode_strips
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from training.latents.latent_space import LatentSpace
 
 Sampler = Literal["dpm", "ddim"]
+MIN_TILE = 64
+"""Latents along each side of a tile that is decoded at once, at least; 512 pixels at 8 pixels per latent."""
 SOLVER_STEPS = 25
 """Default steps of DPM-Solver++(2M); Lu et al. (2022) find 15 to 20 sufficient."""
 
@@ -101,6 +105,9 @@ class SamplingPipeline:
         sampling: how noise becomes an image.
         device: where to compute.
         half: let the network compute in bfloat16.
+        window: side of the latents that the network was trained on; larger ones are sampled in windows of that
+            size and decoded in tiles. None: any size in one piece.
+        batch: windows at once.
     """
 
     model: nn.Module
@@ -111,8 +118,9 @@ class SamplingPipeline:
     sampling: Sampling
     device: torch.device
     half: bool = False
+    window: int | None = None
+    batch: int = 8
 
-    @torch.no_grad()
     def __call__(
         self, masks_B1HW: Tensor, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
     ) -> NDArray[np.uint8]:
@@ -126,17 +134,35 @@ class SamplingPipeline:
         Raises:
             HistodsError: the result is not finite.
         """
+        return np.concatenate(list(self.strips(masks_B1HW, seeds, progress)), axis=1)
+
+    @torch.no_grad()
+    def strips(
+        self, masks_B1HW: Tensor, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Make images as strips of rows from top to bottom, uint8 [B, rows, W, 3]; see `__call__`.
+
+        Raises:
+            HistodsError: the result is not finite.
+        """
         masks_B1HW = masks_B1HW.to(self.device)
         height, width = (side // self.autoencoder.factor for side in masks_B1HW.shape[2:])
         noise_BChw = normal_noise(seeds, (self.autoencoder.channels, height, width), self.device)
         latents_BChw = self._solve(masks_B1HW, noise_BChw, seeds, progress)
-        images_BCHW = self.autoencoder.decode(self.space.denormalise(latents_BChw))
-        if not torch.isfinite(images_BCHW).all():
-            raise HistodsError(
-                "The network's images hold numbers that are not finite: its weights have diverged; "
-                "choose an earlier checkpoint (--run RUN/checkpoints/step-N)."
-            )
-        return to_pixels(images_BCHW, self.space.image_low)
+        tile = max(self.window or max(height, width), MIN_TILE)
+        for strip_BCHW in decode_strips(
+            lambda part_BChw: self.autoencoder.decode(self.space.denormalise(part_BChw)),
+            latents_BChw,
+            factor=self.autoencoder.factor,
+            tile=tile,
+            overlap=tile // 4,
+        ):
+            if not torch.isfinite(strip_BCHW).all():
+                raise HistodsError(
+                    "The network's images hold numbers that are not finite: its weights have diverged; "
+                    "choose an earlier checkpoint (--run RUN/checkpoints/step-N)."
+                )
+            yield to_pixels(strip_BCHW, self.space.image_low)
 
     def _solve(
         self,
@@ -148,7 +174,17 @@ class SamplingPipeline:
         """Solve for normalised latents from noise."""
         sampling = self.sampling
         guide = one_pass_per_class if sampling.reference else guided
-        denoise = guide(_InPrecision(self.model, half=self.half), masks_B1HW, sampling.guidance)
+        model = _InPrecision(self.model, half=self.half)
+        if self.window is None or max(noise_BChw.shape[2:]) <= self.window:
+            denoise = guide(model, masks_B1HW, sampling.guidance)
+        else:
+            denoise = in_windows(
+                lambda masks_N1HW: guide(model, masks_N1HW, sampling.guidance),
+                masks_B1HW,
+                seeds,
+                side=self.window,
+                batch=self.batch,
+            )
         if sampling.sampler == "dpm":
             return dpm_solver_2m(
                 denoise,

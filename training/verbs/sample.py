@@ -23,12 +23,14 @@ from training.distributed import describe, processes
 from training.gpu_processes import gpus_to_share, in_processes
 from training.inference.contact_sheet import draw_sheet
 from training.inference.mask_inputs import MaskReader, check_masks, choose_map, find_masks, sizes_of
-from training.inference.output_folder import SampleFolder, digest_of, plan_items
+from training.inference.output_folder import ImageFormat, SampleFolder, digest_of, plan_items
 from training.inference.pipeline import Sampler, Sampling, SamplingPipeline
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from histods.records import Progress
     from training.autoencoders.base import Autoencoder
@@ -91,10 +93,14 @@ def sample(
     weights: Weights = "ema",
     seed: int = 0,
     batch: int = 8,
+    format: ImageFormat = "png",  # noqa: A002 - named like the command's option
     device: str | None = None,
     progress: Progress | None = None,
 ) -> SampleResult:
     """Make images for masks with a trained network.
+
+    Masks larger than the images that it was trained on are sampled in windows of that size, on a grid that moves
+    in each step, and decoded in overlapping tiles; time and memory grow with their area.
 
     All masks are checked before sampling starts. An image depends on its mask and its own seed, a function of
     `seed`, the mask's name and the image's number. Repeating the call makes only the missing images.
@@ -113,7 +119,9 @@ def sample(
         reference: sample like the reference, with one guided pass per class of a mask.
         weights: `ema` (averaged) or `model` (as the optimizer left them).
         seed: the seed of all images.
-        batch: number of images to make at once; results are the same, except for rounding.
+        batch: number of images, or of windows of larger ones, to make at once; results are the same, except for
+            rounding.
+        format: `png`, or `tiff` for tiled, pyramidal OME-TIFF, which keeps less of a large image in memory.
         device: `cpu` or `cuda`; by default all GPUs of this machine, or those that `torchrun` uses.
         progress: called with a stage, the number of steps done, and the total.
 
@@ -138,6 +146,7 @@ def sample(
         weights=weights,
         seed=seed,
         batch=batch,
+        format=format,
         device=device,
     )
     gpus = gpus_to_share(device)
@@ -160,6 +169,7 @@ class _Order:
     weights: Weights
     seed: int
     batch: int
+    format: ImageFormat
     device: str | None
 
 
@@ -176,7 +186,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             recipe = _recipe(run, autoencoder, order.sampling, weights=order.weights, seed=order.seed, half=half)
             folder = _choose_folder(order.space, run, recipe, order.out)
             _check_place(order.space, folder, order.masks)
-            items = plan_items(checked, order.count, order.seed)
+            items = plan_items(checked, order.count, order.seed, order.format)
             store = SampleFolder(folder, recipe)
             if process.first:
                 held.enter_context(only_one(folder, "makes images"))
@@ -189,15 +199,15 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                     f"{run.checkpoint} is not what process 0 samples from: put the workspace where all machines "
                     "see it, and name the checkpoint if the run is still training."
                 )
-            everything = _batches(items, missing, order.batch)
+            everything = _batches(items, missing, order.batch, run.config.model.image_size)
             batches = everything[process.rank :: process.world_size]
             if batches:
-                painter = _painter(run, autoencoder, order.sampling, order.weights, process.device, half=half)
+                painter = _painter(run, autoencoder, order, process.device, half=half)
                 _make(batches, missing, painter, store, reader, progress or silent, len(everything))
         with process.together():
             if process.first:
                 if process.world_size > 1:  # read the images of other processes from their files
-                    store.forget(missing)
+                    store.forget(item for item in items if item.name in missing)
                 records = store.finish(items)
                 how = f"{_in_words(order.sampling)}, seed {order.seed}"
                 title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
@@ -235,6 +245,8 @@ def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, sp
         autoencoder.factor * run.config.model.size_multiple,
         None if label_map is None else choose_map(label_map, run.classes, run.state.map_digest, space),
         reduce=run.config.data.reduce,
+        window=run.config.model.image_size,
+        factor=autoencoder.factor,
     )
 
 
@@ -259,6 +271,7 @@ def _recipe(
         "reference": sampling.reference,
         "precision": "bf16" if half else "fp32",
         "noise": "philox4x32",  # how a seed becomes noise
+        "window": run.config.model.image_size,  # larger images are sampled in windows of this size
         "seed": seed,
     }
 
@@ -293,9 +306,9 @@ def _missing(items: Sequence[Item], store: SampleFolder, reader: MaskReader) -> 
 
 
 def _painter(
-    run: Run, autoencoder: Autoencoder, sampling: Sampling, weights: Weights, device: torch.device, *, half: bool
+    run: Run, autoencoder: Autoencoder, order: _Order, device: torch.device, *, half: bool
 ) -> SamplingPipeline:
-    model = load_model(run, weights=weights, device=device)
+    model = load_model(run, weights=order.weights, device=device)
     if device.type == "cuda":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return SamplingPipeline(
@@ -304,14 +317,16 @@ def _painter(
         schedule=run.schedule.to(device),
         space=run.space,
         prediction=run.config.diffusion.prediction,
-        sampling=sampling,
+        sampling=order.sampling,
         device=device,
         half=half,
+        window=run.config.model.image_size // autoencoder.factor,
+        batch=order.batch,
     )
 
 
-def _batches(items: Sequence[Item], missing: Collection[str], size: int) -> list[list[Item]]:
-    """Batches of masks of one size, with at least one image missing.
+def _batches(items: Sequence[Item], missing: Collection[str], size: int, trained: int) -> list[list[Item]]:
+    """Batches of masks of one size, with at least one image missing; larger images than trained on one by one.
 
     Batches are formed from all images, not only the missing ones: a call that resumes after a kill makes the same
     batches and so the same bytes, although rounding depends on the contents of a batch.
@@ -324,7 +339,8 @@ def _batches(items: Sequence[Item], missing: Collection[str], size: int) -> list
     batches = []
     for _, group in groupby(sorted(items, key=shape), key=shape):
         alike = list(group)
-        batches += [alike[first : first + size] for first in range(0, len(alike), size)]
+        step = size if max(shape(alike[0])) <= trained else 1
+        batches += [alike[first : first + step] for first in range(0, len(alike), step)]
     return [batch for batch in batches if any(item.name in wanted for item in batch)]
 
 
@@ -346,10 +362,13 @@ def _make(
 
         tell(0, painter.sampling.steps)
         classes = [reader.read_again(item.mask) for item in batch]
-        images = painter(torch.from_numpy(np.stack(classes)[:, None]), [item.seed for item in batch], tell)
-        for item, image, mask in zip(batch, images, classes, strict=True):
+        masks_B1HW, seeds = torch.from_numpy(np.stack(classes)[:, None]), [item.seed for item in batch]
+        strips: Iterable[NDArray[np.uint8]] = painter.strips(masks_B1HW, seeds, tell)
+        if len(batch) > 1:  # small images, whole
+            strips = [np.concatenate(list(strips), axis=1)]
+        for number, (item, mask) in enumerate(zip(batch, classes, strict=True)):
             if item.name in wanted:
-                store.write_pair(item, image, mask)
+                store.write_pair(item, (strip[number] for strip in strips), mask)
 
 
 def _in_words(sampling: Sampling) -> str:
@@ -359,10 +378,10 @@ def _in_words(sampling: Sampling) -> str:
 
 
 def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int) -> tuple[str, ...]:
-    """One line for each mask size that the network was not trained on."""
+    """One line for each mask size with a side below that which the network was trained on."""
     return tuple(
         f"masks of {width}x{height} px ({number:,}): the network was trained on {trained}x{trained}, "
         "so tissue may look too large or too small"
         for (height, width), number in sorted(sizes.items())
-        if (height, width) != (trained, trained)
+        if min(height, width) < trained
     )

@@ -35,6 +35,13 @@ class SamplerName(StrEnum):
     ddim = "ddim"
 
 
+class ImageFormatName(StrEnum):
+    """How images are stored."""
+
+    png = "png"
+    tiff = "tiff"
+
+
 EXAMPLE = "histods sample --run default --masks masks/ --count 4"
 
 
@@ -74,13 +81,18 @@ def sample(
     ] = False,
     weights: WeightsOption = WeightsName.ema,
     seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
-    batch: Annotated[int, typer.Option(help="Images made at once; less needs less memory.")] = 8,
+    batch: Annotated[
+        int, typer.Option(help="Images, or windows of larger ones, made at once; less needs less memory.")
+    ] = 8,
+    image_format: Annotated[
+        ImageFormatName, typer.Option("--format", help="tiff: tiled and pyramidal, for large images.")
+    ] = ImageFormatName.png,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; all GPUs of this machine by default.")] = None,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Make images for masks with a trained run, each beside its mask: pairs that audit reads."""
+    """Make images for masks of any size with a trained run, each beside its mask: pairs that audit reads."""
     from training.verbs.sample import sample as run_sample
 
     run_command(
@@ -99,6 +111,7 @@ def sample(
             weights=weights.value,
             seed=seed,
             batch=batch,
+            format=image_format.value,
             device=device,
             progress=watch,
         ),

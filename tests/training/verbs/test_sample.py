@@ -15,13 +15,14 @@ from PIL import Image
 from histods import audit
 from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError
-from histods.io.atomic import file_digest, write_bytes
+from histods.io.atomic import file_digest
 from tests.commands import histods
 from training import load_model
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.model import ModelConfig
 from training.config.sections import DiffusionConfig, TrainConfig
 from training.inference import output_folder as sample_folder
+from training.inference.pictures import write_png
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
 from training.runs.checkpoint import State, read_run, save_checkpoint, write_run
@@ -102,9 +103,7 @@ def test_every_image_has_its_mask_and_the_audit_takes_them_as_pairs(
 ) -> None:
     result = sample(masks=masks, workspace=workspace, out=tmp_path / "images", count=2, steps=2)
     assert (result.masks, result.written, result.present, result.passed_over) == (5, 10, 0, 1)
-    assert result.warnings == (
-        "masks of 64x64 px (1): the network was trained on 32x32, so tissue may look too large or too small",
-    )
+    assert not result.warnings
     found = audit(result.folder, workspace=tmp_path / "audit")
     assert (found.counts.pairs, found.counts.images, found.counts.masks) == (10, 10, 10)
     assert (found.findings["mixed_sizes"], found.severities.get("warning"), found.severities.get("error")) == (
@@ -117,6 +116,44 @@ def test_every_image_has_its_mask_and_the_audit_takes_them_as_pairs(
             assert np.array_equal(pixels(result.folder / f"{name}_mask.png"), halves(number % 3, (number + 1) % 3))
             assert pixels(result.folder / f"{name}.png").shape == (32, 32, 3)
     assert pixels(result.folder / "deep" / "änderung-1.png").shape == (64, 64, 3)
+
+
+def test_masks_below_the_size_of_training_are_said(workspace: Path, tmp_path: Path) -> None:
+    mask = write_mask(tmp_path / "small.png", np.ones((16, 48), np.uint8))
+    result = sample(masks=mask, workspace=workspace, out=tmp_path / "images", steps=1)
+    assert result.warnings == (
+        "masks of 48x16 px (1): the network was trained on 32x32, so tissue may look too large or too small",
+    )
+
+
+def test_masks_of_any_size_give_images_of_that_size(workspace: Path, tmp_path: Path) -> None:
+    """A side above the size of training has to be a multiple of the autoencoder's 8 pixels alone."""
+    mask = write_mask(tmp_path / "masks" / "large.png", np.arange(88 * 200).reshape(88, 200).astype(np.uint8) % 3)
+    options: dict[str, Any] = {"masks": mask, "workspace": workspace, "steps": 3}
+    one = sample(out=tmp_path / "one", batch=1, **options)
+    many = sample(out=tmp_path / "many", batch=16, **options)
+    tiff = sample(out=tmp_path / "tiff", format="tiff", **options)
+    found = pixels(one.folder / "large.png")
+    assert found.shape == (88, 200, 3)
+    assert np.abs(found - pixels(many.folder / "large.png")).max() <= 1
+    assert np.abs(found - pixels(tiff.folder / "large.tif")).max() <= 1
+    assert np.array_equal(pixels(tiff.folder / "large_mask.png"), pixels(mask))
+    assert sample(out=tmp_path / "tiff", format="tiff", **options).written == 0
+    assert audit(tiff.folder, workspace=tmp_path / "audit").counts.pairs == 1
+    for name, width in (("odd", 84), ("thin", 8)):  # 84 is no multiple of 8, and 8 is below the size of training
+        wrong = write_mask(tmp_path / name / "x.png", np.zeros((40, width), np.uint8))
+        with pytest.raises(HistodsError, match=f"{width}x40 px, but its sides must be multiples of"):
+            sample(masks=wrong, workspace=workspace, out=tmp_path / "no")
+
+
+def test_a_large_image_is_made_again_with_the_same_bytes(workspace: Path, tmp_path: Path) -> None:
+    mask = write_mask(tmp_path / "x.png", halves(1, 2, 96))
+    options: dict[str, Any] = {"masks": mask, "workspace": workspace, "steps": 2, "format": "tiff"}
+    first, second = (sample(out=tmp_path / name, **options) for name in ("a", "b"))
+    assert made(first) == made(second)
+    (first.folder / "x.tif").unlink()
+    assert sample(out=tmp_path / "a", **options).written == 1
+    assert made(first) == made(second)
 
 
 def test_the_table_of_pairs_keeps_images_of_one_mask_in_one_group(
@@ -311,14 +348,14 @@ def test_a_network_that_diverged_leaves_no_picture(masks: Path, tmp_path: Path) 
 def test_a_full_disk_is_one_line_and_what_is_there_stays(
     workspace: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = write_bytes
+    write = write_png
 
-    def fill(path: Path, content: bytes) -> None:
+    def fill(path: Path, pixels: Any) -> None:
         if path.name == "patch.2.png":
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, content)
+        write(path, pixels)
 
-    monkeypatch.setattr(sample_folder, "write_bytes", fill)
+    monkeypatch.setattr(sample_folder, "write_png", fill)
     options: dict[str, Any] = {"masks": masks, "workspace": workspace, "out": tmp_path / "images", "steps": 1}
     with pytest.raises(
         HistodsError, match=r"patch\.2\.png could not be written: No space left on device; make room"

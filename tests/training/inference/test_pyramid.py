@@ -1,0 +1,74 @@
+"""Pyramidal OME-TIFF: other programs read the same pixels at every level, and one image has one set of bytes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from histods.images.reader import decode_rgb
+from training.inference.pyramid import TILE, count_levels, cut_tiles, halve, write_pyramid
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def strips(image: np.ndarray, rows: int) -> list[np.ndarray]:
+    return [image[top : top + rows] for top in range(0, len(image), rows)]
+
+
+@pytest.mark.parametrize(("height", "width", "rows"), [(8, 8, 8), (520, 1304, 24), (1544, 600, 520)])
+def test_the_image_is_read_back_at_every_level(tmp_path: Path, height: int, width: int, rows: int) -> None:
+    image = picture(height, width)
+    write_pyramid(tmp_path / "a.tif", strips(image, rows), height, width, identity="a")
+    assert np.array_equal(decode_rgb((tmp_path / "a.tif").read_bytes()), image)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.tif")), image)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.is_bigtiff
+        assert file.is_ome
+        (series,) = file.series
+        assert len(series.levels) == count_levels(height, width) + 1
+        expected = image
+        for level in series.levels:
+            assert np.array_equal(level.asarray(), expected)
+            expected = halve(expected)
+        assert max(series.levels[-1].shape[:2]) <= 512
+
+
+def test_the_same_image_has_the_same_bytes(tmp_path: Path) -> None:
+    image = picture(600, 520)
+    for name, rows in (("a", 600), ("b", 16)):
+        write_pyramid(tmp_path / name, strips(image, rows), 600, 520, identity="one")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 600), st.integers(1, 600), st.integers(1, 300))
+def test_tiles_hold_every_pixel_whatever_the_strips(height: int, width: int, rows: int) -> None:
+    image = picture(height, width)
+    tiles = list(cut_tiles(strips(image, rows), width))
+    across = -(-width // TILE)
+    bands = [np.concatenate(tiles[first : first + across], axis=1) for first in range(0, len(tiles), across)]
+    whole = np.concatenate(bands)
+    assert np.array_equal(whole[:height, :width], image)
+    assert whole[height:].sum() == whole[:, width:].sum() == 0
+
+
+def test_a_level_is_the_mean_of_four_pixels() -> None:
+    image = picture(6, 8)
+    expected = np.asarray(Image.open(io.BytesIO(_png(image))).reduce(2))
+    assert np.abs(halve(image).astype(int) - expected).max() <= 1
+    assert halve(picture(7, 9)).shape == (3, 4, 3)
+
+
+def _png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
