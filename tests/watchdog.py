@@ -8,14 +8,17 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from tests.forked import Forked
 
 WATCHED = {"PYTHONFAULTHANDLER": "1"}
 """Environment with which Python shows the stacks of all its threads on SIGABRT."""
 _SECONDS_TO_SHOW = 20
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:
+def finish(process: subprocess.Popen[str] | Forked, seconds: float = 300) -> str:
     """Wait for the end of a process that was started with `WATCHED`; its errors.
 
     Raises:

@@ -8,20 +8,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch.multiprocessing.spawn import start_processes
 
 from histods import shard, split
 from histods.errors import HistodsError
 from histods.shards.latents.latent_set import LINEAR
 from tests.conftest import make_site
+from tests.forked import server
 from tests.training.sharing import fail, share
-from tests.training.trained_runs import ROOT
+from tests.training.trained_runs import ROOT, start_together
 from tests.training.verbs.test_encode import tree
 from tests.training.verbs.test_sample import halves, make_run, write_mask
-from training import sample
+from tests.watchdog import finish
+from training import gpu_processes, sample
 from training.gpu_processes import gpus_to_share, in_processes
 from training.inference.output_folder import Item, SampleFolder
 from training.verbs.encode import _encode, encode
@@ -41,28 +44,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return site
 
 
+@pytest.fixture(autouse=True)
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have processes be forked with PyTorch imported; those of a script are started as for users."""
+    parent = server()
+
+    def start(call: Any, arguments: tuple[Any, ...], *, start_method: str, **named: Any) -> Any:
+        assert start_method == "spawn"
+        work, count, _, *rest = arguments
+        arguments = (work, count, parent, *rest)
+        return start_processes(call, arguments, start_method="forkserver", **named)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(gpu_processes, "start_processes", start)
+
+
 def test_progress_is_of_all_processes_and_the_result_that_of_the_first() -> None:
     told: list[tuple[str, int, int]] = []
     assert in_processes(share, 3, {"number": 10}, lambda *stage: told.append(stage)) == [3, 4]
     assert [done for _, done, _ in told] == list(range(1, 11))
     assert {(stage, total) for stage, _, total in told} == {("counting", 10)}
-
-
-def test_a_script_needs_no_guard(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from tests.training.sharing import share\n"
-        "from training.gpu_processes import in_processes\n"
-        "print(in_processes(share, 2, {'number': 4}, None))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, script],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert (done.returncode, done.stdout) == (0, "[2, 2]\n"), done.stderr
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -103,15 +103,22 @@ def test_two_processes_encode_the_same_bytes_as_one(site: Site, tmp_path: Path) 
     assert encode(workspace=site.workspace, out=tmp_path / "2", verify=True).verified
 
 
-def test_torchrun_encodes_and_says_it_once(site: Site, tmp_path: Path) -> None:
+def test_processes_of_torchrun_encode_and_say_it_once(site: Site, tmp_path: Path) -> None:
     encode(workspace=site.workspace, out=tmp_path / "one", device="cpu")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*launcher, "-m", "histods", "encode", "-w", str(site.workspace), "--out", str(tmp_path / "two")]
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("2 shards written") == 1
+    command = [
+        sys.executable,
+        "-m",
+        "histods",
+        "encode",
+        "-w",
+        str(site.workspace),
+        "--out",
+        str(tmp_path / "two"),
+    ]
+    started = start_together(command, command, with_stdout=True)
+    said = "".join(map(finish, started))
+    assert [process.returncode for process in started] == [0, 0], said
+    assert said.count("2 shards written") == 1
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
@@ -169,7 +176,9 @@ def _note_less() -> Callable[..., None]:
     return note
 
 
-def test_processes_end_with_a_parent_that_is_killed_even_where_it_ignores_ctrl_c(tmp_path: Path) -> None:
+def test_a_script_needs_no_guard_and_its_processes_end_with_it_though_it_ignores_ctrl_c(
+    tmp_path: Path,
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import signal\n"
@@ -187,7 +196,7 @@ def test_processes_end_with_a_parent_that_is_killed_even_where_it_ignores_ctrl_c
     assert len(children) >= 2
     parent.kill()
     parent.communicate()
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while any(Path("/proc", child).exists() for child in children):
         assert time.monotonic() < until, children
         time.sleep(0.05)

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from histods.errors import HistodsError
-from tests.training.trained_runs import ROOT, command, free_port, run_tiny
-from tests.watchdog import WATCHED, finish
+from tests.training.trained_runs import command, run_tiny, start_together
+from tests.watchdog import finish
 from training.distributed import Process, computes_in_bf16, processes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def run_both(*calls: list[str]) -> list[tuple[int, str]]:
+def run_both(*calls: list[str]) -> list[tuple[int | None, str]]:
     """Exit status and errors of processes that are started as those of several machines are."""
-    port = free_port()
-    started = []
-    for rank, words in enumerate(calls):
-        environment = {
-            **os.environ,
-            **WATCHED,
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "WORLD_SIZE": str(len(calls)),
-            "RANK": str(rank),
-        }
-        started.append(subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True))
+    started = start_together(*calls)
     errors = [finish(process) for process in started]
     return [(process.returncode, text) for process, text in zip(started, errors, strict=True)]
 
 
-def last_lines(results: list[tuple[int, str]]) -> list[str]:
+def last_lines(results: list[tuple[int | None, str]]) -> list[str]:
     assert [status for status, _ in results] == [2, 2], results
     assert "Traceback" not in "".join(text for _, text in results)
     return [text.splitlines()[-1] for _, text in results]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from histods.errors import HistodsError
 from histods.images.reader import decode_rgb
 from histods.sampling.draws import InOrder
 from histods.shards.images.reader import ShardReader
+from tests.forked import Forked, complete
 from training.data.dataset import Batch, ShardDataset, balanced
 from training.data.image_loader import Loader
 
@@ -109,12 +109,12 @@ def test_another_number_of_ranks_goes_on_where_the_others_were(folder: Path) -> 
 def test_a_killed_process_goes_on_with_the_same_sequence(folder: Path, tmp_path: Path) -> None:
     """The process notes the samples of each batch, then the state; kill -9 at some moment; the next goes on."""
     code = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from histods.shards.images.reader import ShardReader
 from training.data.dataset import ShardDataset, balanced
 from training.data.image_loader import Loader
-folder, log, state = map(Path, sys.argv[1:])
+folder, log, state = map(Path, sys.argv[1:4])
 reader = ShardReader(folder)
 batches = Loader(ShardDataset(reader, balanced(reader, seed=5)), global_batch=4, workers=2)
 if state.exists():
@@ -127,18 +127,20 @@ for batch in batches:
     part.replace(state)
     if batches.position >= 1200:
         break
+    while batches.position == int(sys.argv[4]):
+        time.sleep(1)  # until it is killed
 """
     log, state = tmp_path / "log", tmp_path / "state.json"
     command: list[str | Path] = [sys.executable, "-c", code, folder, log, state]
-    for _ in range(2):
-        process = subprocess.Popen(command, start_new_session=True)
+    for last in (400, 800):
+        process = Forked([*command, last], start_new_session=True)
         before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
             time.sleep(0.005)
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    subprocess.run(command, check=True)
+    complete([*command, 0])
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     seen = {
         tuple(positions): samples for positions, samples in rows

@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from histods.errors import HistodsError
 from histods.sampling.draws import Draws, InOrder
 from histods.shards.images.reader import ShardReader
 from histods.shards.latents.reader import LatentReader
+from tests.forked import Forked, complete
 from training.autoencoders.base import load_autoencoder
 from training.data.dataset import ShardDataset, balanced
 from training.data.latent_loader import LatentBatch, LatentLoader
@@ -207,12 +207,12 @@ def test_a_run_is_not_gone_on_with_after_the_index_changed(latents: Path) -> Non
 def test_a_killed_process_goes_on_with_the_same_sequence(latents: Path, tmp_path: Path) -> None:
     """The process notes a digest of each batch, then the state; kill -9 at some moment; the next goes on."""
     code = """
-import json, sys, zlib
+import json, sys, time, zlib
 from pathlib import Path
 from histods.shards.latents.reader import LatentReader
 from training.data.dataset import balanced
 from training.data.latent_loader import LatentLoader
-folder, log, state = map(Path, sys.argv[1:])
+folder, log, state = map(Path, sys.argv[1:4])
 reader = LatentReader(folder)
 batches = LatentLoader(reader, balanced(reader, seed=5), global_batch=4, workers=2)
 if state.exists():
@@ -228,22 +228,24 @@ for batch in batches:
     part.replace(state)
     if batches.position >= 1200:
         break
+    while batches.position == int(sys.argv[4]):
+        time.sleep(1)  # until it is killed
 """
     log, state = tmp_path / "log", tmp_path / "state.json"
     command: list[str | Path] = [sys.executable, "-c", code, latents, log, state]
-    for _ in range(2):
-        process = subprocess.Popen(command, start_new_session=True)
+    for last in (400, 800):
+        process = Forked([*command, last], start_new_session=True)
         before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
             time.sleep(0.002)
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    subprocess.run(command, check=True)
+    complete([*command, 0])
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(rows) <= 302  # the last batch before a kill may come twice
     undisturbed = tmp_path / "undisturbed"
-    subprocess.run([*command[:3], latents, undisturbed, tmp_path / "other.json"], check=True)
+    complete([*command[:3], latents, undisturbed, tmp_path / "other.json", 0])
     assert dict(rows) == dict(json.loads(line) for line in undisturbed.read_text().splitlines())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from histods.errors import HistodsError
+from tests.forked import CONTEXT
 from tests.training.saving import save_for_ever, state_at
 from training.config.sections import TrainConfig
 from training.runs import checkpoint_writer
@@ -106,12 +106,10 @@ def test_what_could_not_be_written_is_said_once_and_the_one_before_stays(tmp_pat
 
 @pytest.mark.slow
 def test_after_40_kills_at_any_moment_the_newest_checkpoint_is_whole(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.saving"])
     chance, torn, last = random.Random(0), 0, 0
     home = tmp_path / "checkpoints"
     for _ in range(40):
-        process = context.Process(target=save_for_ever, args=(str(tmp_path),), daemon=True)
+        process = CONTEXT.Process(target=save_for_ever, args=(str(tmp_path),), daemon=True)
         process.start()
         until = time.monotonic() + 60
         while (found := newest(tmp_path)) is None or read_state(found).step == last:

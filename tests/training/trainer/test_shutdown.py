@@ -7,10 +7,8 @@ import os
 import platform
 import shutil
 import signal
-import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +25,8 @@ from histods.cli.commands.train import show_train, train_document
 from histods.cli.console import make_console
 from histods.errors import HistodsError
 from histods.sampling.draws import BalancedDraws
-from tests.training.trained_runs import ROOT, command, run_tiny, weights
-from tests.watchdog import WATCHED, finish
+from tests.training.trained_runs import command, run_tiny, start, wait_until, weights
+from tests.watchdog import finish
 from training.runs.checkpoint import read_run, save_checkpoint
 from training.runs.metrics import read_metrics
 from training.verbs.train import train
@@ -49,12 +47,9 @@ def lines(run: Path) -> list[Any]:
 
 def test_a_signal_to_all_processes_of_a_run_loses_nothing(folder: Path, tmp_path: Path) -> None:
     words = command(tmp_path, folder, "run.steps=100000", "run.checkpoint_every=100000", "data.workers=2")
-    environment = {**os.environ, **WATCHED, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = start(words, start_new_session=True)
     run = tmp_path / "runs" / "default"
-    until = time.monotonic() + 100
-    while not read_metrics(run) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until(lambda: read_metrics(run), process)
     os.killpg(process.pid, signal.SIGTERM)
     errors = finish(process)
     assert (process.returncode, errors.splitlines()[-1]) == (

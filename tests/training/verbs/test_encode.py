@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -31,6 +30,7 @@ from histods.shards.latents.latent_set import LatentSet
 from histods.shards.latents.reader import LatentReader
 from tests.commands import histods
 from tests.conftest import make_site
+from tests.forked import Forked
 from tests.training.autoencoders.test_base import kl, tiny
 from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder
@@ -225,7 +225,7 @@ def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(
     folder, moments = tmp_path / "killed", random.Random(0)
     killed = 0
     for _ in range(3):
-        process = subprocess.Popen([*command, str(folder)], start_new_session=True)
+        process = Forked([*command, folder], start_new_session=True)
         enough = len(list(folder.glob("*.safetensors"))) + moments.randint(1, 5)
         while len(list(folder.glob("*.safetensors"))) < enough and process.poll() is None:
             time.sleep(0.001)
