@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.forked import Forked
 
 WATCHED = {"PYTHONFAULTHANDLER": "1"}
@@ -39,6 +41,18 @@ def finish(process: subprocess.Popen[str] | Forked, seconds: float = 300) -> str
         errors = process.communicate()[1] or ""
         words = cast("list[str]", process.args)
         raise AssertionError(f"{words} did not end in {seconds} s:\n{errors}") from None
+
+
+def eventually(there: Callable[[], object], seconds: float = 300) -> None:
+    """Wait until something is so, which on a busy machine may take long.
+
+    Raises:
+        AssertionError: it takes longer than on any machine.
+    """
+    until = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < until, "what was waited for does not come"
+        time.sleep(0.005)
 
 
 def _send(number: signal.Signals, *processes: int) -> None:

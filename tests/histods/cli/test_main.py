@@ -22,6 +22,7 @@ from histods.cli.main import app
 from histods.synthetic import make_demo
 from tests.commands import histods, in_own_process
 from tests.datasets.benchmark import make_benchmark
+from tests.histods.test_interrupts import ended, start
 
 COMMANDS = [
     "audit",
@@ -289,19 +290,37 @@ def test_a_changed_manifest_is_refused_with_the_command_that_makes_it_again(data
         assert f"run 'histods audit {dataset} -w {tmp_path}' again" in result.stderr
 
 
-def test_interrupting_is_status_130_and_one_line(tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    make_benchmark(root, pairs=6000, orphans=0, zero_masks=0, size=64, workers=2)
-    command = [sys.executable, "-m", "histods", "audit", str(root), "-w", str(tmp_path / "o"), "--workers", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    journal = tmp_path / "o" / "audit.journal"
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3000 pairs, of which the last is called `slow`: links to the files of 30."""
+    folder = tmp_path_factory.mktemp("many")
+    make_benchmark(folder / "few", pairs=30, orphans=0, zero_masks=0, size=64, workers=1)
+    (folder / "data").mkdir()
+    for number in range(100):
+        for path in (folder / "few").glob("patch_*"):
+            (folder / "data" / f"{number:03d}_{path.name}").hardlink_to(path)
+    for path in (folder / "few").glob("patch_000001*"):
+        (folder / "data" / path.name.replace("patch_000001", "slow")).hardlink_to(path)
+    return folder / "data"
+
+
+def start_long_audit(many: Path, folder: Path) -> subprocess.Popen[str]:
+    """An audit that has measured something and still has something to do, for ever."""
+    arguments: list[object] = ["audit", many, "-w", folder / "o", "--workers", "1"]
+    process = start(folder, arguments, SLOW_NAME="slow_mask")
+    journal = folder / "o" / "audit.journal"
     while process.poll() is None and not (journal.is_file() and journal.stat().st_size > 50_000):
         time.sleep(0.002)
+    return process
+
+
+def test_interrupting_is_status_130_and_one_line(many: Path, tmp_path: Path) -> None:
+    process = start_long_audit(many, tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to its workers
     _, text = process.communicate()
     assert process.returncode == 130
     assert text == "histods: interrupted; run the same command again to continue\n"
-    assert journal.is_file()
+    assert (tmp_path / "o" / "audit.journal").is_file()
 
 
 def test_two_audits_do_not_share_a_workspace_at_the_same_time(dataset: Path, tmp_path: Path) -> None:
@@ -338,32 +357,17 @@ def test_without_a_command_the_help_is_shown_as_it_is() -> None:
     assert (bare.stdout + bare.stderr).strip() == asked.stdout.strip()
 
 
-def start_long_audit(folder: Path) -> subprocess.Popen[str]:
-    """An audit that has measured something and still has much to do."""
-    make_benchmark(folder / "data", pairs=6000, orphans=0, zero_masks=0, size=64, workers=2)
-    command = [sys.executable, "-m", "histods", "audit", str(folder / "data"), "-w", str(folder / "o")]
-    process = subprocess.Popen(
-        [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    journal = folder / "o" / "audit.journal"
-    while process.poll() is None and not (journal.is_file() and journal.stat().st_size > 50_000):
-        time.sleep(0.002)
-    return process
-
-
-def test_being_asked_to_end_is_status_143_and_one_line_and_leaves_no_process(tmp_path: Path) -> None:
-    process = start_long_audit(tmp_path)
+def test_being_asked_to_end_is_status_143_and_one_line_and_leaves_no_process(many: Path, tmp_path: Path) -> None:
+    process = start_long_audit(many, tmp_path)
     process.terminate()
-    _, text = process.communicate(timeout=20)  # the pipes end when the last process that holds them has ended
-    assert process.returncode == 143
-    assert text == "histods: terminated; run the same command again to continue\n"
+    # The pipes end when the last process that holds them has ended.
+    assert ended(process) == (143, "", "histods: terminated; run the same command again to continue\n")
 
 
-def test_being_killed_leaves_no_process(tmp_path: Path) -> None:
-    process = start_long_audit(tmp_path)
+def test_being_killed_leaves_no_process(many: Path, tmp_path: Path) -> None:
+    process = start_long_audit(many, tmp_path)
     process.kill()
-    process.communicate(timeout=5)
-    assert process.returncode == -signal.SIGKILL
+    assert ended(process)[0] == -signal.SIGKILL
 
 
 def test_names_never_steer_the_terminal(tmp_path: Path) -> None:

@@ -75,5 +75,5 @@ def test_workers_end_with_a_parent_that_was_killed_in_the_middle_of_work(tmp_pat
         assert process.stdout.readline() == b"at work\n"
     process.kill()
     # The pipes end when the last process that holds them has ended, be it a worker or loky's own.
-    process.communicate(timeout=5)
+    process.communicate(timeout=300)  # they would doze for 600
     assert process.returncode == -signal.SIGKILL
