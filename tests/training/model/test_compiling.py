@@ -16,14 +16,25 @@ from training.model.unet import UNet
 CONFIG = ModelConfig(image_size=64, dim=8, num_classes=3, dim_mults=(1, 2), spatial=True, dropout=0.0)
 
 
-@pytest.fixture
-def _without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs are taken and split into forward and backward, but run as they are: kernels take minutes."""
+def without_kernels(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    """Have graphs be taken, but run as they are: kernels take minutes."""
     compiled = nn.Module.compile
     monkeypatch.setattr(
-        nn.Module, "compile", lambda self, **_: compiled(self, backend="aot_eager", dynamic=False, fullgraph=True)
+        nn.Module, "compile", lambda self, **_: compiled(self, backend=backend, dynamic=False, fullgraph=True)
     )
     torch.compiler.reset()
+
+
+@pytest.fixture
+def _forwards_and_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are split into forward and backward."""
+    without_kernels(monkeypatch, "aot_eager")
+
+
+@pytest.fixture
+def _graphs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are what is counted, and no more is made of them."""
+    without_kernels(monkeypatch, "eager")
 
 
 def inputs(batch: int = 2) -> tuple[torch.Tensor, ...]:
@@ -37,7 +48,7 @@ def gradients(module: UNet) -> dict[str, torch.Tensor]:
     return {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
 
 
-@pytest.mark.usefixtures("_without_kernels")
+@pytest.mark.usefixtures("_forwards_and_backwards")
 def test_blocks_compute_the_same_and_names_stay() -> None:
     torch.manual_seed(0)
     plain, compiled = UNet(CONFIG), UNet(CONFIG)
@@ -51,8 +62,8 @@ def test_blocks_compute_the_same_and_names_stay() -> None:
         torch.testing.assert_close(gradient, theirs[name], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.usefixtures("_without_kernels")
-def test_blocks_that_are_alike_share_a_graph() -> None:
+@pytest.mark.usefixtures("_graphs_alone")
+def test_blocks_that_are_alike_share_a_graph_and_a_network_can_be_run_uncompiled_in_between() -> None:
     counters: Any = torch._dynamo.utils.counters
     counters.clear()
     module = UNet(CONFIG)
@@ -64,16 +75,6 @@ def test_blocks_that_are_alike_share_a_graph() -> None:
     module(*inputs())
     assert counters["stats"]["unique_graphs"] == graphs
     assert not counters["graph_break"]
-
-
-@pytest.mark.usefixtures("_without_kernels")
-def test_a_network_can_be_run_uncompiled_in_between() -> None:
-    counters: Any = torch._dynamo.utils.counters
-    counters.clear()
-    module = UNet(CONFIG)
-    compile_blocks(module)
-    module(*inputs())
-    graphs = counters["stats"]["unique_graphs"]
     with uncompiled():
         module.eval()(*inputs(1))
     assert counters["stats"]["unique_graphs"] == graphs
@@ -83,7 +84,7 @@ def test_a_network_can_be_run_uncompiled_in_between() -> None:
     assert counters["stats"]["unique_graphs"] > graphs
 
 
-@pytest.mark.usefixtures("_without_kernels")
+@pytest.mark.usefixtures("_forwards_and_backwards")
 def test_gradients_come_while_the_backward_pass_goes_on() -> None:
     module = UNet(CONFIG)
     compile_blocks(module)
