@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -706,15 +707,20 @@ def test_a_kill_leaves_the_old_split_or_the_new_one(tmp_path: Path) -> None:
     split(workspace=space.folder, test=0.2)
     new = space.split.read_bytes()
     assert old != new
-    for number in range(6):
+    moments, in_the_middle = random.Random(0), 0
+    for _ in range(4):
         split(workspace=space.folder, test=0.4)
         process = subprocess.Popen(
             [sys.executable, "-m", "histods", "split", "--test", "0.2", "-w", space.folder, "-q"]
         )
-        time.sleep(0.3 + 0.15 * number)
+        while process.poll() is None and not any(space.folder.rglob("*.part")):  # until something is written
+            pass
+        time.sleep(moments.uniform(0, 0.01))
         process.send_signal(signal.SIGKILL)
         process.wait()
+        in_the_middle += any(space.folder.rglob("*.part"))
         assert space.split.read_bytes() in (old, new)
+    assert in_the_middle
     split(workspace=space.folder, test=0.2)
     assert space.split.read_bytes() == new
 
