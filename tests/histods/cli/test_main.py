@@ -305,7 +305,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start_long_audit(many: Path, folder: Path) -> subprocess.Popen[str]:
-    """An audit that has measured something and still has something to do, for ever."""
+    """An audit that has measured something and comes to a file that never answers."""
     arguments: list[object] = ["audit", many, "-w", folder / "o", "--workers", "1"]
     process = start(folder, arguments, SLOW_NAME="slow_mask")
     journal = folder / "o" / "audit.journal"
