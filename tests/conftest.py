@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histods import audit, shard
+from histods import audit, demo_pipeline, shard
 from histods.engines.local import LocalPool
 from histods.interrupts import kill_workers
 
@@ -78,6 +78,31 @@ def pytest_sessionfinish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests begin first, so that no worker is left with one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture
+def _coarse_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts as coarse PNG files, each drawn once in a test, and nothing of the other formats: drawing is slow."""
+    from matplotlib.figure import Figure
+
+    draw, drawn = Figure.savefig, set()
+
+    def save(figure: Figure, path: Path, **options: Any) -> None:
+        if options["format"] == "png" and path.name not in drawn:
+            draw(figure, path, format="png", dpi=30)
+            drawn.add(path.name)
+        else:
+            path.touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
+
+
+@pytest.fixture
+def _small_demo(monkeypatch: pytest.MonkeyPatch, _coarse_charts: None) -> None:
+    """A demo that trains a smaller network, samples with fewer steps, and draws coarse charts."""
+    smaller = (*demo_pipeline.SETTINGS, "model.dim=8", "model.dim_mults=[1, 2]")
+    monkeypatch.setattr(demo_pipeline, "SETTINGS", smaller)
+    monkeypatch.setattr(demo_pipeline, "SAMPLING_STEPS", 2)
 
 
 MAP = """

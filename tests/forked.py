@@ -115,9 +115,14 @@ class Forked:
         return None, self._text.decode()
 
 
-def complete(words: Sequence[object]) -> None:
+def complete(
+    words: Sequence[object],
+    *,
+    env: Mapping[str, str] = os.environ,
+    prepare: Callable[[], object] | None = None,
+) -> None:
     """Have a process do all that it has to do."""
-    process = Forked(words, env={**os.environ, **WATCHED})
+    process = Forked(words, env={**env, **WATCHED}, prepare=prepare)
     errors = finish(process)
     assert process.returncode == 0, errors
 

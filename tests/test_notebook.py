@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
 from tests.training.trained_runs import TINY
 
@@ -37,18 +36,12 @@ def test_the_notebook_is_kept_without_outputs() -> None:
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell, _ in CELLS)
 
 
+@pytest.mark.usefixtures("_coarse_charts")
 @pytest.mark.slow
 def test_the_notebook_runs_from_start_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cells run in this process, in one namespace, with a smaller network than it shows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HISTODS_WORKSPACE", raising=False)
-    draw = Figure.savefig
-
-    def save(figure: Figure, path: Path, **options: Any) -> None:
-        """Charts as coarse PNG files, and nothing of the other formats, which saves most of the time."""
-        draw(figure, path, format="png", dpi=30) if options["format"] == "png" else path.touch()
-
-    monkeypatch.setattr(Figure, "savefig", save)
     names: dict[str, Any] = {}
     shown = []
     for _, source in CELLS:

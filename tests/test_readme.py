@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from histods.cli.main import app
 from histods.dataset.manifest import SCHEMA
 from histods.dataset.pairs_csv import read_pairs
 from tests.commands import histods
+from tests.forked import complete
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -115,13 +117,15 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+@pytest.mark.usefixtures("_small_demo")
 @pytest.mark.slow
 def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
     """The commands of the tour, one after the other; the audit's output is the one that is printed there."""
     tour = next(block for block in blocks("sh") if "histods demo" in block)
-    # The same with fewer steps of training.
+    # The same with a smaller network, fewer steps of training and coarser charts.
     tour = tour.replace("demo histods-demo ", "demo histods-demo --steps 4 ")
-    tour = tour.replace("histods train ", "histods train --set run.steps=4 --set run.preview_every=0 ")
+    smaller = ("run.steps=4", "run.preview_every=0", "model.dim=8", "model.dim_mults=[1,2]")
+    tour = tour.replace("histods train ", f"histods train {' '.join(f'--set {setting}' for setting in smaller)} ")
     environment, folder = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}, tmp_path
     printed = []
     for line in tour.splitlines():
@@ -141,7 +145,7 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
             assert " ".join(line.split()) in printed
     texts = [README, *(PAGES[name] for name in ("tour.md", "shards.md", "training.md"))]
     code = "\n".join(block for text in texts for block in blocks("python", text))
-    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+    complete([sys.executable, "-c", code], env=environment, prepare=partial(os.chdir, folder))
     manifest = Manifest.read(tmp_path / "histods-demo" / "tour" / "manifest.parquet")
     assert len(manifest) == 215
 

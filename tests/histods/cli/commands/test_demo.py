@@ -16,6 +16,7 @@ from histods import HistodsError, audit
 from histods.demo_pipeline import demo
 
 
+@pytest.mark.usefixtures("_small_demo")
 @pytest.mark.slow
 def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
