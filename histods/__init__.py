@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from histods.demo_pipeline import demo
     from histods.steps.audit import audit
     from histods.steps.fix import fix
+    from histods.steps.import_data import import_data
     from histods.steps.remap import remap
     from histods.steps.shard import shard
     from histods.steps.show import show
@@ -40,6 +41,7 @@ __all__ = [
     "export",
     "fix",
     "import_checkpoint",
+    "import_data",
     "plot",
     "remap",
     "report",
@@ -61,6 +63,7 @@ __getattr__, __dir__ = lazy_exports(
         "encode": "training.verbs.encode",
         "export": "training.exchange.export_diffusers",
         "fix": "histods.steps.fix",
+        "import_data": "histods.steps.import_data",
         "import_checkpoint": "training.exchange.import_diffinfinite",
         "plot": "reports.charts",
         "report": "reports.page.write",

@@ -28,6 +28,7 @@ PANELS = {
     },
     "Exchange": {
         "import": "Make a run of a published DiffInfinite checkpoint.",
+        "import-data": "Make masks from COCO or GeoJSON (QuPath) annotations.",
         "export": "Write a run in the layout of diffusers.",
     },
     OTHERS: {

@@ -19,6 +19,7 @@ from histods.cli.commands import (
     export,
     fix,
     import_,
+    import_data,
     plot,
     remap,
     report,
@@ -162,6 +163,7 @@ COMMANDS = {
     "export": export,
     "fix": fix,
     "tile": tile,
+    "import-data": import_data,
     "demo": demo,
 }
 for name, command in COMMANDS.items():

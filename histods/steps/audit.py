@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 import xxhash
 
+from histods.annotations.mark import check_finished
 from histods.checks import CHECKS, Context, judge_all
 from histods.colours.colour_labels import OFF_PALETTE_LABEL
 from histods.dataset.listing import LayoutOptions, list_files, pair_files, unconditional_folders
@@ -117,6 +118,7 @@ def audit(
     draft = None if write_labels is None else check_draft_path(write_labels, folder)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
+    check_finished(folder)
     if nearest_colour and not (names and names.colours):
         raise HistodsError("--nearest-colour needs a --labels file that gives colours; give one.")
     if not (layout or pairs or image_pattern or mask_pattern):

@@ -39,6 +39,7 @@ COMMANDS = [
     "export",
     "fix",
     "tile",
+    "import-data",
     "demo",
 ]
 
