@@ -62,7 +62,7 @@ def parse(document: object, unclassified: str | None) -> Annotations:
         name = unclassified if category is None else names.get(category) if _is_number(category) else None
         image = images.get(identity) if isinstance(identity, int | str) else None
         if image is None:
-            reason = note(["of image", identity, "which the file does not list"])
+            reason = note([f"of image {identity},", "which the file does not list"])
             found.left_out.append(LeftOut(item, name or "", reason))
             continue
         try:
@@ -86,7 +86,7 @@ def _class_of(name: str | None, category: object) -> str:
     if name is None and category is None:
         raise NotDrawableError(NO_CLASS)
     if name is None:
-        raise NotDrawableError(note(["of category", category, "which the file does not list"]))
+        raise NotDrawableError(note([f"of category {category},", "which the file does not list"]))
     return name
 
 
