@@ -166,7 +166,10 @@ def make_plan(root: Path, source: Source, unclassified: str | None, *, alone: bo
             plan.annotations.update(shape.name for shape in image.shapes)
     progress("reading annotations", len(source.files), len(source.files))
     plan.categories = merge_categories(categories)
-    _settle(plan, claims)
+    for drawing, problem in _settle(plan, claims):  # few, so that their annotations are read again
+        image = read_again(source, drawing.file, plan, unclassified).annotations.images[drawing.place]
+        lost = [] if drawing.region is not None else _all_lost(image, f"its image is left out: {problem}")
+        plan.lost += [Lost(drawing.file, drawing.image or drawing.key, one) for one in lost]
     plan.states = {one.image: images[one.image] for one in plan.drawings if one.image is not None}
     named = {one.image for one in plan.drawings} | {one.image for one in plan.skipped}
     masks = {f"{path.rpartition('.')[0]}{MASK_SUFFIX}" for path in images}
@@ -222,8 +225,9 @@ def _match(index: ImageIndex, image: str, stem: str) -> tuple[list[Match], str |
     return matches, None
 
 
-def _settle(plan: Plan, claims: dict[str, list[Drawing]]) -> None:
-    """Leave out images with several sources, and those whose files would have the names of others."""
+def _settle(plan: Plan, claims: dict[str, list[Drawing]]) -> list[tuple[Drawing, str]]:
+    """Leave out images with several sources, and those whose files would have the names of others; say why."""
+    refused = []
     targets: Counter[str] = Counter()
     for path, drawings in claims.items():
         key = drawings[0].key
@@ -245,7 +249,9 @@ def _settle(plan: Plan, claims: dict[str, list[Drawing]]) -> None:
             plan.drawings.append(first)
         else:
             plan.skipped += [Skipped(path, one.file, "not clear", problem) for one in drawings]
+            refused += [(one, problem) for one in drawings]
     plan.drawings.sort()
+    return refused
 
 
 def _all_lost(image: ImageShapes, reason: str) -> Iterator[LeftOut]:
