@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
+import rasterio.errors
+import rasterio.features
 import shapely
 from PIL import Image
 from pycocotools.coco import COCO
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+REAL = os.environ.get("HISTODS_REAL_DATA", "")
 HEIGHT, WIDTH = 30, 40
 COLUMNS, ROWS = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
 CENTRES = shapely.points(COLUMNS, ROWS)
@@ -188,6 +192,42 @@ def test_masks_of_coco_are_those_of_pycocotools_and_shapely(root: Path, tmp_path
         assert found.dtype == np.uint16  # label 700
     assert (result.drawn, result.crowds) == (24, 8)
     assert [row.label for row in result.classes] == [0, 3, 700]
+
+
+def outlines(mask: NDArray[Any]) -> list[dict[str, Any]]:
+    """The areas of a mask as polygons along the edges of pixels, with holes, by GDAL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        found = list(rasterio.features.shapes(mask, connectivity=4))
+    return [feature(f"label {int(label):05d}", shape["coordinates"]) for shape, label in found if label]
+
+
+def check_outlined(mask: NDArray[Any], tmp_path: Path) -> None:
+    """Outline a mask, draw the outlines again, and compare."""
+    (tmp_path / "images").mkdir()
+    write_image(tmp_path / "images" / "x.png", size=(mask.shape[0], mask.shape[1]))
+    write(tmp_path / "images" / "x.geojson", collection(*outlines(mask)))
+    result = run(tmp_path / "images", tmp_path / "out")
+    labels = sorted({*np.unique(mask).tolist()} - {0})
+    lookup = np.zeros(max(labels) + 1, np.uint8)
+    lookup[labels] = np.arange(1, len(labels) + 1)
+    assert np.array_equal(mask_of(tmp_path / "out", "x"), lookup[mask])
+    assert (result.overlapped, result.left_out) == (0, ())
+
+
+def test_a_mask_outlined_and_drawn_again_is_the_same(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    coarse = random.integers(0, 5, (12, 16)).astype(np.uint8)
+    mask = np.kron(coarse, np.ones((8, 8), np.uint8))
+    mask[random.random(mask.shape) < 0.02] = 4  # specks and holes of single pixels
+    check_outlined(mask, tmp_path)
+
+
+@pytest.mark.skipif(not REAL, reason="HISTODS_REAL_DATA is not set")
+@pytest.mark.parametrize("place", range(3))
+def test_real_masks_outlined_and_drawn_again_are_the_same(place: int, tmp_path: Path) -> None:
+    masks = sorted(Path(REAL, "lung12").glob("*_mask.png"))
+    check_outlined(np.asarray(Image.open(masks[place])), tmp_path)
 
 
 def test_the_audit_finds_nothing_wrong_with_the_new_folder(root: Path, tmp_path: Path) -> None:
