@@ -72,6 +72,7 @@ def import_data(
 
 def show_import_data(console: Console, result: ImportDataResult) -> None:
     """Print the labels of the masks, and what is not in them."""
+    from histods.annotations.formats import FORMATS
     from histods.annotations.mark import LEFT_OUT, TABLE
     from histods.annotations.shapes import NO_CLASS
 
@@ -86,7 +87,8 @@ def show_import_data(console: Console, result: ImportDataResult) -> None:
         shortened=[1],
     )
     if result.overlapped:
-        order = " and ".join(_ORDERS[name] for name in result.formats)
+        used = [one for one in FORMATS if one.NAME in result.formats]
+        order = ", ".join(f"{one.NAME}: {'the smaller' if one.LARGER_FIRST else 'the later'}" for one in used)
         print_line(
             console,
             f"{result.overlapped:,} pixels have annotations of several classes and the label of the one that was "
@@ -112,13 +114,6 @@ def show_import_data(console: Console, result: ImportDataResult) -> None:
     if result.images < result.masks:
         alone = result.masks - result.images
         print_line(console, f"{_count(alone, 'mask')} without an image, for 'histods sample --masks'.")
-
-
-_ORDERS = {
-    "coco": "COCO: the later in the file",
-    "geojson": "GeoJSON: the smaller",
-}
-"""What is drawn last in each format."""
 
 
 def _show_counts(console: Console, title: str, rows: tuple[LeftOutCount, ...]) -> None:

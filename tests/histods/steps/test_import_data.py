@@ -223,7 +223,7 @@ def test_a_mask_outlined_and_drawn_again_is_the_same(tmp_path: Path) -> None:
     check_outlined(mask, tmp_path)
 
 
-@pytest.mark.skipif(not REAL, reason="HISTODS_REAL_DATA is not set")
+@pytest.mark.skipif(not REAL, reason="HISTODS_REAL_DATA names no folder of real data")
 @pytest.mark.parametrize("place", range(3))
 def test_real_masks_outlined_and_drawn_again_are_the_same(place: int, tmp_path: Path) -> None:
     masks = sorted(Path(REAL, "lung12").glob("*_mask.png"))
