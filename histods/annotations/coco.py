@@ -22,6 +22,7 @@ from histods.annotations.shapes import (
     parse_class_name,
     parse_ring,
 )
+from histods.errors import UnreadableFileError
 from histods.images.header import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -46,15 +47,21 @@ def parse(document: object, unclassified: str | None) -> Annotations:
     Args:
         document: JSON.
         unclassified: class of annotations without a category; None leaves them out.
+
+    Raises:
+        UnreadableFileError: two categories have one id; the message is a part of a sentence.
     """
     assert isinstance(document, dict)  # noqa: S101 - is_format saw to it
     found = Annotations()
     names: dict[int, str] = {}
     for entry in _objects(document.get("categories")):
         number, name = entry.get("id"), parse_class_name(entry.get("name"))
-        if _is_number(number) and number not in names:
-            names[number] = name or f"category {number}"
-            found.categories.append(Category(names[number], number, parse_class_colour(entry.get("color"))))
+        if not _is_number(number):
+            continue
+        name = name or f"category {number}"
+        if names.setdefault(number, name) != name:
+            raise UnreadableFileError(f"two categories, {names[number]!r} and {name!r}, have the id {number}")
+        found.categories.append(Category(name, number, parse_class_colour(entry.get("color"))))
     images = _images(document, found)
     for number, entry in enumerate(_objects(document.get("annotations")), 1):
         item = note(["annotation", entry.get("id", f"number {number}")])
@@ -98,13 +105,14 @@ def _images(document: Mapping[str, Any], found: Annotations) -> dict[int | str, 
     for number, entry in enumerate(entries, 1):
         identity, name = entry.get("id"), entry.get("file_name")
         width, height = (value if _is_number(value := entry.get(key)) else None for key in ("width", "height"))
-        image = ImageShapes(name if isinstance(name, str) else "", width, height)
+        text = name.encode(errors="replace").decode() if isinstance(name, str) else ""
+        image = ImageShapes(text, width, height)
         if not image.image:
             image.image, image.problem = f"image number {number}", "has no file_name"
         elif not isinstance(identity, int | str):
             image.problem = "has no id"
         elif times[identity] > 1:
-            image.problem = f"has the id {identity}, which {times[identity]} images have"
+            image.problem = note([f"has the id {identity},", f"which {times[identity]} images have"])
         else:
             images[identity] = image
         found.images.append(image)

@@ -36,7 +36,10 @@ class Format(Protocol):
 
     @staticmethod
     def parse(document: object, unclassified: str | None) -> Annotations:
-        """Parse a document; `unclassified` is the class of annotations without one, None leaves them out."""
+        """Parse a document; `unclassified` is the class of annotations without one, None leaves them out.
+
+        Raises `UnreadableFileError` if the document as a whole contradicts itself.
+        """
 
 
 FORMATS = cast("tuple[Format, ...]", (coco, geojson))

@@ -337,6 +337,9 @@ def test_everything_that_is_not_in_a_mask_is_counted_and_named(root: Path, tmp_p
         {"id": 8, "file_name": "two.jpg"},
         {"id": 9, "file_name": "two.png"},
         {"id": 10, "file_name": "x_mask.png"},
+        {"id": 12, "file_name": "\ud800\x00.png"},
+        {"id": "\ud800", "file_name": "\ud800.png"},
+        {"id": "\ud800", "file_name": "\x1b[31m.png"},
     ]
     annotations = [
         {"id": 100 + number, "image_id": number, "category_id": 3, "segmentation": [flat(1, 1, 5)]}
@@ -362,6 +365,7 @@ def test_everything_that_is_not_in_a_mask_is_counted_and_named(root: Path, tmp_p
     table = pl.read_parquet(tmp_path / "out" / "import.parquet")
     found = {(row["source"], row["status"]): row["reason"] or "" for row in table.iter_rows(named=True)}
     assert found["a.jpg", "written"] == ""
+    assert found["?.png", "not clear"] == "has the id ?, which 2 images have"
     assert "leads out of the folder" in found["../../etc/passwd", "not clear"]
     assert "no such image" in found["gone.png", "no image"]
     assert found["broken.jpg", "unreadable image"]
@@ -391,6 +395,10 @@ def test_a_broken_file_of_annotations_is_named_and_the_others_are_drawn(root: Pa
         ("[" * 100_000, "too deep"),
         ('{"a": 1}', "neither COCO (images and annotations) nor GeoJSON"),
         ('{"images": [], "annotations": []}', "belong to no image in"),
+        (
+            '{"images": [], "annotations": [], "categories": [{"id": 3, "name": "A"}, {"id": 3, "name": "B"}]}',
+            "coco.json: two categories, 'A' and 'B', have the id 3",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(root: Path, tmp_path: Path, content: str, text: str) -> None:
@@ -471,7 +479,9 @@ def test_what_is_missing_or_torn_is_made_again(root: Path, tmp_path: Path) -> No
     (to / "a_mask.png").unlink()
     (to / "sub" / "b.png").write_bytes(b"torn")
     (to / "left_out.csv").unlink()
+    intact = [(to / name).stat() for name in ("c.tif", "c_mask.png")]
     result = run(root, to)
+    assert [(to / name).stat().st_ino for name in ("c.tif", "c_mask.png")] == [one.st_ino for one in intact]
     assert (result.written, result.present) == (2, 1)
     assert tree(to) == before
 
