@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from histods.records import Progress
 
 MASK_SUFFIX = "_mask"
+_MAX_NAME_BYTES = 255  # on all common file systems
 
 
 class Drawing(NamedTuple):
@@ -243,6 +245,8 @@ def _settle(plan: Plan, claims: dict[str, list[Drawing]]) -> list[tuple[Drawing,
             problem = f"annotated by {where}; keep one"
         elif targets[f"{first.key}{MASK_SUFFIX}.png"] > 1 or (first.image is not None and targets[path] > 1):
             problem = "another image has this name with another suffix, so their masks would have one name"
+        elif len(os.fsencode(f"{first.key}{MASK_SUFFIX}.png".rpartition("/")[2])) > _MAX_NAME_BYTES:
+            problem = "its name is too long for that of a mask; rename it"
         elif first.key.endswith(MASK_SUFFIX):
             problem = f"its name ends in {MASK_SUFFIX}, as those of masks do; rename it"
         if problem is None:

@@ -44,7 +44,7 @@ _MEANINGS = {
     "labels": "Labels in the mask, ascending.",
     "pixels": "Pixels of each of these labels.",
     "image_digest": "XXH3 128-bit digest of the image's file.",
-    "mask_digest": "Digest of the mask.",
+    "mask_digest": "XXH3 128-bit digest of the mask's file.",
     "group": "Slide or patient: samples of one group are in one split.",
 }
 _TYPES = {pa.string(): "sc:Text", pa.uint16(): "cr:UInt16", pa.uint32(): "cr:UInt32", pa.int64(): "cr:Int64"}
@@ -102,7 +102,8 @@ class CroissantFacts:
         name: name of the dataset; that of its folder if None.
         description: text in place of the counts of the audit.
         license: URL of the licence, for example one of https://spdx.org/licenses/.
-        creators: names of persons or organisations.
+        creators: names of persons.
+        organizations: names of organizations that are creators, too.
         url: page of the dataset.
         version: version of the dataset, such as 1.0.0.
         date_published: date as 2026-11-26.
@@ -113,6 +114,7 @@ class CroissantFacts:
     description: str | None = None
     license: str | None = None
     creators: tuple[str, ...] = ()
+    organizations: tuple[str, ...] = ()
     url: str | None = None
     version: str | None = None
     date_published: str | None = None
@@ -149,9 +151,12 @@ def describe_dataset(space: Workspace, facts: CroissantFacts, *, split: bool) ->
     if not name:
         raise HistodsError("The dataset's folder has no name; give the dataset one with --name.")
     tables = [space.manifest, *([space.split] if split else [])]
+    makers = [("Person", name) for name in facts.creators] + [
+        ("Organization", name) for name in facts.organizations
+    ]
     given = {
         "license": facts.license,
-        "creator": [{"@type": "Person", "name": creator} for creator in facts.creators],
+        "creator": [{"@type": kind, "name": maker} for kind, maker in makers],
         "url": facts.url,
         "version": facts.version,
         "datePublished": facts.date_published,

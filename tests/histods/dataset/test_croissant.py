@@ -28,6 +28,7 @@ FACTS = CroissantFacts(
     description="Patches of skin.",
     license="https://spdx.org/licenses/CC-BY-4.0.html",
     creators=("A. Müller", "B"),
+    organizations=("Institute",),
     url="https://example.org/patches",
     version="1.0.0",
     date_published="2026-11-26",
@@ -73,6 +74,7 @@ def test_the_description_is_valid_and_its_records_are_those_of_the_tables(worksp
     assert not dataset.metadata.issues.errors
     assert not dataset.metadata.issues.warnings
     assert dataset.metadata.name == "Patches"
+    assert [creator.name for creator in dataset.metadata.creators] == ["A. Müller", "B", "Institute"]
     table = Manifest.read(workspace / "manifest.parquet").table
     columns = [name for name in table.schema.names if not name.endswith("_mtime_ns")]
     found = [{name: plain(row[name]) for name in columns} for row in records(dataset, "samples")]

@@ -324,7 +324,8 @@ def test_annotations_without_a_class_can_have_one(root: Path, tmp_path: Path) ->
 
 def test_everything_that_is_not_in_a_mask_is_counted_and_named(root: Path, tmp_path: Path) -> None:
     (root / "broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
-    for name in ("two.jpg", "two.png", "x_mask.png", "turn.png"):
+    long = f"{'x' * 248}.png"
+    for name in ("two.jpg", "two.png", "x_mask.png", "turn.png", long):
         write_image(root / name)
     images = [
         {"id": 1, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT},
@@ -337,6 +338,7 @@ def test_everything_that_is_not_in_a_mask_is_counted_and_named(root: Path, tmp_p
         {"id": 8, "file_name": "two.jpg"},
         {"id": 9, "file_name": "two.png"},
         {"id": 10, "file_name": "x_mask.png"},
+        {"id": 11, "file_name": long},
         {"id": 12, "file_name": "\ud800\x00.png"},
         {"id": "\ud800", "file_name": "\ud800.png"},
         {"id": "\ud800", "file_name": "\x1b[31m.png"},
@@ -365,6 +367,7 @@ def test_everything_that_is_not_in_a_mask_is_counted_and_named(root: Path, tmp_p
     table = pl.read_parquet(tmp_path / "out" / "import.parquet")
     found = {(row["source"], row["status"]): row["reason"] or "" for row in table.iter_rows(named=True)}
     assert found["a.jpg", "written"] == ""
+    assert "its name is too long" in found[long, "not clear"]
     assert found["?.png", "not clear"] == "has the id ?, which 2 images have"
     assert "leads out of the folder" in found["../../etc/passwd", "not clear"]
     assert "no such image" in found["gone.png", "no image"]
