@@ -12,7 +12,7 @@ from pycocotools import mask as coco_masks
 
 from histods.annotations.coco import is_format, parse
 from tests.histods.annotations.documents import coco, flat
-from tests.histods.annotations.test_geojson import JSON
+from tests.histods.annotations.test_geojson import CALM, JSON
 
 
 def annotation(segmentation: object, **more: object) -> dict[str, Any]:
@@ -109,6 +109,7 @@ def test_a_category_without_a_name_has_its_number() -> None:
     assert [category.name for category in found.categories] == ["category 3", "category 4"]
 
 
+@CALM
 @given(st.lists(JSON, max_size=3), st.lists(JSON, max_size=3), JSON, JSON)
 def test_every_annotation_is_a_shape_or_named_whatever_it_holds(
     images: list[Any], annotations: list[Any], segmentation: Any, identity: Any

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from histods.annotations.geojson import is_format, parse
@@ -125,6 +125,8 @@ def test_cells_are_drawn_whole_and_their_nuclei_counted() -> None:
     assert [one.reason for one in found.left_out] == ["the nucleus of a cell, which is drawn as a whole"]
 
 
+CALM = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Documents are slow to draw, and time says nothing on a busy machine."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -132,6 +134,7 @@ JSON = st.recursive(
 )
 
 
+@CALM
 @given(st.lists(JSON, max_size=4), JSON, JSON, JSON)
 def test_every_object_is_a_shape_or_named_whatever_it_holds(
     others: list[Any], geometry: Any, properties: Any, coordinates: Any

@@ -10,7 +10,7 @@ import pytest
 import rasterio.errors
 import rasterio.features
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_masks
 
@@ -102,6 +102,7 @@ def _even_odd(rings: Polygon) -> NDArray[np.bool_]:
     return inside
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     cuts=st.lists(
         st.tuples(st.integers(0, 4 * WIDTH), st.integers(0, 4 * HEIGHT)), min_size=1, max_size=6, unique=True
@@ -118,6 +119,7 @@ def test_polygons_that_share_edges_share_no_pixel_and_leave_no_gap(cuts: list[tu
     assert (times == 1).all()
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     ring=st.lists(st.tuples(st.floats(-200, 300), st.floats(-200, 300)), min_size=3, max_size=12),
     reverse=st.booleans(),
@@ -220,6 +222,7 @@ def test_wrong_run_lengths_are_refused(counts: object, reason: str) -> None:
         parse_counts(counts, 3, 4)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=40), st.integers(1, 9), st.integers(1, 9))
 def test_any_text_is_read_or_refused(text: str, height: int, width: int) -> None:
     try:
