@@ -91,6 +91,21 @@ def test_with_corners_on_centres_only_pixels_on_an_edge_differ() -> None:
     assert 0 < ties < pixels / 50
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+def test_pycocotools_differs_only_at_the_outline() -> None:
+    """It traces polygons on a grid of fifths of a pixel."""
+    random = np.random.default_rng(0)
+    pixels = others = 0
+    for _ in range(100):
+        rings = make_star(random, hole=False)
+        found = whole(rasterise(rings, HEIGHT, WIDTH))
+        runs = coco_masks.merge(coco_masks.frPyObjects([rings[0].ravel().tolist()], HEIGHT, WIDTH))
+        differs = found != (coco_masks.decode(runs) == 1)
+        pixels, others = pixels + int(found.sum()), others + int(differs.sum())
+        assert (shapely.distance(shapely.Polygon(rings[0]).boundary, CENTRES[differs]) < 0.3).all()
+    assert others < pixels / 100
+
+
 def _even_odd(rings: Polygon) -> NDArray[np.bool_]:
     """Whether each centre is inside an odd number of windings, by the angle that the ring turns around it."""
     total = np.zeros((HEIGHT, WIDTH))
