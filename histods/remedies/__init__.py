@@ -1,0 +1,42 @@
+"""All remedies of `histods fix --repair`. To add one, write one file with a `REMEDY` and add it to `REMEDIES`."""
+
+from __future__ import annotations
+
+from histods.remedies import (
+    colours,
+    greys,
+    narrow,
+    palette,
+    recode,
+    rescale,
+    specks,
+    suffix,
+    untag,
+    upright,
+)
+from histods.remedies.base import Remedy
+
+__all__ = ["REMEDIES", "Remedy", "remedies_of", "repairable"]
+
+REMEDIES: tuple[Remedy, ...] = (
+    narrow.REMEDY,
+    palette.REMEDY,
+    colours.REMEDY,
+    greys.REMEDY,
+    rescale.REMEDY,
+    suffix.REMEDY,
+    upright.REMEDY,
+    untag.REMEDY,
+    recode.REMEDY,
+    specks.REMEDY,
+)
+
+
+def remedies_of(code: str) -> list[Remedy]:
+    """The remedies for a finding, or for a kind of masks, in the order in which they are tried."""
+    return [remedy for remedy in REMEDIES if code in remedy.repairs]
+
+
+def repairable() -> list[str]:
+    """Codes of findings and kinds of masks that have a remedy, each once."""
+    return list(dict.fromkeys(code for remedy in REMEDIES for code in remedy.repairs))

@@ -1,0 +1,37 @@
+"""`greys`: colour masks with equal channels, and grey masks with a constant transparency, are written as grey.
+
+Proof: the audit reads one channel as the labels, since red, green and blue are equal at every pixel and the
+transparency is the same everywhere; the new file is read back with the same label at every pixel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from histods.remedies.base import RefusedError, Remedy, Repaired
+from histods.remedies.index_mask import read_mask, write_mask
+
+if TYPE_CHECKING:
+    from histods.remedies.base import Dataset, Source
+
+
+def study(dataset: Dataset) -> bool:
+    """Whether a labels file gives colours; equal channels are colours then."""
+    return bool(dataset.labels.colours)
+
+
+def repair(source: Source) -> Repaired:
+    """Write one of several equal channels."""
+    mask = read_mask(source)
+    if source.study and mask.kind in ("rgb", "rgba"):
+        raise RefusedError("the labels file gives colours, and equal channels are colours, too")
+    return write_mask(mask, mask.labels, palette=True)
+
+
+REMEDY = Remedy(
+    name="greys",
+    repairs=("rgb", "rgba", "gray_alpha"),
+    summary="Writes masks with equal channels, or with a constant transparency, as grey.",
+    repair=repair,
+    study=study,
+)
