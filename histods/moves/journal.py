@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 State = Literal["planned", "moved", "undoing", "undone"]
 
 VERSION = 1
+_LONGEST_HEADER = 1 << 30  # bytes; it lists folders
 _TAIL = 4096  # more than all the lines of states, which are under 32 bytes
 
 
@@ -63,8 +65,7 @@ class Journal:
 
 def write_journal(folder: Path, plan: Plan, moves: Sequence[Move]) -> Path:
     """Write the plan under the next free name `CODE-N.jsonl`, and wait until it is on disk."""
-    numbers = [int(path.stem.rpartition("-")[2]) for path in list_journals(folder, plan.code)]
-    path = folder / f"{plan.code}-{max(numbers, default=0) + 1}.jsonl"
+    path = next_journal(folder, plan.code)
     header = {
         "fix": plan.code,
         "version": VERSION,
@@ -77,16 +78,27 @@ def write_journal(folder: Path, plan: Plan, moves: Sequence[Move]) -> Path:
         "created": plan.folders.created,
         "touched": plan.folders.touched,
     }
-    content = _line(header) + b"".join(_line(move._asdict()) for move in moves)
+    content = to_line(header) + b"".join(to_line(move._asdict()) for move in moves)
+    write_lines(path, content)
+    return path
+
+
+def next_journal(folder: Path, code: str) -> Path:
+    """The next free name `CODE-N.jsonl`."""
+    numbers = [int(path.stem.rpartition("-")[2]) for path in list_journals(folder, code)]
+    return folder / f"{code}-{max(numbers, default=0) + 1}.jsonl"
+
+
+def write_lines(path: Path, content: bytes) -> None:
+    """Write the lines of a plan and their digest, and wait until they are on disk."""
     with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(content + _line({"digest": _digest(content)}))
+        file.write(content + to_line({"digest": digest_of(content)}))
         file.flush()
         os.fsync(file.fileno())
-    for parent in (folder, folder.parent):  # the names, too
+    for parent in (path.parent, path.parent.parent):  # the names, too
         descriptor = os.open(parent, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
-    return path
 
 
 def read_journal(path: Path) -> Journal:
@@ -95,16 +107,12 @@ def read_journal(path: Path) -> Journal:
     Raises:
         HistodsError: there is none, or its bytes have changed.
     """
-    lines = _read(path).splitlines(keepends=True)
+    lines = read_content(path).splitlines(keepends=True)
     header = _parse(path, lines[0] if lines else b"")
     end = header.moves + 1
-    content = b"".join(lines[:end])
-    if len(lines) <= end or lines[end] != _line({"digest": _digest(content)}):  # with its newline: states follow
-        raise HistodsError(
-            f"{path} is damaged: it does not hold the whole plan that was written to it; restore that file."
-        )
+    token = check_digest(path, lines, end)
     try:
-        moves = [_parse_move(_load(line)) for line in lines[1:end]]
+        moves = [_parse_move(from_line(line)) for line in lines[1:end]]
         _check_places(header, moves)
     except (KeyError, ValueError) as error:
         raise HistodsError(
@@ -122,9 +130,23 @@ def read_journal(path: Path) -> Journal:
             folders=Folders(header.created, header.touched),
         ),
         moves=moves,
-        state=_last_state(lines[end + 1 :]),
-        token=_digest(content),
+        state=last_state(lines[end + 1 :]),
+        token=token,
     )
+
+
+def check_digest(path: Path, lines: Sequence[bytes], end: int) -> str:
+    """The digest of the first `end` lines, which the next line must hold.
+
+    Raises:
+        HistodsError: it does not.
+    """
+    digest = digest_of(b"".join(lines[:end]))
+    if len(lines) <= end or lines[end] != to_line({"digest": digest}):  # with its newline: states follow
+        raise HistodsError(
+            f"{path} is damaged: it does not hold the whole plan that was written to it; restore that file."
+        )
+    return digest
 
 
 def masks_place(to: str, code: str) -> str:
@@ -182,20 +204,53 @@ def mark(path: Path, state: State) -> None:
         tail = file.read()
         file.truncate(tail_start + tail.rfind(b"\n") + 1)  # a kill may have left an incomplete line
         file.seek(0, os.SEEK_END)
-        file.write(_line({"state": state}))
+        file.write(to_line({"state": state}))
         file.flush()
         os.fsync(file.fileno())
 
 
 def find_unfinished(folder: Path) -> tuple[Path, Plan, State] | None:
-    """The journal of an interrupted fix or undo; there is at most one."""
+    """The journal of an interrupted fix or undo, but not of a repair; there is at most one."""
+    for path, state in list_unfinished(folder):
+        if not is_repair(path):
+            return path, read_journal(path).plan, state
+    return None
+
+
+def list_unfinished(folder: Path) -> list[tuple[Path, State]]:
+    """The journals of interrupted fixes, repairs and undos, with their states."""
+    found: list[tuple[Path, State]] = []
     for path in list_journals(folder):
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            state = _last_state(file.read().splitlines(keepends=True))
+            state = last_state(file.read().splitlines(keepends=True))
         if state in ("planned", "undoing"):
-            return path, read_journal(path).plan, state
-    return None
+            found.append((path, state))
+    return found
+
+
+def is_repair(path: Path) -> bool:
+    """Whether a journal is that of a repair, which replaces files instead of moving them."""
+    refuse_pipe(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return "repair" in from_line(file.readline(_LONGEST_HEADER))
+
+
+def undo_command(journal: Path) -> str:
+    """The command that undoes a fix or a repair."""
+    return f"histods fix --undo {shlex.quote(str(journal))}"
+
+
+def say_interrupted(path: Path, state: str) -> str:
+    """One line on an interrupted fix or repair that has to be finished or undone first."""
+    if state == "undoing":
+        return f"Undoing {path.name} in {path.parent} was interrupted; finish that with '{undo_command(path)}'."
+    return (
+        f"The fix {path.name} in {path.parent} was interrupted; run its command again to finish it, "
+        f"or undo it with '{undo_command(path)}'."
+    )
 
 
 def list_journals(folder: Path, code: str = "") -> list[Path]:
@@ -204,7 +259,12 @@ def list_journals(folder: Path, code: str = "") -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if name.fullmatch(path.name) and path.is_file())
 
 
-def _read(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """The bytes of a journal.
+
+    Raises:
+        HistodsError: it cannot be read.
+    """
     refuse_pipe(path)
     try:
         return path.read_bytes()
@@ -233,7 +293,7 @@ class _Header:
 
 def _parse(path: Path, line: bytes) -> _Header:
     try:
-        header = build(_Header, _load(line))
+        header = build(_Header, from_line(line))
         if header.moves < 0:
             raise ValueError(f"{header.moves} moves")  # noqa: TRY301 - all that is wrong with it is one error
     except ValueError as error:
@@ -243,19 +303,19 @@ def _parse(path: Path, line: bytes) -> _Header:
     return header
 
 
-def _last_state(lines: Sequence[bytes]) -> State:
+def last_state(lines: Sequence[bytes]) -> State:
     """The last state with a complete line."""
-    states = [_load(line).get("state") for line in lines if line.endswith(b"\n")]
+    states = [from_line(line).get("state") for line in lines if line.endswith(b"\n")]
     last: State = next((state for state in reversed(states) if state in get_args(State)), "planned")
     return last
 
 
-def _line(document: dict[str, Any]) -> bytes:
+def to_line(document: dict[str, Any]) -> bytes:
     """One line of JSON; a name that is not UTF-8 keeps its bytes."""
     return (json.dumps(document, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
 
 
-def _load(line: bytes) -> dict[str, Any]:
+def from_line(line: bytes) -> dict[str, Any]:
     """The object in a line; empty if there is none."""
     try:
         document = json.loads(line.decode("utf-8", "surrogateescape"))
@@ -264,5 +324,6 @@ def _load(line: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """The digest of the lines of a plan."""
     return xxhash.xxh3_64_hexdigest(content)

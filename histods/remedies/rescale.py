@@ -118,7 +118,8 @@ def repair(source: Source) -> Repaired:
     unknown = set(np.unique(mask.labels).tolist()) - scale.labels.keys()
     if unknown:
         raise RefusedError("it holds values of which the audit did not know", f"such as {min(unknown)}")
-    return write_mask(mask, _table(scale)[mask.labels], palette=True)
+    repaired = write_mask(mask, _table(scale)[mask.labels], palette=True)
+    return repaired._replace(after=f"{repaired.after} (proof: {scale.proof})")
 
 
 def _table(scale: Scale) -> NDArray[np.uint16]:

@@ -15,13 +15,13 @@ from histods.errors import HistodsError
 from histods.moves.execute import Folders, Move
 from histods.moves.journal import (
     Plan,
-    _digest,
-    _line,
+    digest_of,
     find_unfinished,
     list_journals,
     mark,
     masks_place,
     read_journal,
+    to_line,
     write_journal,
 )
 
@@ -106,8 +106,8 @@ def forged(path: Path, **header: Any) -> Path:
     lines = path.read_bytes().splitlines(keepends=True)
     moves = header.pop("lines", [move._asdict() for move in MOVES])
     document = json.loads(lines[0]) | {"moves": len(moves)} | header
-    content = b"".join(map(_line, [document, *moves]))
-    path.write_bytes(content + _line({"digest": _digest(content)}))
+    content = b"".join(map(to_line, [document, *moves]))
+    path.write_bytes(content + to_line({"digest": digest_of(content)}))
     return path
 
 

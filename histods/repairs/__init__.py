@@ -1,0 +1,1 @@
+"""Replace files by repaired ones so that every byte can be restored."""
