@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from histods.steps.fix import fix
     from histods.steps.import_data import import_data
     from histods.steps.remap import remap
+    from histods.steps.repair import repair
     from histods.steps.shard import shard
     from histods.steps.show import show
     from histods.steps.split import split
@@ -44,6 +45,7 @@ __all__ = [
     "import_data",
     "plot",
     "remap",
+    "repair",
     "report",
     "sample",
     "shard",
@@ -68,6 +70,7 @@ __getattr__, __dir__ = lazy_exports(
         "plot": "reports.charts",
         "report": "reports.page.write",
         "remap": "histods.steps.remap",
+        "repair": "histods.steps.repair",
         "sample": "training.verbs.sample",
         "shard": "histods.steps.shard",
         "show": "histods.steps.show",

@@ -17,7 +17,7 @@ PANELS = {
         "plot": "Draw charts of labels and classes as PNG, SVG and CSV.",
         "report": "Write one page of all results, with pictures.",
         "split": "Split into train, validation and test, slide by slide.",
-        "fix": "Move the files of a finding to another folder, and back.",
+        "fix": "Move the files of a finding away, or repair them, and back.",
         "tile": "Cut images and masks into patches of one size.",
     },
     "Training": {

@@ -29,9 +29,13 @@ from histods.moves.execute import (
 from histods.moves.journal import (
     Plan,
     find_unfinished,
+    is_repair,
+    list_unfinished,
     mark,
     masks_place,
     read_journal,
+    say_interrupted,
+    undo_command,
     write_journal,
 )
 from histods.moves.plan import choose_files
@@ -153,6 +157,8 @@ def fix(
                 raise HistodsError(_say_unfinished(path, plan, state, space, root))
             result = _finish(read_journal(path), apply=apply, interrupted=True, progress=progress)
             return replace(result, pairs_file=audit.options.pairs, audit=audit.command)
+        for path, state in list_unfinished(space.fixes):
+            raise HistodsError(say_interrupted(path, state))
         manifest, findings = _read_tables(space, audit)
         choice = choose_files(
             code, manifest, findings, root=str(root), to=str(goal), masks_to=str(_masks_place(goal, code))
@@ -221,6 +227,8 @@ def _finish(journal: Journal, *, apply: bool, interrupted: bool, progress: Progr
 
 def _undo(path: Path, progress: Progress | None) -> FixResult:
     """Move everything back, in reverse, and give the folders their times."""
+    if is_repair(path):
+        raise HistodsError(f"{path} is the journal of a repair; undo it with repair(undo=...).")
     with only_one(path.parent, "moves files") if path.is_file() else nullcontext():
         journal = read_journal(path)
         plan = journal.plan
@@ -236,11 +244,6 @@ def _undo(path: Path, progress: Progress | None) -> FixResult:
         restore_folders(plan.folders)
         mark(path, "undone")
     return replace(_result(plan, journal.moves, "undone"), journal=path, files_moved=moved)
-
-
-def undo_command(journal: Path) -> str:
-    """The command that undoes a fix."""
-    return f"histods fix --undo {shlex.quote(str(journal))}"
 
 
 def apply_command(code: str, to: Path | str, workspace: Path) -> str:

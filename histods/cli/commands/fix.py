@@ -15,6 +15,7 @@ from histods.cli.options import (
     DebugOption,
     JsonOption,
     QuietOption,
+    WorkersOption,
     WorkspaceOption,
 )
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from histods.steps.fix import FixResult
 
 _MAX_FOLDERS = 10
+REPAIRING = "Repairs"
 
 EXAMPLE = "histods fix unreadable_mask --to /data/quarantine"
 
@@ -32,29 +34,96 @@ def fix(
     code: Annotated[
         str | None,
         typer.Argument(
-            metavar="CODE", autocompletion=complete_codes, help="Code of the finding, such as unreadable_mask."
+            metavar="CODE",
+            autocompletion=complete_codes,
+            help="Code of the finding, such as wide_mask; with --repair also a kind of masks, such as palette.",
         ),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder outside the dataset that the files go to.")] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Move the files; else they are only listed.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Move or write the files; else they are only listed.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the files and move nothing, as without --apply.")
+        bool, typer.Option("--dry-run", help="List the files and change nothing, as without --apply.")
     ] = False,
     undo: Annotated[
         Path | None, typer.Option(metavar="JOURNAL", help="Undo the fix of this journal, and nothing else.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            rich_help_panel=REPAIRING,
+            help="Write the files as they should be, to the folder of --to or in place; images and masks stay.",
+        ),
+    ] = False,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            rich_help_panel=REPAIRING,
+            help="Replace the files; the originals are kept in the workspace.",
+        ),
+    ] = False,
+    remedy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=REPAIRING,
+            help="Choose the remedy; some, such as specks, are applied only if they are named.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=REPAIRING,
+            help="File with labels and their colours; that of the audit by default.",
+        ),
+    ] = None,
+    workers: WorkersOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Move the images and masks of a finding to another folder, and back: the only command that moves them."""
+    """Move the images and masks of a finding to another folder, or repair them; both can be undone."""
     from histods.errors import HistodsError
-    from histods.steps.fix import fix as run
-    from histods.steps.fix import to_document
+    from histods.moves.journal import is_repair
 
     if dry_run and apply:
         raise HistodsError("--dry-run and --apply contradict each other; leave one of them out.")
+    options = {"--in-place": in_place, "--remedy": remedy, "--labels": labels}
+    given = [name for name, value in options.items() if value]
+    if given and not repair:
+        raise HistodsError(f"{given[0]} is an option of repairs; add --repair.")
+    if repair and undo is not None:
+        raise HistodsError("--undo JOURNAL takes no other options; leave them out.")
+    if repair or (undo is not None and is_repair(undo)):
+        from histods.cli.repair_report import show_repair
+        from histods.steps import repair as step
+
+        run_command(
+            lambda watch: step.repair(
+                code,
+                to=to,
+                in_place=in_place,
+                remedy=remedy,
+                labels=labels,
+                apply=apply,
+                undo=undo,
+                workspace=workspace,
+                workers=workers,
+                progress=watch,
+            ),
+            lambda results, result: show_repair(results, result, workspace, labels),
+            step.to_document,
+            quiet=quiet,
+            json_output=json_output,
+        )
+        return
+    from histods.steps.fix import fix as run
+    from histods.steps.fix import to_document
+
     run_command(
         lambda watch: run(code, to=to, apply=apply, undo=undo, workspace=workspace, progress=watch),
         lambda results, result: show_fix(results, result, workspace),
@@ -108,7 +177,8 @@ def _show_moves(console: Console, result: FixResult) -> None:
 
 
 def _show_before(console: Console, result: FixResult, workspace: Path) -> None:
-    from histods.steps.fix import apply_command, undo_command
+    from histods.moves.journal import undo_command
+    from histods.steps.fix import apply_command
 
     command = apply_command(result.code, result.to, workspace)
     if result.interrupted and result.journal is not None:
@@ -121,7 +191,7 @@ def _show_before(console: Console, result: FixResult, workspace: Path) -> None:
 
 
 def _show_after(console: Console, result: FixResult) -> None:
-    from histods.steps.fix import undo_command
+    from histods.moves.journal import undo_command
 
     earlier = len(result.moves) - result.files_moved
     before = f"; {earlier:,} had been moved before the interruption" if result.interrupted else ""
