@@ -217,7 +217,8 @@ def _explain(labels: list[int], step: float) -> str:
     originals = ", ".join(str(round(label / step)) for label in labels[:LISTED])
     return (
         f"labels {values}{more} look like {originals}{more} times {step:g}; "
-        "restore the original labels, or name these in a --labels file if they are meant"
+        "restore the original labels ('histods fix scaled_mask --repair --to DIR' does, if the factor is proven), "
+        "or name these in a --labels file if they are meant"
     )
 
 

@@ -91,7 +91,8 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     """Report how many of a mask's runs are specks, and how to export it without them."""
     message = pl.format(
         "{} of {} runs are specks between two other labels, as resampling or lossy storage leaves them; "
-        "export the mask again with nearest-neighbour resampling as PNG",
+        "export the mask again with nearest-neighbour resampling as PNG, or see what "
+        "'histods fix speckled_mask --repair --remedy specks --to DIR' would remove",
         "specks",
         "runs",
     )

@@ -21,7 +21,12 @@ def _judge_files(samples: pl.DataFrame, role: str) -> pl.DataFrame:
     suffix = path.str.extract(r"\.([^./]+)$")
     said = suffix.str.to_lowercase().replace_strict(_FORMATS, default=None, return_dtype=pl.String)
     better = content.replace_strict(_SUFFIXES, default=content, return_dtype=pl.String)
-    message = pl.format("named .{}, but the content is {}; rename it to .{}", suffix, content, better)
+    message = pl.format(
+        "named .{}, but the content is {}; rename it to .{}: 'histods fix suffix_mismatch --repair --in-place'",
+        suffix,
+        content,
+        better,
+    )
     return found(samples.filter(said != content), f"{role}_path", message)
 
 

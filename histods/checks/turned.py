@@ -40,8 +40,8 @@ def _judge_files(samples: pl.DataFrame, role: str, other: str) -> pl.DataFrame:
     )
     message = pl.format(
         "its orientation tag {} has viewers show it {}{}, while training sees it as stored; "
-        "if image and mask agree as viewers show them, run 'mogrify -auto-orient FILE', "
-        "if they agree as stored, 'exiftool -Orientation= FILE', and audit again",
+        "'histods fix turned --repair --in-place' turns the pixels if image and mask agree as viewers show them; "
+        "with '--remedy untag' it removes the tag if they agree as stored",
         orientation,
         orientation.replace_strict(HOW, default="otherwise", return_dtype=pl.String),
         also,

@@ -15,7 +15,7 @@ def judge(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
     small = (pl.col("mask_kind") == "gray16") & largest.is_between(1, LARGEST_BYTE)
     message = pl.format(
         "labels up to {} are stored as 16 bits, of which many readers keep the high byte and see zeros; "
-        "'histods remap --write-masks DIR' writes 8 bits",
+        "'histods fix wide_mask --repair --to DIR' writes 8 bits",
         largest,
     )
     return found(samples.filter(measured_mask() & small), "mask_path", message)

@@ -16,7 +16,7 @@ from histods.remedies import (
 )
 from histods.remedies.base import Remedy
 
-__all__ = ["REMEDIES", "Remedy", "remedies_of", "repairable"]
+__all__ = ["REMEDIES", "Remedy", "remedies_of", "repair_options", "repairable"]
 
 REMEDIES: tuple[Remedy, ...] = (
     narrow.REMEDY,
@@ -35,6 +35,15 @@ REMEDIES: tuple[Remedy, ...] = (
 def remedies_of(code: str) -> list[Remedy]:
     """The remedies for a finding, or for a kind of masks, in the order in which they are tried."""
     return [remedy for remedy in REMEDIES if code in remedy.repairs]
+
+
+def repair_options(code: str) -> str:
+    """Options of `histods fix CODE` that repair its files, with a space in front; empty if a repair needs more."""
+    remedies = [remedy for remedy in remedies_of(code) if not remedy.needs_labels]
+    if not remedies:
+        return ""
+    first = min(remedies, key=lambda remedy: remedy.by_name)
+    return f" --repair --remedy {first.name}" if first.by_name else " --repair"
 
 
 def repairable() -> list[str]:

@@ -102,6 +102,7 @@ class Remedy:
         summary: what it does, as a sentence.
         repair: makes the new file; raises `RefusedError`.
         by_name: never applied unless asked for by name.
+        needs_labels: does nothing without a labels file.
         study: looks at the whole dataset once, in the main process; its result goes to every call of `repair`. It
             raises `RefusedError` if no file can be repaired.
     """
@@ -111,4 +112,5 @@ class Remedy:
     summary: str
     repair: Callable[[Source], Repaired]
     by_name: bool = False
+    needs_labels: bool = False
     study: Callable[[Dataset], Any] = study_nothing

@@ -100,4 +100,5 @@ REMEDY = Remedy(
     summary="Writes the labels of colours as grey values, by the labels file.",
     repair=repair,
     study=study,
+    needs_labels=True,
 )

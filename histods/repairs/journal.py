@@ -22,6 +22,7 @@ from histods.moves.journal import (
     State,
     check_digest,
     from_line,
+    is_repair,
     last_state,
     read_content,
     to_line,
@@ -76,6 +77,15 @@ def places_of(journal: Path, root: str, to: str) -> Places:
     """The folders of a repair with this journal."""
     beside = journal.resolve().with_suffix("")
     return Places(root, to, str(beside / "repaired"), str(beside / "originals"))
+
+
+def changes_dataset(path: Path) -> bool:
+    """Whether the fix or repair of a journal changes the dataset; a repair into another folder does not."""
+    if not is_repair(path):
+        return True
+    with path.open("rb") as file:
+        header = from_line(file.readline())
+    return header.get("to") == header.get("root")
 
 
 def write_repair_journal(path: Path, plan: RepairPlan, swaps: Sequence[Swap]) -> None:

@@ -14,6 +14,7 @@ from histods.io.run_files import list_runs, summarise_run
 from histods.io.workspace import Workspace
 from histods.labels.label_map_file import propose_label_map
 from histods.printing import printed
+from histods.repairs.journal import changes_dataset
 from histods.shards.images.shard_set import ShardSet
 from histods.shards.latents.latent_set import LatentSet
 from histods.stages import (
@@ -116,8 +117,9 @@ def _audit_stage(space: Workspace, audit: AuditSummary) -> Stage:
     usable, excluded = (counts.conditional + counts.unconditional, counts.excluded) if counts else (0, 0)
     detail = f"{usable:,} samples in use, {excluded:,} set aside, {found:,} findings"
     written = space.audit.stat().st_mtime_ns
-    if any(journal.stat().st_mtime_ns > written for journal in space.fixes.glob("*.jsonl")):
-        return Stage("audit", "stale", "'histods fix' moved files since", audit.command)
+    later = (one for one in space.fixes.glob("*.jsonl") if one.stat().st_mtime_ns > written)
+    if any(changes_dataset(journal) for journal in later):
+        return Stage("audit", "stale", "'histods fix' moved or changed files since", audit.command)
     return Stage("audit", "done", detail, audit.command)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from histods.checks import CHECKS
 from histods.errors import HistodsError
 from histods.printing import escaped
+from histods.remedies import repair_options
 from histods.steps.status import status
 from histods.tiles.grid import tile_side
 from reports.page.section import Content, Missing, Section
@@ -34,14 +35,7 @@ _ROLES = (
 )
 _DRAFTS = ("not_an_index_mask", "palettes_differ", "inverted_mask", "off_palette")
 """Findings that a labels file with the colours of the masks settles."""
-_LOOKED_AT = (
-    "unknown_label",
-    "scaled_mask",
-    "labels_differ",
-    "outside_root",
-    "converted_image",
-    "suffix_mismatch",
-)
+_LOOKED_AT = ("unknown_label", "labels_differ", "outside_root", "converted_image")
 """Findings for which each file has to be looked at, since moving files would not help."""
 _MAX_LINES = 3
 _ASKED_FOR = (
@@ -147,9 +141,9 @@ def _commands(source: Source, code: str) -> list[str]:
     if code == "mixed_sizes" and (side := _side(source)) is not None and source.root is not None:
         to = source.root.with_name(f"{source.root.name}-tiles")
         return [f"histods tile --size {side} --to {shlex.quote(str(to))}{option}"]
-    if code in ("wide_mask", "speckled_mask", "lossy_mask") or code in _LOOKED_AT:
+    if code == "lossy_mask" or code in _LOOKED_AT:
         return [f"histods show {code}{option}"]
-    return [f"histods show {code}{option}", f"histods fix {code} --to DIR{option}"]
+    return [f"histods show {code}{option}", f"histods fix {code}{repair_options(code)} --to DIR{option}"]
 
 
 def _side(source: Source) -> int | None:

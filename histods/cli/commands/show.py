@@ -128,6 +128,8 @@ def _follow_up(result: ShowResult, workspace: Path) -> str | None:
 
 def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None:
     """Print the files of a finding, and each reason once for all files in a row that have it."""
+    from histods.remedies import repair_options
+
     rows = result.tables[0].rows
     if not result.total:
         print_line(console, f"No file has the finding {result.name}.")
@@ -139,7 +141,9 @@ def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None
     print_line(console, "")
     rest = f", {left:,} of them not shown" if left else ""
     print_line(console, f"{result.name}: {result.total:,} {'file' if result.total == 1 else 'files'}{rest}")
-    print_next(console, in_workspace(f"histods fix {result.name} --to DIR", workspace))
+    print_next(
+        console, in_workspace(f"histods fix {result.name}{repair_options(result.name)} --to DIR", workspace)
+    )
 
 
 def _show_table(console: Console, table: ShownTable) -> None:

@@ -254,7 +254,7 @@ def test_a_jpeg_mask_is_lossy_whatever_its_name(table: Table) -> None:
         ("b_mask.png", "suffix_mismatch"),
     ]
     assert judge_all(samples, Context())["message"].to_list()[2] == (
-        "named .png, but the content is jpeg; rename it to .jpg"
+        "named .png, but the content is jpeg; rename it to .jpg: 'histods fix suffix_mismatch --repair --in-place'"
     )
 
 

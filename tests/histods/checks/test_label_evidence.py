@@ -186,7 +186,10 @@ def test_the_factor_is_named(table: Table) -> None:
         *({"labels": labels} for labels in [*SKIN, [0, 60, 120], [0, 127, 255], list(range(0, 256, 17))])
     )
     messages = judge_all(samples, Context()).filter(pl.col("code") == "scaled_mask")["message"].to_list()
-    advice = "; restore the original labels, or name these in a --labels file if they are meant"
+    advice = (
+        "; restore the original labels ('histods fix scaled_mask --repair --to DIR' does, "
+        "if the factor is proven), or name these in a --labels file if they are meant"
+    )
     assert messages == [
         "labels 0, 60, 120 look like 0, 1, 2 times 60" + advice,
         "labels 0, 127, 255 look like 0, 1, 2 times 127.5" + advice,
@@ -375,7 +378,8 @@ def test_the_share_of_specks_is_named(table: Table) -> None:
     samples = table({"labels": list(range(29)), "pixels": [9000, *[20] * 27, 7000], "runs": 1000, "specks": 400})
     assert judge_all(samples, Context())["message"].item() == (
         "400 of 1000 runs are specks between two other labels, as resampling or lossy storage leaves them; "
-        "export the mask again with nearest-neighbour resampling as PNG"
+        "export the mask again with nearest-neighbour resampling as PNG, or see what "
+        "'histods fix speckled_mask --repair --remedy specks --to DIR' would remove"
     )
 
 
