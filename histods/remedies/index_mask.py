@@ -12,6 +12,7 @@ from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.images.reader import decode_mask
 from histods.masks.writer import encode_mask
 from histods.remedies.base import RefusedError, Repaired
+from histods.run_lengths import find_runs, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +74,7 @@ def write_mask(mask: Mask, labels: NDArray[np.uint8] | NDArray[np.uint16], *, pa
 
 def describe(kind: str, labels: NDArray[np.uint8] | NDArray[np.uint16]) -> str:
     """The storage and the labels of a mask, in a few words."""
-    values = np.unique(labels).tolist()
+    values = histogram(find_runs(labels))[0].tolist()
     shown = ", ".join(map(str, values[:LISTED])) + (", ..." if len(values) > LISTED else "")
     return f"{_KINDS.get(kind, kind)}: {shown}"
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from histods.remedies.base import RefusedError, Remedy, Repaired
 from histods.remedies.index_mask import read_mask, write_mask
+from histods.run_lengths import find_runs, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Set
@@ -115,7 +116,7 @@ def repair(source: Source) -> Repaired:
     """Divide the values of a mask by the proven factor."""
     scale: Scale = source.study
     mask = read_mask(source)
-    unknown = set(np.unique(mask.labels).tolist()) - scale.labels.keys()
+    unknown = set(histogram(find_runs(mask.labels))[0].tolist()) - scale.labels.keys()
     if unknown:
         raise RefusedError("it holds values of which the audit did not know", f"such as {min(unknown)}")
     repaired = write_mask(mask, _table(scale)[mask.labels], palette=True)

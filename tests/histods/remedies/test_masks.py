@@ -215,6 +215,9 @@ def test_specks_of_resampling_are_removed_and_most_pixels_get_their_true_label()
 def test_a_mask_without_specks_is_refused_and_a_lonely_speck_gets_its_surroundings() -> None:
     halves = np.repeat(np.array([[1] * 16 + [2] * 16], dtype=np.uint8), 16, axis=0)
     assert refusal(specks.REMEDY, saved(Image.fromarray(halves))) == "no speck has a neighbour that is not one"
+    band = halves.copy()
+    band[:, 15:18] = 9  # wider than the rest of its surroundings, and yet a speck
+    assert set(np.unique(specks.remove_specks(band)).tolist()) == {1, 2}
     stray = halves.copy()
     stray[4:6, 15] = 9
     cleaned = labels_of(repair(specks.REMEDY, saved(Image.fromarray(stray))).content)[1]

@@ -376,6 +376,7 @@ def test_whatever_a_kill_leaves_can_be_finished_and_undone(
             fix_undo(whole)
         assert tree(root) == before
         assert not (tmp_path / "new").exists()
+        assert not list((tmp_path / "out" / "fixes").glob("*-*/originals/*"))
         if result is not None:
             assert step >= 3
             return
