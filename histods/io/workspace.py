@@ -12,7 +12,7 @@ histods-out/
   shards/                                        histods shard
   latents/                                       histods encode
   runs/NAME/                                     histods train
-  fixes/CODE-N.jsonl                             histods fix, the journal of each that was applied
+  fixes/CODE-N.jsonl fixes/CODE-N/               histods fix: the journal of each, and replaced originals
 ```
 """
 
