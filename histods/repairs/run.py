@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,6 +120,18 @@ def new_journal(fixes: Path, code: str) -> Path:
         path = fixes / f"{code}-{number}.jsonl"
     shutil.rmtree(places_of(path, "", "").staged, ignore_errors=True)
     return path
+
+
+@contextmanager
+def discarding(path: Path) -> Iterator[None]:
+    """Remove the staged files at the end, unless there is a journal that needs them by then."""
+    try:
+        yield
+    finally:
+        if not path.exists():
+            staged = Path(places_of(path, "", "").staged)
+            shutil.rmtree(staged, ignore_errors=True)
+            _remove_if_empty(staged.parent)
 
 
 def write_plan(

@@ -24,6 +24,7 @@ from histods.remedies.base import Dataset
 from histods.repairs.choose import Refusals
 from histods.repairs.journal import places_of, read_repair_journal
 from histods.repairs.run import (
+    discarding,
     finish,
     left_of,
     make_all,
@@ -193,31 +194,31 @@ def _run(
     flagged = frozenset(task.path for task in tasks)
     attempts = study_dataset(remedies, Dataset(rows, flagged, labels)) if tasks else []
     path = new_journal(space.fixes, code) if apply else None
-    staged = None if path is None else places_of(path, root, str(planned.to)).staged
-    outcomes = make_all(
-        tasks,
-        attempts,
-        root=root,
-        named=planned.remedy is not None,
-        folder=staged,
-        workers=workers,
-        progress=progress,
-    )
-    made = sort_outcomes(outcomes, manifest, root, refusals, audit.command)
-    if not planned.in_place:
-        _check_free(made, planned.to)
-    result = replace(planned, files=tuple(map(_to_file, made)), refused=refusals.list())
-    if path is None or not made:
-        return result
-    write_plan(
-        path,
-        made,
-        code=code,
-        remedy=planned.remedy,
-        root=root,
-        to=str(planned.to),
-        manifest_digest=audit.manifest_digest,
-    )
+    with nullcontext() if path is None else discarding(path):
+        outcomes = make_all(
+            tasks,
+            attempts,
+            root=root,
+            named=planned.remedy is not None,
+            folder=None if path is None else places_of(path, root, str(planned.to)).staged,
+            workers=workers,
+            progress=progress,
+        )
+        made = sort_outcomes(outcomes, manifest, root, refusals, audit.command)
+        if not planned.in_place:
+            _check_free(made, planned.to)
+        result = replace(planned, files=tuple(map(_to_file, made)), refused=refusals.list())
+        if path is None or not made:
+            return result
+        write_plan(
+            path,
+            made,
+            code=code,
+            remedy=planned.remedy,
+            root=root,
+            to=str(planned.to),
+            manifest_digest=audit.manifest_digest,
+        )
     return _finish(read_repair_journal(path), result, progress)
 
 

@@ -295,6 +295,7 @@ def test_files_that_changed_since_the_audit_are_refused(root: Path) -> None:
             f"run 'histods audit {root} -w {root.parent / 'out'}' again."
         )
     assert tree(root) == before
+    assert not [path.name for path in (root.parent / "out" / "fixes").iterdir() if path.name != ".lock"]
 
 
 def test_links_and_their_targets_stay_and_a_shared_mask_is_repaired_once(root: Path) -> None:
