@@ -54,7 +54,7 @@ def fix(
         typer.Option(
             "--repair",
             rich_help_panel=REPAIRING,
-            help="Write the files as they should be, to the folder of --to or in place; images and masks stay.",
+            help="Write the files as they should be, to the folder of --to or in place, instead of moving them.",
         ),
     ] = False,
     in_place: Annotated[
