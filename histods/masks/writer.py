@@ -128,8 +128,10 @@ def encode_mask(classes: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     return cv2.imencode(".png", classes, _ENCODING)[1].tobytes()
 
 
-def remap_mask(mask: Mask, lookup: NDArray[np.uint8], *, classes: list[int], pixels: list[int]) -> bytes:
-    """Encode a mask under a label map, and check that its pixel counts agree with the manifest.
+def remap_labels(
+    mask: Mask, lookup: NDArray[np.uint8], *, classes: list[int], pixels: list[int]
+) -> NDArray[np.uint8]:
+    """Classes [height, width] of a mask under a label map, checked against the pixel counts of the manifest.
 
     Args:
         mask: labels [height, width].
@@ -144,7 +146,12 @@ def remap_mask(mask: Mask, lookup: NDArray[np.uint8], *, classes: list[int], pix
     found, numbers = histogram(find_runs(remapped))
     if found.tolist() != classes or numbers.tolist() != pixels:
         raise StaleFileError("its pixels changed, or the labels file did")
-    return encode_mask(remapped)
+    return remapped
+
+
+def remap_mask(mask: Mask, lookup: NDArray[np.uint8], *, classes: list[int], pixels: list[int]) -> bytes:
+    """Encode a mask under a label map; see `remap_labels`."""
+    return encode_mask(remap_labels(mask, lookup, classes=classes, pixels=pixels))
 
 
 @lru_cache(maxsize=64)

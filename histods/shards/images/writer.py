@@ -11,7 +11,6 @@ import hashlib
 import json
 import posixpath
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,11 +18,11 @@ import pyarrow as pa
 import xxhash
 
 from histods.errors import HistodsError, StaleFileError
-from histods.images.contents import Room
+from histods.images.audited_files import AuditedFile, read_ahead
 from histods.images.reader import decode_mask
 from histods.io.atomic import replacing
 from histods.io.open_file import OpenRoot
-from histods.io.overlap import Pace, overlap
+from histods.io.overlap import Pace
 from histods.masks.writer import constant_mask, remap_mask
 from histods.shards.images.shard_set import INDEX
 from histods.shards.images.tar import END, header, padding, stored_size
@@ -66,14 +65,6 @@ _WRITE_BYTES = 128 << 10
 _ROWS = 512
 """Samples converted to Python objects at a time; the garbage collector traverses long-lived objects repeatedly."""
 _PACE = Pace()  # for reading, in this worker
-
-
-class _Part(NamedTuple):
-    """A file of a sample, in its audited state."""
-
-    path: str
-    bytes: int
-    mtime_ns: int
 
 
 class ShardTask(NamedTuple):
@@ -153,7 +144,9 @@ def _write_shard(task: ShardTask, options: ShardOptions) -> None:
         parts = []
         for batch in samples.to_batches(max_chunksize=_ROWS):
             found = batch.to_pylist()
-            contents = _read_ahead([part for sample in found for part in _parts(sample)], root, options)
+            contents = read_ahead(
+                [part for sample in found for part in _parts(sample)], root, options.audit, _PACE
+            )
             rows = [_write_sample(archive, sample, task.name, contents, options) for sample in found]
             columns = zip(*rows, strict=True)
             arrays = [pa.array(values, kind) for values, kind in zip(columns, INDEX.types, strict=True)]
@@ -237,41 +230,11 @@ def _describe(sample: dict[str, Any]) -> bytes:
     return _ENCODER.encode(document).encode()
 
 
-def _parts(sample: dict[str, Any]) -> Iterator[_Part]:
+def _parts(sample: dict[str, Any]) -> Iterator[AuditedFile]:
     """The files that a sample is made from."""
-    yield _Part(sample["image_path"], sample["image_bytes"], sample["image_mtime_ns"])
+    yield AuditedFile(sample["image_path"], sample["image_bytes"], sample["image_mtime_ns"])
     if sample["classes"] is not None:
-        yield _Part(sample["mask_path"], sample["mask_bytes"], sample["mask_mtime_ns"])
-
-
-def _read_ahead(parts: Sequence[_Part], root: OpenRoot, options: ShardOptions) -> Iterator[bytes]:
-    """Contents of files, in order, read ahead if storage is slow."""
-    room = Room()
-    read = partial(_read, root=root, options=options, room=room)
-    for part, ahead in zip(parts, overlap(read, parts, _PACE), strict=True):
-        content = read(part, in_turn=True) if ahead is None else ahead
-        assert content is not None  # noqa: S101 - it is its turn
-        yield content
-        room.give(content)
-
-
-def _read(
-    part: _Part, *, root: OpenRoot, options: ShardOptions, room: Room, in_turn: bool = False
-) -> bytes | None:
-    """Read a file, which must be unchanged since the audit; None if there is no room for it before its turn."""
-    try:
-        with root.open(part.path) as file:
-            if (file.size, file.mtime_ns) == (part.bytes, part.mtime_ns):
-                content = room.read(file, in_turn=in_turn)
-                if content is None or len(content) == part.bytes:
-                    return content
-    except HistodsError as error:
-        raise StaleFileError(
-            f"{part.path} is not as the audit read it: it {error}; run '{options.audit}' again."
-        ) from error
-    raise StaleFileError(
-        f"{part.path} is not as the audit read it: it has another size or time; run '{options.audit}' again."
-    )
+        yield AuditedFile(sample["mask_path"], sample["mask_bytes"], sample["mask_mtime_ns"])
 
 
 def _mask(sample: dict[str, Any], content: bytes, options: ShardOptions) -> bytes:
