@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from histods.dataset.manifest import Manifest
     from histods.demo_pipeline import demo
     from histods.steps.audit import audit
+    from histods.steps.export_data import export_data
     from histods.steps.fix import fix
     from histods.steps.import_data import import_data
     from histods.steps.remap import remap
@@ -40,6 +41,7 @@ __all__ = [
     "demo",
     "encode",
     "export",
+    "export_data",
     "fix",
     "import_checkpoint",
     "import_data",
@@ -64,6 +66,7 @@ __getattr__, __dir__ = lazy_exports(
         "demo": "histods.demo_pipeline",
         "encode": "training.verbs.encode",
         "export": "training.exchange.export_diffusers",
+        "export_data": "histods.steps.export_data",
         "fix": "histods.steps.fix",
         "import_data": "histods.steps.import_data",
         "import_checkpoint": "training.exchange.import_diffinfinite",

@@ -38,6 +38,13 @@ def complete_maps(context: typer.Context, incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete) and name != "drsk_labels.yml")
 
 
+def complete_formats(incomplete: str) -> list[str]:
+    """Formats of exported datasets."""
+    from histods.exports.base import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
 def _workspace(context: typer.Context) -> Path:
     given = context.params.get("workspace")
     return Path(given or os.environ.get("HISTODS_WORKSPACE") or "histods-out")
