@@ -78,9 +78,10 @@ def claim(folder: Path, wanted: ExportMark) -> ExportMark | None:
         HistodsError: the folder holds something else.
     """
     if not (folder / MARK).is_file():
-        other = next(iter(sorted(folder.iterdir())), None)
+        names = sorted(path.name for path in folder.iterdir())
+        other = next((name for name in names if not (name.startswith(".") and name.endswith(".part"))), None)
         if other is not None:
-            raise HistodsError(f"{folder} already holds {other.name}; choose a new or empty folder for --to.")
+            raise HistodsError(f"{folder} already holds {other}; choose a new or empty folder for --to.")
         return None
     try:
         known: ExportMark = build(ExportMark, read_json(folder / MARK))

@@ -17,7 +17,7 @@ import yaml
 from histods.dataset.manifest import write_table
 from histods.errors import HistodsError
 from histods.exports.base import Encoded, Export, Finished, Places, Unknown
-from histods.exports.class_values import from_zero
+from histods.exports.class_values import distinct, from_zero
 from histods.exports.folds import FOLD, TRAIN, VAL
 from histods.io.atomic import write_text
 from histods.masks.writer import encode_mask
@@ -106,9 +106,10 @@ def _describe(export: Export, tables: dict[str, str]) -> str:
 
     The images and masks are listed, too: `datasets` takes the most frequent kind of file for the kind of dataset.
     """
+    titles = distinct(split.replace("-", "_") for split in tables)  # datasets takes no other sign
     files = [
-        {"split": split, "path": [table, f"images/{split}/*", f"masks/{split}/*"]}
-        for split, table in tables.items()
+        {"split": title, "path": [table, f"images/{split}/*", f"masks/{split}/*"]}
+        for title, (split, table) in zip(titles, tables.items(), strict=True)
     ]
     config = {"config_name": "default", "metadata_filenames": list(tables.values()), "data_files": files}
     rows = [f"| {value} | {name.replace('|', '&#124;')} |" for value, name in enumerate(export.values.names)]

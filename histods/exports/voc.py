@@ -74,8 +74,13 @@ def encode(classes: NDArray[np.uint8], values: ClassValues) -> Encoded:
 
 
 def finish(export: Export) -> Finished:
-    """Write the names of the samples of each split, and the colour of each class."""
-    lists = {split: f"ImageSets/Segmentation/{split}.txt" for split in export.splits()}
+    """Write the names of the samples of each split, and the colour of each class.
+
+    Datumaro takes a file whose name has an underscore for one of a class, so that fold_0 becomes fold-0.
+    """
+    splits = export.splits()
+    stems = distinct(split.replace("_", "-") for split in splits)
+    lists = {split: f"ImageSets/Segmentation/{stem}.txt" for split, stem in zip(splits, stems, strict=True)}
     for split, path in lists.items():
         listed = export.samples.filter(split=split)["name"]
         write_text(export.folder / path, "".join(f"{name}\n" for name in listed))

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import posixpath
-import re
 import shlex
 from dataclasses import dataclass
 from functools import partial
@@ -60,7 +59,6 @@ _COLUMNS = (
     *("width", "height", "image_bytes", "mask_bytes"),
 )
 """Columns of `samples.csv`; bytes are those of the exported files."""
-_FOLDER = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 @printed(table="classes", hide=("values",))
@@ -221,11 +219,6 @@ def _with_splits(samples: pl.DataFrame, space: Workspace, audit: AuditSummary) -
     table, digest = found
     samples = with_split_groups(samples, read_any_split(space)[1])
     rows = to_polars(table.replace_schema_metadata(None))
-    if odd := next((name for name in rows["split"].unique().sort() if not _FOLDER.fullmatch(name)), None):
-        raise HistodsError(
-            f"The split {odd!r} cannot be a folder of an export; name it with letters, digits, '_', '.' and '-' "
-            f"in the pairs file, then run '{audit.command}' and 'histods split' again."
-        )
     return samples.join(rows, on="key", how="left", maintain_order="left"), digest
 
 
