@@ -21,7 +21,7 @@ from histods.cli import main as cli
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_READ_FILES = ("audit", "import-data", "shard", "tile")
+_READ_FILES = ("audit", "export-data", "import-data", "shard", "tile")
 
 
 def histods(

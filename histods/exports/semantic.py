@@ -80,11 +80,18 @@ def finish(export: Export) -> Finished:
             "There is no split called val, which Ultralytics needs to train; "
             "'histods split --test 0.1 --val 0.1' makes one."
         )
-    code = f"from datasets import load_dataset; print(load_dataset({json.dumps(str(export.folder.resolve()))}))"
+    folder = export.folder.resolve()
+    words = ["yolo", "semantic", "train", f"data={folder / next(iter(settings))}", "model=yolo26n-sem.pt"]
+    if remarks:
+        words = [
+            "python",
+            "-c",
+            f"from datasets import load_dataset; print(load_dataset({json.dumps(str(folder))}))",
+        ]
     return Finished(
         files=(*settings, *tables.values(), "README.md"),
         remarks=tuple(remarks),
-        command=shlex.join(["python", "-c", code]),
+        command=shlex.join(words),
     )
 
 

@@ -37,6 +37,7 @@ COMMANDS = [
     "sample",
     "import",
     "export",
+    "export-data",
     "fix",
     "tile",
     "import-data",

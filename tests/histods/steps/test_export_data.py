@@ -328,7 +328,7 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_says_that_nothing_is_left_to_tell_apart(binary: Path, tmp_path: Path) -> None:
-    done = histods("export-data", "--format", "semantic", "--to", tmp_path / "x", "-w", binary, "--workers", 1)
+    done = histods("export-data", "--format", "semantic", "--to", tmp_path / "x", "-w", binary)
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     assert "Class 0 (label 0) is ignored: its pixels have the value 255." in text
@@ -337,7 +337,7 @@ def test_the_command_says_that_nothing_is_left_to_tell_apart(binary: Path, tmp_p
     assert f"histods split --test 0.1 --val 0.1 -w {binary}" in text.replace("\\ ", "")
     done = histods(
         *("export-data", "--format", "semantic", "--unknown", "background", "--to", tmp_path / "y"),
-        *("-w", binary, "--workers", 1, "--json"),
+        *("-w", binary, "--json"),
     )
     document = json.loads(done.stdout)
     assert [row["value"] for row in document["classes"]] == [0, 1]
