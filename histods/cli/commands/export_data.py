@@ -104,6 +104,13 @@ def show_export(console: Console, result: ExportDataResult, workspace: Path) -> 
     )
     print_line(console, result.unknown)
     _warn_of_one_class(console, result)
+    if empty := [row.name for row in result.classes if row.index and not row.pixels]:
+        more = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
+        print_line(
+            console,
+            f"warning: no pixel of what is exported is {', '.join(empty[:_SHOWN])}{more}, so that nothing can be "
+            "learned of it; a label map ('histods remap --draft my_map.yml') merges classes or leaves them out.",
+        )
     print_line(console, ", ".join(f"{name} {count:,}" for name, count in result.splits.items()) + " samples.")
     if not result.has_split:
         print_line(console, "There is no split yet, so that all samples are in train. To split them by slide:")
