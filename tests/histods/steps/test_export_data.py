@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,10 +18,15 @@ import pytest
 from PIL import Image
 
 from histods import HistodsError, audit, export_data, remap, split
+from histods.engines import Engine
 from histods.errors import StaleFileError
+from histods.exports import writer
+from histods.io.atomic import write_bytes
+from histods.steps import export_data as step
 from tests.commands import histods
 from tests.conftest import LOOKUP, Site, make_site
 from tests.histods.exports.conftest import read_rows
+from tests.in_process import Here
 
 KILL = """
 import os, signal, sys
@@ -182,6 +188,30 @@ def test_what_a_kill_left_of_a_part_is_written_again(
     result = export_data(to=to, format="voc", workspace=site.workspace, workers=1)
     assert 2 <= result.written <= 3
     assert tree(to) == whole
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_continues(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "engine_for", lambda *_: Engine(Here()))
+    calls = 0
+
+    def fill(path: Path, content: bytes) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_bytes(path, content)
+
+    monkeypatch.setattr(writer, "write_bytes", fill)
+    with pytest.raises(
+        HistodsError, match=r"failed \(.*No space left on device\); fix that and run the same command"
+    ):
+        export_data(to=tmp_path / "x", format="semantic", workspace=site.workspace)
+    monkeypatch.setattr(writer, "write_bytes", write_bytes)
+    result = export_data(to=tmp_path / "x", format="semantic", workspace=site.workspace)
+    assert result.present > 0
+    assert result.present + result.written == len(labelled(site))
 
 
 def test_a_folder_of_others_is_never_touched(site: Site, tmp_path: Path) -> None:
