@@ -66,7 +66,8 @@ def place(name: str, split: str, suffix: str) -> Places:  # noqa: ARG001 - lists
 
 def encode(classes: NDArray[np.uint8], values: ClassValues) -> Encoded:
     """Palette PNG."""
-    image = Image.fromarray(values.lookup()[classes], mode="P")
+    height, width = classes.shape
+    image = Image.frombytes("P", (width, height), values.lookup()[classes].tobytes())
     image.putpalette(_PALETTE)
     file = io.BytesIO()
     image.save(file, "PNG")
