@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -95,11 +95,15 @@ class Format(Protocol):
     """Whether images must be PNG files of 8-bit RGB; else they are copied byte for byte."""
 
     @staticmethod
-    def check(folder: Path) -> None:
-        """Refuse a folder, before anything is read, that the format's tools would not read.
+    def check(folder: Path, splits: Collection[str]) -> None:
+        """Refuse what the format's tools would not read, before anything is written.
+
+        Args:
+            folder: the folder of the export.
+            splits: names of the splits of its samples.
 
         Raises:
-            HistodsError: the name of the folder does not do, or a library is missing.
+            HistodsError: the name of the folder or the splits do not do, or a library is missing.
         """
 
     @staticmethod

@@ -20,7 +20,7 @@ from histods.exports.class_values import ClassValues
 from histods.io.atomic import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PNG = False
 
 
-def check(folder: Path) -> None:  # noqa: ARG001 - any folder will do
+def check(folder: Path, splits: Collection[str]) -> None:  # noqa: ARG001 - any will do
     """Make sure that pycocotools is installed."""
     try:
         import pycocotools.mask  # noqa: F401

@@ -20,7 +20,7 @@ from histods.io.atomic import write_json, write_text
 from histods.masks.writer import encode_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -35,13 +35,18 @@ _MOST = 255  # values of a mask of 8 bits, one of them for ignored pixels
 _IGNORE, _FOLDS = "ignore", "splits_final.json"
 
 
-def check(folder: Path) -> None:
-    """Refuse a folder that nnU-Net would not find."""
+def check(folder: Path, splits: Collection[str]) -> None:
+    """Refuse a folder that nnU-Net would not find, and samples that it would not train on."""
     name = folder.resolve().name
     if not _NAME.fullmatch(name):
         raise HistodsError(
             f"nnU-Net reads folders that are called like Dataset101_skin, not {name}; "
             f"give --to {shlex.quote(str(folder.parent / 'Dataset101_skin'))}, below the folder nnUNet_raw."
+        )
+    if not any(map(is_training, splits)):
+        raise HistodsError(
+            f"No sample to export is in train, val or a fold, but in {', '.join(sorted(splits))}, and nnU-Net "
+            "trains on these alone; name the splits in the pairs file so, or run 'histods split'."
         )
 
 
@@ -74,11 +79,6 @@ def finish(export: Export) -> Finished:
     if export.values.ignore is not None:
         labels[_IGNORE] = export.values.ignore
     training = export.samples.filter([is_training(split) for split in export.samples["split"]])
-    if training.is_empty():
-        raise HistodsError(
-            f"No sample is in a split for training, but in {', '.join(export.splits())}; "
-            "nnU-Net needs train, val or folds: run 'histods split'."
-        )
     cases = {
         name: {"images": [image], "label": mask}
         for name, image, mask in training.select("name", "image", "mask").iter_rows()

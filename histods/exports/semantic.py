@@ -23,7 +23,7 @@ from histods.io.atomic import write_text
 from histods.masks.writer import encode_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -35,8 +35,8 @@ PNG = False
 IGNORE = 255
 
 
-def check(folder: Path) -> None:
-    """Any folder will do."""
+def check(folder: Path, splits: Collection[str]) -> None:
+    """Any folder and splits will do."""
 
 
 def number(classes: Sequence[str], unknown: Unknown) -> ClassValues:

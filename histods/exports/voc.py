@@ -20,7 +20,7 @@ from histods.exports.class_values import BACKGROUND, distinct, with_background
 from histods.io.atomic import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -44,8 +44,8 @@ def make_palette() -> NDArray[np.uint8]:
 _PALETTE = make_palette().tobytes()
 
 
-def check(folder: Path) -> None:
-    """Any folder will do."""
+def check(folder: Path, splits: Collection[str]) -> None:
+    """Any folder and splits will do."""
 
 
 def number(classes: Sequence[str], unknown: Unknown) -> ClassValues:

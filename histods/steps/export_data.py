@@ -141,7 +141,6 @@ def export_data(
     space.check_place(folder, "--to", Path(audit.root))
     if folder.exists() and not folder.is_dir():
         raise HistodsError(f"{folder} is a file; --to must name a folder.")
-    form.check(folder)
     table = Manifest.read(space.manifest).table
     used = table.filter(pc.not_equal(table["role"], "excluded"))
     names = labels_of_audit(audit)
@@ -160,6 +159,7 @@ def export_data(
     )
     samples, split_digest = _with_splits(_with_classes(used, label_map), space, audit)
     chosen = _choose(samples, space, unknown, keep_unlabelled=keep_unlabelled)
+    form.check(folder, set(chosen["split"]))
     tasks = _chunk(_with_places(chosen, form), options)
     words = ["--map", str(map)] if map is not None else []
     words += ["--unknown", unknown] if unknown != UNKNOWN[0] else []
@@ -217,9 +217,15 @@ def _with_splits(samples: pl.DataFrame, space: Workspace, audit: AuditSummary) -
     if found is None:
         return samples.with_columns(split=pl.lit(TRAIN)), None
     table, digest = found
-    samples = with_split_groups(samples, read_any_split(space)[1])
+    options = read_any_split(space)[1]
+    samples = with_split_groups(samples, options)
     rows = to_polars(table.replace_schema_metadata(None))
-    return samples.join(rows, on="key", how="left", maintain_order="left"), digest
+    joined = samples.join(rows, on="key", how="left", maintain_order="left")
+    if joined["split"].null_count() or len(joined) != len(samples):
+        raise StaleFileError(
+            f"{space.split} does not have each sample once; run '{options.command}{space.option}' again."
+        )
+    return joined, digest
 
 
 def _choose(samples: pl.DataFrame, space: Workspace, unknown: Unknown, *, keep_unlabelled: bool) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from histods.exports.class_values import ClassValues, from_zero
 from histods.io.atomic import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PNG = False
 
 
-def check(folder: Path) -> None:
-    """Any folder will do."""
+def check(folder: Path, splits: Collection[str]) -> None:
+    """Any folder and splits will do."""
 
 
 def number(classes: Sequence[str], unknown: Unknown) -> ClassValues:

@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -401,3 +402,24 @@ def test_labels_that_do_not_fit_and_datasets_without_classes_are_one_line(site: 
         export_data(to=tmp_path / "x", format="semantic", map=tmp_path / "none.yml", workspace=site.workspace)
     with pytest.raises(HistodsError, match="--unknown cannot be 'maybe'"):
         export_data(to=tmp_path / "x", format="voc", unknown="maybe", workspace=site.workspace)  # type: ignore[arg-type]
+
+
+def test_samples_of_which_none_is_for_training_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    rows = ["image,mask,group,split"]
+    for number in range(2):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(root / f"p{number}.png")
+        Image.fromarray(np.full((8, 8), 1, np.uint8)).save(root / f"q{number}.png")
+        rows.append(f"p{number}.png,q{number}.png,g{number},{('other', 'test')[number]}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    audit(root, workspace=tmp_path / "w", pairs=tmp_path / "pairs.csv", workers=1)
+    split(workspace=tmp_path / "w", test=0.5)
+    folder = tmp_path / "Dataset001_x"
+    with pytest.raises(HistodsError, match="No sample to export is in train, val or a fold, but in other, test"):
+        export_data(to=folder, format="nnunet", workspace=tmp_path / "w")
+    assert not folder.exists()
+    table = pq.read_table(tmp_path / "w" / "split.parquet")
+    pq.write_table(table.slice(1), tmp_path / "w" / "split.parquet")
+    with pytest.raises(StaleFileError, match=r"split.parquet does not have each sample once; run 'histods split"):
+        export_data(to=tmp_path / "x", format="semantic", workspace=tmp_path / "w")
