@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from histods.dataset.manifest import Manifest
     from histods.demo_pipeline import demo
     from histods.steps.audit import audit
+    from histods.steps.describe import describe
     from histods.steps.export_data import export_data
     from histods.steps.fix import fix
     from histods.steps.import_data import import_data
@@ -39,6 +40,7 @@ __all__ = [
     "Manifest",
     "audit",
     "demo",
+    "describe",
     "encode",
     "export",
     "export_data",
@@ -64,6 +66,7 @@ __getattr__, __dir__ = lazy_exports(
         "Manifest": "histods.dataset.manifest",
         "audit": "histods.steps.audit",
         "demo": "histods.demo_pipeline",
+        "describe": "histods.steps.describe",
         "encode": "training.verbs.encode",
         "export": "training.exchange.export_diffusers",
         "export_data": "histods.steps.export_data",

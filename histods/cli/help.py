@@ -30,6 +30,7 @@ PANELS = {
         "import": "Make a run of a published DiffInfinite checkpoint.",
         "import-data": "Make masks from COCO or GeoJSON (QuPath) annotations.",
         "export": "Write a run in the layout of diffusers.",
+        "describe": "Describe the dataset for catalogues (Croissant).",
         "export-data": "Write images and masks for nnU-Net, YOLO, CVAT or COCO.",
     },
     OTHERS: {

@@ -15,6 +15,7 @@ from histods.cli import options
 from histods.cli.commands import (
     audit,
     demo,
+    describe,
     encode,
     export,
     export_data,
@@ -163,6 +164,7 @@ COMMANDS = {
     "import": import_,
     "export": export,
     "export-data": export_data,
+    "describe": describe,
     "fix": fix,
     "tile": tile,
     "import-data": import_data,

@@ -149,7 +149,7 @@ def describe_dataset(space: Workspace, facts: CroissantFacts, *, split: bool) ->
     manifest = Manifest.read(space.manifest)
     name = facts.name or Path(audit.root).name
     if not name:
-        raise HistodsError("The dataset's folder has no name; give the dataset one with --name.")
+        raise HistodsError("The dataset's folder has no name; write a line 'name: NAME' into the file of --facts.")
     tables = [space.manifest, *([space.split] if split else [])]
     makers = [("Person", name) for name in facts.creators] + [
         ("Organization", name) for name in facts.organizations

@@ -38,6 +38,7 @@ COMMANDS = [
     "import",
     "export",
     "export-data",
+    "describe",
     "fix",
     "tile",
     "import-data",
