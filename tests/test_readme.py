@@ -51,7 +51,7 @@ def test_the_table_of_checks_is_the_list_of_checks() -> None:
 def test_the_manifest_s_columns_are_all_described() -> None:
     rows = table("manifest.md", "| column | type | meaning |")
     assert [row[0] for row in rows] == SCHEMA.names
-    types = {"string": "string", "uint32": "uint32", "int64": "int64"}
+    types = {"string": "string", "uint8": "uint8", "uint32": "uint32", "int64": "int64"}
     for name, kind, meaning in rows:
         stored = str(SCHEMA.field(name).type)
         assert kind == types.get(stored, stored.replace("list<item: ", "list<").replace("list<element: ", "list<"))

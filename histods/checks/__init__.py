@@ -5,6 +5,8 @@ To add a check, write one file with a `CHECK` and add it to `CHECKS`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from histods.checks import (
@@ -39,7 +41,10 @@ from histods.checks import (
 )
 from histods.checks.base import SAMPLES, Check, Context
 
-__all__ = ["CHECKS", "SAMPLES", "Check", "Context", "judge_all"]
+if TYPE_CHECKING:
+    from histods.measurement.extra_measure import Measure
+
+__all__ = ["CHECKS", "SAMPLES", "Check", "Context", "judge_all", "list_measures", "list_notes"]
 
 CHECKS: tuple[Check, ...] = (
     orphan_mask.CHECK,
@@ -85,13 +90,12 @@ def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         breaks.
     """
     no_images = looks_like_mask.judge(samples, context)
-    is_told = pl.col("mask_path").is_null() & pl.col("image_path").is_in(no_images["path"].implode())
-    rest = samples.filter(~(pl.col("outside") | is_told).fill_null(value=False))
+    rest = _without(samples, no_images)
 
     def judge(check: Check) -> pl.DataFrame:
         if check is looks_like_mask.CHECK:
             return no_images
-        return check.judge(samples if check in _OF_NEITHER else rest, context)
+        return check.judge(samples if check in _OF_NEITHER else rest, check.context(context))
 
     parts = [
         judge(check).select(
@@ -102,5 +106,27 @@ def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
             pl.col("message").str.replace_all(r"[\r\n]+", " "),
         )
         for check in CHECKS
+        if context.quality or not check.quality
     ]
     return pl.concat(parts).sort("key", "path", "code", maintain_order=True)
+
+
+def list_notes(samples: pl.DataFrame, context: Context) -> tuple[str, ...]:
+    """What checks could not judge in a table of `SAMPLES`, a sentence each."""
+    asked = [check for check in CHECKS if check.note is not None and (context.quality or not check.quality)]
+    if not asked:
+        return ()
+    rest = _without(samples, looks_like_mask.judge(samples, context))
+    notes = [check.note(rest, check.context(context)) for check in asked if check.note is not None]
+    return tuple(note for note in notes if note is not None)
+
+
+def list_measures() -> tuple[Measure, ...]:
+    """What all checks measure beside `SAMPLES`; what several of them need is measured once."""
+    return tuple(dict.fromkeys(measure for check in CHECKS for measure in check.measures))
+
+
+def _without(samples: pl.DataFrame, no_images: pl.DataFrame) -> pl.DataFrame:
+    """The samples whose pictures are images and masks."""
+    is_told = pl.col("mask_path").is_null() & pl.col("image_path").is_in(no_images["path"].implode())
+    return samples.filter(~(pl.col("outside") | is_told).fill_null(value=False))

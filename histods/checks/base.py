@@ -7,7 +7,7 @@ rest of its dataset.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -97,12 +97,35 @@ SAMPLES = pl.Schema(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Threshold:
+    """A limit of a check that a user can set with `--set checks.CODE.NAME=VALUE`; no file is read again for that.
+
+    Attributes:
+        name: its name within the check.
+        default: its value unless one is set; the type, int or float, is that of every value.
+        meaning: what is flagged, as part of a sentence.
+        source: where the default comes from: a publication, or what was measured on which images.
+        least: the smallest value that makes sense.
+        most: the largest.
+    """
+
+    name: str
+    default: float
+    meaning: str
+    source: str
+    least: float = 0.0
+    most: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
     """Facts about the dataset and options: named labels, whether they have colours, whether images were hashed.
 
     `has_pairs` tells whether a file of pairs gives the layout. `labels` is None without a labels file.
     `witness` describes `dataset.csv` in the dataset's folder, None without one.
     Pixels off the palette are counted under `off_palette_label`, which is not a label.
+    `quality` tells whether the measures of `--quality` were taken. `overrides` are the thresholds that the user
+    set, by `CODE.NAME`; `limits` all thresholds of the check at work, by name.
     """
 
     labels: frozenset[int] | None = None
@@ -112,6 +135,9 @@ class Context:
     has_colours: bool = False
     has_pairs: bool = False
     witness: Witness | None = None
+    quality: bool = False
+    overrides: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +145,11 @@ class Check:
     """One code of the audit: its severity, a one-sentence summary, and the function that finds the files.
 
     `judge` takes a table of `SAMPLES`, with the columns of `measures`, and returns the strings `key`, `path` and
-    `message`: one row per flagged file.
+    `message`: one row per flagged file. Its context holds the `thresholds` of the check.
+
+    `quality` tells that the check runs only with `--quality`; a check with a measure of images does.
+    `note` takes the same as `judge`, and returns a sentence for the audit where the check could not judge some of
+    the images: what finds nothing must not look like what was not looked for.
     """
 
     code: str
@@ -127,6 +157,19 @@ class Check:
     summary: str
     judge: Callable[[pl.DataFrame, Context], pl.DataFrame]
     measures: tuple[Measure, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    quality: bool = False
+    note: Callable[[pl.DataFrame, Context], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.quality and any(measure.of_image for measure in self.measures):
+            raise ValueError(f"the check {self.code} measures images, which needs quality=True")
+
+    def context(self, context: Context) -> Context:
+        """The context with this check's thresholds in `limits`."""
+        overrides = context.overrides
+        limits = {one.name: overrides.get(f"{self.code}.{one.name}", one.default) for one in self.thresholds}
+        return replace(context, limits=limits)
 
 
 def found(flagged: pl.DataFrame, path: str, message: str | pl.Expr) -> pl.DataFrame:

@@ -5,6 +5,7 @@
 labels = "labels.yml"                # paths are relative to this file
 group_regex = '^([^_]+)_'
 unconditional = ["/data/unlabelled"]
+set = ["checks.blur.sharpness=0.3"]
 fail_on = "warning"
 ```
 """
@@ -30,7 +31,7 @@ _OF_THE_COMMAND: Mapping[str, Any] = {
     "labels_shown": int,
 }
 """Options of the command alone, with their types."""
-_PATHS = ("pairs", "labels")
+_PATHS = ("pairs", "labels", "unconditional")
 _WORDS = {str: "a text", bool: "true or false", int: "a number", list: "a list of texts"}
 
 
@@ -99,11 +100,9 @@ def _checked(path: Path, name: str, value: object) -> object:
         raise HistodsError(f"{path}: {name} is {value!r}; write {_WORDS[kind]}.")
     if choices and value not in choices:
         raise HistodsError(f"{path}: {name} is {value!r}; write one of {', '.join(choices)}.")
-    if name in _PATHS and isinstance(value, str):
-        return _from_here(path, value)
-    if isinstance(value, list):
-        return [_from_here(path, one) for one in value]
-    return value
+    if name not in _PATHS:
+        return value
+    return [_from_here(path, one) for one in value] if isinstance(value, list) else _from_here(path, str(value))
 
 
 def _from_here(path: Path, name: str) -> str:

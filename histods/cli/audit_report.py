@@ -72,6 +72,7 @@ def show_audit(
     _show_passed_over(console, result)
     _show_findings(console, result)
     _show_counts(console, result)
+    _show_unchecked(console, result)
     if len(result.suggestions) > 1:
         print_line(console, "Several patterns would pair; choose one:")
     for hint in result.suggestions:
@@ -216,6 +217,13 @@ def _show_findings(console: Console, result: AuditResult) -> None:
         if group:
             print_grid(console, group, lead=f"{severity:<9}")
     print_line(console, "")
+
+
+def _show_unchecked(console: Console, result: AuditResult) -> None:
+    """What this audit did not look for: an image without a finding may still be blurred."""
+    if result.counts.images and not result.options.quality:
+        command = in_workspace(f"{result.command} --quality", result.workspace)
+        print_line(console, f"Blur, blank tiles, ink, exposure, near-duplicates were not checked: {command}")
 
 
 def _show_counts(console: Console, result: AuditResult) -> None:

@@ -50,8 +50,12 @@ SCHEMA = pa.schema(
         ("image_digest", pa.string()),
         ("mask_digest", pa.string()),
         ("group", pa.string()),
+        ("jpeg_quality", pa.uint8()),
+        ("chroma_subsampling", pa.string()),
     ]
 )
+_LEAST_COLUMNS = 16
+"""Columns of manifests that older versions wrote; they lack the last ones, which are then null."""
 
 
 def metadata_of(table: pa.Table) -> dict[str, str]:
@@ -185,7 +189,7 @@ class Manifest:
         """The manifest as a pandas DataFrame: nullable integers, strings or None, and lists of Python integers."""
         import pandas as pd
 
-        kinds = {pa.uint32(): pd.UInt32Dtype(), pa.int64(): pd.Int64Dtype()}
+        kinds = {pa.uint8(): pd.UInt8Dtype(), pa.uint32(): pd.UInt32Dtype(), pa.int64(): pd.Int64Dtype()}
         frame: pd.DataFrame = self.table.to_pandas(types_mapper=kinds.get)
         for name in ("labels", "pixels"):
             frame[name] = pd.Series(self.table[name].to_pylist(), dtype=object, index=frame.index)
@@ -200,13 +204,16 @@ class Manifest:
         """
         table = read_table(Path(path))
         stored = metadata_of(table)
-        if stored.get("schema_version") != str(SCHEMA_VERSION) or table.schema.names != SCHEMA.names:
+        names = SCHEMA.names[: max(table.num_columns, _LEAST_COLUMNS)]
+        if stored.get("schema_version") != str(SCHEMA_VERSION) or table.schema.names != names:
             raise HistodsError(
                 f"{path} is not a manifest of schema version {SCHEMA_VERSION}, but has "
                 f"version {stored.get('schema_version')} with {table.num_columns} columns; "
                 "run 'histods audit DATASET' again."
             )
         try:
+            for column in list(SCHEMA)[len(names) :]:
+                table = table.append_column(column, pa.nulls(len(table), column.type))
             found = cls(table.cast(SCHEMA), stored, Path(path).parent)
             found.check()
         except (ValueError, pa.ArrowException) as error:

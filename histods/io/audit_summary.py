@@ -21,6 +21,8 @@ class RecordedOptions:
         nearest_colour: whether an unknown colour counts as the nearest known one.
         pairs: the CSV file of pairs.
         pairs_digest: its digest.
+        quality: whether images were decoded and judged by their pixels.
+        set: thresholds of checks that differ from the default, as `checks.CODE.NAME=VALUE`.
     """
 
     labels: str | None = None
@@ -29,6 +31,8 @@ class RecordedOptions:
     nearest_colour: bool = False
     pairs: str | None = None
     pairs_digest: str | None = None
+    quality: bool = False
+    set: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,6 +31,8 @@ class AuditOptions:
     group_regex: str | None = None
     verify: Verification = "structure"
     hash: bool = False
+    quality: bool = False
+    set: tuple[str, ...] = ()
 
     def command(self, root: Path) -> str:
         """The shell command of this audit: without what is as by default, and flags last."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from histods.dataset.manifest import to_polars
 from histods.engines import Failed
 from histods.measurement.cache import open_journal, read_measurements, write_measurements
-from histods.measurement.worker import FileTask, failed_row, measure_files
+from histods.measurement.worker import QUALITY, FileTask, failed_row, measure_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def measure_dataset(
     with open_journal(space.journal, schema=options.schema, fresh=fresh) as journal:
         stored = read_measurements(space.measurements, options.schema)
         known = to_polars(journal.table() if fresh else pa.concat_tables([stored, journal.table()]))
-        known = known.join(files, on=[*state, "how"], how="semi").unique(state, keep="last")
+        known = _still_true(known, files.select(*state, "how"), state, quality=options.quality)
         missing = files.join(known, on=state, how="anti").sort("path", "is_mask")
         done = 0
         progress("reading", done, len(missing))
@@ -73,6 +73,21 @@ def measure_dataset(
             write_measurements(measured.to_arrow(), space.measurements)
         journal.remove()
     return measured, done
+
+
+def _still_true(known: pl.DataFrame, files: pl.DataFrame, state: list[str], *, quality: bool) -> pl.DataFrame:
+    """Measurements of files as they are and under the same options, one row per file.
+
+    What was measured with `quality` holds without it, but for damage of an image that only decoding found. Where
+    an image could not be decoded, it has no numbers to add, so that the row holds with `quality`, too.
+    """
+    failed, plain = pl.col("error").is_not_null(), pl.col("how").str.replace(rf"\{QUALITY}.*", "")
+    asked = files.with_columns(plain=plain).rename({"how": "asked"})
+    known = known.join(asked, on=state, how="inner")
+    holds = failed if quality else (pl.col("is_mask") | ~failed)
+    other = (pl.col("how") == pl.col("plain")) if quality else (plain == pl.col("plain"))
+    same = (pl.col("how") == pl.col("asked")) | (holds & other)
+    return known.filter(same).drop("asked", "plain").unique(state, keep="last")
 
 
 def _with_read(known: pl.DataFrame, read: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:

@@ -10,9 +10,9 @@ import polars as pl
 from histods.records import Counts, LabelCount, LabelTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from histods.measurement.extra_measure import Measure
+    from histods.measurement.worker import MeasureOptions
 
 # Column of a measured file -> column of the sample it belongs to.
 _IMAGE_COLUMNS = {
@@ -56,21 +56,28 @@ _MASK_COLUMNS = {
 
 
 def join_measurements(
-    paired: pl.DataFrame, measured: pl.DataFrame, measures: Sequence[Measure] = ()
+    paired: pl.DataFrame, measured: pl.DataFrame, options: MeasureOptions | None = None
 ) -> pl.DataFrame:
     """Give each sample what was measured of its image and of its mask; null where there is no such file.
 
     Args:
         paired: one row per sample with `image_path` and `mask_path`.
         measured: one row per file with `path` and `is_mask`.
-        measures: what checks measured of masks beside that.
+        options: how they were measured. What an earlier audit measured with `quality` is null without it.
 
     Returns:
         The rows of `paired`, in their order, with the columns of both files.
     """
-    joined = paired
-    of_masks = _MASK_COLUMNS | {measure.column: measure.column for measure in measures}
-    for is_mask, path, columns in ((False, "image_path", _IMAGE_COLUMNS), (True, "mask_path", of_masks)):
+    joined, measures = paired, options.measures if options else ()
+    if options is not None and not options.quality:
+        measured = measured.with_columns(
+            pl.lit(None, measured.schema[measure.column]).alias(measure.column)
+            for measure in measures
+            if measure.quality
+        )
+    of_images = _IMAGE_COLUMNS | {measure.column: measure.column for measure in measures if measure.of_image}
+    of_masks = _MASK_COLUMNS | {measure.column: measure.column for measure in measures if measure.of_mask}
+    for is_mask, path, columns in ((False, "image_path", of_images), (True, "mask_path", of_masks)):
         files = measured.filter(pl.col("is_mask") == is_mask).select(pl.col("path").alias(path), *columns)
         joined = joined.join(files.rename(columns), on=path, how="left", maintain_order="left")
     return joined

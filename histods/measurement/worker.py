@@ -23,6 +23,7 @@ from histods.images.reader import (
     identify_mask,
     show_image,
 )
+from histods.images.reduced import Picture, reduce_image
 from histods.io.open_file import OpenRoot
 from histods.io.overlap import Pace, overlap
 from histods.masks.evidence import MIN_OBJECTS, count_objects, is_white_zero, lossy_storage, why_not_labels
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from histods.colours.colour_counts import ColourCounts
+    from histods.colours.colour_labels import Mask
     from histods.images.header import Header
     from histods.measurement.extra_measure import Measure
+    from histods.run_lengths import Runs
 
 _COLOUR = pa.struct(
     [
@@ -97,6 +100,9 @@ SCHEMA = pa.schema(
 """One row per file. `how` names the options under which it was measured: the row holds for those alone.
 It is null where the reason may pass (permissions, memory): such a file is read again in the next audit."""
 
+QUALITY = "+quality."
+"""What begins the part of `how` that names measurements of `--quality` alone; the rest holds without them."""
+
 _REMEMBERED = 256  # measurements of whole mask files kept by digest in each worker
 _PACE = Pace()  # of reading, in this worker
 
@@ -146,7 +152,8 @@ Row = tuple[Any, ...]  # one value for each column of SCHEMA
 class MeasureOptions:
     """How files are measured. `images_how` and `masks_how` name the options, for reuse of measurements.
 
-    `measures` are those of checks that need numbers of their own.
+    `measures` are those of checks that need numbers of their own. Those that are taken only with `quality` have
+    columns without it, too: what an earlier audit measured is kept.
     """
 
     root: str
@@ -154,6 +161,7 @@ class MeasureOptions:
     digest_images: bool = False
     colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     nearest: bool = False
+    quality: bool = False
     measures: tuple[Measure, ...] = ()
 
     @property
@@ -164,22 +172,36 @@ class MeasureOptions:
     @property
     def images_how(self) -> str:
         """Name of the options that bear on images."""
+        return self._images + self._name_quality(of_image=True)
+
+    @property
+    def _images(self) -> str:
         return ("decode" if self.decode else "structure") + ("+digest" if self.digest_images else "")
 
     @property
     def looks_how(self) -> str:
         """Name of the options that bear on images without a mask, which are looked at."""
-        return self.images_how + "+look"
+        return f"{self._images}+look{self._name_quality(of_image=True)}"
 
     @property
     def masks_how(self) -> str:
         """Name of the options that bear on masks."""
-        measures = "".join(f"+{measure.column}.{measure.version}" for measure in self.measures)
+        always = [measure for measure in self.measures if measure.of_mask and not measure.quality]
+        measures = "".join(f"+{measure.column}.{measure.version}" for measure in always)
+        measures += self._name_quality(of_image=False)
         if not self.colours:
             return f"values{measures}"
         named = ";".join(f"{label}:{colour}" for label, colour in sorted(self.colours.items()))
         read = "nearest:" if self.nearest else "colours:"
         return f"{read}{xxhash.xxh3_128_hexdigest(named.encode())}{measures}"
+
+    def _name_quality(self, *, of_image: bool) -> str:
+        """The last part of a name: what is measured with `quality` alone."""
+        only = [measure for measure in self.measures if measure.quality and bool(measure.of_image) == of_image]
+        if not self.quality or not only:
+            return ""
+        named = " ".join(f"{measure.column}.{measure.version}" for measure in only)
+        return f"{QUALITY}{xxhash.xxh3_64_hexdigest(named.encode())}"
 
 
 def measure_files(chunk: Sequence[FileTask], *, options: MeasureOptions) -> bytes:
@@ -201,7 +223,7 @@ def measure_files(chunk: Sequence[FileTask], *, options: MeasureOptions) -> byte
 def _measure(chunk: Sequence[FileTask], root: OpenRoot, options: MeasureOptions) -> Iterator[Row]:
     """Measure files one by one, while those to come are read where storage makes them wait."""
     images, masks, looks = options.images_how, options.masks_how, options.looks_how
-    whole = options.decode or options.digest_images
+    whole = options.decode or options.digest_images or options.quality
     room = Room()
     read = partial(read_contents, root=root, whole=whole, room=room)
     for task, ahead in zip(chunk, overlap(read, chunk, _PACE), strict=True):
@@ -232,7 +254,7 @@ def _serialise(rows: list[Row], options: MeasureOptions) -> bytes:
     arrays = [
         pa.nulls(len(rows), kind) if values.count(None) == len(rows) else pa.array(values, kind)
         for values, kind in zip(columns, schema.types, strict=True)
-    ]  # of an image's 29 columns 21 are null, and soon made
+    ]  # most of an image's columns are null, and soon made
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_batch(pa.record_batch(arrays, schema=schema))
@@ -250,7 +272,7 @@ def _measure_file(contents: Contents, task: FileTask, options: MeasureOptions, h
     except (InaccessibleFileError, OSError) as error:
         return Measured(None, str(error))
     except UnreadableFileError as error:
-        return Measured(how, str(error))
+        return Measured(how.partition(QUALITY)[0], str(error))  # nothing was decoded
     except MemoryError:
         return Measured(None, "too large for the memory of this machine")
 
@@ -259,22 +281,31 @@ def _measure_image(contents: Contents, options: MeasureOptions, how: str) -> Mea
     content = None if contents.header else contents.content
     header = contents.header or check_image(content or b"")
     error = digest = None
-    converted = header.converted
+    converted, extra = header.converted, None
     if options.digest_images and content is not None:
         digest = xxhash.xxh3_128_hexdigest(content)
-    if content is not None and (options.decode or header.doubtful):
+    if content is not None and (options.decode or options.quality or header.doubtful):
         try:
-            if options.decode:
+            if options.decode and not (options.quality and header.format == "jpeg"):  # decoding finds the same
                 decode_image(content, header)
-            if header.doubtful:
+            if options.quality:
+                shown = reduce_image(content, header)
+                converted = shown.converted
+                extra = _measure_picture(Picture(shown.pixels, header, content), options)
+            elif header.doubtful:
                 converted = show_image(content, header).converted
         except UnreadableFileError as damage:
             error = str(damage)
     # By position: this line and its like run half a million times.
     measured = Measured(how, error, None, header.format, None, header.width, header.height, None, None, digest)
-    if converted is None and header.orientation == 1:
+    if converted is None and extra is None and header.orientation == 1:
         return measured
-    return measured._replace(orientation=_turned(header), converted=converted)
+    return measured._replace(orientation=_turned(header), converted=converted, extra=extra)
+
+
+def _measure_picture(picture: Picture, options: MeasureOptions) -> tuple[object, ...]:
+    """One value for each of `MeasureOptions.measures`; null for those of masks."""
+    return tuple(measure.of_image(picture) if measure.of_image else None for measure in options.measures)
 
 
 def _turned(header: Header) -> int | None:
@@ -351,10 +382,18 @@ def _measure_mask_content(content: bytes, options: MeasureOptions, how: str) -> 
     if 5 * (measured.specks or 0) > len(runs.lengths):  # few masks have so many
         measured = measured._replace(between=count_between(runs))
     if options.measures and not not_index:
-        measured = measured._replace(extra=tuple(measure.of_mask(mask, runs) for measure in options.measures))
+        measured = measured._replace(extra=_measure_labels(mask, runs, options))
     if mask.palette is not None:
         measured = measured._replace(palette=xxhash.xxh3_64_hexdigest(mask.palette.tobytes()))
     return _with_colours(measured, mask.colours)
+
+
+def _measure_labels(mask: Mask, runs: Runs, options: MeasureOptions) -> tuple[object, ...]:
+    """One value for each of `MeasureOptions.measures`; null for those of images."""
+    return tuple(
+        measure.of_mask(mask, runs) if measure.of_mask and (options.quality or not measure.quality) else None
+        for measure in options.measures
+    )
 
 
 def _with_colours(measured: Measured, counts: ColourCounts | None) -> Measured:

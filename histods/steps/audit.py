@@ -14,7 +14,8 @@ import polars as pl
 import xxhash
 
 from histods.annotations.mark import check_finished
-from histods.checks import CHECKS, Context, judge_all
+from histods.checks import CHECKS, Context, judge_all, list_measures, list_notes
+from histods.checks.overrides import parse_overrides
 from histods.colours.colour_labels import OFF_PALETTE_LABEL
 from histods.dataset.listing import LayoutOptions, list_files, pair_files, unconditional_folders
 from histods.dataset.manifest import BESIDE, Manifest
@@ -37,6 +38,7 @@ from histods.measurement.audit_result import (
     write_result,
     write_summary,
 )
+from histods.measurement.compression import COMPRESSION
 from histods.measurement.job import measure_dataset
 from histods.measurement.samples import count, join_measurements, total_labels, with_roles
 from histods.measurement.worker import MeasureOptions, measure_files
@@ -72,6 +74,8 @@ def audit(
     group_regex: str | None = None,
     verify: Literal["structure", "decode"] = "structure",
     hash: bool = False,  # noqa: A002 - named like the command's option
+    quality: bool = False,
+    set: str | Sequence[str] = (),  # noqa: A002 - likewise
     workers: int | None = None,
     engine: Literal["local", "ray"] = "local",
     fresh: bool = False,
@@ -101,6 +105,8 @@ def audit(
         group_regex: takes a sample's group (slide, patient) from its key.
         verify: `structure`, or `decode` to decode every image fully.
         hash: also digest every image, to find exact duplicates.
+        quality: also decode every image at reduced scale, to find blur, blank tiles, near-duplicates and others.
+        set: thresholds of checks, `checks.CODE.NAME=VALUE`; one or several. No file is read again for them.
         workers: processes; all usable cores by default.
         engine: `local`, or `ray` for a Ray cluster.
         fresh: read everything again, whatever earlier runs measured.
@@ -118,7 +124,8 @@ def audit(
     draft = None if write_labels is None else check_draft_path(write_labels, folder)
     labels_file = None if labels is None else find_label_map(str(labels), folder)
     names = None if labels_file is None else read_labels(labels_file)
-    check_finished(folder)
+    settings = (set,) if isinstance(set, str) else tuple(set)
+    overrides = parse_overrides(settings, CHECKS)
     if nearest_colour and not (names and names.colours):
         raise HistodsError("--nearest-colour needs a --labels file that gives colours; give one.")
     if not (layout or pairs or image_pattern or mask_pattern):
@@ -140,7 +147,8 @@ def audit(
         digest_images=hash,
         colours=dict(names.colours) if names else {},
         nearest=nearest_colour,
-        measures=tuple(measure for check in CHECKS for measure in check.measures),
+        quality=quality,
+        measures=(*list_measures(), *COMPRESSION),
     )
     recorded = RecordedOptions(
         labels=None if labels_file is None else str(labels_file.absolute()),
@@ -149,6 +157,8 @@ def audit(
         nearest_colour=nearest_colour,
         pairs=None if pairs is None else str(Path(pairs).resolve()),
         pairs_digest=_digest(pairs),
+        quality=quality,
+        set=settings,
     )
     command = AuditOptions(
         layout=layout,
@@ -165,6 +175,8 @@ def audit(
         group_regex=group_regex,
         verify=verify,
         hash=hash,
+        quality=quality,
+        set=settings,
     ).command(folder)
     for place in (folder, *unconditional_folders(layouts.unconditional, folder)):
         space.check_apart(place, command)
@@ -186,9 +198,11 @@ def audit(
         samples = _with_groups(folder, dataset, group_regex)
         measured, read = measure_dataset(runner, dataset.files, options, space, fresh=fresh, progress=report)
     report("judging", 0, 0)
-    rows = join_measurements(samples, measured, options.measures).with_columns(nearest=pl.lit(nearest_colour))
+    rows = join_measurements(samples, measured, options).with_columns(nearest=pl.lit(nearest_colour))
     rows, witness, notes = hear_dataset_csv(rows, folder, pairs)
-    context = Context(hashed=hash, has_pairs=pairs is not None, witness=witness)
+    context = Context(
+        hashed=hash, has_pairs=pairs is not None, witness=witness, quality=quality, overrides=overrides
+    )
     if names is not None:
         context = replace(
             context, labels=frozenset(names.names), names=names.names, has_colours=bool(names.colours)
@@ -212,7 +226,7 @@ def audit(
         other_files=dataset.other,
         suggestions=dataset.suggestions,
         hidden=dataset.hidden,
-        notes=notes,
+        notes=(*notes, *list_notes(rows, context)),
         manifest=_manifest(rows, dataset.layout, options, files.beside, space.folder),
         options=recorded,
         command=command,
@@ -304,6 +318,7 @@ def _parse_root(root: str | Path) -> Path:
         if folder.exists():
             raise HistodsError(f"{root} is a file; give the folder that holds the dataset.")
         raise HistodsError(f"{root} does not exist; give the folder that holds the dataset.")
+    check_finished(folder)
     return folder.resolve()
 
 

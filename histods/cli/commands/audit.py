@@ -56,6 +56,9 @@ class FailOn(StrEnum):
     never = "never"
 
 
+_PARAMETERS = {"hash": "hash_images", "set": "settings"}
+"""Options whose name is a function of Python, and the parameters that they are."""
+
 EXAMPLE = "histods audit /data/patches --labels drsk_labels.yml --group-regex '^([^_]+)_'"
 
 
@@ -132,6 +135,23 @@ def audit(
     hash_images: Annotated[
         bool, typer.Option("--hash", rich_help_panel=READING, help="Digest every image, to find duplicates.")
     ] = False,
+    quality: Annotated[
+        bool,
+        typer.Option(
+            "--quality",
+            rich_help_panel=READING,
+            help="Decode every image, to find blur, blank tiles, pen marks, near-duplicates and others.",
+        ),
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="checks.CODE.NAME=VALUE",
+            rich_help_panel=READING,
+            help="A threshold of a check; may be repeated. No file is read again.",
+        ),
+    ] = None,
     workers: WorkersOption = None,
     engine: Annotated[
         EngineName, typer.Option(rich_help_panel=READING, help="local: this machine; ray: a Ray cluster.")
@@ -187,6 +207,8 @@ def audit(
         "group_regex": group_regex,
         "verify": verify.value,
         "hash": hash_images,
+        "quality": quality,
+        "set": settings or (),
         "workers": workers,
         "engine": engine.value,
         "fresh": fresh,
@@ -194,7 +216,7 @@ def audit(
     }
     shown: dict[str, Any] = {"fail_on": fail_on.value, "labels_shown": labels_shown}
     for name, value in read_audit_config(config, workspace).items():
-        source = context.get_parameter_source("hash_images" if name == "hash" else name)
+        source = context.get_parameter_source(_PARAMETERS.get(name, name))
         if source is None or source.name != "COMMANDLINE":
             (shown if name in shown else options)[name] = value
     console = make_console(quiet=quiet)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from histods import Manifest, audit
+from histods.dataset.manifest import metadata_of, read_table, write_table
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
@@ -57,3 +58,16 @@ def test_one_that_names_files_outside_is_refused(
     Manifest(manifest.table, {"histods_version": version}).write(tmp_path / "old.parquet")
     with pytest.raises(HistodsError, match=said):
         Manifest.read(tmp_path / "old.parquet")
+
+
+def test_one_without_the_newest_columns_is_read_with_nulls(manifest: Manifest, tmp_path: Path) -> None:
+    path, old = tmp_path / "out" / "manifest.parquet", tmp_path / "old.parquet"
+    table = read_table(path)
+    names = table.schema.names
+    for missing in (1, 2):
+        write_table(table.select(names[:-missing]), old, metadata_of(table))
+        assert Manifest.read(old).table.equals(manifest.table)
+    for wrong in (names[:-3], [*names[:-2], names[-1]], [names[1], names[0], *names[2:]]):
+        write_table(table.select(wrong), old, metadata_of(table))
+        with pytest.raises(HistodsError, match="is not a manifest of schema version 1"):
+            Manifest.read(old)

@@ -28,6 +28,8 @@ OPTIONS = st.builds(
     allow_unpaired=st.booleans(),
     verify=st.sampled_from(["structure", "decode"]),
     hash=st.booleans(),
+    quality=st.booleans(),
+    set=st.lists(TEXTS, max_size=2).map(tuple),
 )
 
 
@@ -39,7 +41,8 @@ def test_the_function_has_these_options_and_defaults() -> None:
 
 
 def test_the_command_has_these_options() -> None:
-    names = {"hash" if name == "hash_images" else name for name in inspect.signature(command.audit).parameters}
+    own = {"hash_images": "hash", "settings": "set"}
+    names = {own.get(name, name) for name in inspect.signature(command.audit).parameters}
     assert {field.name for field in fields(AuditOptions)} <= names
 
 
@@ -47,13 +50,13 @@ def test_the_command_has_these_options() -> None:
 def test_the_command_gives_back_the_options(options: AuditOptions) -> None:
     words = shlex.split(options.command(Path("/data/my patches")))
     assert words[:3] == ["histods", "audit", "/data/my patches"]
-    found: dict[str, Any] = {"unconditional": ()}
+    found: dict[str, Any] = {"unconditional": (), "set": ()}
     rest = iter(words[3:])
     for word in rest:
         name = word.removeprefix("--").replace("-", "_")
-        if name in ("allow_unpaired", "nearest_colour", "hash"):
+        if name in ("allow_unpaired", "nearest_colour", "hash", "quality"):
             found[name] = True
-        elif name == "unconditional":
+        elif name in ("unconditional", "set"):
             found[name] += (next(rest),)
         else:
             found[name] = next(rest)
