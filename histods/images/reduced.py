@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 LEAST_SIDE = 256
 """Pixels that the shorter side keeps, unless it has fewer."""
+SMALLEST_SIDE = 32
+"""Pixels that a side needs so that the pixels of the picture tell something."""
+CELL = 4
 _FACTORS = (8, 4, 2)
 
 
@@ -46,6 +49,35 @@ class Picture:
     def grey(self) -> NDArray[np.uint8]:
         """[height, width] uint8: luma (ITU-R BT.601)."""
         return np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+
+    @cached_property
+    def brightest(self) -> int:
+        """The 99th percentile of luma, which single bright pixels do not move."""
+        counts = cv2.calcHist([self.grey], [0], None, [256], [0, 256]).ravel()
+        return int(np.searchsorted(np.cumsum(counts), 0.99 * self.grey.size))
+
+    @cached_property
+    def cells(self) -> NDArray[np.uint8]:
+        """[height / 4, width / 4, 3] uint8: mean colours of cells of 4x4 pixels."""
+        return np.asarray(_shrink(self.pixels), np.uint8)
+
+    @cached_property
+    def is_small(self) -> bool:
+        """Whether it has too few pixels to be judged by them."""
+        height, width = self.grey.shape
+        return bool(min(height, width) < SMALLEST_SIDE)
+
+
+def _shrink(values: NDArray[Any]) -> NDArray[Any]:
+    """Means of cells of `CELL` x `CELL` pixels; what is left at the right and at the bottom is not used."""
+    height, width = (side // CELL for side in values.shape[:2])
+    return cv2.resize(values[: height * CELL, : width * CELL], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def cell_variance(picture: Picture) -> NDArray[np.float32]:
+    """[height / 4, width / 4] float32: variance of luma within each cell."""
+    grey = picture.grey.astype(np.float32)
+    return np.asarray(_shrink(grey * grey) - _shrink(grey) ** 2, np.float32)
 
 
 def reduction(width: int, height: int) -> int:

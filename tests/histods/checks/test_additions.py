@@ -132,7 +132,7 @@ def test_it_measures_images_only_when_asked_and_a_threshold_reads_no_file(
             root, workspace=tmp_path / "out", workers=workers, quality=quality, set=settings, verify="structure"
         )
         rows = result.findings_frame().filter(pl.col("code") == "red_image")
-        notes = tuple(note for note in result.notes if "audit before had" not in note)
+        notes = tuple(note for note in result.notes if "redness" in note)
         return result.files_read, (rows["path"] + ": " + rows["message"]).to_list(), notes
 
     said = ["b.jpg: too red; look at it"]

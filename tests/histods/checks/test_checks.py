@@ -22,7 +22,9 @@ CODES = {
     "size_mismatch turned unknown_label not_an_index_mask key_collision",
     "warning": "outside_layout converted_image mixed_sizes palettes_differ inverted_mask lossy_mask scaled_mask "
     "speckled_mask wide_mask "
-    "off_palette suffix_mismatch duplicate_image duplicate_mask outside_root labels_differ",
+    "off_palette suffix_mismatch duplicate_image duplicate_mask "
+    "near_duplicate blank low_tissue blur too_dark over_exposed pen_marks stain_outlier "
+    "outside_root labels_differ",
     "info": "zero_mask constant_mask",
 }
 UNREAD: dict[str, object] = dict.fromkeys(
