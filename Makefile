@@ -54,6 +54,7 @@ bench:
 
 measure: $(VENV)/installed
 	$(BIN)/python -m tests.benchmarks.audit
+	$(BIN)/python -m tests.benchmarks.quality
 	$(BIN)/python -m tests.benchmarks.storage
 	$(BIN)/python -m tests.benchmarks.shards
 	$(BIN)/python -m training.bench

@@ -48,6 +48,15 @@ def test_the_table_of_checks_is_the_list_of_checks() -> None:
     assert table("checks.md", "| code | severity | what it means |") == expected
 
 
+def test_the_table_of_thresholds_is_that_of_the_checks() -> None:
+    expected = [
+        [f"checks.{check.code}.{one.name}", f"{one.default:g}", one.meaning, one.source]
+        for check in CHECKS
+        for one in check.thresholds
+    ]
+    assert table("quality.md", "| threshold | default | what is flagged | source |") == expected
+
+
 def test_the_manifest_s_columns_are_all_described() -> None:
     rows = table("manifest.md", "| column | type | meaning |")
     assert [row[0] for row in rows] == SCHEMA.names

@@ -222,8 +222,9 @@ def _show_findings(console: Console, result: AuditResult) -> None:
 def _show_unchecked(console: Console, result: AuditResult) -> None:
     """What this audit did not look for: an image without a finding may still be blurred."""
     if result.counts.images and not result.options.quality:
-        command = in_workspace(f"{result.command} --quality", result.workspace)
-        print_line(console, f"Blur, blank tiles, ink, exposure, near-duplicates were not checked: {command}")
+        print_line(
+            console, "Not checked: blur, blank tiles, ink, exposure, stain, near-duplicates (add --quality)."
+        )
 
 
 def _show_counts(console: Console, result: AuditResult) -> None:
