@@ -223,7 +223,7 @@ def _show_unchecked(console: Console, result: AuditResult) -> None:
     """What this audit did not look for: an image without a finding may still be blurred."""
     if result.counts.images and not result.options.quality:
         print_line(
-            console, "Not checked: blur, blank tiles, ink, exposure, stain, near-duplicates (add --quality)."
+            console, "Not checked: blur, ink, exposure, blank tiles, near-duplicates (--quality)."
         )
 
 

@@ -1,9 +1,9 @@
 """Speed of `histods audit --quality` against an audit without it and against CleanVision, and their verdicts.
 
-Run it with `make bench`, or with a size of your own: `python -m tests.benchmarks.quality --images 2000`.
-Everything is measured in this process, in turn, round by round, so that other work on the machine meets all
-alike: the audit with all of its checks (`histods.audit`, from listing files to the written manifest) and
-CleanVision with its default ones (`Imagelab.find_issues`), each with a process per core and a warm cache.
+Run it with `make bench`, or with a size of your own: `python -m tests.benchmarks.quality --images 2000`. Each is a
+process of its own with a worker per core and a warm cache, in turn, round by round, so that other work on the
+machine meets all alike: `histods audit` with all its checks, from start to written manifest, and CleanVision with
+its default ones. What either takes for a folder of one image is subtracted.
 
 Verdicts are compared on sound pictures and on pictures with planted faults, for what both look for.
 """
@@ -11,19 +11,19 @@ Verdicts are compared on sound pictures and on pictures with planted faults, for
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from loky import cpu_count
 
 import histods
 from tests.histods.checks.picture_files import FAULTS, encode, tissue
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ROUNDS = 3
 PATCHES = 40
@@ -62,12 +62,6 @@ def make_faults(root: Path) -> dict[str, str]:
     return faults
 
 
-def audit(root: Path, *, quality: bool) -> histods.Manifest:
-    """A fresh audit in a workspace of its own."""
-    with tempfile.TemporaryDirectory() as workspace:
-        return histods.audit(root, workspace=workspace, allow_unpaired=True, quality=quality).manifest
-
-
 def clean_vision(root: Path) -> dict[str, set[str]]:
     """The names of the images with each issue that CleanVision finds, by its column."""
     from cleanvision import Imagelab
@@ -88,30 +82,46 @@ def findings(root: Path) -> dict[str, set[str]]:
     return found
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long some work takes."""
+def run(command: list[str]) -> tuple[float, float]:
+    """Run a command: seconds, and CPU seconds of all its processes."""
     started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"{shlex.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime
 
 
-def compare_rates(root: Path, images: int) -> None:
-    """Print images per second, the best round and all, and ratios of the best."""
-    works: dict[str, Callable[[], object]] = {
-        "histods audit": lambda: audit(root, quality=False),
-        "histods audit --quality": lambda: audit(root, quality=True),
-        "CleanVision": lambda: clean_vision(root),
-    }
-    times: dict[str, list[float]] = {name: [] for name in works}
+PEER = """
+import sys
+from cleanvision import Imagelab
+Imagelab(data_path=sys.argv[1]).find_issues(n_jobs=int(sys.argv[2]), verbose=False)
+"""
+
+
+def compare_rates(one: Path, many: Path, images: int) -> None:
+    """Print images per second, and what each further image costs, after that of a folder of one image."""
+
+    def commands(root: Path) -> dict[str, list[str]]:
+        audit = [sys.executable, "-m", "histods", "audit", str(root), "-w", f"{root}-out", "--quiet", "--fresh"]
+        audit += ["--allow-unpaired", "--fail-on", "never"]
+        peer = [sys.executable, "-c", PEER, str(root), str(cpu_count())]
+        return {"histods audit": audit, "histods audit --quality": [*audit, "--quality"], "CleanVision": peer}
+
+    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands(many)}
     for _ in range(ROUNDS):
-        for name, work in works.items():
-            times[name].append(seconds(work))
-    for name, each in times.items():
-        rates = ", ".join(f"{images / one:,.0f}" for one in each)
-        print(f"{name:26}{images / min(each):>8,.0f} images/s (rounds: {rates})")
-    best = {name: min(each) for name, each in times.items()}
-    plain, quality, peer = best.values()
-    print(f"--quality / without: {plain / quality:.2f} of its rate; --quality / CleanVision: {peer / quality:.1f}")
+        for (name, least), command in zip(commands(one).items(), commands(many).values(), strict=True):
+            (start, start_cpu), (wall, cpu) = run(least), run(command)
+            costs[name].append(((wall - start) / (images - 1), (cpu - start_cpu) / (images - 1)))
+            print(f"{name}: {start:.1f} s for one image, {wall:.1f} s for {images:,}", file=sys.stderr)
+    best = {name: [min(values) for values in zip(*each, strict=True)] for name, each in costs.items()}
+    for name, (wall, cpu) in best.items():
+        rounds = ", ".join(f"{1 / each[0]:,.0f}" for each in costs[name])
+        print(f"{name:24}{1 / wall:>8,.0f} images/s (rounds: {rounds}); {1000 * cpu:.2f} ms of CPU each")
+    _, quality, peer = best.values()
+    rate, time_ratio = (theirs / ours for theirs, ours in zip(peer, quality, strict=True))
+    print(f"--quality / CleanVision: {rate:.1f} times the rate, {time_ratio:.1f} by CPU time")
 
 
 def compare_verdicts(root: Path, faults: dict[str, str]) -> None:
@@ -136,9 +146,10 @@ def main() -> None:
         folder = Path(temporary)
         faults = make_faults(folder / "faults")
         compare_verdicts(folder / "faults", faults)
-        make_images(folder / "images", options.images)
+        make_images(folder / "one", 1)
+        make_images(folder / "many", options.images)
         print(f"{options.images:,} patches of 512x512, {cpu_count()} cores, {ROUNDS} rounds in turn")
-        compare_rates(folder / "images", options.images)
+        compare_rates(folder / "one", folder / "many", options.images)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import histods
 from histods.checks import CHECKS
 from histods.checks.similar_hashes import find_pairs
 from histods.measurement.audit_result import AuditResult
+from tests import commands
 from tests.histods.checks.picture_files import FAULTS, encode, restain, tissue
 
 CODES = {check.code for check in CHECKS if check.quality}
@@ -124,6 +126,31 @@ def test_copies_of_other_groups_are_told_and_exact_ones_are_left_to_duplicate_im
     }
     found, _ = judge(root, tmp_path / "out", **options)
     assert found["A_2.jpg"]["near_duplicate"].startswith("looks the same as A_1.jpg")
+
+
+def test_the_command_says_what_it_did_not_check_and_takes_thresholds(tmp_path: Path) -> None:
+    root, out = tmp_path / "data", tmp_path / "out"
+    root.mkdir()
+    out.mkdir()
+    (root / "a.jpg").write_bytes(encode(FAULTS["blurred by 2.5 px"][1](tissue(1))))
+    common = ("audit", root, "-w", out, "--allow-unpaired")
+    line = "Not checked: blur, ink, exposure, blank tiles, near-duplicates (--quality)."
+    plain = commands.histods(*common)
+    assert (plain.returncode, plain.stdout.splitlines().count(line)) == (0, 1)
+    printed = commands.histods(*common, "--json").stdout
+    assert json.loads(printed)["options"]["quality"] is False
+    found = commands.histods(*common, "--quality")
+    assert line not in found.stdout
+    assert "blur (1), for example a.jpg:" in found.stdout
+    (out / "histods.toml").write_text("[audit]\nquality = true\nset = ['checks.blur.sharpness=0.01']\n")
+    assert "blur" not in commands.histods(*common).stdout
+    audit = json.loads((out / "audit.json").read_text())
+    assert audit["options"] | {"quality": True, "set": ["checks.blur.sharpness=0.01"]} == audit["options"]
+    assert audit["command"].endswith("--set checks.blur.sharpness=0.01 --allow-unpaired --quality")
+    assert "blur" in commands.histods(*common, "--set", "checks.blur.sharpness=0.5").stdout
+    wrong = commands.histods(*common, "--set", "checks.blur.sharp=0.5")
+    assert wrong.returncode == 2
+    assert wrong.stderr.strip().endswith("blur has no threshold sharp; the nearest is sharpness.")
 
 
 def hostile() -> dict[str, bytes]:
