@@ -53,7 +53,10 @@ def measure_frequencies(picture: Picture) -> bytes | None:
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Name the most similar other image of each near-duplicate, and whether it is of another group."""
+    """Name for each near-duplicate the most similar image before it by path, and whether that is of another group.
+
+    The first of several is not flagged, so that one is left if all that are flagged are moved out.
+    """
     compared = samples.filter(
         has_tissue(context.limits["tissue"])
         & pl.col("frequencies").is_not_null()
@@ -65,23 +68,21 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     pairs = find_pairs(_hash(frequencies), int(context.limits["bits"]))
     similarity = _compare(frequencies, pairs)
     kept = similarity >= context.limits["similarity"]
-    both = np.concatenate([pairs[kept], pairs[kept][:, ::-1]])
+    earlier, later = pairs[kept].T
     columns = ("image_path", "group")
-    rows = compared.select("key", *columns)[both[:, 0]].with_columns(
-        compared[name][both[:, 1]].alias(f"other_{name}") for name in columns
+    rows = compared.select("key", *columns)[later].with_columns(
+        compared[name][earlier].alias(f"other_{name}") for name in columns
     )
-    rows = rows.with_columns(similarity=np.tile(similarity[kept], 2))
+    rows = rows.with_columns(similarity=similarity[kept])
     rows = rows.sort("image_path", "similarity", "other_image_path", descending=[False, True, False])
-    nearest = rows.group_by("key", "image_path", maintain_order=True).agg(pl.all().first(), others=pl.len() - 1)
+    nearest = rows.unique("key", keep="first", maintain_order=True)
     across = pl.when(pl.col("group") != pl.col("other_group")).then(
         pl.format(", which is of another group ({})", "other_group")
     )
-    more = pl.when(pl.col("others") > 0).then(pl.format(" and {} more", "others"))
     message = pl.format(
-        "looks the same as {}{}{}; keep one of them, or keep them in one split",
+        "looks the same as {}{}; keep one of them, or keep them in one split",
         "other_image_path",
         across.otherwise(pl.lit("")),
-        more.otherwise(pl.lit("")),
     )
     return found(nearest, "image_path", message)
 

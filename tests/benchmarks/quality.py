@@ -52,8 +52,8 @@ def make_faults(root: Path) -> dict[str, str]:
     root.mkdir()
     faults = {}
     for index in range(PATCHES):
-        (root / f"sound {index}.jpg").write_bytes(encode(tissue(index, 512)))
-        faults[f"sound {index}.jpg"] = ""
+        (root / f"a sound {index}.jpg").write_bytes(encode(tissue(index, 512)))
+        faults[f"a sound {index}.jpg"] = ""
     for place, (name, (code, fault)) in enumerate(FAULTS.items()):
         for number in range(2):
             like = 2 * place + number + (0 if code == "near_duplicate" else PATCHES)

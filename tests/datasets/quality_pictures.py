@@ -102,7 +102,7 @@ def find_verdicts(cases: dict[str, list[tuple[str, Pixels]]]) -> dict[str, list[
         root = Path(temporary, "data")
         root.mkdir()
         for index in range(60):
-            (root / f"sound {index}.jpg").write_bytes(encode(tissue(index)))
+            (root / f"a sound {index}.jpg").write_bytes(encode(tissue(index)))
         for code, pictures in cases.items():
             for place, (_, pixels) in enumerate(pictures):
                 (root / f"{code} {place}.jpg").write_bytes(encode(pixels, quality=70))
