@@ -3,8 +3,8 @@
 The share of tissue is that of `histods.checks.pictures`, and its default limit 1 % is far below what tiles are
 usually selected by: Coudray et al. (Nature Medicine 2018) drop tiles that are more than 50 % background. A
 picture of one colour, such as a tinted slide without anything on it, has no structure instead: its colours
-differ by less than 2 grey levels over the picture, where 21 real patches differ by at least 11 and 500 generated
-ones by 17.
+differ by less than 2 grey levels over the picture, where 21 real patches differ by at least 11, 500 generated
+ones by 17, and glass of a brightness of 128 and more with noise of up to 3 grey levels by at most 1.7.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CHECK = Check(
             name="contrast",
             default=LEAST_CONTRAST,
             meaning="a smaller deviation of colours over the picture is blank, in grey levels",
-            source="measured: real patches have at least 11, glass with noise less than 1",
+            source="measured: real patches have at least 11, glass with noise of 3 grey levels at most 1.7",
             most=255.0,
         ),
     ),
