@@ -129,12 +129,15 @@ def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 def list_notes(samples: pl.DataFrame, context: Context) -> tuple[str, ...]:
     """What checks could not judge in a table of `SAMPLES`, a sentence each."""
+    needing = {check.code for check in CHECKS if check.quality}
+    idle = [name for name in context.overrides if name.partition(".")[0] in needing and not context.quality]
+    said = [f"--set checks.{name} has no effect without --quality." for name in idle]
     asked = [check for check in CHECKS if check.note is not None and (context.quality or not check.quality)]
-    if not asked:
-        return ()
-    rest = _without(samples, looks_like_mask.judge(samples, context))
-    notes = [check.note(rest, check.context(context)) for check in asked if check.note is not None]
-    return tuple(note for note in notes if note is not None)
+    if asked:
+        rest = _without(samples, looks_like_mask.judge(samples, context))
+        notes = [check.note(rest, check.context(context)) for check in asked if check.note is not None]
+        said += [note for note in notes if note is not None]
+    return tuple(said)
 
 
 def list_measures() -> tuple[Measure, ...]:

@@ -80,7 +80,9 @@ def test_blank_tiles_have_that_finding_alone_and_are_no_copies_of_each_other(ver
 def test_verdicts_depend_on_neither_workers_nor_earlier_audits(
     pictures: Path, verdicts: Verdicts, tmp_path: Path
 ) -> None:
-    assert judge(pictures, tmp_path, quality=False, workers=2)[0] == {}
+    found, result = judge(pictures, tmp_path, quality=False, workers=2, set="checks.blur.sharpness=0.2")
+    assert found == {}
+    assert "--set checks.blur.sharpness has no effect without --quality." in result.notes
     found, result = judge(pictures, tmp_path, quality=True, workers=2)
     assert (found, result.files_read) == (verdicts, len(list(pictures.iterdir())))
     found, result = judge(pictures, tmp_path, quality=True, hash=False)
