@@ -22,6 +22,7 @@ from histods.checks import (
     looks_like_mask,
     lossy_mask,
     low_tissue,
+    misplaced_mask,
     missing_mask,
     mixed_sizes,
     near_duplicate,
@@ -89,6 +90,7 @@ CHECKS: tuple[Check, ...] = (
     stain_outlier.CHECK,
     outside_root.CHECK,
     labels_differ.CHECK,
+    misplaced_mask.CHECK,
     zero_mask.CHECK,
     constant_mask.CHECK,
 )

@@ -23,6 +23,10 @@ _AREA = pl.col("width").cast(pl.Float64) * pl.col("height").cast(pl.Float64)
 _MASK_AREA = pl.col("mask_width").cast(pl.Float64) * pl.col("mask_height").cast(pl.Float64)
 _BYTES = pl.col("image_bytes").cast(pl.Float64)
 _LABELS = pl.col("labels").list.len().cast(pl.Float64)
+_AGREEMENT = pl.coalesce(
+    pl.col("message").str.extract(r" instead of (-?\d\.\d\d); "),
+    pl.col("message").str.extract(r": agreement (-?\d\.\d\d), where "),
+).cast(pl.Float64)
 
 WORST: dict[str, tuple[str, pl.Expr]] = {
     "size_mismatch": ("by how much the sizes differ", (_MASK_AREA / _AREA).log().abs()),
@@ -37,6 +41,7 @@ WORST: dict[str, tuple[str, pl.Expr]] = {
     "not_an_index_mask": ("by the number of colours", pl.col("colours_total").cast(pl.Float64)),
     "unreadable_image": ("smallest file first", -_BYTES),
     "unreadable_mask": ("smallest file first", -pl.col("mask_bytes").cast(pl.Float64)),
+    "misplaced_mask": ("by how little mask and image agree", -_AGREEMENT),
     "duplicate_image": ("by the number of copies", pl.col("copies").cast(pl.Float64)),
     "zero_mask": ("largest image file first, which has most to label", _BYTES),
     "constant_mask": ("largest image file first, which has most to label", _BYTES),

@@ -24,7 +24,7 @@ CODES = {
     "speckled_mask wide_mask "
     "off_palette suffix_mismatch duplicate_image duplicate_mask "
     "near_duplicate blank low_tissue blur too_dark over_exposed pen_marks stain_outlier "
-    "outside_root labels_differ",
+    "outside_root labels_differ misplaced_mask",
     "info": "zero_mask constant_mask",
 }
 UNREAD: dict[str, object] = dict.fromkeys(

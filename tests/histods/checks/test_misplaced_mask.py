@@ -1,0 +1,244 @@
+"""`misplaced_mask`: how many masks that are turned, moved or swapped it finds, and how many right ones it flags."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import histods
+from histods.checks.base import SAMPLES, Context
+from histods.checks.misplaced_mask import CHECK
+from histods.colours.colour_labels import Mask
+from histods.images.header import Header
+from histods.images.reduced import Picture
+from histods.masks.fit import CELLS_AFTER
+from histods.masks.grids import CELLS, SIDE, measure_appearance, measure_layout
+from histods.run_lengths import find_runs
+from reports.page.thumbnails import WORST, choose_worst
+from tests.datasets.tissues import make_pairs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NUMBER = 160
+CONTEXT = CHECK.context(Context(quality=True))
+
+
+def table_of(pairs: list[tuple[np.ndarray, np.ndarray]]) -> pl.DataFrame:
+    """Samples with what workers measure of each pair."""
+    rows = []
+    for place, (image, mask) in enumerate(pairs):
+        height, width = mask.shape
+        key = f"p{place:03}"
+        rows.append(
+            dict.fromkeys(SAMPLES)
+            | {
+                "key": key,
+                "image_path": f"{key}.png",
+                "mask_path": f"{key}_mask.png",
+                "mask_outside": False,
+                "image_width": width,
+                "image_height": height,
+                "mask_width": width,
+                "mask_height": height,
+                "labels": np.unique(mask).tolist(),
+                "appearance": measure_appearance(Picture(image, Header("png", width, height), b"")),
+                "layout": measure_layout(Mask(mask, "gray8", "png"), find_runs(mask)),
+            }
+        )
+    schema = {**SAMPLES, "appearance": pl.Binary(), "layout": pl.Binary()}
+    return pl.DataFrame(rows, schema=schema)
+
+
+@cache
+def tissue(kind: str) -> pl.DataFrame:
+    return table_of(make_pairs(kind, NUMBER))
+
+
+def with_layouts(samples: pl.DataFrame, rows: np.ndarray, layouts: list[bytes | None]) -> pl.DataFrame:
+    changed = samples["layout"].to_list()
+    for row, layout in zip(rows, layouts, strict=True):
+        changed[row] = layout
+    return samples.with_columns(layout=pl.Series(changed, dtype=pl.Binary()))
+
+
+def turn_some(samples: pl.DataFrame, rows: np.ndarray, random: np.random.Generator) -> tuple[pl.DataFrame, np.ndarray]:
+    """Turn or mirror masks, and tell which thereby differ in more than a tenth of their cells."""
+    layouts, differ = [], []
+    for row in rows:
+        layout = np.frombuffer(samples["layout"][int(row)], np.uint8)
+        turned = layout[CELLS_AFTER[random.integers(1, 8)]]
+        layouts.append(turned.tobytes())
+        differ.append((turned != layout).mean() > 0.1)
+    return with_layouts(samples, rows, layouts), rows[differ]
+
+
+def swap_some(samples: pl.DataFrame, rows: np.ndarray) -> tuple[pl.DataFrame, np.ndarray]:
+    """Give each sample the mask of another one: layout and labels."""
+    source = np.arange(len(samples))
+    source[rows] = np.roll(rows, 1)
+    return samples.with_columns(samples[source].select("layout", "labels")), rows
+
+
+def flagged(samples: pl.DataFrame, context: Context = CONTEXT) -> np.ndarray:
+    """Rows with a finding."""
+    keys = CHECK.judge(samples, context)["key"]
+    return np.flatnonzero(samples["key"].is_in(keys.implode()).to_numpy())
+
+
+def usable(samples: pl.DataFrame) -> np.ndarray:
+    return np.flatnonzero(samples["layout"].is_not_null().to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("kind", "turned", "swapped"),
+    [("skin", 0.9, 0.9), ("nuclei", 0.98, 0.95), ("glands", 0.88, 0.9), ("grain", 0.88, 0.88), ("regions", 0.5, 0.1)],
+)
+def test_misplaced_masks_are_found_and_right_ones_are_not(kind: str, turned: float, swapped: float) -> None:
+    """Over three draws of 30 masks that are turned and three of 30 that are swapped; what is left is right."""
+    samples = tissue(kind)
+    found, planted, wrong, right = {"turned": 0, "swapped": 0}, {"turned": 0, "swapped": 0}, 0, 0
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        rows = random.permutation(usable(samples))[:30]
+        for name, (changed, differing) in {
+            "turned": turn_some(samples, rows, random),
+            "swapped": swap_some(samples, rows),
+        }.items():
+            result = flagged(changed)
+            found[name] += np.isin(differing, result).sum()
+            planted[name] += len(differing)
+            wrong += len(np.setdiff1d(result, rows))
+            right += len(samples) - len(rows)
+    assert found["turned"] >= turned * planted["turned"]
+    assert found["swapped"] >= swapped * planted["swapped"]
+    assert wrong < 0.01 * right
+
+
+@pytest.mark.parametrize("kind", ["skin", "nuclei", "glands", "grain", "regions", "loose"])
+def test_of_right_masks_hardly_any_is_flagged(kind: str) -> None:
+    assert len(flagged(tissue(kind))) <= 0.01 * NUMBER
+
+
+def test_masks_that_were_all_turned_on_their_own_are_found() -> None:
+    samples = tissue("nuclei")
+    changed, differing = turn_some(samples, usable(samples), np.random.default_rng(5))
+    assert np.isin(differing, flagged(changed)).mean() > 0.95
+
+
+def test_a_dataset_whose_masks_say_nothing_of_their_images_has_a_note_but_no_finding() -> None:
+    samples = tissue("loose")
+    swapped, _ = swap_some(samples, usable(samples))
+    for table in (samples, swapped, turn_some(samples, usable(samples)[:40], np.random.default_rng(0))[0]):
+        assert len(flagged(table)) == 0
+        note = CHECK.note(table, CONTEXT) if CHECK.note else None
+        assert note is not None
+        assert "judged none of 160 masks: they follow their images too little" in note
+
+
+def test_a_mask_moved_by_a_quarter_of_a_side_is_found_and_told_in_pixels() -> None:
+    samples = tissue("nuclei")
+    rows = usable(samples)[:20]
+    layouts = []
+    for row in rows:
+        layout = np.frombuffer(samples["layout"][int(row)], np.uint8).reshape(SIDE, SIDE)
+        moved = np.full_like(layout, layout[0, 0])
+        moved[:, 4:] = layout[:, :-4]
+        layouts.append(moved.tobytes())
+    findings = CHECK.judge(with_layouts(samples, rows, layouts), CONTEXT)
+    said = findings["message"].str.contains("better when moved by 32 pixels to the left: agreement 0.").sum()
+    assert said >= 0.9 * len(rows)
+
+
+def test_the_message_says_how_it_fits_and_by_how_much() -> None:
+    samples = tissue("nuclei")
+    rows = usable(samples)[[4, 30]]
+    half = [np.frombuffer(samples["layout"][int(row)], np.uint8)[CELLS_AFTER[3]].tobytes() for row in rows]
+    findings = CHECK.judge(with_layouts(samples, rows, half), CONTEXT)
+    pattern = (
+        r"^the mask fits its image better when turned by 180 degrees: agreement 0\.\d\d instead of -?0\.\d\d; "
+        r"look at it with 'histods show p\d{3} --open DIR'$"
+    )
+    assert findings.filter(pl.col("message").str.contains(pattern)).height == len(findings) == 2
+    swapped, _ = swap_some(samples, rows)
+    messages = CHECK.judge(swapped, CONTEXT)["message"].to_list()
+    keys = samples["key"].gather(rows).to_list()
+    assert [key in message for key, message in zip(reversed(keys), messages, strict=True)] == [True, True]
+    assert all("fits the image better than its own mask: agreement 0." in message for message in messages)
+    far = swap_some(samples, np.array([rows[0], usable(samples)[-1]]))[0]
+    assert all(
+        "no better than masks of other images do: agreement" in message and "is usual for such a mask" in message
+        for message in CHECK.judge(far, CONTEXT)["message"]
+    )
+
+
+def test_the_report_shows_the_least_agreement_first() -> None:
+    texts = ["agreement 0.61 instead of 0.20; look", "x: agreement -0.12, where 0.60 is usual; look", "… instead of -0.02; look"]
+    findings = pl.DataFrame({"key": ["a", "b", "c"], "path": ["a", "b", "c"], "message": texts})
+    order = choose_worst(findings, pl.DataFrame({"key": ["a", "b", "c"], "findings": [9, 1, 1]}), WORST["misplaced_mask"][1])
+    assert order["key"].to_list() == ["b", "c", "a"]
+
+
+def test_what_cannot_tell_is_not_judged() -> None:
+    samples = tissue("nuclei")
+    rows = usable(samples)
+    others = samples["layout"].to_list()
+    wrong = with_layouts(samples, rows[:30], [others[row] for row in np.roll(rows[:30], 1)])
+    assert len(flagged(wrong)) >= 28
+    first = pl.int_range(pl.len()) < 31
+    grey = np.full((CELLS, 4), 230, np.uint8).tobytes()
+    for column, value in {"image_width": 64, "mask_error": "damaged", "appearance": grey, "layout": None}.items():
+        literal = pl.lit(value, wrong.schema[column])
+        silenced = wrong.with_columns(pl.when(first).then(literal).otherwise(pl.col(column)).alias(column))
+        assert len(flagged(silenced)) == 0, column
+
+
+def test_thresholds_make_it_more_or_less_willing() -> None:
+    samples = tissue("glands")
+    changed, _ = turn_some(samples, usable(samples)[:40], np.random.default_rng(0))
+    keys = [
+        len(CHECK.judge(changed, CHECK.context(Context(overrides={"misplaced_mask.better": better})))) for better in (2, 3, 100)
+    ]
+    assert keys[0] >= keys[1] > keys[2]
+    many = CHECK.context(Context(overrides={"misplaced_mask.least": 161}))
+    assert CHECK.judge(changed, many).height == 0
+    assert CHECK.note is not None
+    assert "judged none of 160 masks: it needs 161 with several labels" in str(CHECK.note(changed, many))
+    assert CHECK.note(samples.clear(), CONTEXT) is not None
+
+
+def test_an_audit_finds_masks_that_were_turned_swapped_or_left_by_their_image(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    pairs = make_pairs("skin", 80, 3)
+    turned = {5: (0, "better when mirrored left to right"), 6: (3, "better when turned by 90 degrees to the left")}
+    swapped = {20: 21, 21: 20}
+    for place, (image, mask) in enumerate(pairs):
+        picture, options = Image.fromarray(image), {}
+        if place in turned:
+            mask = np.asarray(Image.fromarray(mask).transpose(Image.Transpose(turned[place][0] and 4)))
+        if place in (30, 31):  # as cameras and some editors leave them: pixels turned to the left, and a tag
+            exif = Image.Exif()
+            exif[274] = 6
+            picture, options = picture.transpose(Image.Transpose.ROTATE_90), {"exif": exif}
+        picture.save(root / f"p{place:02} ü.jpg", quality=90, **options)
+        mask = pairs[swapped.get(place, place)][1] if place in swapped else mask
+        Image.fromarray(mask).save(root / f"p{place:02} ü_mask.png")
+    quick = histods.audit(root, workspace=tmp_path / "out")
+    assert "misplaced_mask" not in quick.findings
+    results = [histods.audit(root, workspace=tmp_path / f"out{n}", quality=True, workers=n) for n in (1, 2)]
+    tables = [result.findings_frame().filter(pl.col("code") == "misplaced_mask") for result in results]
+    assert tables[0].equals(tables[1])
+    said = dict(tables[0].select("path", "message").iter_rows())
+    expected = sorted(f"p{place:02} ü_mask.png" for place in (*turned, *swapped, 30, 31))
+    assert sorted(said) == expected
+    for place in (30, 31):
+        assert "better when turned by 90 degrees to the left" in said[f"p{place:02} ü_mask.png"]
+        assert shlex.quote(f"p{place:02} ü") in said[f"p{place:02} ü_mask.png"]
+    assert "the mask of p21 ü fits the image better" in said["p20 ü_mask.png"]
