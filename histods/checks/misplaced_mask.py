@@ -34,20 +34,22 @@ TELLING_ALONE = 2.5
 """The same where a mask is flagged for agreeing too little alone."""
 CHANCE = 2.0
 """Times chance beyond which a mask fits, however much better others do."""
-SPREADS = 5.0
+SPREADS = 4.5
 """How far below the usual agreement a mask is flagged, in deviations of those that fit."""
 FITTING = 0.6
 """Share of the usual agreement that a better placement reaches, and that the mask as it is does not."""
 FOLLOWING = 0.8
 """Share of the expected agreement that typical masks of a dataset reach; else labels or places are too loose."""
 UNFITTING = 0.5
-"""Share of the usual agreement below which masks do not belong to those that fit."""
+"""Share of the usual agreement that a mask flagged for that alone lacks in any case."""
+OUTLYING = 0.2
+"""Share of the usual agreement below which masks do not count for the spread of those that fit."""
 _LEAST_TELLING = 10  # masks; fewer do not show what is usual
 
 _LIMITS = (
     Threshold(
         name="better",
-        default=3.0,
+        default=2.5,
         meaning="a placement agrees better by this many times what chance makes of masks of other images",
         source="measured on generated tissue of ten kinds; see docs/misplaced-masks.md",
         most=1000.0,
@@ -129,7 +131,7 @@ def _typical(fit: Fit) -> tuple[float, float]:
         return 0.0, 0.0
     shares = best[telling] / fit.usual[telling]
     typical = float(np.median(shares))
-    fitting = shares[shares > UNFITTING * typical]  # so that misplaced masks do not count
+    fitting = shares[shares > OUTLYING * typical]  # so that misplaced masks do not count
     return typical, float(np.median(fitting) - np.quantile(fitting, 0.16)) / max(typical, 1e-6)
 
 
@@ -190,7 +192,7 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     sizes = flagged.select("key", "mask_width", "mask_height").iter_rows()
     messages = [
         f"{_explain(judged, verdicts, int(place), neighbour, width, height)}; "
-        f"look at it with 'histods show {shlex.quote(key)} --open DIR'"
+        f"look at it with histods show {shlex.quote(key)} --open DIR"
         for place, neighbour, (key, width, height) in zip(wrong, neighbours, sizes, strict=True)
     ]
     return found(
