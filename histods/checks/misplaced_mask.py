@@ -34,10 +34,10 @@ TELLING_ALONE = 2.5
 """The same where a mask is flagged for agreeing too little alone."""
 CHANCE = 2.0
 """Times chance beyond which a mask fits, however much better others do."""
-SPREADS = 4.0
+SPREADS = (4.0, 5.0)
 """How far below the usual agreement a mask is flagged, in deviations of those that fit."""
-LOOSE, LOOSE_SPREADS = 0.22, 5.0
-"""The same from this deviation on: where looks of a label vary that much, some right masks hardly agree."""
+WIDE = (0.2, 0.22)
+"""From which to which deviation that number rises: where looks vary so much, some right masks hardly agree."""
 FITTING = 0.6
 """Share of the usual agreement that a better placement reaches, and that the mask as it is does not."""
 FOLLOWING = 0.8
@@ -172,8 +172,7 @@ def _decide(judged: _Judged, better: float) -> _Verdicts:
     best_turn = fit.turned[1:].max(0)
     turned, shifted = beats(best_turn, usual, better), beats(fit.shifted, usual, better)
     by_shift = shifted & (~turned | (fit.shifted > best_turn))
-    spreads = SPREADS if judged.spread < LOOSE else LOOSE_SPREADS
-    low = min(UNFITTING, 1 - spreads * judged.spread)
+    low = min(UNFITTING, 1 - float(np.interp(judged.spread, WIDE, SPREADS)) * judged.spread)
     alone = (own < low * usual) & (own < CHANCE * fit.chance) & (usual >= TELLING_ALONE * fit.chance)
     return _Verdicts(
         turned=turned & ~by_shift,
