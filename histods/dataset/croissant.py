@@ -45,9 +45,17 @@ _MEANINGS = {
     "pixels": "Pixels of each of these labels.",
     "image_digest": "XXH3 128-bit digest of the image's file.",
     "mask_digest": "XXH3 128-bit digest of the mask's file.",
+    "jpeg_quality": "Quality of a JPEG from 1 to 100, from its quantisation table.",
+    "chroma_subsampling": "Chroma subsampling of a JPEG, such as 4:2:0.",
     "group": "Slide or patient: samples of one group are in one split.",
 }
-_TYPES = {pa.string(): "sc:Text", pa.uint16(): "cr:UInt16", pa.uint32(): "cr:UInt32", pa.int64(): "cr:Int64"}
+_TYPES = {
+    pa.string(): "sc:Text",
+    pa.uint8(): "cr:UInt8",
+    pa.uint16(): "cr:UInt16",
+    pa.uint32(): "cr:UInt32",
+    pa.int64(): "cr:Int64",
+}
 _MEDIA = {
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",

@@ -39,7 +39,11 @@ _LOOKED_AT = ("unknown_label", "labels_differ", "outside_root", "converted_image
 """Findings for which each file has to be looked at, since moving files would not help."""
 _MAX_LINES = 3
 _ASKED_FOR = (
-    ("--quality", "--quality", "Blur, blank tiles, ink, exposure, stain and near-duplicates were not looked for."),
+    (
+        "--quality",
+        "--quality",
+        "Pictures were not judged: blur, blank tiles, ink, near-duplicates, masks that do not fit.",
+    ),
     ("--hash", "--hash", "Equal images were not looked for, so that some may be in more than one split."),
     (
         "--labels",
