@@ -79,15 +79,15 @@ def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _halving(strips: Iterable[NDArray[np.uint8]], half: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Pass strips on, and fill the level of half the size."""
-    top, rest = 0, None
+    """Pass strips on, and fill the level of half the size first: nobody asks for more after the last tile."""
+    top, rest = 0, half[:0]
     for strip in strips:
-        yield strip
-        rows = strip if rest is None else np.concatenate([rest, strip])
+        rows = np.concatenate([rest, strip]) if len(rest) else strip
         halved = halve(rows)
         half[top : top + len(halved)] = halved
         top += len(halved)
         rest = rows[2 * len(halved) :]
+        yield strip
 
 
 def cut_tiles(strips: Iterable[NDArray[np.uint8]], width: int) -> Iterator[NDArray[np.uint8]]:

@@ -24,7 +24,9 @@ def strips(image: np.ndarray, rows: int) -> list[np.ndarray]:
     return [image[top : top + rows] for top in range(0, len(image), rows)]
 
 
-@pytest.mark.parametrize(("height", "width", "rows"), [(8, 8, 8), (520, 1304, 24), (1544, 600, 520)])
+@pytest.mark.parametrize(
+    ("height", "width", "rows"), [(8, 8, 8), (520, 1304, 24), (1544, 600, 520), (768, 1024, 64), (1024, 768, 1024)]
+)
 def test_the_image_is_read_back_at_every_level(tmp_path: Path, height: int, width: int, rows: int) -> None:
     image = picture(height, width)
     write_pyramid(tmp_path / "a.tif", strips(image, rows), height, width, identity="a")
