@@ -18,6 +18,7 @@ from histods.errors import HistodsError, MissingExtraError, StaleFileError, Unre
 from histods.images.formats import lossless_suffixes, mask_suffixes
 from histods.labels.label_map_file import find_label_map, read_label_map
 from histods.records import silent
+from histods.run_lengths import find_runs, histogram
 from training.data.dataset import reduce_mask
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ class MaskReader:
         return classes
 
     def _classes(self, path: Path, labels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-        counts = np.bincount(labels.reshape(-1))
-        present = np.flatnonzero(counts).astype(np.uint16)
+        present, pixels = histogram(find_runs(labels))
         if self._map is None:
             strange, advice = present[present >= self._num_classes], "give the label map of these masks with --map"
             outside = f"that are not among the classes 0 to {self._num_classes - 1}"
@@ -122,6 +122,7 @@ class MaskReader:
             advice = "add them to the map, or set 'unmapped: CLASS' in it"
             outside = f"that the label map {self._map.name} does not list"
         if strange.size:
+            counts = dict(zip(present.tolist(), pixels.tolist(), strict=True))
             listed = ", ".join(f"{value} ({counts[value]:,} pixels)" for value in strange[:10].tolist())
             more = f" and {strange.size - 10} more" if strange.size > 10 else ""
             raise HistodsError(f"{path} has labels {outside}: {listed}{more}; {advice}.")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -131,6 +131,8 @@ def sample(
     _expect(count >= 1, "--count", "at least 1", count)
     _expect(batch >= 1, "--batch", "at least 1", batch)
     _expect(0 <= seed < 1 << 63, "--seed", "from 0 to 2**63 - 1", seed)
+    if format not in get_args(ImageFormat):
+        raise HistodsError(f"--format is {format}; it must be {' or '.join(get_args(ImageFormat))}.")
     space = Workspace.find(workspace)
     read = read_run(run, space.runs)
     order = _Order(
@@ -183,7 +185,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             reader = _reader(run, autoencoder, order.map, order.space)
             named, passed_over = find_masks(order.masks)
             checked = check_masks(named, reader, progress if process.first else None)
-            recipe = _recipe(run, autoencoder, order.sampling, weights=order.weights, seed=order.seed, half=half)
+            recipe = _recipe(order, autoencoder, half=half)
             folder = _choose_folder(order.space, run, recipe, order.out)
             _check_place(order.space, folder, order.masks)
             items = plan_items(checked, order.count, order.seed, order.format)
@@ -250,10 +252,9 @@ def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, sp
     )
 
 
-def _recipe(
-    run: Run, autoencoder: Autoencoder, sampling: Sampling, *, weights: Weights, seed: int, half: bool
-) -> dict[str, Any]:
-    """Everything that an image depends on besides its mask and its number."""
+def _recipe(order: _Order, autoencoder: Autoencoder, *, half: bool) -> dict[str, Any]:
+    """Everything that a file depends on besides its mask and its number."""
+    run, sampling, weights = order.run, order.sampling, order.weights
     files = read_json(run.checkpoint / "state.json").get("files", {})
     network = [asdict(run.config.model), asdict(run.config.diffusion), run.state.latent_space]
     return {
@@ -272,7 +273,8 @@ def _recipe(
         "precision": "bf16" if half else "fp32",
         "noise": "philox4x32",  # how a seed becomes noise
         "window": run.config.model.image_size,  # larger images are sampled in windows of this size
-        "seed": seed,
+        "format": order.format,  # the audit takes one image per mask, not one of each format
+        "seed": order.seed,
     }
 
 

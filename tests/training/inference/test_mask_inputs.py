@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,38 @@ def test_a_size_that_the_network_cannot_halve_is_named_with_its_file(tmp_path: P
     ):
         MaskReader(3, 32).read(path)
     assert MaskReader(3, 16).read(path)[0].shape == (32, 48)
+
+
+@pytest.mark.parametrize("reduce", [1, 2])
+@pytest.mark.parametrize(
+    ("width", "height", "multiple"),
+    [(32, 64, None), (40, 200, None), (16, 104, None), (32, 33, 8), (24, 40, 16), (104, 8, 16), (100, 32, 8)],
+)
+def test_sides_above_the_window_need_a_smaller_multiple(
+    tmp_path: Path, width: int, height: int, multiple: int | None, reduce: int
+) -> None:
+    """Each side by its own length: up to 32 pixels in training a multiple of 16, above that one of 8."""
+    path = write(tmp_path / "x.png", filled(1, (height * reduce, width * reduce)))
+    reader = MaskReader(2, 16, reduce=reduce, window=32, factor=8)
+    if multiple is None:
+        assert reader.read(path)[0].shape == (height, width)
+    else:
+        with pytest.raises(HistodsError, match=f"sides must be multiples of {multiple * reduce} px"):
+            reader.read(path)
+
+
+def test_a_large_mask_is_held_once(tmp_path: Path) -> None:
+    side = 2048
+    path = write(tmp_path / "x.png", filled(1, (side, side)))
+    reader = MaskReader(2, 8)
+    reader.read(path)  # imports
+    tracemalloc.start()
+    try:
+        reader.read(path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * side**2, "bytes: labels, classes, and where neighbours differ"
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
