@@ -5,8 +5,9 @@ A segmentation is a list of polygons, or run lengths, compressed or not; the lat
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from histods.annotations.rasterise import parse_counts
 from histods.annotations.shapes import (
@@ -17,6 +18,7 @@ from histods.annotations.shapes import (
     LeftOut,
     NotDrawableError,
     Shape,
+    drop_flat,
     note,
     parse_class_colour,
     parse_class_name,
@@ -34,6 +36,8 @@ NAME = "coco"
 SUFFIXES: tuple[str, ...] = (".json", ".json.gz")
 LARGER_FIRST = False
 """Shapes are drawn in the order of the file, as the usual tools do."""
+_SIZE = "width", "height"
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def is_format(document: object) -> bool:
@@ -53,23 +57,25 @@ def parse(document: object, unclassified: str | None) -> Annotations:
     """
     assert isinstance(document, dict)  # noqa: S101 - is_format saw to it
     found = Annotations()
-    names: dict[int, str] = {}
+    names: dict[int | str, str] = {}
     for entry in _objects(document.get("categories")):
-        number, name = entry.get("id"), parse_class_name(entry.get("name"))
-        if not _is_number(number):
+        key, name = _parse_id(entry.get("id")), parse_class_name(entry.get("name"))
+        if key is None:
             continue
-        name = name or f"category {number}"
-        if names.setdefault(number, name) != name:
-            raise UnreadableFileError(f"two categories, {names[number]!r} and {name!r}, have the id {number}")
+        name = name or parse_class_name(f"category {key}") or ""
+        if names.setdefault(key, name) != name:
+            raise UnreadableFileError(note([f"two categories, {names[key]!r} and {name!r}, have the id {key}"]))
+        number = key if isinstance(key, int) else None
         found.categories.append(Category(name, number, parse_class_colour(entry.get("color"))))
     images = _images(document, found)
     for number, entry in enumerate(_objects(document.get("annotations")), 1):
         item = note(["annotation", entry.get("id", f"number {number}")])
-        identity, category = entry.get("image_id"), entry.get("category_id")
-        name = unclassified if category is None else names.get(category) if _is_number(category) else None
-        image = images.get(identity) if isinstance(identity, int | str) else None
+        identity, category = _parse_id(entry.get("image_id")), entry.get("category_id")
+        key = _parse_id(category)
+        name = unclassified if category is None else None if key is None else names.get(key)
+        image = None if identity is None else images.get(identity)
         if image is None:
-            reason = note([f"of image {identity},", "which the file does not list"])
+            reason = note([f"of image {entry.get('image_id')},", "which the file does not list"])
             found.left_out.append(LeftOut(item, name or "", reason))
             continue
         try:
@@ -101,22 +107,22 @@ def _images(document: Mapping[str, Any], found: Annotations) -> dict[int | str, 
     """The images by their ids; what is wrong with one is its problem."""
     images: dict[int | str, ImageShapes] = {}
     entries = list(_objects(document.get("images")))
-    times = Counter(entry["id"] for entry in entries if isinstance(entry.get("id"), int | str))
+    times = Counter(_parse_id(entry.get("id")) for entry in entries)
     for number, entry in enumerate(entries, 1):
-        identity, name = entry.get("id"), entry.get("file_name")
-        width, height = (value if _is_number(value := entry.get(key)) else None for key in ("width", "height"))
+        identity, name = _parse_id(entry.get("id")), entry.get("file_name")
+        width, height = (value if isinstance(value := _parse_id(entry.get(key)), int) else None for key in _SIZE)
         text = name.encode(errors="replace").decode() if isinstance(name, str) else ""
         image = ImageShapes(text, width, height)
         if not image.image:
             image.image, image.problem = f"image number {number}", "has no file_name"
-        elif not isinstance(identity, int | str):
+        elif identity is None:
             image.problem = "has no id"
         elif times[identity] > 1:
             image.problem = note([f"has the id {identity},", f"which {times[identity]} images have"])
         else:
             images[identity] = image
         found.images.append(image)
-        if isinstance(identity, int | str):
+        if identity is not None:
             images.setdefault(identity, image)
     return images
 
@@ -142,7 +148,7 @@ def _segmentation(value: object, image: ImageShapes) -> tuple[tuple[Polygon, ...
         raise NotDrawableError("run lengths without a size that an image can have")
     if not isinstance(value, list) or not value:
         raise NotDrawableError("no segmentation")
-    return tuple((parse_ring(ring, flat=True),) for ring in value), None
+    return drop_flat((parse_ring(ring, flat=True),) for ring in value), None
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:
@@ -151,5 +157,12 @@ def _objects(value: object) -> Iterator[dict[str, Any]]:
         yield entry if isinstance(entry, dict) else {}
 
 
-def _is_number(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _parse_id(value: object) -> int | str | None:
+    """An id or a number: 1, 1.0 and "1" are the same, as programs mix them up; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int | str) else None

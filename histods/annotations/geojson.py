@@ -16,6 +16,7 @@ from histods.annotations.shapes import (
     LeftOut,
     NotDrawableError,
     Shape,
+    drop_flat,
     note,
     parse_class_colour,
     parse_class_name,
@@ -126,4 +127,4 @@ def _polygons(geometry: object) -> tuple[Polygon, ...]:
     parts = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(parts, list) or not all(isinstance(part, list) and part for part in parts) or not parts:
         raise NotDrawableError("a polygon without coordinates")
-    return tuple(tuple(parse_ring(ring) for ring in part) for part in parts)
+    return drop_flat(tuple(parse_ring(ring) for ring in part) for part in parts)

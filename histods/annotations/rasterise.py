@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_CROSSINGS = 1 << 22
 """Crossings of edges and rows that are held in memory at a time, about 200 MB."""
+_MAX_WHOLE = 2.0**53  # larger numbers are not exact
 _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48  # of the characters of a compressed run length
 
 
@@ -115,7 +116,7 @@ def parse_counts(value: object, height: int, width: int) -> RunLengths:
         NotDrawableError: these are not run lengths of an image of this size.
     """
     try:
-        counts = np.array(_decompress(value) if isinstance(value, str) else value, dtype=np.int64)
+        counts = _whole_numbers(_decompress(value) if isinstance(value, str) else value)
     except (ValueError, TypeError, OverflowError) as error:
         raise NotDrawableError("its run lengths are not whole numbers") from error
     if counts.ndim != 1 or (counts < 0).any():
@@ -123,6 +124,14 @@ def parse_counts(value: object, height: int, width: int) -> RunLengths:
     if (counts > height * width).any() or int(counts.sum()) != height * width:
         raise NotDrawableError(f"its run lengths do not add up to {height:,} x {width:,} pixels")
     return RunLengths(height, width, counts)
+
+
+def _whole_numbers(values: object) -> NDArray[np.int64]:
+    """Whole numbers as integers, also those written with a point; ValueError for others."""
+    found = np.asarray(values)
+    if found.dtype.kind == "f" and not ((found == np.floor(found)) & (np.abs(found) < _MAX_WHOLE)).all():
+        raise ValueError(values)
+    return found.astype(np.int64)
 
 
 def _decompress(text: str) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from histods.errors import HistodsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ MAX_COORDINATE = 1e9
 """Pixels; sums and products of smaller coordinates are finite and precise."""
 NO_CLASS = "no class"
 _MAX_NAME = 200
+_MIN_POINTS = 3
 
 
 class NotDrawableError(HistodsError):
@@ -136,25 +137,41 @@ def parse_ring(values: object, *, flat: bool = False) -> Ring:
         flat: the list is `[x, y, x, y, ...]` instead.
 
     Raises:
-        NotDrawableError: these are not at least three points, or numbers too large to draw.
+        NotDrawableError: these are not points, or numbers too large to draw.
     """
     try:
         points = np.asarray(values, dtype=np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         raise NotDrawableError("its coordinates are not numbers") from error
+    if not points.size:
+        return np.empty((0, 2))
     if flat:
         if points.ndim != 1 or points.size % 2:
             raise NotDrawableError("its coordinates are not pairs of numbers")
         points = points.reshape(-1, 2)
     if points.ndim != 2 or points.shape[1] < 2:
         raise NotDrawableError("its coordinates are not pairs of numbers")
-    if len(points) < 3:
-        raise NotDrawableError("a ring of fewer than three points")
     if not np.isfinite(points).all():
         raise NotDrawableError("its coordinates are not finite")
     if np.abs(points).max() > MAX_COORDINATE:
         raise NotDrawableError("its coordinates are beyond a billion pixels")
     return np.ascontiguousarray(points[:, :2])
+
+
+def drop_flat(polygons: Iterable[Polygon]) -> tuple[Polygon, ...]:
+    """Leave out rings of fewer than three points, which have no area, and the polygons that they bound.
+
+    Raises:
+        NotDrawableError: nothing is left.
+    """
+    kept = tuple(
+        tuple(ring for ring in rings if len(ring) >= _MIN_POINTS)
+        for rings in polygons
+        if len(rings[0]) >= _MIN_POINTS
+    )
+    if not kept:
+        raise NotDrawableError("a ring of fewer than three points")
+    return kept
 
 
 def parse_class_name(value: object) -> str | None:

@@ -76,13 +76,50 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(change: dict[str, object]
     assert said.startswith(reason)
 
 
-@pytest.mark.parametrize("identity", [2, "1", None, [1], 1.5])
+@pytest.mark.parametrize("identity", [2, "01", "x", None, [1], 1.5, True])
 def test_annotations_of_images_that_are_not_listed_are_named(identity: object) -> None:
     found = parse(coco([annotation([flat(1, 1, 5)], image_id=identity)]), None)
     assert not found.images[0].shapes
     ((item, name, reason),) = found.left_out
     assert (item, name) == ("annotation 5", "Tumour")
     assert reason.endswith("which the file does not list")
+
+
+@pytest.mark.parametrize("listed", [3, "3", 3.0])
+@pytest.mark.parametrize("meant", [3, "3", 3.0])
+def test_numbers_are_the_same_as_text_or_with_a_point(listed: object, meant: object) -> None:
+    """Programs of other languages write ids and sizes in all of these ways."""
+    images = [{"id": listed, "file_name": "a.png", "width": 40.0, "height": "30"}]
+    document = coco(
+        [annotation([flat(1, 1, 5)], image_id=meant, category_id=meant)],
+        images=images,
+        categories=[{"id": listed, "name": "Tumour"}],
+    )
+    found = parse(document, None)
+    (image,) = found.images
+    assert [shape.name for shape in image.shapes] == ["Tumour"]
+    assert (image.width, image.height) == (40, 30)
+    assert found.categories == [("Tumour", 3, None)]
+    assert not found.left_out
+    twice = parse(coco([], images=[{"id": listed, "file_name": "a"}, {"id": meant, "file_name": "b"}]), None)
+    assert [one.problem for one in twice.images] == ["has the id 3, which 2 images have"] * 2
+
+
+def test_ids_may_be_words() -> None:
+    images = [{"id": "x", "file_name": "a.png"}]
+    document = coco(
+        [annotation([flat(1, 1, 5)], image_id="x", category_id="t")], images=images, categories=[{"id": "t"}]
+    )
+    found = parse(document, None)
+    assert [shape.name for shape in found.images[0].shapes] == ["category t"]
+    assert found.categories == [("category t", None, None)]
+
+
+def test_parts_without_area_take_no_others_with_them() -> None:
+    """COCO's own files have polygons of two points beside good ones."""
+    (image,) = parse(coco([annotation([flat(1, 1, 5), [3, 3, 4, 4], [], flat(20, 20, 3)])]), None).images
+    assert [(len(shape.polygons), shape.area) for shape in image.shapes] == [(2, 34)]
+    assert not image.left_out
 
 
 def test_images_that_are_not_clear_have_a_problem() -> None:

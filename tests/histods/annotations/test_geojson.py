@@ -106,6 +106,14 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(geometry: object, reason:
     assert said.startswith(reason)
 
 
+def test_rings_without_area_take_no_others_with_them() -> None:
+    whole, line = square(0, 0, 9), [[2, 2], [5, 5]]
+    document = feature("A", [[whole, line, square(1, 1, 2)], [line, square(3, 3, 2)], [[]]], "MultiPolygon")
+    (shape,) = parse(document, None).images[0].shapes
+    assert [len(rings) for rings in shape.polygons] == [2]
+    assert shape.area == 81 - 4
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_json_has_not_are_not_drawn(number: str) -> None:
     document = json.loads(json.dumps(feature("A", SQUARE)).replace("1,", f"{number},", 1))
