@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,8 +91,11 @@ class ImageIndex:
         """The images that a path in a file of annotations means: that path, else those with the same end.
 
         Args:
-            name: the path, relative to any folder or absolute, with slashes or backslashes.
+            name: the path, relative to any folder or absolute, with slashes or backslashes, perhaps as in a URL.
         """
+        return self._find_file(name) or self._find_file(unquote(name))
+
+    def _find_file(self, name: str) -> list[Match]:
         plain = _plain(name.replace("\\", "/")).removeprefix("./")
         candidates = self._files.get(plain.rpartition("/")[2], [])
         exact = [path for path in candidates if _plain(path) == plain]

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -110,6 +111,13 @@ class Source(NamedTuple):
         return self.folder / file
 
 
+class _Index(NamedTuple):
+    """The images of a folder, and its other files that are not annotations."""
+
+    images: ImageIndex
+    others: ImageIndex
+
+
 def find_source(root: Path, annotations: Path | None) -> Source:
     """List the files of annotations: the named one, or those in a folder (by default the one of the images).
 
@@ -147,7 +155,12 @@ def make_plan(root: Path, source: Source, unclassified: str | None, *, alone: bo
     listing = scan(root)
     states = zip(listing.paths, listing.sizes.tolist(), listing.mtimes.tolist(), strict=True)
     images = {path: (size, time) for path, size, time in states if path.lower().endswith(suffixes)}
-    index, plan, claims = ImageIndex(sorted(images)), Plan(), dict[str, list[Drawing]]()
+    others = (path for path in listing.paths if path not in images and suffix_of(path) is None)
+    index, plan, claims = (
+        _Index(ImageIndex(sorted(images)), ImageIndex(others)),
+        Plan(),
+        dict[str, list[Drawing]](),
+    )
     categories: list[Category] = []
     for number, file in enumerate(source.files):
         progress("reading annotations", number, len(source.files))
@@ -156,7 +169,7 @@ def make_plan(root: Path, source: Source, unclassified: str | None, *, alone: bo
         except UnreadableFileError as error:
             if source.is_named:
                 raise HistodsError(f"{source.path(file)}: {error}; export it again.") from error
-            of = index.find_named(_stem(file)) or [Match("")]
+            of = index.images.find_named(_stem(file)) or [Match("")]
             plan.skipped += [Skipped(one.path, file, "unreadable annotations", str(error)) for one in of]
             continue
         plan.digests[file] = found.digest
@@ -183,7 +196,7 @@ def make_plan(root: Path, source: Source, unclassified: str | None, *, alone: bo
 def _claim(
     plan: Plan,
     claims: dict[str, list[Drawing]],
-    index: ImageIndex,
+    index: _Index,
     file: str,
     place: int,
     image: ImageShapes,
@@ -195,14 +208,15 @@ def _claim(
     name = image.image or stem
     matches, problem = list[Match](), image.problem
     if problem is None:
-        matches, problem = _match(index, image.image, stem)
+        matches, problem = _match(index.images, image.image, stem)
     if not matches and problem is None and alone:
         claims.setdefault(stem, []).append(Drawing(stem, None, file, place, None))
         return
     if problem is not None or not matches:
         status = "no image" if problem is None else "not clear"
-        plan.skipped.append(Skipped(name, file, status, problem or "there is no such image"))
-        reason = f"its image is left out: {problem or 'there is no such image'}"
+        problem = problem or _why_missing(index.others, image.image, stem)
+        plan.skipped.append(Skipped(name, file, status, problem))
+        reason = f"its image is left out: {problem}"
         plan.lost += [Lost(file, name, one) for one in _all_lost(image, reason)]
         return
     for match in matches:
@@ -211,6 +225,15 @@ def _claim(
         outside = _outside_all(image.shapes, [match.region for match in matches if match.region is not None])
         plan.lost += [Lost(file, name, _lose(shape, "outside all images of its slide")) for shape in outside]
         plan.lost += [Lost(file, name, one) for one in image.left_out]
+
+
+def _why_missing(others: ImageIndex, image: str, stem: str) -> str:
+    """Why there is no image for a file or an entry of it."""
+    found, _ = _match(others, image, stem)
+    if not found:
+        return "there is no such image"
+    suffix = PurePosixPath(found[0].path).suffix
+    return f"files ending in {suffix or 'no suffix'} are not read; export tiles of a slide, or convert it to PNG"
 
 
 def _match(index: ImageIndex, image: str, stem: str) -> tuple[list[Match], str | None]:

@@ -217,7 +217,10 @@ def _check_plan(plan: Plan, source: Source, root: Path) -> None:
         return
     where = source.path(source.files[0]) if source.is_named else source.folder
     first = min((one for one in plan.skipped if one.file), default=None)
-    why = "" if first is None else f" ({first.file}: {first.reason})"
+    why = ""
+    if first is not None:
+        is_entry = first.file in plan.digests and not first.file.startswith(first.image)
+        why = f" ({first.image if is_entry else first.file}: {first.reason})"
     raise HistodsError(
         f"The annotations in {where} belong to no image in {root}{why}; files of GeoJSON have the names of their "
         "images, and COCO names them under file_name."

@@ -41,10 +41,12 @@ def test_a_file_is_of_the_image_with_its_name(stem: str, found: list[str]) -> No
         ("x.jpg", ["a/x.jpg", "b/x.jpg"]),
         ("y.jpg", []),
         ("", []),
+        ("file:///data/b/%C3%A4%20%231.png", ["b/ä #1.png"]),
+        ("100%25.png", ["100%25.png"]),  # the name as it is comes first
     ],
 )
 def test_a_path_means_the_image_with_the_same_end(name: str, found: list[str]) -> None:
-    index = ImageIndex(["a/x.jpg", "b/x.jpg", "b/y.png"])
+    index = ImageIndex(["a/x.jpg", "b/x.jpg", "b/y.png", "b/ä #1.png", "100%25.png", "100%.png"])
     assert [match.path for match in index.find_file(name)] == found
 
 

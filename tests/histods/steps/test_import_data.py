@@ -410,6 +410,26 @@ def test_a_file_that_cannot_be_used_is_one_line(root: Path, tmp_path: Path, cont
     assert not (tmp_path / "out").exists()
 
 
+def test_slides_are_said_to_be_of_a_format_that_is_not_read(root: Path, tmp_path: Path) -> None:
+    (root / "slide.svs").write_bytes(b"II*\0")
+    for name in ("a", "slide"):
+        path = write(root / f"{name}.geojson", collection(feature("A", [square(1, 1, 5)])))
+    run(root, tmp_path / "out")
+    (row,) = [row for row in left_out(tmp_path / "out") if row["annotations"] == "slide.geojson"]
+    assert row["reason"].endswith(
+        "files ending in .svs are not read; export tiles of a slide, or convert it to PNG"
+    )
+    assert "(slide.geojson: files ending in .svs are not read;" in refusal(
+        lambda: run(root, tmp_path / "other", annotations=path)
+    )
+
+
+def test_a_file_name_that_no_image_has_is_said(root: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "coco.json", coco([], images=[{"id": 1, "file_name": "A.JPEG"}]))
+    text = refusal(lambda: run(root, tmp_path / "out", annotations=path))
+    assert "(A.JPEG: there is no such image)" in text
+
+
 def test_places_that_are_not_free_are_refused(root: Path, tmp_path: Path) -> None:
     assert "There are no annotations" in refusal(lambda: run(root, tmp_path / "out"))
     assert "none does not exist" in refusal(lambda: run(root, tmp_path / "out", annotations="none"))
