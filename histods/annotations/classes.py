@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "Unknown"
 """Name of label 0: pixels that nothing is drawn on."""
+_NOT_ANNOTATED = "Not annotated"
+"""Its name if a class is called like that."""
 _LISTED = 5
 
 
@@ -85,7 +87,7 @@ def list_labels(
         table: names of labels, from a labels file.
     """
     names = dict(table.names) if table is not None else {label: name for name, label in numbers.items()}
-    names.setdefault(0, UNKNOWN)
+    names.setdefault(0, _NOT_ANNOTATED if UNKNOWN in numbers else UNKNOWN)
     colours = dict(table.colours) if table is not None else {}
     taken = {*colours.values()}
     for name, label in sorted(numbers.items(), key=lambda pair: pair[1]):

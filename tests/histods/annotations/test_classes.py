@@ -36,6 +36,12 @@ def test_a_labels_file_fixes_the_numbers_and_leaves_out_the_others() -> None:
         numbers(Category("a"), table=LabelTable(names={4: "a", 5: "a"}))
 
 
+def test_a_class_called_like_label_0_keeps_its_name_alone() -> None:
+    categories = merge_categories([Category("Unknown"), Category("A")])
+    listed = list_labels(categories, number_classes(categories, None), None)
+    assert [(label, name) for label, name, _ in listed] == [(0, "Not annotated"), (1, "A"), (2, "Unknown")]
+
+
 def test_more_classes_than_labels_are_refused_in_one_line() -> None:
     assert len(numbers(*(Category(f"{i:05d}") for i in range(65_535)))) == 65_535
     with pytest.raises(HistodsError, match="have 65,536 classes, and masks at most 65,535 labels"):
