@@ -64,9 +64,9 @@ def write_pyramid(
 
 
 def count_levels(height: int, width: int) -> int:
-    """The number of smaller levels: halves until the longer side has at most 512 pixels."""
+    """The number of smaller levels: halves until the longer side has at most 512 pixels, or the shorter one 1."""
     levels = 0
-    while max(height, width) >> levels > _MAX_TOP:
+    while max(height, width) >> levels > _MAX_TOP and min(height, width) >> levels > 1:
         levels += 1
     return levels
 
