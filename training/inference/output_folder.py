@@ -195,7 +195,9 @@ class SampleFolder:
         return True
 
     def write_pair(self, item: Item, strips: Iterable[NDArray[np.uint8]], classes: NDArray[np.uint8]) -> None:
-        """Write an image and its mask; the image last, since it shows that both exist.
+        """Write an image and its mask; the image appears last, since it shows that both exist.
+
+        Nothing is written if making the image fails.
 
         Args:
             item: the image.
@@ -207,12 +209,12 @@ class SampleFolder:
         """
         from histods.masks.writer import encode_mask
 
-        name = item.mask_copy
+        name = item.image
         try:
-            write_bytes(self.folder / name, encode_mask(classes))
-            name = item.image
             if item.format == "png":
-                write_png(self.folder / name, np.concatenate(list(strips)))
+                pixels = np.concatenate(list(strips))
+                write_bytes(self.folder / item.mask_copy, encode_mask(classes))
+                write_png(self.folder / name, pixels)
             else:
                 with replacing(self.folder / name) as temporary:
                     write_pyramid(
@@ -222,10 +224,11 @@ class SampleFolder:
                         item.mask.width,
                         identity=f"{digest_of(self._recipe)} {item.seed}",
                     )
+                    write_bytes(self.folder / item.mask_copy, encode_mask(classes))
         except OSError as error:
             raise HistodsError(
-                f"{self.folder / name} could not be written: {error.strerror}; make room and run the same "
-                "command again to continue."
+                f"{self.folder / name} could not be written: {error.strerror or error}; make room and run the "
+                "same command again to continue."
             ) from error
         self._note(item, file_digest(self.folder / name))
 

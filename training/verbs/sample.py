@@ -229,7 +229,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             written=len(missing),
             present=len(items) - len(missing),
             passed_over=passed_over,
-            warnings=_warn_of_sizes(sizes_of(checked), run.config.model.image_size),
+            warnings=_warn_of_sizes(sizes_of(checked), run.config.model.image_size, run.config.data.reduce),
         )
 
 
@@ -379,10 +379,11 @@ def _in_words(sampling: Sampling) -> str:
     return f"{method}, {sampling.steps} steps, guidance {sampling.guidance:g}{way}"
 
 
-def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int) -> tuple[str, ...]:
-    """One line for each mask size with a side below that which the network was trained on."""
+def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int, reduce: int) -> tuple[str, ...]:
+    """One line for each mask size, before reduction, with a side below that which the network was trained on."""
     return tuple(
-        f"masks of {width}x{height} px ({number:,}): the network was trained on {trained}x{trained}, "
+        f"masks of {width * reduce}x{height * reduce} px ({number:,}): the network was trained on "
+        f"{trained * reduce}x{trained * reduce}, "
         "so tissue may look too large or too small"
         for (height, width), number in sorted(sizes.items())
         if min(height, width) < trained

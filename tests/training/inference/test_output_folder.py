@@ -33,7 +33,7 @@ def made(folder: Path, *names: str, recipe: dict[str, Any] = RECIPE) -> tuple[Sa
     samples = SampleFolder(folder, recipe)
     samples.claim()
     for item in items:
-        samples.write_pair(item, IMAGE, CLASSES)
+        samples.write_pair(item, [IMAGE], CLASSES)
     return samples, items
 
 

@@ -20,7 +20,7 @@ from tests.commands import histods
 from training import load_model
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.model import ModelConfig
-from training.config.sections import DiffusionConfig, TrainConfig
+from training.config.sections import DataConfig, DiffusionConfig, TrainConfig
 from training.inference import output_folder as sample_folder
 from training.inference.pictures import write_png
 from training.latents.latent_space import LatentSpace
@@ -31,11 +31,12 @@ from training.verbs.sample import SampleResult, sample
 CLASSES = ("Unknown", "Tumour", "Stroma")
 
 
-def make_run(folder: Path, *, step: int = 5, broken: bool = False) -> Path:
+def make_run(folder: Path, *, step: int = 5, broken: bool = False, reduce: int = 1) -> Path:
     """Write a run of a tiny network with random weights (or such as are no numbers), 32 x 32 px, three classes."""
     config = TrainConfig(
         model=ModelConfig(image_size=32, dim=8, num_classes=3, dim_mults=(1, 2), spatial=True),
         diffusion=DiffusionConfig(sampling_timesteps=10),
+        data=DataConfig(reduce=reduce),
     )
     generator = torch.Generator().manual_seed(0)
     blocks = torch.randint(0, 256, (8, 3, 4, 4), dtype=torch.uint8, generator=generator)
@@ -124,6 +125,22 @@ def test_masks_below_the_size_of_training_are_said(workspace: Path, tmp_path: Pa
     assert result.warnings == (
         "masks of 48x16 px (1): the network was trained on 32x32, so tissue may look too large or too small",
     )
+
+
+def test_sizes_are_those_before_the_reduction(tmp_path: Path) -> None:
+    """A network for 32 x 32 px, trained on images of twice that size, is given masks of the larger size."""
+    run = make_run(tmp_path / "run", reduce=2)
+    large = write_mask(tmp_path / "large.png", halves(1, 2, 80 * 2))
+    small = write_mask(tmp_path / "small.png", halves(1, 2, 16 * 2))
+    wrong = write_mask(tmp_path / "wrong.png", halves(1, 2, 84 * 2))
+    options: dict[str, Any] = {"run": run, "workspace": tmp_path, "steps": 1}
+    found = sample(masks=large, out=tmp_path / "a", **options)
+    assert pixels(found.folder / "large.png").shape == (80, 80, 3)
+    assert not found.warnings
+    (warning,) = sample(masks=small, out=tmp_path / "b", **options).warnings
+    assert warning.startswith("masks of 32x32 px (1): the network was trained on 64x64, ")
+    with pytest.raises(HistodsError, match="wrong.png is 168x168 px, but its sides must be multiples of 16 px"):
+        sample(masks=wrong, out=tmp_path / "c", **options)
 
 
 def test_masks_of_any_size_give_images_of_that_size(workspace: Path, tmp_path: Path) -> None:
@@ -344,6 +361,13 @@ def test_a_network_that_diverged_leaves_no_picture(masks: Path, tmp_path: Path) 
     with pytest.raises(HistodsError, match="images hold numbers that are not finite: its weights have diverged"):
         sample(run=run, masks=masks, workspace=tmp_path, out=tmp_path / "images", steps=1)
     assert not list((tmp_path / "images").rglob("*.png"))
+    for kind in ("png", "tiff"):  # one large image, which is written as it is decoded
+        out = tmp_path / kind
+        with pytest.raises(HistodsError, match="not finite"):
+            sample(run=run, masks=masks / "deep", workspace=tmp_path, out=out, steps=1, format=kind)
+        assert [path.name for path in out.rglob("*") if path.is_file() and path.name != ".lock"] == [
+            "samples.json"
+        ]
     assert sample(run=run, masks=masks, workspace=tmp_path, steps=1, weights="model").written == 5
 
 
