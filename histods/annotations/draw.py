@@ -58,7 +58,7 @@ number of pixels on which annotations of several classes lie, `left_out` the ann
 """
 WRITTEN = "written"
 _LABEL_8 = np.iinfo(np.uint8).max
-_MAX_LISTED = 3
+_NO_CENTRE = "covers no centre of a pixel"
 
 
 class DrawTask(NamedTuple):
@@ -170,9 +170,8 @@ def _draw_image(task: DrawTask, root: OpenRoot, folder: Path) -> dict[str, Any]:
 
 def _refuse(task: DrawTask, status: str, reason: str) -> dict[str, Any]:
     """The row of an image that is not made; its annotations are left out with it."""
-    lost = [LeftOut(shape.item, shape.name, f"its image is left out: {status}") for shape in task.shapes]
-    if task.region is not None:
-        lost = []  # the slide's other images may show them
+    why = f"its image is left out: {status}"
+    lost = [LeftOut(one.item, one.name, why) for one in task.shapes if _is_only_in(one, task.region)]
     left_out = [one._asdict() for one in (*task.left_out, *lost)]
     return {"status": status, "reason": reason, "drawn": 0, "crowds": 0, "cut": 0, "overlapped": 0} | {
         "left_out": left_out
@@ -230,6 +229,8 @@ def paint(
             cut += region is None and _reaches_out(shape, height, width)
         elif region is None:
             left_out.append(LeftOut(shape.item, shape.name, _why_empty(shape, height, width)))
+        elif _is_only_in(shape, region):
+            left_out.append(LeftOut(shape.item, shape.name, _NO_CENTRE))
     return Painted(mask, drawn, crowds, cut, int(np.count_nonzero(contested)), left_out)
 
 
@@ -249,4 +250,13 @@ def _why_empty(shape: Shape, height: int, width: int) -> str:
     left, top, right, bottom = shape.box
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
         return "outside the image"
-    return "covers no centre of a pixel"
+    return _NO_CENTRE
+
+
+def _is_only_in(shape: Shape, region: Region | None) -> bool:
+    """Whether no other part of the slide shows a shape, so that it is in no mask if it is not in this one."""
+    if region is None:
+        return True
+    left, top, right, bottom = shape.box
+    across = region.x <= left and right <= region.x + region.width
+    return across and region.y <= top and bottom <= region.y + region.height

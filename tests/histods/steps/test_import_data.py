@@ -269,6 +269,21 @@ def test_tiles_of_a_slide_get_their_part_of_its_annotations(tmp_path: Path) -> N
     assert [row.example.split(": ")[1] for row in again.skipped] == ["40x30 pixels, but its name says 40x20"]
 
 
+def test_what_one_tile_alone_could_show_is_drawn_there_or_named(tmp_path: Path) -> None:
+    root = tmp_path / "tiles"
+    root.mkdir()
+    write_image(root / "s [d=2,x=0,y=0,w=80,h=60].png", 1)
+    (root / "s [d=2,x=80,y=0,w=80,h=60].png").write_bytes(b"no image")
+    objects = [square(10.2, 10.2, 0.5), square(70, 10, 20), square(100, 10, 20), square(30, 30, 9)]
+    write(root / "s.geojson", collection(*(feature("Tumor", [ring]) for ring in objects)))
+    result = run(root, tmp_path / "out")
+    assert result.drawn == 2  # the second one lies in both, and the last in the first
+    assert {row["item"]: row["reason"] for row in left_out(tmp_path / "out")} == {
+        "feature 1 0a1b": "covers no centre of a pixel",
+        "feature 3 0a1b": "its image is left out: unreadable image",
+    }
+
+
 def test_masks_of_a_size_are_made_without_images(root: Path, tmp_path: Path) -> None:
     (tmp_path / "geo").mkdir()
     write(tmp_path / "geo" / "drawing.geojson", feature("Tumor", [square(3, 3, 9)]))
