@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from histods.checks.base import Check, Threshold
 
 _SECTION = "checks"
+_MAIN = "threshold"
+"""Another name of the first threshold of each check, by which it decides."""
 
 
 def parse_overrides(settings: Sequence[str], checks: Sequence[Check]) -> dict[str, float]:
@@ -46,6 +48,8 @@ def parse_overrides(settings: Sequence[str], checks: Sequence[Check]) -> dict[st
             raise HistodsError(
                 f"--set {setting}: {what}; the nearest check that has some is {_nearest(code, known)}."
             )
+        if limit == _MAIN:
+            limit = next(iter(known[code]))
         if limit not in known[code]:
             near = _nearest(limit, known[code])
             raise HistodsError(f"--set {setting}: {code} has no threshold {limit}; the nearest is {near}.")

@@ -24,6 +24,7 @@ TEXT = json.dumps(DOCUMENT).encode()
 @pytest.mark.parametrize(
     "content",
     [TEXT, b"\xef\xbb\xbf" + TEXT, gzip.compress(TEXT), gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:])],
+    ids=["plain", "mark", "gzip", "gzip in two members"],
 )
 def test_text_with_or_without_a_mark_or_compression_is_read(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.json"

@@ -87,7 +87,7 @@ def test_verdicts_depend_on_neither_workers_nor_earlier_audits(
     assert (found, result.files_read) == (verdicts, len(list(pictures.iterdir())))
     found, result = judge(pictures, tmp_path, quality=True, hash=False)
     assert (found, result.files_read) == (verdicts, 0)
-    looser, result = judge(pictures, tmp_path, quality=True, set="checks.blur.sharpness=0.01")
+    looser, result = judge(pictures, tmp_path, quality=True, set="checks.blur.threshold=0.01")
     assert result.files_read == 0
     assert not any("blur" in codes for codes in looser.values())
 
