@@ -80,12 +80,14 @@ class Repaired(NamedTuple):
         before: what is wrong with the file now, in a few words.
         after: the same of the new file.
         suffix: the new suffix of its name; None if the name stays.
+        together: places, among the partners, of those without whose repair this one would be wrong.
     """
 
     content: bytes
     before: str
     after: str
     suffix: str | None = None
+    together: tuple[int, ...] = ()
 
 
 def study_nothing(_: Dataset) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from histods.remedies.base import Source
 
 UNDECIDED = (
-    "its size fits its partner as stored and upright, so that only the eye can tell; compare them with "
-    "'histods show CODE --open DIR', then choose --remedy upright or --remedy untag"
+    "sizes do not tell whether its pixels or its tag are right, only the eye can; compare it with its partner by "
+    "'histods show turned --open DIR', then choose --remedy upright or --remedy untag"
 )
 FITS_STORED = "it has the size of its partner as stored, not upright; use --remedy untag"
 FITS_UPRIGHT = "it has the size of its partner upright, not as stored; use --remedy upright"
@@ -49,21 +49,25 @@ def shown_size(header: Header) -> tuple[int, int]:
     return size if header.orientation < 5 else (size[1], size[0])
 
 
-def check_fit(source: Source, header: Header, *, upright: bool) -> None:
+def check_fit(source: Source, header: Header, *, upright: bool) -> tuple[int, ...]:
     """Refuse to turn a file, or to remove its tag, unless it then fits the files that it is paired with.
 
-    A file and its partner with the same tag agree both ways. Where sizes fit both ways, the user has to decide by
-    naming the remedy.
+    A file and its partner with the same tag agree both ways. Where sizes fit both ways, and where the partner has
+    another tag, of which sizes prove only half, the user has to decide by naming the remedy.
 
     Args:
         source: the file.
         header: its header.
         upright: whether it becomes as viewers show it; else it stays as stored.
 
+    Returns:
+        Places of the partners that have a tag, too: the file fits them only once they are repaired as well.
+
     Raises:
         RefusedError: it would not fit, or that cannot be told.
     """
-    for content in source.partners():
+    together = []
+    for place, content in enumerate(source.partners()):
         partner = read_header(content)
         shown = shown_size(header) == shown_size(partner)
         stored = (header.width, header.height) == (partner.width, partner.height)
@@ -74,8 +78,12 @@ def check_fit(source: Source, header: Header, *, upright: bool) -> None:
         if not upright and not stored:
             raise RefusedError(FITS_UPRIGHT)
         same = partner.orientation == header.orientation
-        if shown and stored and not same and not source.named:
+        doubtful = (shown and stored) or partner.orientation != 1
+        if doubtful and not same and not source.named:
             raise RefusedError(UNDECIDED)
+        if partner.orientation != 1:
+            together.append(place)
+    return tuple(together)
 
 
 def without_tag(content: bytes) -> bytes:

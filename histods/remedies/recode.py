@@ -26,7 +26,7 @@ def repair(source: Source) -> Repaired:
     except RefusedError as error:
         if error.reason not in (NO_JPEGTRAN, NOT_WHOLE):
             raise
-    header = check(source)
+    header, together = check(source)
     file = io.BytesIO()
     try:
         with Image.open(io.BytesIO(source.content), formats=["JPEG"]) as image:
@@ -42,9 +42,8 @@ def repair(source: Source) -> Repaired:
             turned.save(file, format="JPEG", **options)
     except (OSError, ValueError, SyntaxError) as error:
         raise RefusedError("it cannot be encoded again", str(error)) from error
-    return repaired(
-        header, file.getvalue(), "encoded again with the same quantisation tables: pixels change a little"
-    )
+    kept = "encoded again with the same quantisation tables: pixels change a little"
+    return repaired(header, file.getvalue(), kept)._replace(together=together)
 
 
 REMEDY = Remedy(

@@ -19,8 +19,9 @@ def repair(source: Source) -> Repaired:
     header = read_header(source.content)
     if header.orientation == 1:
         raise RefusedError("it has no orientation tag")
-    check_fit(source, header, upright=False)
-    return Repaired(without_tag(source.content), f"tag {header.orientation}", "tag 1, pixels as stored")
+    together = check_fit(source, header, upright=False)
+    new = without_tag(source.content)
+    return Repaired(new, f"tag {header.orientation}", "tag 1, pixels as stored", together=together)
 
 
 REMEDY = Remedy(

@@ -48,14 +48,16 @@ _PNG_DEPTH, _PNG_COLOUR, _DEEP = 24, 25, 16  # places in a PNG; bits per channel
 
 def repair(source: Source) -> Repaired:
     """Turn the pixels as the tag says, without loss."""
-    header = check(source)
+    header, together = check(source)
     if header.format == "jpeg":
-        return repaired(header, _turn_jpeg(source.content, header), "coefficients unchanged")
-    return repaired(header, turn_lossless(source.content, header, is_mask=source.is_mask), "pixels unchanged")
+        content, kept = _turn_jpeg(source.content, header), "coefficients unchanged"
+    else:
+        content, kept = turn_lossless(source.content, header, is_mask=source.is_mask), "pixels unchanged"
+    return repaired(header, content, kept)._replace(together=together)
 
 
-def check(source: Source) -> Header:
-    """The header of a file that may be turned.
+def check(source: Source) -> tuple[Header, tuple[int, ...]]:
+    """The header of a file that may be turned, and the places of partners that must be turned with it.
 
     Raises:
         RefusedError: it has no tag, or it is not certain that it fits its partner afterwards.
@@ -63,8 +65,7 @@ def check(source: Source) -> Header:
     header = read_header(source.content)
     if header.orientation == 1:
         raise RefusedError("it has no orientation tag")
-    check_fit(source, header, upright=True)
-    return header
+    return header, check_fit(source, header, upright=True)
 
 
 def repaired(header: Header, content: bytes, kept: str) -> Repaired:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TAKEN = "another file has the new name, or would get it"
 NAMED_IN_CSV = "a CSV file of pairs names it; rename the file and correct its line yourself"
+ALONE = "a file that it is paired with cannot be repaired, and the two would not fit any more"
 UNPAIRED = "its pair would fall apart under the new name"
 
 
@@ -123,6 +124,26 @@ def check_renames(
     refused |= dict.fromkeys(_broken(left, manifest, layout), UNPAIRED)
     left = {path: target for path, target in left.items() if path not in refused}
     return refused | dict.fromkeys(_broken(left, manifest, layout), UNPAIRED)
+
+
+def find_lonely(made: Sequence[Outcome]) -> dict[str, str]:
+    """Find the repaired files that would be wrong, since a file that they need is not repaired.
+
+    Returns:
+        Path -> the file that it needs.
+    """
+    lonely: dict[str, str] = {}
+    left = {one.path: one.needs for one in made}
+    while True:
+        found = {
+            path: next(other for other in needs if other not in left)
+            for path, needs in left.items()
+            if not left.keys() >= set(needs)
+        }
+        if not found:
+            return lonely
+        lonely |= found
+        left = {path: needs for path, needs in left.items() if path not in found}
 
 
 def _broken(renames: Mapping[str, str], manifest: pl.DataFrame, layout: Layout) -> set[str]:

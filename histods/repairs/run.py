@@ -14,7 +14,7 @@ from histods.io.atomic import make_folders
 from histods.moves.execute import Move, plan_folders, restore_folders
 from histods.moves.journal import mark, next_journal
 from histods.remedies.base import RefusedError
-from histods.repairs.choose import check_renames, choose_tasks, flagged_paths
+from histods.repairs.choose import ALONE, check_renames, choose_tasks, find_lonely, flagged_paths
 from histods.repairs.journal import RepairPlan, places_of, write_repair_journal
 from histods.repairs.staging import Attempt, Outcome, make_repaired
 from histods.repairs.swap import Step, Swap, can_undo, look, remove_parts, run_swaps
@@ -108,7 +108,10 @@ def sort_outcomes(
             refusals.add(outcome.path, outcome.reason, outcome.detail)
         else:
             made.append(outcome)
-    return made
+    lonely = find_lonely(made)
+    for path, other in lonely.items():
+        refusals.add(path, ALONE, other)
+    return [outcome for outcome in made if outcome.path not in lonely]
 
 
 def new_journal(fixes: Path, code: str) -> Path:

@@ -54,6 +54,7 @@ class Outcome(NamedTuple):
         reason: why it is not repaired; the same text for all files with the same obstacle.
         detail: what is particular to the file.
         stale: whether the file is not as the audit read it.
+        needs: files without whose repair this one would be wrong.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Outcome(NamedTuple):
     reason: str = ""
     detail: str = ""
     stale: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def make_repaired(
@@ -108,7 +110,9 @@ def _repair(
             refusals.append(refusal)
             continue
         try:
-            return _store(outcome, remedy.name, remedy.repair(source), folder, mode)
+            made = remedy.repair(source)
+            needs = tuple(task.partners[place] for place in made.together)
+            return _store(outcome._replace(needs=needs), remedy.name, made, folder, mode)
         except RefusedError as error:
             refusals.append((error.reason, error.detail))
     reason, detail = refusals[0]  # that of the first remedy, which is the likeliest one

@@ -121,6 +121,7 @@ def test_removing_the_tag_changes_no_other_byte(name: str, orientation: int) -> 
         ((64, 48), (64, 48), 6, None, None),  # both are turned alike
         ((48, 48), (48, 48), 1, UNDECIDED, UNDECIDED),
         ((48, 48), (48, 48), 6, None, None),
+        ((64, 48), (48, 64), 3, UNDECIDED, FITS_UPRIGHT),  # whether the mask is upside down, no size tells
         ((64, 48), (32, 32), 1, FITS_NEITHER, FITS_NEITHER),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from histods import HistodsError, audit, fix, repair, status
+from histods import HistodsError, audit, fix, remedies, repair, status
 from histods.images.reader import decode_mask
 from histods.moves.journal import digest_of, mark, to_line
 from histods.moves.plan import LINKED
 from histods.remedies import base, narrow
 from histods.remedies.orientation import UNDECIDED
 from histods.repairs import run, swap
-from histods.repairs.choose import NAMED_IN_CSV, TAKEN, UNPAIRED
+from histods.repairs.choose import ALONE, NAMED_IN_CSV, TAKEN, UNPAIRED
 from histods.steps.repair import to_document
 from tests.commands import histods
 from tests.histods.remedies.planted import COLOURS, as_colours, as_palette, regions, tagged
@@ -169,6 +170,33 @@ def test_turned_images_are_written_upright(tmp_path: Path) -> None:
     fix_undo(named)
     fix_undo(result)
     assert tree(root) == before
+
+
+@pytest.mark.parametrize("remedy", ["upright", "untag"])
+def test_files_with_the_same_tag_are_repaired_together_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remedy: str
+) -> None:
+    """Square pairs that agree as stored: a mask turned without its image would be wrong and look right."""
+    root = make(tmp_path / "data")
+    for number in range(2):
+        write_image(root / f"t{number}.png", number, exif=tagged(6))
+        Image.fromarray(truth(number)).save(root / f"t{number}_mask.png", exif=tagged(6))
+    look(root)
+    chosen = getattr(remedies, remedy)
+    whole: Callable[[base.Source], base.Repaired] = chosen.REMEDY.repair
+
+    def fail_once(source: base.Source) -> base.Repaired:
+        if source.path == "t0.png":
+            raise base.RefusedError("no")
+        return whole(source)
+
+    monkeypatch.setattr(remedies, "REMEDIES", (replace(chosen.REMEDY, repair=fail_once),))
+    result = mend(root, "turned", remedy=remedy, apply=False)
+    assert [file.path for file in result.files] == ["t1.png", "t1_mask.png"]
+    assert [(one.reason, one.files) for one in result.refused] == [
+        (ALONE, (("t0_mask.png", "t0.png"),)),
+        ("no", (("t0.png", ""),)),
+    ]
 
 
 def test_a_wrong_suffix_is_renamed_and_the_pair_still_pairs(root: Path) -> None:
