@@ -3,11 +3,14 @@
 Proof: all values of the flagged masks are multiples of one factor (rounded, if it is a fraction such as 255 / 2),
 and the quotients are explained in one of these ways:
 
-1. They are 1, 2, ..., n without a gap, n at least 2, and a labels file, or else the other masks, have them all.
-2. A labels file names them all, and the quotients of no other factor.
-3. Without such a file: the other masks hold them all and none of the multiplied values, which is true of no other
+1. A labels file names them all, and the quotients of no other factor.
+2. Without such a file: the other masks hold them all and none of the multiplied values, which is true of no other
    factor.
-4. Without such a file and other masks: there is one value, which was 1.
+3. Without such a file and other masks: they are 1, 2, ..., n without a gap.
+
+There is no proof if a flagged mask holds nothing but labels of the labels file, or if each mask may have been
+stretched to the whole range by itself (`normalize` of OpenCV, `imsave` of Matplotlib): a mask of labels 1 and 2
+becomes 0 and 255, as one of 0 and 1 does.
 """
 
 from __future__ import annotations
@@ -49,23 +52,27 @@ def study(dataset: Dataset) -> Scale:
     """
     masks = dataset.manifest.filter(pl.col("mask_path").is_not_null() & pl.col("labels").is_not_null())
     flagged = pl.col("mask_path").is_in(sorted(dataset.flagged))
-    values, others = _labels(masks.filter(flagged)), _labels(masks.filter(~flagged))
-    named = set(dataset.labels.names) - {0}
-    return prove(values, named=named, others=others)
+    sets = {frozenset(labels) for labels in masks.filter(flagged)["labels"].unique().to_list()}
+    others = set(masks.filter(~flagged)["labels"].explode().drop_nulls().unique().to_list())
+    return prove(sets, named=set(dataset.labels.names) - {0}, others=others - {0})
 
 
-def prove(values: Set[int], *, named: Set[int], others: Set[int]) -> Scale:
+def prove(sets: Set[frozenset[int]], *, named: Set[int], others: Set[int]) -> Scale:
     """Find the factor of values that were multiplied.
 
     Args:
-        values: values of the flagged masks, without 0.
+        sets: the distinct sets of values that a flagged mask holds, with 0.
         named: labels of the labels file, without 0; empty if there is none.
         others: labels of all other masks, without 0.
 
     Raises:
         RefusedError: no factor is proven, or several are possible.
     """
+    values = set[int]().union(*sets) - {0}
     known, whose = (named, "the labels file") if named else (others, "the other masks")
+    if intact := [one for one in sets if one - {0} and one - {0} <= named]:
+        shown = ", ".join(map(str, sorted(min(intact, key=sorted) - {0})[:8]))
+        raise RefusedError(UNPROVEN, f"{shown} are labels of the labels file as they are")
     if not named and values & others:
         both = ", ".join(map(str, sorted(values & others)[:3]))
         raise RefusedError(UNPROVEN, f"other masks hold {both}, too; name the true labels with --labels FILE")
@@ -76,15 +83,15 @@ def prove(values: Set[int], *, named: Set[int], others: Set[int]) -> Scale:
         if len(found) < len(values) or (known and not found <= known):
             continue
         gapless = found == set(range(1, len(found) + 1))
-        if gapless and len(found) > 1:
-            return Scale(factor, {0: 0} | labels, f"divided by {factor:g} they are 1 to {len(found)}")
         if known or gapless:
-            proof = (
-                f"divided by {factor:g} they are labels of {whose}" if known else f"{factor:g} is the only value"
-            )
+            alone = "they are 1 to " + str(len(found)) if len(found) > 1 else "it is 1"
+            proof = f"divided by {factor:g} " + (f"they are labels of {whose}" if known else alone)
             possible[tuple(labels.items())] = Scale(factor, {0: 0} | labels, proof)
     if len(possible) == 1:
-        return next(iter(possible.values()))
+        scale = next(iter(possible.values()))
+        if (other := _stretched(sets, scale, known)) is not None:
+            raise RefusedError(UNPROVEN, other)
+        return scale
     shown = ", ".join(map(str, sorted(values)[:8]))
     if possible:
         factors = " or ".join(f"{scale.factor:g}" for scale in list(possible.values())[:3])
@@ -108,8 +115,24 @@ def _factors(values: Set[int]) -> Iterator[float]:
             yield factor
 
 
-def _labels(masks: pl.DataFrame) -> set[int]:
-    return set(masks["labels"].explode().drop_nulls().unique().to_list()) - {0}
+def _stretched(sets: Set[frozenset[int]], scale: Scale, known: Set[int]) -> str | None:
+    """Other labels of a mask, if all masks may have been stretched from their own smallest and largest label."""
+    top = max(scale.labels)
+    if top not in RANGE_ENDS or not all({0, top} <= values for values in sets):
+        return None
+    labels = sorted({0} | known | set(scale.labels.values()))
+    for values in sorted(sets, key=sorted):
+        shown = sorted(values)
+        proven = [scale.labels[value] for value in shown]
+        for low in labels:
+            for high in labels[labels.index(low) + 1 :]:
+                found = [low + round(value * (high - low) / top) for value in shown]
+                exact = [(label - low) * top / (high - low) for label in found]
+                fits = all(value in (int(x + 1e-6), int(x + 0.5)) for value, x in zip(shown, exact, strict=True))
+                if fits and found != proven and set(found) <= set(labels):
+                    texts = (", ".join(map(str, row[:8])) for row in (shown, proven, found))
+                    return "each mask may have been stretched alone: {} may be {} or {}".format(*texts)
+    return None
 
 
 def repair(source: Source) -> Repaired:

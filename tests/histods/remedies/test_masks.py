@@ -146,6 +146,7 @@ def test_formats_that_cannot_hold_labels_are_refused() -> None:
     ("values", "named", "others", "labels"),
     [
         ({255}, set(), set(), {255: 1}),
+        ({255}, {1}, set(), {255: 1}),
         ({85, 170, 255}, set(), set(), {85: 1, 170: 2, 255: 3}),
         ({127, 255}, set(), set(), {127: 1, 255: 2}),
         ({128, 255}, set(), set(), {128: 1, 255: 2}),
@@ -155,7 +156,7 @@ def test_formats_that_cannot_hold_labels_are_refused() -> None:
     ],
 )
 def test_proven_factors(values: set[int], named: set[int], others: set[int], labels: dict[int, int]) -> None:
-    assert prove(values, named=named, others=others).labels == {0: 0} | labels
+    assert prove({frozenset(values)}, named=named, others=others).labels == {0: 0} | labels
 
 
 @pytest.mark.parametrize(
@@ -168,28 +169,55 @@ def test_proven_factors(values: set[int], named: set[int], others: set[int], lab
         ({40, 80}, {1, 7}, set(), "not all labels of the labels file"),
         ({85, 170}, set(), {1, 2, 85}, "other masks hold 85, too"),
         ({7, 20, 255}, set(), set(), "quotients are not"),
+        ({60, 120}, set(), {1, 2, 4}, "may have been multiplied by 60 or 30"),
+        ({85, 170, 255}, set(range(1, 20)), set(), "may have been multiplied by 85 or 42.5 or 28.3333"),
+        ({50, 100}, {1, 2, 50, 100}, set(), "50, 100 are labels of the labels file as they are"),
+        ({255}, {1, 255}, set(), "255 are labels of the labels file"),
     ],
 )
 def test_factors_that_are_not_proven_are_refused(
     values: set[int], named: set[int], others: set[int], why: str
 ) -> None:
     with pytest.raises(RefusedError, match=why) as caught:
-        prove(values, named=named, others=others)
+        prove({frozenset(values)}, named=named, others=others)
     assert caught.value.reason == rescale.UNPROVEN
+
+
+@pytest.mark.parametrize(
+    ("sets", "named", "why"),
+    [
+        ([{0, 127, 255}, {0, 255}], set(), "0, 255 may be 0, 2 or 0, 1"),
+        ([{0, 127, 255}], {1, 2, 3}, "0, 127, 255 may be 0, 1, 2 or 1, 2, 3"),
+        ([{0, 85, 170, 255}], {1, 2, 3}, None),
+        ([{0, 127, 255}, {127, 255}], {1, 2}, None),  # stretched alone, 127 would be 0
+        ([{0, 127, 255}, {0, 127}], {1, 2}, None),
+        ([{0, 255}], {1}, None),
+    ],
+)
+def test_masks_that_may_have_been_stretched_one_by_one_are_refused(
+    sets: list[set[int]], named: set[int], why: str | None
+) -> None:
+    values = {frozenset(one) for one in sets}
+    if why is None:
+        assert prove(values, named=named, others=set()).labels
+        return
+    with pytest.raises(RefusedError, match=why):
+        prove(values, named=named, others=set())
 
 
 @given(factor=st.integers(2, 60), labels=st.integers(2, 4))
 @settings(max_examples=40, deadline=None)
 def test_multiplied_labels_without_gaps_come_back_exactly(factor: int, labels: int) -> None:
     mask = regions(labels=labels + 1)
-    scale = prove({factor * label for label in range(1, labels + 1)}, named=set(), others=set())
+    values = frozenset(factor * label for label in range(1, labels + 1))
+    scale = prove({values}, named=set(), others=set())
     made = repair(rescale.REMEDY, saved(Image.fromarray((mask * factor).astype(np.uint8))), studied=scale)
     assert np.array_equal(labels_of(made.content)[1], mask)
     assert f"divided by {factor}" in made.after
 
 
 def test_a_value_that_the_audit_did_not_see_is_refused() -> None:
-    scale = prove({85, 170}, named=set(), others=set())
+    scale = prove({frozenset({85, 170})}, named=set(), others=set())
     mask = np.array([[0, 85, 170, 171]], dtype=np.uint8)
     assert refusal(rescale.REMEDY, saved(Image.fromarray(mask)), studied=scale) == (
         "it holds values of which the audit did not know (such as 171)"
