@@ -90,8 +90,12 @@ def sort_outcomes(
     """The outcomes with a repaired file; the reasons of the others are added to `refusals`.
 
     Raises:
+        HistodsError: a repaired file could not be written.
         StaleFileError: a file is not as the audit read it; `again` is the command that audits again.
     """
+    failed = [outcome for outcome in outcomes if outcome.disk]
+    if failed:
+        raise HistodsError(f"Nothing was replaced, since {failed[0].disk}; fix that and run the command again.")
     stale = [outcome for outcome in outcomes if outcome.stale]
     if stale:
         more = f" (and {len(stale) - 1:,} more changed)" if len(stale) > 1 else ""
@@ -121,7 +125,11 @@ def new_journal(fixes: Path, code: str) -> Path:
     while Path(places_of(path, "", "").originals).exists():
         number += 1
         path = fixes / f"{code}-{number}.jsonl"
-    shutil.rmtree(places_of(path, "", "").staged, ignore_errors=True)
+    beside = Path(places_of(path, "", "").staged).parent
+    for folder in (beside, beside / "repaired"):
+        if folder.is_symlink():
+            raise HistodsError(f"{folder} is a link, which histods does not make; remove it.")
+    shutil.rmtree(beside / "repaired", ignore_errors=True)
     return path
 
 
@@ -151,9 +159,10 @@ def write_plan(
     if taken:
         more = f" (and {len(taken) - 1:,} more like it)" if len(taken) > 1 else ""
         raise HistodsError(f"{to}/{taken[0].target} exists already{more}; choose another folder for --to.")
-    writes = [Move(f"{root}/{swap.path}", f"{to}/{swap.target}", 0, 0) for swap in swaps]
     if places.in_place:
-        writes += [Move(f"{root}/{swap.path}", f"{places.originals}/{swap.path}", 0, 0) for swap in swaps]
+        writes = [Move(f"{root}/{swap.path}", f"{places.originals}/{swap.path}", 0, 0) for swap in swaps]
+    else:  # the dataset may be read-only
+        writes = [Move(f"{places.staged}/{swap.target}", f"{to}/{swap.target}", 0, 0) for swap in swaps]
     plan = RepairPlan(
         code=code,
         remedy=remedy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +55,7 @@ class Outcome(NamedTuple):
         reason: why it is not repaired; the same text for all files with the same obstacle.
         detail: what is particular to the file.
         stale: whether the file is not as the audit read it.
+        disk: why the repaired file could not be written, as the end of a sentence.
         needs: files without whose repair this one would be wrong.
     """
 
@@ -67,6 +69,7 @@ class Outcome(NamedTuple):
     reason: str = ""
     detail: str = ""
     stale: bool = False
+    disk: str = ""
     needs: tuple[str, ...] = ()
 
 
@@ -97,7 +100,7 @@ def _repair(
             if (file.size, file.mtime_ns) != outcome.old:
                 return outcome._replace(stale=True)
             content = file.read()
-            mode = stat.S_IMODE(os.fstat(file.descriptor).st_mode)
+            status = os.fstat(file.descriptor)
     except UnreadableFileError as error:
         return outcome._replace(reason=UNREADABLE, detail=str(error))
     partners = partial(_read_partners, task, dataset)
@@ -112,7 +115,10 @@ def _repair(
         try:
             made = remedy.repair(source)
             needs = tuple(task.partners[place] for place in made.together)
-            return _store(outcome._replace(needs=needs), remedy.name, made, folder, mode)
+            return _store(outcome._replace(needs=needs), remedy.name, made, folder, status)
+        except OSError as error:
+            reason = f"{error.filename or folder} cannot be written ({error.strerror or error})"
+            return outcome._replace(disk=reason)
         except RefusedError as error:
             refusals.append((error.reason, error.detail))
     reason, detail = refusals[0]  # that of the first remedy, which is the likeliest one
@@ -131,14 +137,20 @@ def _read_partners(task: RepairTask, dataset: OpenRoot) -> tuple[bytes, ...]:
     return tuple(contents)
 
 
-def _store(outcome: Outcome, remedy: str, made: Repaired, folder: str | None, mode: int) -> Outcome:
-    """Write a repaired file with the permissions of the old one, and another time, so that an audit reads it."""
+def _store(outcome: Outcome, remedy: str, made: Repaired, folder: str | None, old: os.stat_result) -> Outcome:
+    """Write a repaired file with the permissions of the old one, and another time, so that an audit reads it.
+
+    Raises:
+        OSError: the disk failed.
+    """
     target = outcome.path if made.suffix is None else str(PurePosixPath(outcome.path).with_suffix(made.suffix))
     mtime_ns = 0
     if folder is not None:
         place = Path(folder, target)
         write_bytes(place, made.content)
-        place.chmod(mode)
+        with suppress(PermissionError):  # only root may change the owner
+            os.chown(place, old.st_uid, old.st_gid)
+        place.chmod(stat.S_IMODE(old.st_mode))
         mtime_ns = place.stat().st_mtime_ns
         if mtime_ns == outcome.old[1]:
             os.utime(place, ns=(mtime_ns, mtime_ns + 1_000_000_000))

@@ -103,6 +103,7 @@ def replace_file(swap: Swap, places: Places, token: str) -> None:
     source, target = Path(places.root, swap.path), Path(places.to, swap.target)
     staged = Path(places.staged, swap.target)
     if places.in_place:
+        _refuse_change(swap, places)
         _keep(source, Path(places.originals, swap.path), token)
     else:
         make_folders(target.parent)
@@ -112,6 +113,17 @@ def replace_file(swap: Swap, places: Places, token: str) -> None:
         source.unlink(missing_ok=True)
 
 
+def _refuse_change(swap: Swap, places: Places) -> None:
+    """Stop before a file that changed while others were replaced; its new content has to stay.
+
+    Raises:
+        OSError: it changed.
+    """
+    found = look(swap, places)
+    if found is not Step.READY:
+        raise OSError(errno.ESTALE, found.value, f"{places.root}/{swap.path}")
+
+
 def can_undo(swap: Swap, places: Places) -> Step:
     """Whether undoing a swap loses nothing: `DONE` if it is undone or never began, `READY` if it can be undone."""
     target = state_of(f"{places.to}/{swap.target}")
@@ -119,10 +131,11 @@ def can_undo(swap: Swap, places: Places) -> Step:
         return Step.DONE if target is None else Step.READY if target == swap.new else Step.CHANGED
     source = state_of(f"{places.root}/{swap.path}")
     kept = state_of(f"{places.originals}/{swap.path}")
-    if kept is None:
-        return Step.DONE if source == swap.old else Step.LOST
+    waits = state_of(f"{places.staged}/{swap.target}") == swap.new and source != swap.new
+    if kept is None:  # never began, even if the file was edited before its turn
+        return Step.DONE if source == swap.old or waits else Step.LOST
     if kept != swap.old:
-        return Step.LOST
+        return Step.READY if waits and _are_one(swap, places) else Step.LOST
     if swap.path == swap.target:
         return Step.READY if source in (None, swap.old, swap.new) else Step.CHANGED
     if source not in (None, swap.old) or (source is None and target not in (None, swap.new)):
@@ -141,12 +154,20 @@ def restore_file(swap: Swap, places: Places, token: str) -> None:
         target.unlink()
         return
     kept = Path(places.originals, swap.path)
-    if state_of(str(source)) == swap.old:
+    if state_of(str(source)) == swap.old or _are_one(swap, places):
         kept.unlink()  # renaming one name of a file to another name of it would do nothing
     else:
         _carry(kept, source, token)
     if swap.path != swap.target and state_of(str(target)) == swap.new:
         target.unlink()
+
+
+def _are_one(swap: Swap, places: Places) -> bool:
+    """Whether the file in the dataset and the one among the originals are two names of one file."""
+    try:
+        return os.path.samefile(f"{places.root}/{swap.path}", f"{places.originals}/{swap.path}")  # noqa: PTH121
+    except OSError:
+        return False
 
 
 def run_swaps(
@@ -201,6 +222,7 @@ def _keep(source: Path, kept: Path, token: str) -> None:
         part = kept.with_name(_part(token))
         _copy(source, part)
         part.rename(kept)
+        _flush_folders(kept.parent)  # the original of the copy is replaced next
 
 
 def _carry(source: Path, target: Path, token: str) -> None:
@@ -213,6 +235,7 @@ def _carry(source: Path, target: Path, token: str) -> None:
         part = target.with_name(_part(token))
         _copy(source, part)
         part.replace(target)
+        _flush_folders(target.parent)
         source.unlink()
 
 
@@ -233,6 +256,16 @@ def _copy(source: Path, part: Path) -> None:
         part.unlink()
         reason = "the copy is not equal: the file changed, or this disk rounds times"
         raise OSError(errno.EIO, reason, str(source), None, str(part))
+
+
+def _flush_folders(folder: Path) -> None:
+    """Wait until the names in a folder, and its own name, are on disk."""
+    for one in (folder, folder.parent):
+        descriptor = os.open(one, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _part(token: str) -> str:

@@ -165,6 +165,8 @@ def repair(
         raise HistodsError(f"The dataset {root} is gone; bring it back or audit again.")
     if to is not None:
         space.check_place(Path(to), "--to", root)
+        if Path(to).resolve().is_relative_to(space.fixes.resolve()):
+            raise HistodsError(f"{to} is in the folder of journals and originals; choose another folder for --to.")
     goal = root if to is None else Path(to).resolve()
     with only_one(space.fixes, "moves files") if apply else nullcontext():
         planned = RepairResult(code=code, remedy=remedy, state="planned", root=root, to=goal, audit=audit.command)

@@ -20,7 +20,7 @@ from histods.moves.journal import digest_of, mark, to_line
 from histods.moves.plan import LINKED
 from histods.remedies import base, narrow
 from histods.remedies.orientation import UNDECIDED
-from histods.repairs import run, swap
+from histods.repairs import run, staging, swap
 from histods.repairs.choose import ALONE, NAMED_IN_CSV, TAKEN, UNPAIRED
 from histods.steps.repair import to_document
 from tests.commands import histods
@@ -282,6 +282,21 @@ def test_a_repair_in_place_leaves_the_audit_out_of_date(root: Path) -> None:
     assert audit_state(root) == "stale"
 
 
+def test_a_folder_beside_the_dataset_leaves_the_dataset_to_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be read-only, and files that are added to it later keep the times of its folders."""
+    look(root)
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).startswith(str(root)))
+    result = mend(root, "wide_mask", to=root.parent / "new")
+    write_image(root / "later.png", 1)
+    before = tree(root)
+    fix_undo(result)
+    assert tree(root) == before
+    fixes = root.parent / "out" / "fixes"
+    assert "is in the folder of journals" in line(lambda: mend(root, "wide_mask", to=fixes / "wide_mask-1"))
+
+
 # What is refused, and what stays.
 
 
@@ -351,6 +366,72 @@ def test_undoing_is_refused_where_it_would_lose_something(root: Path) -> None:
     )
     assert tree(root.parent) == state
     assert repaired != b"edited"
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_a_file_that_changes_while_others_are_replaced_keeps_its_new_content(
+    root: Path, monkeypatch: pytest.MonkeyPatch, *, began: bool
+) -> None:
+    """Even if it is edited through its name after it got a second one among the originals."""
+    look(root)
+    before = tree(root)
+    replace_file, edited = swap.replace_file, root / "with space1_mask.png"
+
+    def edit_the_last(one: swap.Swap, places: swap.Places, token: str) -> None:
+        if began and one.path == edited.name:
+            kept = Path(places.originals, one.path)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            os.link(edited, kept)
+        edited.write_bytes(b"edited")
+        replace_file(one, places, token)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swap, "replace_file", edit_the_last)
+        assert "the file is neither the original nor the repaired one" in line(lambda: mend(root, "wide_mask"))
+    assert edited.read_bytes() == b"edited"
+    repair(undo=root.parent / "out" / "fixes" / "wide_mask-1.jsonl")
+    assert edited.read_bytes() == b"edited"
+    assert not (root.parent / "out" / "fixes" / "wide_mask-1").exists()
+    assert {path: state for path, state in tree(root).items() if path != edited.name} == {
+        path: state for path, state in before.items() if path != edited.name
+    }
+
+
+def test_a_full_disk_replaces_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look(root)
+    before = tree(root)
+
+    def fail(path: Path, _: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(staging, "write_bytes", fail)
+    message = line(lambda: mend(root, "wide_mask"))
+    assert message.startswith("Nothing was replaced, since ")
+    assert "(No space left on device)" in message
+    assert tree(root) == before
+    assert not (root.parent / "out" / "fixes" / "wide_mask-1").exists()
+
+
+@pytest.mark.parametrize("name", ["wide_mask-1", "wide_mask-1/repaired"])
+def test_a_link_in_the_place_of_staged_files_leads_to_no_other_folder(root: Path, name: str) -> None:
+    look(root)
+    other = root.parent / "other"
+    write_image(other / "repaired" / "mine.png", 1)
+    place = root.parent / "out" / "fixes" / name
+    place.parent.mkdir(parents=True)
+    place.symlink_to(other)
+    before = tree(other)
+    assert line(lambda: mend(root, "wide_mask")) == f"{place} is a link, which histods does not make; remove it."
+    assert tree(other) == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may change the owner")
+def test_a_repaired_file_has_the_owner_of_the_old_one(root: Path) -> None:
+    os.chown(root / "a0_mask.png", 1234, 4321)
+    look(root)
+    mend(root, "wide_mask")
+    status = (root / "a0_mask.png").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (1234, 4321, 0o640)
 
 
 # Kills.
