@@ -6,6 +6,7 @@ file has the new name.
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from histods.remedies.base import RefusedError, Remedy, Repaired
 
 if TYPE_CHECKING:
     from histods.remedies.base import Source
+
+
+LONGEST_NAME = 255  # bytes, on all common file systems
 
 
 def repair(source: Source) -> Repaired:
@@ -30,6 +34,8 @@ def repair(source: Source) -> Repaired:
     if not source.is_mask and not found.images:
         raise RefusedError(f"its content is {name}, which is no format of images; convert it")
     new = found.suffixes[0].upper() if old.isupper() else found.suffixes[0]
+    if len(os.fsencode(PurePosixPath(source.path).with_suffix(new).name)) > LONGEST_NAME:
+        raise RefusedError(f"its name with the suffix {new} would be longer than {LONGEST_NAME} bytes")
     return Repaired(source.content, f"{old} with {name} content", new, suffix=new)
 
 

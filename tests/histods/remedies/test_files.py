@@ -164,4 +164,7 @@ def test_a_suffix_becomes_that_of_the_content() -> None:
     gif = saved(Image.fromarray(regions()), "GIF")
     assert "no format of images" in refusal(suffix.REMEDY, gif, is_mask=False, path="x.png")
     assert repair(suffix.REMEDY, gif, path="x.png").suffix == ".gif"
+    webp = saved(Image.fromarray(photograph()), "WEBP")
+    assert repair(suffix.REMEDY, webp, is_mask=False, path="x" * 250 + ".jpg").suffix == ".webp"
+    assert "longer than 255 bytes" in refusal(suffix.REMEDY, webp, is_mask=False, path="ä" * 125 + "x.jpg")
     assert refusal(suffix.REMEDY, os.urandom(0)).startswith("the file cannot be read")
