@@ -65,6 +65,8 @@ def _show_refusal(console: Console, refusal: Refusal) -> None:
 def _show_interrupted(console: Console, result: RepairResult) -> None:
     if result.state == "planned":
         print_line(console, f"An earlier run was interrupted; {_count(len(result.files))} of it are left.")
+    else:
+        print_line(console, "The earlier run that was interrupted is finished, with the labels that it was given.")
 
 
 def _show_before(console: Console, result: RepairResult, workspace: Path, labels: Path | None) -> None:

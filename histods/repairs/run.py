@@ -12,15 +12,21 @@ from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import make_folders
 from histods.moves.execute import Move, plan_folders, restore_folders
-from histods.moves.journal import mark, next_journal
+from histods.moves.journal import is_repair, list_journals, mark, next_journal, read_journal
 from histods.remedies.base import RefusedError
 from histods.repairs.choose import ALONE, check_renames, choose_tasks, find_lonely, flagged_paths
-from histods.repairs.journal import RepairPlan, places_of, write_repair_journal
+from histods.repairs.journal import (
+    RepairPlan,
+    changes_dataset,
+    places_of,
+    read_repair_journal,
+    write_repair_journal,
+)
 from histods.repairs.staging import Attempt, Outcome, make_repaired
 from histods.repairs.swap import Step, Swap, can_undo, look, remove_parts, run_swaps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import polars as pl
 
@@ -206,6 +212,28 @@ def finish(journal: RepairJournal, progress: Progress | None, advice: str) -> in
     shutil.rmtree(places.staged, ignore_errors=True)
     mark(journal.path, "moved")
     return number
+
+
+def find_later(journal: RepairJournal) -> Path | None:
+    """The journal beside this one of a fix or repair that took its repaired files, and is not undone."""
+    made = {f"{journal.plan.to}/{swap.target}": swap.new for swap in journal.swaps}
+    for path in list_journals(journal.path.parent):
+        if path.name == journal.path.name:
+            continue
+        taken: Iterable[tuple[str, tuple[int, int]]]
+        if is_repair(path):
+            repair = read_repair_journal(path)
+            state = repair.state
+            if not changes_dataset(path):
+                continue
+            taken = ((f"{repair.plan.root}/{swap.path}", swap.old) for swap in repair.swaps)
+        else:
+            fix = read_journal(path)
+            state = fix.state
+            taken = ((move.source, (move.bytes, move.mtime_ns)) for move in fix.moves)
+        if state != "undone" and any(made.get(name) == old for name, old in taken):
+            return path
+    return None
 
 
 def undo(journal: RepairJournal, progress: Progress | None, advice: str) -> int:

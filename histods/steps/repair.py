@@ -25,6 +25,7 @@ from histods.repairs.choose import Refusals
 from histods.repairs.journal import places_of, read_repair_journal
 from histods.repairs.run import (
     discarding,
+    find_later,
     finish,
     left_of,
     make_all,
@@ -348,6 +349,11 @@ def _undo(path: Path, progress: Progress | None) -> RepairResult:
             raise HistodsError(f"The repair in {path} is already undone; leave it.")
         if not Path(plan.root).is_dir():
             raise HistodsError(f"The dataset {plan.root} is gone; bring it back or audit again.")
+        if (later := find_later(journal)) is not None:
+            raise HistodsError(
+                f"{later.name} changed files of this repair afterwards; "
+                f"undo that first with '{undo_command(later)}'."
+            )
         changed = undo(journal, progress, "fix that and run the same command again")
     return RepairResult(
         code=plan.code,

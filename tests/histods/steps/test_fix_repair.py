@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from rich.console import Console
 
 from histods import HistodsError, audit, fix, remedies, repair, status
+from histods.cli.repair_report import show_repair
 from histods.images.reader import decode_mask
 from histods.moves.journal import digest_of, mark, to_line
 from histods.moves.plan import LINKED
@@ -434,6 +437,37 @@ def test_a_repaired_file_has_the_owner_of_the_old_one(root: Path) -> None:
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (1234, 4321, 0o640)
 
 
+@pytest.mark.parametrize("moving", [False, True])
+def test_what_was_done_to_repaired_files_is_undone_first(tmp_path: Path, *, moving: bool) -> None:
+    root = make(tmp_path / "data", lambda mask: Image.fromarray(mask * 85).convert("LA"))
+    look(root)
+    before = tree(root)
+    first = mend(root, "gray_alpha")
+    look(root)
+    between = tree(root)
+    beside = mend(root, "scaled_mask", to=tmp_path / "beside")  # stands in nobody's way
+    journal: Path | None
+    if moving:
+        journal = fix("scaled_mask", to=tmp_path / "away", apply=True, workspace=tmp_path / "out").journal
+    else:
+        journal = mend(root, "scaled_mask").journal
+    changed = tree(root)
+    assert journal is not None
+    assert line(lambda: fix_undo(first)) == (
+        f"{journal.name} changed files of this repair afterwards; "
+        f"undo that first with 'histods fix --undo {journal}'."
+    )
+    assert tree(root) == changed
+    if moving:
+        fix(undo=journal)
+    else:
+        repair(undo=journal)
+    assert tree(root) == between
+    fix_undo(first)
+    assert tree(root) == before
+    assert beside.journal is not None
+
+
 # Kills.
 
 
@@ -526,6 +560,10 @@ def test_an_interrupted_repair_blocks_other_fixes_until_it_is_finished(
     assert (looked.interrupted, looked.files) == (True, ())
     done = mend(root, "wide_mask")
     assert (done.state, done.files_changed, done.interrupted) == ("repaired", 0, True)
+    console = Console(file=io.StringIO(), width=200)
+    show_repair(console, done, root.parent / "out", None)
+    assert isinstance(console.file, io.StringIO)
+    assert "is finished, with the labels that it was given" in console.file.getvalue()
 
 
 def test_originals_on_another_disk_are_copied_and_restored(root: Path) -> None:
