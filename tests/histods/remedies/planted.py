@@ -66,8 +66,9 @@ def tagged(orientation: int) -> Image.Exif:
 
 
 def study(remedy: Remedy, labels: LabelTable | None = None, manifest: pl.DataFrame | None = None) -> Any:
-    table = pl.DataFrame() if manifest is None else manifest
-    return remedy.study(Dataset(table, frozenset(), labels or LabelTable(names={})))
+    if manifest is None:
+        manifest = pl.DataFrame(schema={"mask_kind": pl.String, "labels": pl.List(pl.UInt16)})
+    return remedy.study(Dataset(manifest, frozenset(), labels or LabelTable(names={})))
 
 
 def repair(

@@ -20,7 +20,7 @@ from histods.remedies.orientation import UNDECIDED
 from histods.repairs import run
 from histods.repairs.choose import ALONE, NAMED_IN_CSV, TAKEN, UNPAIRED
 from tests.commands import histods
-from tests.histods.remedies.planted import regions, tagged
+from tests.histods.remedies.planted import as_colours, regions, tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,16 @@ def test_planted_masks_are_repaired_to_their_truth_and_restored(tmp_path: Path, 
     assert tree(root) == before
     assert look(root).findings == first.findings
     assert not (tmp_path / "out" / "fixes" / f"{code}-1").exists()
+
+
+def test_equal_channels_stay_in_a_dataset_with_colours(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", PLANTED["not_an_index_mask"])
+    Image.fromarray(as_colours(truth(4), {1: (255, 255, 255)})).save(root / "e4_mask.png")
+    look(root)
+    result = mend(root, "rgb")
+    assert not result.files
+    reasons = {path: one.reason for one in result.refused for path, _ in one.files}
+    assert "--labels FILE" in reasons["e4_mask.png"]
 
 
 def test_turned_images_are_written_upright(tmp_path: Path) -> None:
