@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.TiffImagePlugin import TiffImageFile
 
 from histods.errors import NotAnIndexMaskError, UnreadableFileError
 from histods.images.reader import decode_mask, decode_rgb
@@ -35,6 +37,15 @@ _TRANSFORMS = {
 }
 _SECONDS = 60
 _KEPT = ("dpi", "icc_profile")  # of the other data in a PNG or TIFF file
+_TEXTS = (
+    270,
+    271,
+    272,
+    305,
+    306,
+    315,
+    33432,
+)  # TIFF tags: description, maker, model, software, time, artist, rights
 NO_JPEGTRAN = (
     "turning a JPEG file without loss needs the program jpegtran (package libjpeg-turbo-progs); "
     "install it, or encode the files again with --remedy recode"
@@ -105,16 +116,30 @@ def turn_lossless(content: bytes, header: Header, *, is_mask: bool) -> bytes:
             compression = image.info.get("compression")
             if compression in ("jpeg", "tiff_jpeg", "webp"):
                 raise RefusedError("its pixels are stored as JPEG inside TIFF; use 'mogrify -auto-orient FILE'")
-            options: dict[str, Any] = {name: image.info[name] for name in _KEPT if name in image.info}
-            if header.format == "tiff" and compression is not None:
-                options["compression"] = compression
-            ImageOps.exif_transpose(image).save(file, format=header.format, **options)
+            turned = ImageOps.exif_transpose(image)
+            turned.save(file, format=header.format, **_other_data(image, turned))
     except (OSError, ValueError, SyntaxError) as error:
         raise RefusedError("it cannot be turned", str(error)) from error
     new = file.getvalue()
     if not _same_pixels(content, new, header.orientation, is_mask=is_mask):
         raise RefusedError("its pixels would not all be kept; use 'mogrify -auto-orient FILE'")
     return new
+
+
+def _other_data(image: Image.Image, turned: Image.Image) -> dict[str, Any]:
+    """Options that keep what a PNG or TIFF file holds beside its pixels: texts, resolution, profile, EXIF."""
+    options: dict[str, Any] = {name: image.info[name] for name in _KEPT if name in image.info}
+    if isinstance(image, TiffImageFile):
+        options["tiffinfo"] = {tag: image.tag_v2[tag] for tag in _TEXTS if tag in image.tag_v2}
+        if (compression := image.info.get("compression")) is not None:
+            options["compression"] = compression
+    elif isinstance(image, PngImageFile):
+        if len(exif := turned.getexif()):
+            options["exif"] = exif
+        options["pnginfo"] = PngInfo()
+        for name, text in image.text.items():
+            options["pnginfo"].add_itxt(name, text)
+    return options
 
 
 def _same_pixels(old: bytes, new: bytes, orientation: int, *, is_mask: bool) -> bool:

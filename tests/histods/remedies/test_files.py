@@ -6,12 +6,13 @@ import io
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from histods.images.reader import check_image
 from histods.remedies import recode, suffix, untag, upright
@@ -63,6 +64,20 @@ def test_pixels_of_lossless_files_equal_those_that_viewers_show(name: str, orien
         assert np.array_equal(np.asarray(new), shown(content))
         assert check_image(made.content).orientation == 1
         assert new.getexif().get(274, 1) == 1
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF"])
+def test_turned_images_keep_what_they_hold_beside_pixels(name: str) -> None:
+    options: dict[str, Any] = {"exif": tagged(6), "dpi": (300, 300), "icc_profile": b"profile " * 20}
+    if name == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_text("Comment", "Präparat 7")
+    made = repair(upright.REMEDY, saved(Image.fromarray(photograph()), name, **options), is_mask=False)
+    new = Image.open(io.BytesIO(made.content))
+    assert new.getexif()[270] == "a description"
+    assert new.info["icc_profile"] == options["icc_profile"]
+    assert round(new.info["dpi"][0]) == 300
+    assert name != "PNG" or new.info["Comment"] == "Präparat 7"
 
 
 @needs_jpegtran
