@@ -44,11 +44,13 @@ class Dataset(NamedTuple):
         manifest: the manifest's table.
         flagged: paths of the files to repair.
         labels: names and colours of labels; without names if there is no labels file.
+        contested: paths of palette masks whose palettes contradict those of other masks.
     """
 
     manifest: pl.DataFrame
     flagged: frozenset[str]
     labels: LabelTable
+    contested: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

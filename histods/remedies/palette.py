@@ -1,14 +1,15 @@
 """`palette`: a palette mask is written as grey values, which are its indices.
 
-Proof: the audit reads the indices as labels, no labels file contradicts them, and the new file is read back with
-the same label at every pixel.
+Proof: the audit reads the indices as labels, no palette contradicts another one, no labels file contradicts them,
+and the new file is read back with the same label at every pixel. If palettes contradict each other, all masks
+stay, since grey values would hide that from the next audit.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from histods.remedies.base import Remedy, Repaired
+from histods.remedies.base import RefusedError, Remedy, Repaired
 from histods.remedies.index_mask import read_mask, write_mask
 
 if TYPE_CHECKING:
@@ -17,8 +18,20 @@ if TYPE_CHECKING:
     from histods.remedies.base import Dataset, Source
 
 
+CONTESTED = (
+    "palettes contradict each other, so that indices are no labels; "
+    "use 'histods fix palettes_differ --repair --labels FILE'"
+)
+
+
 def study(dataset: Dataset) -> Mapping[int, tuple[int, int, int]]:
-    """The colours of labels, which must not contradict the indices."""
+    """The colours of labels, which must not contradict the indices.
+
+    Raises:
+        RefusedError: palettes contradict each other.
+    """
+    if dataset.contested:
+        raise RefusedError(CONTESTED)
     return dataset.labels.colours
 
 

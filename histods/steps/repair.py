@@ -21,7 +21,7 @@ from histods.moves.journal import is_repair, list_unfinished, say_interrupted, u
 from histods.printing import printed
 from histods.remedies import remedies_of, repairable
 from histods.remedies.base import Dataset
-from histods.repairs.choose import Refusals
+from histods.repairs.choose import Refusals, flagged_paths
 from histods.repairs.journal import places_of, read_repair_journal
 from histods.repairs.run import (
     discarding,
@@ -195,7 +195,8 @@ def _run(
     refusals, rows = Refusals(), manifest.to_polars()
     tasks = plan_tasks(code, rows, findings, root, refusals)
     flagged = frozenset(task.path for task in tasks)
-    attempts = study_dataset(remedies, Dataset(rows, flagged, labels)) if tasks else []
+    contested = frozenset(flagged_paths("palettes_differ", rows, findings))
+    attempts = study_dataset(remedies, Dataset(rows, flagged, labels, contested)) if tasks else []
     path = new_journal(space.fixes, code) if apply else None
     with nullcontext() if path is None else discarding(path):
         outcomes = make_all(

@@ -17,10 +17,11 @@ from histods import fix, remedies
 from histods.images.reader import decode_mask
 from histods.remedies import base, narrow
 from histods.remedies.orientation import UNDECIDED
+from histods.remedies.palette import CONTESTED
 from histods.repairs import run
 from histods.repairs.choose import ALONE, NAMED_IN_CSV, TAKEN, UNPAIRED
 from tests.commands import histods
-from tests.histods.remedies.planted import as_colours, regions, tagged
+from tests.histods.remedies.planted import COLOURS, as_colours, as_palette, regions, tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,20 @@ def test_equal_channels_stay_in_a_dataset_with_colours(tmp_path: Path) -> None:
     assert not result.files
     reasons = {path: one.reason for one in result.refused for path, _ in one.files}
     assert "--labels FILE" in reasons["e4_mask.png"]
+
+
+def test_palettes_that_contradict_each_other_are_not_hidden_in_greys(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", as_palette)
+    black, red, green, blue = COLOURS.values()
+    as_palette(truth(4), [black, green, red, blue]).save(root / "e4_mask.png")
+    assert look(root).findings["palettes_differ"]
+    refused = mend(root, "palette").refused
+    assert [(one.reason, len(one.files)) for one in refused] == [(CONTESTED, 4)]
+    labels = tmp_path / "labels.yml"
+    labels.write_text(LABELS)
+    mend(root, "palettes_differ", labels=labels)
+    swapped = np.array([0, 2, 1, 3], dtype=np.uint8)[truth(4)]
+    assert np.array_equal(decode_mask((root / "e4_mask.png").read_bytes()).labels, swapped)
 
 
 def test_turned_images_are_written_upright(tmp_path: Path) -> None:
