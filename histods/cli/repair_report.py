@@ -24,8 +24,10 @@ def show_repair(console: Console, result: RepairResult, workspace: Path, labels:
         _show_interrupted(console, result)
     elif result.files:
         _show_files(console, result)
-    else:
+    elif result.refused:
         print_line(console, f"{result.code}: no file can be repaired.")
+    else:
+        print_line(console, f"{result.code}: the last audit found no such file.")
     for refusal in result.refused:
         _show_refusal(console, refusal)
     if result.state == "repaired":

@@ -271,6 +271,8 @@ def test_the_command_shows_examples_the_reasons_and_the_next_command(root: Path)
     done = histods("fix", "wide_mask", "--repair", "--in-place", "--apply", "-w", out)
     assert "Audit again:" in done.stdout
     assert f"histods audit {root}" in done.stdout.replace(" \\\n      ", " ")
+    nothing = histods("fix", "palette", "--repair", "--in-place", "-w", out)
+    assert nothing.stdout == "palette: the last audit found no such file.\n"
     journal = out / "fixes" / "wide_mask-1.jsonl"
     undone = histods("fix", "--undo", journal, "--json")
     assert json.loads(undone.stdout)["files_changed"] == 3
