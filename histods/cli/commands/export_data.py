@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "histods export-data --format nnunet --to nnUNet_raw/Dataset101_skin"
 _SHOWN = 3
+_MOST_EMPTY = 20
+"""Classes without a pixel that have a row; more of them are numbers between labels, not classes."""
 
 
 class Unknown(StrEnum):
@@ -91,6 +93,8 @@ def export_data(
 def show_export(console: Console, result: ExportDataResult, workspace: Path) -> None:
     """Print what is in an exported folder, what became of class 0, and what was left out."""
     value = "category" if result.format == "coco" else "value"
+    empty = [row.name for row in result.classes if row.index and not row.pixels]
+    hidden = len(empty) > _MOST_EMPTY
     print_table(
         console,
         f"Classes of {result.map}, for {result.format}",
@@ -98,13 +102,16 @@ def show_export(console: Console, result: ExportDataResult, workspace: Path) -> 
         [
             [row.index, row.name, str(number), row.pixels, f"{row.percent:.2f}", row.images]
             for row, number in zip(result.classes, result.values, strict=True)
+            if row.pixels or not row.index or not hidden
         ],
         numbers=[0, 2, 3, 4, 5],
         shortened=[1],
     )
+    if hidden:
+        print_line(console, f"{len(empty):,} classes without a pixel are not in this table; --json lists them.")
     print_line(console, result.unknown)
     _warn_of_one_class(console, result)
-    if empty := [row.name for row in result.classes if row.index and not row.pixels]:
+    if empty:
         more = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
         print_line(
             console,

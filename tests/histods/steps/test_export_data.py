@@ -377,6 +377,23 @@ def test_the_command_says_that_nothing_is_left_to_tell_apart(binary: Path, tmp_p
     assert "Next:" in done.stderr
 
 
+def test_numbers_between_labels_have_no_row_but_are_counted(tmp_path: Path) -> None:
+    """One mask of 0, 1 and 200 has 198 classes without a pixel."""
+    data = tmp_path / "data"
+    data.mkdir()
+    Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(data / "a.png")
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:] = 1
+    mask[20:] = 200
+    Image.fromarray(mask).save(data / "a_mask.png")
+    audit(data, workspace=tmp_path / "w", workers=1)
+    call = ("export-data", "--format", "semantic", "-w", tmp_path / "w", "--to")
+    shown = histods(*call, tmp_path / "x").stdout
+    assert [line.split()[0] for line in shown.splitlines()[2:5]] == ["0", "1", "200"]
+    assert "198 classes without a pixel are not in this table; --json lists them." in shown
+    assert len(json.loads(histods(*call, tmp_path / "x", "--json").stdout)["classes"]) == 201
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
