@@ -139,12 +139,17 @@ def fix(
         if code is not None or to is not None or apply:
             raise HistodsError("--undo JOURNAL takes no other options; leave them out.")
         return _undo(Path(undo), progress)
-    if code is None or to is None:
+    if code is None:
         raise HistodsError(
             "There is nothing to fix or undo here; give a code and --to DIR, "
             "such as 'histods fix unreadable_mask --to DIR', or --undo JOURNAL."
         )
     _check_code(code)
+    if to is None:
+        raise HistodsError(
+            "There is no folder yet to move the files to; give one outside the dataset: "
+            f"'histods fix {code} --to DIR'."
+        )
     space = Workspace.find(workspace)
     audit = space.read_audit()
     root = _parse_root(audit.root)

@@ -301,7 +301,13 @@ def test_wrong_calls_are_refused_in_one_line(root: Path) -> None:
     near = f"There is no finding 'zero_masks'; did you mean zero_mask? The codes are {codes}."
     assert line(lambda: fix("zero_mask", undo=away)) == alone
     assert line(lambda: fix(undo=away, apply=True)) == alone
-    assert line(fix) == line(lambda: fix("zero_mask")) == line(lambda: fix(to=away)) == neither
+    nowhere = (
+        "There is no folder yet to move the files to; give one outside the dataset: "
+        "'histods fix zero_mask --to DIR'."
+    )
+    assert line(fix) == line(lambda: fix(to=away)) == neither
+    assert line(lambda: fix("zero_mask")) == nowhere
+    assert line(lambda: fix("zero_masks")) == near
     assert line(lambda: fix("zero_masks", to=away, workspace=out)) == near
     assert line(lambda: fix("?!", to=away, workspace=out)) == (f"There is no finding '?!'; choose one of {codes}.")
     (root.parent / "link").symlink_to(root)
