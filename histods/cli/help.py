@@ -27,11 +27,11 @@ PANELS = {
         "sample": "Make images for masks with a trained network.",
     },
     "Exchange": {
-        "import": "Make a run of a published DiffInfinite checkpoint.",
         "import-data": "Make masks from COCO or GeoJSON (QuPath) annotations.",
-        "export": "Write a run in the layout of diffusers.",
-        "describe": "Describe the dataset for catalogues (Croissant).",
         "export-data": "Write images and masks for nnU-Net, YOLO, CVAT or COCO.",
+        "describe": "Describe the dataset for catalogues (Croissant).",
+        "import": "Make a run of a published DiffInfinite checkpoint.",
+        "export": "Write a run in the layout of diffusers.",
     },
     OTHERS: {
         "demo": "Make a small dataset and run everything on it.",

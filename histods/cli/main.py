@@ -33,7 +33,7 @@ from histods.cli.commands import (
     tile,
     train,
 )
-from histods.cli.help import STATUSES, register
+from histods.cli.help import PANELS, STATUSES, register
 from histods.errors import HistodsError, TerminatedError
 from histods.interrupts import INTERRUPTED, TERMINATED, Interrupts
 from histods.printing import escaped
@@ -130,7 +130,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, HistodsError):
         return str(error)
     if isinstance(error, typer.exceptions.TyperException):
-        return error.format_message()
+        return f"{error.format_message().rstrip('.')}; see '{_called()} --help'."
     if isinstance(error, OSError):
         places = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         found = f"{error.strerror or error}{': ' if places else ''}{places}"
@@ -141,6 +141,12 @@ def _explain(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in _TRAINER:
         return f"{error.name} is not installed, which this command needs; run \"pip install 'histods[train]'\"."
     return f"Internal error, {type(error).__name__}: {error}; run again with --debug and report it."
+
+
+def _called() -> str:
+    """The command whose help explains a wrong call; errors of options do not all know theirs."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    return f"histods {name}" if any(name in commands for commands in PANELS.values()) else "histods"
 
 
 def _say(text: str, status: int) -> int:
@@ -161,13 +167,13 @@ COMMANDS = {
     "encode": encode,
     "train": train,
     "sample": sample,
-    "import": import_,
-    "export": export,
-    "export-data": export_data,
-    "describe": describe,
     "fix": fix,
     "tile": tile,
     "import-data": import_data,
+    "export-data": export_data,
+    "describe": describe,
+    "import": import_,
+    "export": export,
     "demo": demo,
 }
 for name, command in COMMANDS.items():

@@ -37,7 +37,7 @@ def export(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Write a run in the layout of diffusers, with a README that says how to use it."""
+    """Write a run in the layout of diffusers, with a README; export-data writes images and masks."""
     from training.exchange.export_diffusers import export as run_export
 
     run_command(

@@ -50,7 +50,7 @@ def import_(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Make a run of a published checkpoint, to sample from or to export."""
+    """Make a run of a published checkpoint, to sample from or to export; import-data reads annotations."""
     from training.exchange.import_diffinfinite import import_checkpoint
     from training.runs.checkpoint import read_run
 

@@ -121,8 +121,8 @@ def test_shell_completion_offers_the_commands() -> None:
             ["audit", "nowhere"],
             "histods: nowhere does not exist; give the folder that holds the dataset.",
         ),
-        (["audit"], "histods: Missing argument 'ROOT'."),
-        (["audit", ".", "--frsh"], "histods: No such option: --frsh"),
+        (["audit"], "histods: Missing argument 'ROOT'; see 'histods audit --help'."),
+        (["audit", ".", "--frsh"], "histods: No such option: --frsh (Possible options: --fresh"),
         (["audit", ".", "--workers", "many"], "histods: Invalid value for '--workers': "),
         (["audit", ".", "--labels", "nothing.yml"], "histods: There is no file nothing.yml here"),
         (
@@ -133,7 +133,8 @@ def test_shell_completion_offers_the_commands() -> None:
             ["plot", "-w", "empty"],
             "histods: There is no audit in empty yet; run 'histods audit DATASET -w empty'.",
         ),
-        (["frobnicate"], "histods: No such command 'frobnicate'."),
+        (["fix", "--undo"], "histods: Option '--undo' requires an argument; see 'histods fix --help'."),
+        (["frobnicate"], "histods: No such command 'frobnicate'; see 'histods --help'."),
     ],
 )
 def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], line: str) -> None:
