@@ -51,8 +51,9 @@ def parse_overrides(settings: Sequence[str], checks: Sequence[Check]) -> dict[st
         if limit == _MAIN:
             limit = next(iter(known[code]))
         if limit not in known[code]:
-            near = _nearest(limit, known[code])
-            raise HistodsError(f"--set {setting}: {code} has no threshold {limit}; the nearest is {near}.")
+            raise HistodsError(
+                f"--set {setting}: {code} has no threshold {limit}, only {' and '.join(known[code])}."
+            )
         found[f"{code}.{limit}"] = _parse(setting, value.strip(), known[code][limit])
     return found
 

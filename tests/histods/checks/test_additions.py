@@ -165,7 +165,7 @@ def test_a_measure_is_of_images_or_of_masks() -> None:
         ("checks.red.image.red=1", "is not checks.CODE.NAME=VALUE"),
         ("checks.red_imag.red=1", "there is no check red_imag; the nearest check that has some is red_image"),
         ("checks.zero_mask.red=1", "the check zero_mask has no thresholds; the nearest"),
-        ("checks.red_image.read=1", "red_image has no threshold read; the nearest is red"),
+        ("checks.red_image.read=1", "red_image has no threshold read, only red"),
         ("checks.red_image.red=much", "red is 'much', expected a number from 0 to 255; the default is 200."),
         ("checks.red_image.red=nan", "red is 'nan', expected a number"),
         ("checks.red_image.red=256", "red is '256', expected a number"),
