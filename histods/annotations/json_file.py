@@ -52,7 +52,7 @@ def read_json_file(path: Path) -> JsonFile:
         ) from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno:,}, column {error.colno:,}"
-        raise UnreadableFileError(f"not JSON, or cut short: {error.msg} at {where}") from error
+        raise UnreadableFileError(f"not JSON, or cut short: {error.msg.removesuffix(' at')} at {where}") from error
     except RecursionError as error:
         raise UnreadableFileError("lists in lists in lists, too deep to be annotations") from error
     except ValueError as error:  # a number with thousands of digits

@@ -38,6 +38,7 @@ def test_text_with_or_without_a_mark_or_compression_is_read(tmp_path: Path, cont
         (b"", "the file is empty"),
         (b" \n", "the file is empty"),
         (b'{"a": [1, 2', "not JSON, or cut short: .* at line 1"),
+        (b'{"a', "string starting at line 1, column 2"),
         (b"[" * 200_000, "too deep"),
         (b"\xff{}", "not UTF-8: byte 0xff at 0"),
         (b"[" + b"9" * 5000 + b"]", "not JSON: Exceeds the limit"),
@@ -46,7 +47,7 @@ def test_text_with_or_without_a_mark_or_compression_is_read(tmp_path: Path, cont
         (gzip.compress(bytes(1 << 22)), "more than the 1,048,576 bytes that are read, once decompressed"),
         (b"1" * (1 << 21), "2,097,152 bytes, more than the 1,048,576 that are read"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_no_json_is_refused_in_one_line(
     tmp_path: Path, content: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
