@@ -194,7 +194,7 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     sizes = flagged.select("key", "mask_width", "mask_height").iter_rows()
     messages = [
         f"{_explain(judged, verdicts, int(place), neighbour, width, height)}; "
-        f"look at it with histods show {shlex.quote(key)} --open DIR"
+        f"look at it with: histods show {shlex.quote(key)} --open DIR"
         for place, neighbour, (key, width, height) in zip(wrong, neighbours, sizes, strict=True)
     ]
     return found(

@@ -160,7 +160,7 @@ def test_the_message_says_how_it_fits_and_by_how_much() -> None:
     findings = CHECK.judge(with_layouts(samples, rows, half), CONTEXT)
     pattern = (
         r"^the mask fits its image better when turned by 180 degrees: agreement 0\.\d\d instead of -?0\.\d\d; "
-        r"look at it with histods show p\d{3} --open DIR$"
+        r"look at it with: histods show p\d{3} --open DIR$"
     )
     assert findings.filter(pl.col("message").str.contains(pattern)).height == len(findings) == 2
     swapped, _ = swap_some(samples, rows)
