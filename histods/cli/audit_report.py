@@ -222,7 +222,9 @@ def _show_findings(console: Console, result: AuditResult) -> None:
 def _show_unchecked(console: Console, result: AuditResult) -> None:
     """What this audit did not look for: an image without a finding may still be blurred."""
     if result.counts.images and not result.options.quality:
-        print_line(console, "Not checked: blur, ink, exposure, blank tiles, near-duplicates (--quality).")
+        print_line(console, "Not checked: blur, ink, blank tiles, near-duplicates, fit of masks (--quality).")
+    else:
+        print_line(console, "")
 
 
 def _show_counts(console: Console, result: AuditResult) -> None:
@@ -247,4 +249,3 @@ def _show_counts(console: Console, result: AuditResult) -> None:
             *([("groups", result.groups)] if result.groups else []),
         ],
     )
-    print_line(console, "")

@@ -105,7 +105,8 @@ def audit(
         group_regex: takes a sample's group (slide, patient) from its key.
         verify: `structure`, or `decode` to decode every image fully.
         hash: also digest every image, to find exact duplicates.
-        quality: also decode every image at reduced scale, to find blur, blank tiles, near-duplicates and others.
+        quality: also decode every image at reduced scale, to find blur, blank tiles, near-duplicates,
+            masks that do not fit, and others.
         set: thresholds of checks, `checks.CODE.NAME=VALUE`; one or several. No file is read again for them.
         workers: processes; all usable cores by default.
         engine: `local`, or `ray` for a Ray cluster.

@@ -152,7 +152,12 @@ def _codes(findings: pl.DataFrame) -> ShownTable:
     """The codes that occur, with their numbers and what they mean."""
     counts = dict(findings.group_by("code").len().iter_rows())
     rows = [
-        {"severity": check.severity, "code": check.code, "files": counts[check.code], "meaning": check.summary}
+        {
+            "severity": check.severity,
+            "code": check.code,
+            "files": counts[check.code],
+            "meaning": check.summary.replace("`", ""),
+        }
         for check in CHECKS
         if check.code in counts
     ]

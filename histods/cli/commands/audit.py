@@ -140,7 +140,8 @@ def audit(
         typer.Option(
             "--quality",
             rich_help_panel=READING,
-            help="Decode every image, to find blur, blank tiles, pen marks, near-duplicates and others.",
+            help="Decode every image, to find blur, blank tiles, pen marks, near-duplicates, masks that do not "
+            "fit, and others.",
         ),
     ] = False,
     settings: Annotated[

@@ -128,6 +128,7 @@ def _follow_up(result: ShowResult, workspace: Path) -> str | None:
 
 def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None:
     """Print the files of a finding, and each reason once for all files in a row that have it."""
+    from histods.checks import CHECKS
     from histods.remedies import repair_options
 
     rows = result.tables[0].rows
@@ -141,9 +142,11 @@ def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None
     print_line(console, "")
     rest = f", {left:,} of them not shown" if left else ""
     print_line(console, f"{result.name}: {result.total:,} {'file' if result.total == 1 else 'files'}{rest}")
-    print_next(
-        console, in_workspace(f"histods fix {result.name}{repair_options(result.name)} --to DIR", workspace)
-    )
+    command = f"histods fix {result.name}{repair_options(result.name)} --to DIR"
+    to_look_at = any(check.quality for check in CHECKS if check.code == result.name)
+    if to_look_at and not result.overlays:  # a verdict on pixels, which only the eye confirms
+        command = f"histods show {result.name} --open DIR"
+    print_next(console, in_workspace(command, workspace))
 
 
 def _show_table(console: Console, table: ShownTable) -> None:

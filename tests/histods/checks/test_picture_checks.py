@@ -137,7 +137,7 @@ def test_the_command_says_what_it_did_not_check_and_takes_thresholds(tmp_path: P
     out.mkdir()
     (root / "a.jpg").write_bytes(encode(FAULTS["blurred by 2.5 px"][1](tissue(1))))
     common = ("audit", root, "-w", out, "--allow-unpaired")
-    line = "Not checked: blur, ink, exposure, blank tiles, near-duplicates (--quality)."
+    line = "Not checked: blur, ink, blank tiles, near-duplicates, fit of masks (--quality)."
     plain = commands.histods(*common)
     assert (plain.returncode, plain.stdout.splitlines().count(line)) == (0, 1)
     printed = commands.histods(*common, "--json").stdout
@@ -151,9 +151,14 @@ def test_the_command_says_what_it_did_not_check_and_takes_thresholds(tmp_path: P
     assert audit["options"] | {"quality": True, "set": ["checks.blur.sharpness=0.01"]} == audit["options"]
     assert audit["command"].endswith("--set checks.blur.sharpness=0.01 --allow-unpaired --quality")
     assert "blur" in commands.histods(*common, "--set", "checks.blur.sharpness=0.5").stdout
+    listed = " ".join(commands.histods("show", "blur", "-w", out).stdout.split())
+    assert f"Next: histods show blur --open DIR -w {out}" in listed.replace("\\ ", "")
+    drawn = commands.histods("show", "blur", "--open", tmp_path / "drawn", "-w", out).stdout
+    assert "Next: histods fix blur --to DIR" in " ".join(drawn.split())
+    assert "`" not in commands.histods("show", "-w", out).stdout
     wrong = commands.histods(*common, "--set", "checks.blur.sharp=0.5")
     assert wrong.returncode == 2
-    assert wrong.stderr.strip().endswith("blur has no threshold sharp; the nearest is sharpness.")
+    assert wrong.stderr.strip().endswith("blur has no threshold sharp, only sharpness.")
 
 
 def hostile() -> dict[str, bytes]:
