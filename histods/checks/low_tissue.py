@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Say how much tissue a tile shows, unless it is blank."""
-    is_blank = samples["key"].is_in(blank.judge(samples, blank.CHECK.context(context))["key"].implode())
+    blanks = blank.judge(samples, blank.CHECK.context(context))["path"]  # a key may be that of several images
+    is_blank = pl.col("image_path").is_in(blanks.implode())
     few = samples.filter(~is_blank & (pl.col("tissue") < context.limits["tissue"]))
     message = pl.format(
         "{} % of it is tissue; leave it out if the model should not learn glass", percent("tissue")

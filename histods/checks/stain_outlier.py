@@ -96,9 +96,9 @@ def _described(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     red, green, blue = (pl.col("absorbance").struct.field(name).cast(pl.Float64) for name in CHANNELS)
     density = (red + green + blue) / 3
     exposed = [
-        check.judge(samples, check.context(context))["key"] for check in (too_dark.CHECK, over_exposed.CHECK)
+        check.judge(samples, check.context(context))["path"] for check in (too_dark.CHECK, over_exposed.CHECK)
     ]
-    wrong = pl.col("key").is_in(pl.concat(exposed).implode())
+    wrong = pl.col("image_path").is_in(pl.concat(exposed).implode())
     return samples.filter(has_tissue() & pl.col("absorbance").is_not_null() & ~wrong).select(
         "key",
         "image_path",

@@ -19,7 +19,7 @@ from histods.checks import CHECKS
 from histods.checks.similar_hashes import find_pairs
 from histods.measurement.audit_result import AuditResult
 from tests import commands
-from tests.histods.checks.picture_files import FAULTS, encode, restain, tissue
+from tests.histods.checks.picture_files import FAULTS, encode, glass, restain, tissue
 
 CODES = {check.code for check in CHECKS if check.quality}
 SOUND, EACH = 40, 2
@@ -129,6 +129,17 @@ def test_copies_of_other_groups_are_told_and_exact_ones_are_left_to_duplicate_im
     found, _ = judge(root, tmp_path / "out", **options)
     assert set(found) == {"A_2.jpg", "B_1.jpg"}
     assert found["A_2.jpg"]["near_duplicate"].startswith("looks the same as A_1.jpg;")
+
+
+def test_of_two_images_with_one_key_each_is_judged_for_itself(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    speck = glass(tissue(1), (240, 240, 240), 0)
+    (root / "a.jpg").write_bytes(encode(speck))
+    speck[:64, :64] = tissue(1)[:64, :64]
+    (root / "a.png").write_bytes(encode(speck, "PNG"))
+    found, _ = judge(root, tmp_path / "out", quality=True, workers=1)
+    assert {path: set(codes) for path, codes in found.items()} == {"a.jpg": {"blank"}, "a.png": {"low_tissue"}}
 
 
 def test_the_command_says_what_it_did_not_check_and_takes_thresholds(tmp_path: Path) -> None:
