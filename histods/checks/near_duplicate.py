@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from histods.images.reduced import Picture
 
 _SIDE, _LOWEST = 32, 8
+_COMPARED = 1 << 18  # pairs at a time: 130 MB
 
 
 def measure_frequencies(picture: Picture) -> bytes | None:
@@ -66,16 +67,11 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     compared = compared.filter(~repeated)
     frequencies = _unpack(compared["frequencies"].to_list())
     pairs = find_pairs(_hash(frequencies), int(context.limits["bits"]))
-    similarity = _compare(frequencies, pairs)
-    kept = similarity >= context.limits["similarity"]
-    earlier, later = pairs[kept].T
+    earlier, later = _nearest(pairs, _compare(frequencies, pairs), context.limits["similarity"])
     columns = ("image_path", "group")
-    rows = compared.select("key", *columns)[later].with_columns(
+    nearest = compared.select("key", *columns)[later].with_columns(
         compared[name][earlier].alias(f"other_{name}") for name in columns
     )
-    rows = rows.with_columns(similarity=similarity[kept])
-    rows = rows.sort("image_path", "similarity", "other_image_path", descending=[False, True, False])
-    nearest = rows.unique("key", keep="first", maintain_order=True)
     across = pl.when(pl.col("group") != pl.col("other_group")).then(
         pl.format(", which is of another group ({})", "other_group")
     )
@@ -103,7 +99,33 @@ def _hash(frequencies: NDArray[np.float32]) -> NDArray[np.uint64]:
 def _compare(frequencies: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     """[pairs] cosine similarity."""
     unit = frequencies / np.maximum(np.linalg.norm(frequencies, axis=1, keepdims=True), 1)
-    return np.asarray(np.einsum("ij,ij->i", unit[pairs[:, 0]], unit[pairs[:, 1]]), np.float32)
+    similarity = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _COMPARED):
+        left, right = pairs[start : start + _COMPARED].T
+        np.einsum("ij,ij->i", unit[left], unit[right], out=similarity[start : start + _COMPARED])
+    return similarity
+
+
+def _nearest(
+    pairs: NDArray[np.int64], similarity: NDArray[np.float32], least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the pairs of each later image the most similar one, of equal ones that with the first image.
+
+    Args:
+        pairs: [pairs, 2] positions of the earlier and the later image, sorted.
+        similarity: [pairs].
+        least: less is no near-duplicate.
+
+    Returns:
+        Earlier and later images, in the order of the latter.
+    """
+    kept = similarity >= least
+    pairs, similarity = pairs[kept], similarity[kept]
+    best = np.full(pairs.max(initial=-1) + 1, -np.inf, np.float32)
+    np.maximum.at(best, pairs[:, 1], similarity)
+    earlier, later = pairs[similarity == best[pairs[:, 1]]].T
+    images, first = np.unique(later, return_index=True)
+    return earlier[first], images
 
 
 CHECK = Check(

@@ -21,6 +21,8 @@ _KEYS = 1 << _PART_BITS
 _MOST, _KEPT = 64, 8
 """Hashes with one value of a part that a hash is compared with, and pairs that are kept of these, so that the
 search ends in a dataset in which all images are alike, too: then not all pairs are found, but some of each."""
+_ENOUGH = 16
+"""Pairs of a hash after which it is compared with no other value of that part."""
 
 
 def find_pairs(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
@@ -55,12 +57,13 @@ def _near(unique: NDArray[np.uint64], part: int, bits: int) -> NDArray[np.int64]
     np.cumsum(np.bincount(keys, minlength=_KEYS), out=starts[1:])
     rows = np.arange(len(keys), dtype=np.int32)
     found = [_close(values, rows, rows + 1, starts[keys + 1], bits)]  # those before a row are compared with it
+    numbers = np.bincount(found[0][:, 0], minlength=len(keys))
     for flip in (1 << bit for bit in range(_PART_BITS)):
-        some = rows[
-            (keys & flip) == 0
-        ]  # of two parts that differ in one bit, the one without it looks for the other
+        # Of two parts that differ in one bit, the one without it looks for the other.
+        some = rows[((keys & flip) == 0) & (numbers < _ENOUGH)]
         key = keys[some] | flip
         found.append(_close(values, some, starts[key], starts[key + 1], bits))
+        numbers += np.bincount(found[-1][:, 0], minlength=len(keys))
     return np.asarray(order[np.concatenate(found)], np.int64)
 
 

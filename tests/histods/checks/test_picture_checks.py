@@ -16,6 +16,8 @@ from PIL import Image
 
 import histods
 from histods.checks import CHECKS
+from histods.checks.base import Context
+from histods.checks.near_duplicate import CHECK as NEAR_DUPLICATE
 from histods.checks.similar_hashes import find_pairs
 from histods.measurement.audit_result import AuditResult
 from tests import commands
@@ -256,3 +258,32 @@ def test_equal_hashes_are_paired_with_the_first_of_them() -> None:
     assert find_pairs(hashes[:0], 3).shape == (0, 2)
     with pytest.raises(ValueError, match="bits is 8, expected 0 to 7"):
         find_pairs(hashes, 8)
+
+
+def test_a_crowd_of_similar_hashes_has_a_bounded_number_of_pairs() -> None:
+    flips = np.random.default_rng(0).integers(0, 63, (2000, 3)).astype(np.uint64)
+    hashes = np.unique(np.bitwise_xor.reduce(np.uint64(1) << flips, axis=1))
+    distances = np.bitwise_count(hashes[:, None] ^ hashes)
+    assert np.count_nonzero(np.triu(distances <= 6, 1)) > 900 * len(hashes)
+    pairs = find_pairs(hashes, 6)
+    assert len(pairs) <= 4 * (16 + 8) * len(hashes)
+    assert len(np.unique(pairs)) == len(hashes)  # none is left out
+
+
+def test_a_near_duplicate_names_the_most_alike_image_before_it() -> None:
+    random = np.random.default_rng(0)
+    values = np.clip(random.normal(0, 40, 63) + random.normal(0, 12, (30, 63)), -127, 127).astype(np.int8)
+    names = [f"{place:02}.jpg" for place in range(len(values))]
+    samples = pl.DataFrame(
+        {"key": names, "image_path": names, "group": None, "image_error": None, "image_digest": None}
+        | {"tissue": 1.0, "contrast": 99.0, "frequencies": [row.tobytes() for row in values]}
+    )
+    limits = {"similarity": 0.9, "bits": 7, "tissue": 0.1}
+    said = dict(NEAR_DUPLICATE.judge(samples, Context(limits=limits)).select("path", "message").iter_rows())
+    unit = values / np.linalg.norm(values.astype(float), axis=1, keepdims=True)
+    bits = values > np.median(values, axis=1, keepdims=True)
+    near = (bits[:, None] != bits).sum(2) <= 7
+    likeness = np.where(np.triu(near, 1) & (unit @ unit.T >= 0.9), unit @ unit.T, 0)
+    expected = {names[later]: names[likeness[:, later].argmax()] for later in np.flatnonzero(likeness.max(0))}
+    assert np.count_nonzero((likeness > 0).sum(0) > 1) > 5  # several to choose from
+    assert {path: message.split()[4].strip(";") for path, message in said.items()} == expected
