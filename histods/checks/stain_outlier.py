@@ -9,7 +9,8 @@ density. Iglewicz and Hoaglin (1993) take 3.5 for an outlier of one normal value
 normal values do, so the limit is 5: in 500 generated patches of many tissues the largest distance is 3.8, in 20
 real ones of two scans 4.4.
 
-Half of the images may be outliers at most, so two stains of equal frequency are not told apart.
+Half of the images may be outliers at most, so two stains of equal frequency are not told apart. Where more than
+a fifth are, the audit says that the dataset rather has several stains.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 CHANNELS = ("red", "green", "blue")
 _STAINED = 0.15  # mean optical density
+_SEVERAL = 0.2  # of the images; with more outliers, there is more than one stain
 _MAD_TO_DEVIATION = 1.4826
 _LEAST = {"red_share": 0.02, "green_blue": 0.02, "density": 0.1}
 """Deviations below which a dataset of equal images is not divided."""
@@ -81,13 +83,19 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def note(samples: pl.DataFrame, context: Context) -> str | None:
-    """Why no stain was compared."""
+    """Why no stain was compared, or that there are several."""
     images, fewest = _described(samples, context).height, int(context.limits["images"])
-    if images >= fewest:
+    if images < fewest:
+        return (
+            f"Stains were not compared: {images:,} images show tissue, and fewer than {fewest:,} do not tell what "
+            "is usual; change it with --set checks.stain_outlier.images=NUMBER."
+        )
+    outliers = judge(samples, context).height
+    if outliers <= _SEVERAL * images:
         return None
     return (
-        f"Stains were not compared: {images:,} images show tissue, and fewer than {fewest:,} do not tell what is "
-        "usual; change it with --set checks.stain_outlier.images=NUMBER."
+        f"The stains of {outliers:,} of {images:,} images are outliers: rather than leave these out, audit images "
+        "of each stain or scanner in a folder of their own, or normalise stains before training."
     )
 
 

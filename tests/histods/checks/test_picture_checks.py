@@ -19,6 +19,8 @@ from histods.checks import CHECKS
 from histods.checks.base import Context
 from histods.checks.near_duplicate import CHECK as NEAR_DUPLICATE
 from histods.checks.similar_hashes import find_pairs
+from histods.checks.stain_outlier import CHANNELS
+from histods.checks.stain_outlier import CHECK as STAIN_OUTLIER
 from histods.measurement.audit_result import AuditResult
 from tests import commands
 from tests.histods.checks.picture_files import FAULTS, encode, glass, restain, tissue
@@ -114,6 +116,22 @@ def test_a_stain_with_the_colours_of_ink_is_not_ink_and_that_is_said(tmp_path: P
     found, result = judge(root, tmp_path / "out", quality=True, set=["checks.pen_marks.stain=1"], workers=1)
     assert sum("pen_marks" in codes for codes in found.values()) >= 10
     assert not any("pen marks" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(("others", "is_said"), [(10, False), (30, True)])
+def test_outliers_that_are_many_are_said_to_be_another_stain(others: int, is_said: bool) -> None:
+    spread = np.random.default_rng(0).normal(1, 0.05, (100, 3))
+    densities = np.where(np.arange(100)[:, None] < others, [0.7, 0.5, 0.25], [0.35, 0.6, 0.3]) * spread
+    names = [f"{number:03}.jpg" for number in range(100)]
+    samples = pl.DataFrame(
+        {"key": names, "image_path": names, "tissue": 1.0, "contrast": 50.0, "brightest": 240, "clipped": 0.0}
+        | {"absorbance": [dict(zip(CHANNELS, row, strict=True)) for row in densities.tolist()]}
+    )
+    context = STAIN_OUTLIER.context(Context())
+    assert STAIN_OUTLIER.judge(samples, context)["key"].to_list() == names[:others]
+    assert STAIN_OUTLIER.note is not None
+    said = STAIN_OUTLIER.note(samples, context)
+    assert (said is not None and said.startswith("The stains of 30 of 100 images are outliers")) == is_said
 
 
 def test_copies_of_other_groups_are_told_and_exact_ones_are_left_to_duplicate_image(tmp_path: Path) -> None:
