@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import posixpath
 import shlex
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from histods.exports.names import flat_names
 from histods.exports.parts import iter_notes, list_done, read_part, remove_parts, sizes_match
 from histods.exports.writer import SAMPLES, ExportOptions, ExportTask, plan_export, write_export
 from histods.io.atomic import locked, write_text
+from histods.io.csv_table import to_csv
 from histods.io.workspace import Workspace
 from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
@@ -332,11 +331,7 @@ def _run(engine: Engine, tasks: Sequence[ExportTask], options: ExportOptions, pr
 
 def _write_table(folder: Path, samples: pl.DataFrame) -> None:
     """Write `samples.csv`: a line for each exported sample."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(samples.select(_COLUMNS).iter_rows())  # null as an empty field
-    write_text(folder / TABLE, text.getvalue())
+    write_text(folder / TABLE, to_csv([_COLUMNS, *samples.select(_COLUMNS).iter_rows()]))
 
 
 def _is_complete(folder: Path) -> bool:

@@ -322,6 +322,7 @@ def test_keys_of_hostile_names_are_in_the_table(tmp_path: Path) -> None:
         'quo"te,comma',
         "日本/ä",
         "new\nline",
+        "carriage\rreturn",
         "'; rm -rf",
         "x" * 200,
         "a.b.c",
