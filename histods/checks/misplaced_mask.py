@@ -241,6 +241,8 @@ def _describe(shift: tuple[int, int], width: int, height: int) -> str:
 def note(samples: pl.DataFrame, context: Context) -> str | None:
     """Say how many masks could not be judged, and why."""
     masks = samples.filter(measured_mask() & pl.col("image_path").is_not_null()).height
+    if not masks:
+        return None
     judged = _judge(samples, context)
     look = "look at a few with 'histods show KEY --open DIR'"
     if judged is None:

@@ -216,7 +216,8 @@ def test_thresholds_make_it_more_or_less_willing() -> None:
     assert CHECK.judge(changed, many).height == 0
     assert CHECK.note is not None
     assert "judged none of 200 masks: it needs 201 with several labels" in str(CHECK.note(changed, many))
-    assert CHECK.note(samples.clear(), CONTEXT) is not None
+    assert CHECK.note(samples.clear(), CONTEXT) is None
+    assert CHECK.judge(samples.clear(), CONTEXT).height == 0
 
 
 def test_an_audit_finds_masks_that_were_turned_swapped_or_left_by_their_image(tmp_path: Path) -> None:
