@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _REGION = re.compile(
     r"(?P<slide>.+) \[(?:d=(?P<d>\d{1,9}(?:\.\d{1,9})?),)?x=(?P<x>-?\d{1,9}),y=(?P<y>-?\d{1,9})"
@@ -52,15 +52,18 @@ class ImageIndex:
     def __init__(self, paths: Iterable[str]) -> None:
         self._named: dict[str, list[Match]] = {}  # with and without the suffix
         self._based: dict[str, list[Match]] = {}  # the same, without folders
-        self._files: dict[str, list[str]] = {}  # file name -> paths
+        self._exact: dict[str, list[str]] = {}  # path with composed accents -> paths
+        self._ends: dict[str, list[str]] = {}  # the same for each end of a path
         for path in paths:
             plain = _plain(path)
             folder, _, file = plain.rpartition("/")
             stem = _SUFFIX.sub("", file)
-            self._files.setdefault(file, []).append(path)
+            self._exact.setdefault(plain, []).append(path)
+            for end in _ends(plain):
+                self._ends.setdefault(end, []).append(path)
             names = {file: Match(path), stem: Match(path)}
             region = _REGION.fullmatch(stem)
-            if region is not None and float(region["d"] or 1) > 0:
+            if region is not None and all(float(region[name] or 1) > 0 for name in "dwh"):
                 x, y, width, height = (int(region[name]) for name in "xywh")
                 names[region["slide"]] = Match(path, Region(x, y, width, height, float(region["d"] or 1)))
             for name, match in names.items():
@@ -97,14 +100,20 @@ class ImageIndex:
 
     def _find_file(self, name: str) -> list[Match]:
         plain = _plain(name.replace("\\", "/")).removeprefix("./")
-        candidates = self._files.get(plain.rpartition("/")[2], [])
-        exact = [path for path in candidates if _plain(path) == plain]
-        ends = [
-            path
-            for path in candidates
-            if f"/{plain}".endswith(f"/{_plain(path)}") or _plain(path).endswith(f"/{plain}")
-        ]
-        return [Match(path) for path in exact or ends]
+        paths = self._exact.get(plain)
+        if paths is None:  # the paths that end as it does, and those that it ends as
+            paths = [
+                *self._ends.get(plain, []),
+                *(path for end in _ends(plain) for path in self._exact.get(end, [])),
+            ]
+        return [Match(path) for path in paths]
+
+
+def _ends(path: str) -> Iterator[str]:
+    """The path without its first folder, without its first two, and so on, to the name of the file."""
+    while "/" in path:
+        path = path.partition("/")[2]
+        yield path
 
 
 def _plain(path: str) -> str:

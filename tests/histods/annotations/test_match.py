@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from histods.annotations.match import ImageIndex, Match, Region
 
@@ -50,6 +52,17 @@ def test_a_path_means_the_image_with_the_same_end(name: str, found: list[str]) -
     assert [match.path for match in index.find_file(name)] == found
 
 
+PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join)
+
+
+@given(st.lists(PATHS, max_size=12, unique=True), PATHS)
+def test_the_path_itself_counts_before_those_with_the_same_end(paths: list[str], name: str) -> None:
+    """One path has the end of another if it ends as the other does, folder by folder."""
+    same = [path for path in paths if f"/{path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{path}")]
+    found = [match.path for match in ImageIndex(paths).find_file(name)]
+    assert sorted(found) == ([name] if name in paths else sorted(same))
+
+
 def test_accents_in_two_parts_are_the_same() -> None:
     name = "ärmel_é.jpg"
     index = ImageIndex([unicodedata.normalize("NFD", name)])
@@ -70,6 +83,8 @@ def test_tiles_of_a_slide_have_its_annotations() -> None:
     assert index.find_named("t/s1 [x=0,y=512,w=512,h=512]") == [Match(tiles[0])]  # its own file
 
 
-@pytest.mark.parametrize("name", ["s [d=0,x=0,y=0,w=9,h=9].png", "s [x=0,y=0,w=9,h=9,z=1].png", "s [x=1].png"])
-def test_other_names_are_no_tiles(name: str) -> None:
-    assert not ImageIndex([name]).find_named("s")
+@pytest.mark.parametrize(
+    "part", ["d=0,x=0,y=0,w=9,h=9", "x=0,y=0,w=0,h=9", "x=0,y=0,w=9,h=0", "x=0,y=0,w=9,h=9,z=1", "x=1"]
+)
+def test_other_names_are_no_tiles(part: str) -> None:
+    assert not ImageIndex([f"s [{part}].png"]).find_named("s")
