@@ -24,6 +24,7 @@ CELLS = SIDE * SIDE
 FEATURES = 4
 """Numbers of a cell of an image: the means of red, green and blue, and the deviation of its luma."""
 _MOST_LABELS = 256
+_CHUNK = 8192  # masks whose labels are numbered at once
 
 
 def measure_appearance(picture: Picture) -> bytes:
@@ -74,4 +75,8 @@ def read_layouts(
     numbers = np.full(known.size, common.size, np.uint8)
     numbers[common] = np.arange(common.size)
     starts = np.cumsum(lengths) - lengths
-    return numbers[number][starts[:, None] + places], common.size + 1
+    numbered, found = numbers[number], np.empty(places.shape, np.uint8)
+    for first in range(0, len(places), _CHUNK):  # the indices have eight times the size of the result
+        rows = slice(first, first + _CHUNK)
+        found[rows] = numbered[starts[rows, None] + places[rows]]
+    return found, common.size + 1
