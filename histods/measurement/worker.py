@@ -328,18 +328,19 @@ def _look(contents: Contents, measured: Measured) -> dict[str, Any] | None:
     return asdict(look)
 
 
-_seen: OrderedDict[tuple[str, str], Measured] = OrderedDict()
+_seen: OrderedDict[tuple[str, str, int], Measured] = OrderedDict()
 
 
 def _measure_mask(content: bytes, options: MeasureOptions, how: str) -> Measured:
     """Measure a mask, or remember it: all-zero masks of one encoder are byte-identical, and often most masks."""
     digest = xxhash.xxh3_128_hexdigest(content)
-    known = _seen.get((digest, how))
+    key = digest, how, len(options.measures)  # `how` does not name measures that are not taken, which are null
+    known = _seen.get(key)
     if known is not None:
-        _seen.move_to_end((digest, how))
+        _seen.move_to_end(key)
         return known
     measured = _measure_mask_content(content, options, how)._replace(digest=digest)
-    _seen[digest, how] = measured
+    _seen[key] = measured
     if len(_seen) > _REMEMBERED:
         _seen.popitem(last=False)
     return measured
