@@ -49,7 +49,9 @@ def safe_key(key: str) -> str:
     plain = "/".join("__" if part in (".", "..") else part for part in parts)
     if plain == key and len(plain) <= _MAX_KEY:
         return plain
-    return f"{plain[: _MAX_KEY - 17].rstrip('/')}-{xxhash.xxh3_64_hexdigest(key.encode())}"
+    # Where a key ends in a folder, or is cut off in one, the last part is a folder's, which may have dots.
+    folders, slash, name = plain[: _MAX_KEY - 17].rstrip("/").rpartition("/")
+    return f"{folders}{slash}{name.replace('.', '_')}-{xxhash.xxh3_64_hexdigest(key.encode())}"
 
 
 def header(name: str, size: int) -> bytes:

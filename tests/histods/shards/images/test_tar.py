@@ -6,7 +6,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from histods.errors import UnreadableFileError
@@ -58,6 +58,7 @@ def test_where_an_archive_ends_is_said() -> None:
 
 
 @given(keys=st.sets(KEYS, max_size=20))
+@example(keys={":./", "a.b/", "a.b" * 40 + "/c"})
 def test_safe_keys_are_short_plain_and_never_shared(keys: set[str]) -> None:
     safe = {safe_key(key) for key in keys}
     assert len(safe) == len(keys)
