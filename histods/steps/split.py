@@ -141,6 +141,8 @@ def split(
     """
     plan = parse_plan(test, val, folds)
     check_group_regex(group_regex)
+    if not -(1 << 63) <= seed < 1 << 63:
+        raise HistodsError(f"--seed {seed} has more than 64 bits; give a smaller number.")
     space = Workspace.find(workspace)
     audit = space.read_audit()
     report = progress or silent
