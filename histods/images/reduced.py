@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from histods.images.jpeg_tables import Compression, read_compression
 from histods.images.reader import decode_image, show_image
 from histods.images.rgb import Shown
 
@@ -49,6 +50,11 @@ class Picture:
     def grey(self) -> NDArray[np.uint8]:
         """[height, width] uint8: luma (ITU-R BT.601)."""
         return np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+
+    @cached_property
+    def compression(self) -> Compression:
+        """How strongly a JPEG was compressed; unknown for other formats."""
+        return read_compression(self.content) if self.header.format == "jpeg" else Compression()
 
     @cached_property
     def brightest(self) -> int:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from histods.images.jpeg_tables import read_compression
 from histods.measurement.extra_measure import Measure
 
 if TYPE_CHECKING:
@@ -15,12 +14,12 @@ if TYPE_CHECKING:
 
 def measure_quality(picture: Picture) -> int | None:
     """The quality of a JPEG from 1 to 100; null for other formats."""
-    return read_compression(picture.content).quality if picture.header.format == "jpeg" else None
+    return picture.compression.quality
 
 
 def measure_subsampling(picture: Picture) -> str | None:
     """The chroma subsampling of a JPEG, such as 4:2:0; null for other formats and for grey."""
-    return read_compression(picture.content).subsampling if picture.header.format == "jpeg" else None
+    return picture.compression.subsampling
 
 
 COMPRESSION = (
