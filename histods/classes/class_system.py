@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from histods.io.workspace import Workspace
+    from histods.labels.label_map import ClassHistograms
 
 
 class LabelHistograms(NamedTuple):
@@ -159,6 +160,25 @@ def read_class_systems(
         stored = (table.schema.metadata or {}).get(b"manifest_digest", b"").decode()
         if manifest_digest == summary.get("manifest_digest") == stored:
             yield name, classes, flatten_labels(table, "classes")
+
+
+def with_classes(samples: pa.Table, label_map: LabelMap) -> tuple[pa.Table, ClassHistograms]:
+    """Replace `pixels` of labels by what each mask holds after the label map.
+
+    Args:
+        samples: rows of a manifest.
+        label_map: the label map.
+
+    Returns:
+        The samples with `classes` and `pixels` of these as last columns, null where there is no mask; and the same
+        flattened.
+    """
+    histograms = label_map.remap_histograms(*flatten_labels(samples))
+    without = pc.is_null(samples["labels"]).combine_chunks()
+    samples = samples.drop_columns("pixels")
+    samples = samples.append_column("classes", list_column(histograms.classes, histograms.offsets, without))
+    samples = samples.append_column("pixels", list_column(histograms.pixels, histograms.offsets, without))
+    return samples, histograms
 
 
 def list_column(values: NDArray[np.generic], offsets: NDArray[np.int64], nulls: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from histods.classes.class_system import choose_workspace_map, flatten_labels, list_column
+from histods.classes.class_system import choose_workspace_map, flatten_labels, with_classes
 from histods.dataset.manifest import Manifest, to_polars
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
@@ -156,7 +156,9 @@ def export_data(
         colours=dict(names.colours),
         nearest=audit.options.nearest_colour,
     )
-    samples, split_digest = _with_splits(_with_classes(used, label_map), space, audit)
+    samples, split_digest = _with_splits(
+        to_polars(with_classes(used, label_map)[0].drop_columns("labels")), space, audit
+    )
     chosen = _choose(samples, space, unknown, keep_unlabelled=keep_unlabelled)
     form.check(folder, set(chosen["split"]))
     tasks = _chunk(_with_places(chosen, form), options)
@@ -199,15 +201,6 @@ def export_data(
         remarks=outcome.remarks,
         command=outcome.command,
     )
-
-
-def _with_classes(samples: pa.Table, label_map: LabelMap) -> pl.DataFrame:
-    """The samples with what each mask holds after the label map; null where there is no mask."""
-    histograms = label_map.remap_histograms(*flatten_labels(samples))
-    without = pc.is_null(samples["labels"]).combine_chunks()
-    kept = samples.drop_columns(["labels", "pixels"])
-    kept = kept.append_column("classes", list_column(histograms.classes, histograms.offsets, without))
-    return to_polars(kept.append_column("pixels", list_column(histograms.pixels, histograms.offsets, without)))
 
 
 def _with_splits(samples: pl.DataFrame, space: Workspace, audit: AuditSummary) -> tuple[pl.DataFrame, str | None]:

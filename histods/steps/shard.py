@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from histods.classes.class_system import choose_workspace_map, flatten_labels, list_column
+from histods.classes.class_system import choose_workspace_map, flatten_labels, with_classes
 from histods.dataset.manifest import Manifest, to_polars
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
@@ -196,13 +196,9 @@ def _write(
 
 def _with_classes(samples: pa.Table, label_map: LabelMap) -> pa.Table:
     """Add what each mask holds after the label map, and the role that follows from it."""
-    histograms = label_map.remap_histograms(*flatten_labels(samples))
-    without = pc.is_null(samples["labels"]).combine_chunks()
+    samples, histograms = with_classes(samples, label_map)
     role = pa.array(np.where(histograms.conditional(), "conditional", "unconditional"), pa.string())
-    samples = samples.set_column(samples.schema.get_field_index("role"), "role", role)
-    samples = samples.drop_columns("pixels")
-    samples = samples.append_column("classes", list_column(histograms.classes, histograms.offsets, without))
-    return samples.append_column("pixels", list_column(histograms.pixels, histograms.offsets, without))
+    return samples.set_column(samples.schema.get_field_index("role"), "role", role)
 
 
 def _select(
