@@ -9,15 +9,14 @@ import pyarrow as pa
 
 from histods.annotations.draw import MADE
 from histods.annotations.mark import LEFT_OUT, SCHEMA_VERSION, TABLE, read_mark, write_mark
+from histods.dataset.filled_folder import keep_intact, refuse_others
 from histods.dataset.manifest import read_table, to_polars, write_table
-from histods.dataset.scan import ask_states
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest, write_text
 from histods.io.journal import Journal
 from histods.measurement.findings_file import to_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from histods.annotations.mark import ImportMark
@@ -43,9 +42,7 @@ def claim(folder: Path, wanted: ImportMark) -> ImportMark | None:
     """
     known = read_mark(folder)
     if known is None:
-        other = next((path for path in sorted(folder.iterdir()) if path.name != _JOURNAL), None)
-        if other is not None:
-            raise HistodsError(f"{folder} already holds {other.name}; choose a new or empty folder for --to.")
+        refuse_others(folder, _JOURNAL)
         return None
     if known.plan_digest != wanted.plan_digest:
         raise HistodsError(
@@ -71,15 +68,7 @@ def read_done(folder: Path, mark: ImportMark | None, journal: Journal) -> pl.Dat
         stored = read_table(table, MADE.names).cast(MADE)
         rows = pl.concat([to_polars(stored).filter(pl.col("key").is_not_null()), rows])
     rows = rows.filter(status="written").unique("key", keep="last", maintain_order=True)
-    files = pl.concat(
-        [
-            rows.select("key", path=f"{kind}_path", bytes=f"{kind}_bytes").drop_nulls("path")
-            for kind in ("image", "mask")
-        ]
-    )
-    sizes, _ = ask_states(folder, files["path"].to_list())
-    torn = files.filter(pl.col("bytes") != pl.Series(sizes))["key"]
-    return rows.filter(~pl.col("key").is_in(torn.implode()))
+    return keep_intact(folder, rows, "key")
 
 
 def write_tables(folder: Path, made: pl.DataFrame, plan: Plan, mark: ImportMark) -> None:
@@ -106,15 +95,3 @@ def write_tables(folder: Path, made: pl.DataFrame, plan: Plan, mark: ImportMark)
     metadata = {"schema_version": str(SCHEMA_VERSION), "plan_digest": mark.plan_digest}
     write_table(table, folder / TABLE, metadata)
     write_mark(folder, mark, file_digest(folder / TABLE))
-
-
-def remove_torn(folder: Path, keys: Iterable[str]) -> None:
-    """Remove incomplete files that killed runs left.
-
-    Args:
-        folder: the new dataset folder.
-        keys: the images that were not finished.
-    """
-    for place in {folder, *((folder / key).parent for key in keys)}:
-        for part in place.glob(".*.part"):
-            part.unlink(missing_ok=True)

@@ -14,10 +14,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from histods.dataset import filled_folder
 from histods.errors import HistodsError
 from histods.io.atomic import write_json
-from histods.io.checked import build
-from histods.io.workspace import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,16 +54,7 @@ def read_mark(folder: Path) -> ImportMark | None:
     Raises:
         HistodsError: the file is not a valid mark.
     """
-    path = folder / MARK
-    if not path.is_file():
-        return None
-    try:
-        mark: ImportMark = build(ImportMark, read_json(path))
-    except ValueError as error:
-        raise HistodsError(
-            f"{path} is not what 'histods import-data' wrote ({error}); remove that file or choose another folder."
-        ) from error
-    return mark
+    return filled_folder.read_mark(ImportMark, folder / MARK, "histods import-data")
 
 
 def check_finished(folder: Path) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from histods.dataset.filled_folder import read_mark, refuse_others
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest, write_json
-from histods.io.checked import build
-from histods.io.workspace import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,19 +76,10 @@ def claim(folder: Path, wanted: ExportMark) -> ExportMark | None:
     Raises:
         HistodsError: the folder holds something else.
     """
-    if not (folder / MARK).is_file():
-        names = sorted(path.name for path in folder.iterdir())
-        other = next((name for name in names if not (name.startswith(".") and name.endswith(".part"))), None)
-        if other is not None:
-            raise HistodsError(f"{folder} already holds {other}; choose a new or empty folder for --to.")
+    known = read_mark(ExportMark, folder / MARK, "histods export-data")
+    if known is None:
+        refuse_others(folder)
         return None
-    try:
-        known: ExportMark = build(ExportMark, read_json(folder / MARK))
-    except ValueError as error:
-        raise HistodsError(
-            f"{folder / MARK} is not what 'histods export-data' wrote ({error}); "
-            "remove that folder, or choose another with --to."
-        ) from error
     if known.plan_digest != wanted.plan_digest:
         raise HistodsError(
             f"{folder} holds another export: that of '{known.command}', or of an earlier audit, map or split; "

@@ -14,11 +14,12 @@ import polars as pl
 
 from histods.annotations.classes import format_labels, list_labels, number_classes
 from histods.annotations.draw import WRITTEN, DrawFolders, draw_images
-from histods.annotations.folder import claim, open_journal, read_done, remove_torn, write_tables
+from histods.annotations.folder import claim, open_journal, read_done, write_tables
 from histods.annotations.mark import LABELS, SCHEMA_VERSION, ImportMark, write_mark
 from histods.annotations.plan import find_source, make_plan
 from histods.annotations.shapes import parse_class_name
 from histods.annotations.tasks import chunk_tasks
+from histods.dataset.filled_folder import remove_incomplete
 from histods.dataset.manifest import to_polars
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
@@ -178,7 +179,7 @@ def import_data(
             write_text(folder / LABELS, text)
             write_tables(folder, made, plan, mark)
             if known is not None:
-                remove_torn(folder, todo)
+                remove_incomplete({folder, *((folder / key).parent for key in todo)})
             journal.remove()
     return _result(folder, plan, listed, made, len(done))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import polars as pl
 
 from histods.colours.colour_labels import OFF_PALETTE_LABEL
+from histods.dataset.filled_folder import remove_incomplete
 from histods.dataset.manifest import Manifest
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
@@ -20,7 +21,7 @@ from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.splits.preassigned import read_split_column
 from histods.tiles.cut import TileOptions, cut_tiles
-from histods.tiles.folder import claim, copy_label_maps, open_journal, read_done, remove_torn, write_tables
+from histods.tiles.folder import claim, copy_label_maps, open_journal, read_done, write_tables
 from histods.tiles.mark import SCHEMA_VERSION, TileMark, write_mark
 from histods.tiles.plan import chunk_tasks, digest_plan, plan_tiles
 
@@ -183,7 +184,7 @@ def tile(
             maps = copy_label_maps(root, folder)
             write_tables(folder, tiles, mark)
             if known is not None:
-                remove_torn(folder, {task.target for task in todo})
+                remove_incomplete([folder, *(folder / target for target in {task.target for task in todo})])
             journal.remove()
     return _result(options, folder, tiles, samples, done, maps, audit, len(manifest) - len(samples))
 

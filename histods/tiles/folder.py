@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from histods.dataset.filled_folder import keep_intact, refuse_others
 from histods.dataset.manifest import read_table, to_polars, write_table
-from histods.dataset.scan import ask_states
 from histods.errors import HistodsError, UnreadableFileError
 from histods.io.atomic import file_digest, write_bytes, write_text
 from histods.io.csv_table import to_csv
@@ -18,7 +18,6 @@ from histods.tiles.cut import CUT
 from histods.tiles.mark import PAIRS, SCHEMA_VERSION, TABLE, read_mark, write_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from histods.tiles.mark import TileMark
@@ -46,9 +45,7 @@ def claim(folder: Path, wanted: TileMark) -> TileMark | None:
     """
     known = read_mark(folder)
     if known is None:
-        other = next((path for path in sorted(folder.iterdir()) if path.name != _JOURNAL), None)
-        if other is not None:
-            raise HistodsError(f"{folder} already holds {other.name}; choose a new or empty folder for --to.")
+        refuse_others(folder, _JOURNAL)
         return None
     if known.asked() != wanted.asked():
         raise HistodsError(
@@ -80,15 +77,7 @@ def read_done(folder: Path, mark: TileMark | None, journal: Journal) -> pl.DataF
         stored = to_polars(read_table(table, CUT.names).cast(CUT))
         rows = pl.concat([stored.select(CUT.names), rows])
     rows = rows.unique(["source", "x", "y"], keep="last", maintain_order=True)
-    files = pl.concat(
-        [
-            rows.select("source", path=f"{kind}_path", bytes=f"{kind}_bytes").drop_nulls("path")
-            for kind in ("image", "mask")
-        ]
-    )
-    sizes, _ = ask_states(folder, files["path"].to_list())
-    torn = files.filter(pl.col("bytes") != pl.Series(sizes))["source"]
-    return rows.filter(~pl.col("source").is_in(torn.implode()))
+    return keep_intact(folder, rows, "source")
 
 
 def copy_label_maps(root: Path, folder: Path) -> tuple[str, ...]:
@@ -132,15 +121,3 @@ def write_tables(folder: Path, tiles: pl.DataFrame, mark: TileMark) -> None:
     }
     write_table(tiles.to_arrow(), folder / TABLE, metadata)
     write_mark(folder, mark, file_digest(folder / TABLE))
-
-
-def remove_torn(folder: Path, targets: Iterable[str]) -> None:
-    """Remove incomplete files that killed runs left.
-
-    Args:
-        folder: the folder of the tiles.
-        targets: folders below it whose tiles were not finished.
-    """
-    for place in (folder, *(folder / target for target in targets)):
-        for part in place.glob(".*.part"):
-            part.unlink(missing_ok=True)

@@ -14,10 +14,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+from histods.dataset import filled_folder
 from histods.errors import HistodsError
 from histods.io.atomic import write_json
-from histods.io.checked import build
-from histods.io.workspace import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,16 +66,7 @@ def read_mark(folder: Path) -> TileMark | None:
     Raises:
         HistodsError: the file is not a valid mark.
     """
-    path = folder / MARK
-    if not path.is_file():
-        return None
-    try:
-        mark: TileMark = build(TileMark, read_json(path))
-    except ValueError as error:
-        raise HistodsError(
-            f"{path} is not what 'histods tile' wrote ({error}); remove that file, or choose another folder."
-        ) from error
-    return mark
+    return filled_folder.read_mark(TileMark, folder / MARK, "histods tile")
 
 
 def write_mark(folder: Path, mark: TileMark, tiles_digest: str | None = None) -> None:

@@ -23,7 +23,6 @@ from histods.tiles.folder import (
     copy_label_maps,
     open_journal,
     read_done,
-    remove_torn,
     write_tables,
 )
 from histods.tiles.mark import PAIRS, TABLE, read_mark, write_mark
@@ -165,13 +164,3 @@ def test_label_maps_come_along_and_nothing_else(tmp_path: Path) -> None:
         == ["B.YAML", "C.Yml", "a.yml", "日本.yaml"]
     )
     assert read_label_map(folder / "C.Yml").table == {0: 0, 3: 1}
-
-
-def test_what_a_killed_run_left_is_removed_where_it_was_at_work(tmp_path: Path) -> None:
-    parts = [tmp_path / ".tiles.csv.1.part", tmp_path / "pairs" / "a" / ".x.png.2.part"]
-    kept = [tmp_path / "pairs" / "b" / ".x.png.3.part", tmp_path / "pairs" / "a" / "x.part"]
-    for path in (*parts, *kept):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    remove_torn(tmp_path, ["pairs/a", "pairs/never"])
-    assert [path.exists() for path in (*parts, *kept)] == [False, False, True, True]
