@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from histods.checks import CHECKS
+from histods.checks.silence import say_unjudged
 from histods.dataset.manifest import Manifest, read_table, to_polars
 from histods.dataset.sample import near_keys
 from histods.errors import HistodsError, UnreadableFileError
@@ -64,6 +65,7 @@ class ShowResult:
         total: rows of the first table before `limit`.
         overlays: pictures that were written.
         not_drawn: samples without a picture, and why.
+        unjudged: what the audit does not know of a finding, in sentences.
     """
 
     kind: str
@@ -72,6 +74,7 @@ class ShowResult:
     total: int
     overlays: tuple[Path, ...] = ()
     not_drawn: tuple[tuple[str, str], ...] = ()
+    unjudged: tuple[str, ...] = ()
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -131,7 +134,15 @@ def show(
     if open is not None:
         samples = samples.head(OVERLAYS if limit is None else limit)
         overlays, not_drawn = _draw(samples, Path(open), audit, progress)
-    return ShowResult(kind=kind, name=what, tables=tables, total=total, overlays=overlays, not_drawn=not_drawn)
+    return ShowResult(
+        kind=kind,
+        name=what,
+        tables=tables,
+        total=total,
+        overlays=overlays,
+        not_drawn=not_drawn,
+        unjudged=say_unjudged(what, audit) if kind == "finding" else (),
+    )
 
 
 def to_document(result: ShowResult) -> dict[str, Any]:
@@ -145,6 +156,7 @@ def to_document(result: ShowResult) -> dict[str, Any]:
         },
         "overlays": [path.as_posix() for path in result.overlays],
         "not_drawn": [{"key": key, "reason": reason} for key, reason in result.not_drawn],
+        "unjudged": list(result.unjudged),
     }
 
 

@@ -134,6 +134,8 @@ def _show_finding(console: Console, result: ShowResult, workspace: Path) -> None
     rows = result.tables[0].rows
     if not result.total:
         print_line(console, f"No file has the finding {result.name}.")
+        for sentence in result.unjudged:
+            print_line(console, sentence)
         return
     for reason, files in groupby(rows.iter_rows(named=True), key=lambda row: row["message"]):
         console.file.writelines(f"{escaped(row['path'])}\n" for row in files)
