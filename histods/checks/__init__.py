@@ -94,6 +94,7 @@ CHECKS: tuple[Check, ...] = (
     zero_mask.CHECK,
     constant_mask.CHECK,
 )
+_NO_OTHER = pl.DataFrame(schema={"other": pl.String()})
 _OF_NEITHER = (outside_layout.CHECK, outside_root.CHECK)
 
 
@@ -103,9 +104,9 @@ def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     A picture that is neither image nor mask gets only that finding, since nothing else about it matters.
 
     Returns:
-        The strings `key`, `path`, `code`, `severity`, `message`, one row per finding, sorted by key, path and
-        code; a file has at most one finding per code. Messages are always one line, even if a name has line
-        breaks.
+        The strings `key`, `path`, `code`, `severity`, `message`, `other`, one row per finding, sorted by key, path
+        and code; a file has at most one finding per code. Messages are always one line, even if a name has line
+        breaks. `other` is the key of the sample that the file is like, null for most checks.
     """
     no_images = looks_like_mask.judge(samples, context)
     rest = _without(samples, no_images)
@@ -116,12 +117,13 @@ def judge_all(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         return check.judge(samples if check in _OF_NEITHER else rest, check.context(context))
 
     parts = [
-        judge(check).select(
+        pl.concat([_NO_OTHER, judge(check)], how="diagonal").select(
             "key",
             "path",
             pl.lit(check.code).alias("code"),
             pl.lit(check.severity).alias("severity"),
             pl.col("message").str.replace_all(r"[\r\n]+", " "),
+            "other",
         )
         for check in CHECKS
         if context.quality or not check.quality

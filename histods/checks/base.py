@@ -145,7 +145,8 @@ class Check:
     """One code of the audit: its severity, a one-sentence summary, and the function that finds the files.
 
     `judge` takes a table of `SAMPLES`, with the columns of `measures`, and returns the strings `key`, `path` and
-    `message`: one row per flagged file. Its context holds the `thresholds` of the check.
+    `message`, one row per flagged file; and `other`, the key of the sample that the file is like, if there is one.
+    Its context holds the `thresholds` of the check.
 
     `quality` tells that the check runs only with `--quality`; a check with a measure of images does.
     `note` takes the same as `judge`, and returns a sentence for the audit where the check could not judge some of

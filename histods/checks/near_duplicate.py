@@ -68,8 +68,8 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     frequencies = _unpack(compared["frequencies"].to_list())
     pairs = find_pairs(_hash(frequencies), int(context.limits["bits"]))
     earlier, later = _nearest(pairs, _compare(frequencies, pairs), context.limits["similarity"])
-    columns = ("image_path", "group")
-    nearest = compared.select("key", *columns)[later].with_columns(
+    columns = ("key", "image_path", "group")
+    nearest = compared.select(columns)[later].with_columns(
         compared[name][earlier].alias(f"other_{name}") for name in columns
     )
     across = pl.when(pl.col("group") != pl.col("other_group")).then(
@@ -80,7 +80,7 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
         "other_image_path",
         across.otherwise(pl.lit("")),
     )
-    return found(nearest, "image_path", message)
+    return found(nearest, "image_path", message).with_columns(nearest["other_key"].alias("other"))
 
 
 def _unpack(packed: list[bytes]) -> NDArray[np.float32]:

@@ -47,6 +47,7 @@ _MEANINGS = {
     "mask_digest": "XXH3 128-bit digest of the mask's file.",
     "jpeg_quality": "Quality of a JPEG from 1 to 100, from its quantisation table.",
     "chroma_subsampling": "Chroma subsampling of a JPEG, such as 4:2:0.",
+    "looks_like": "Name of the first of the samples whose images look the same as this one's, itself included.",
     "group": "Slide or patient: samples of one group are in one split.",
 }
 _TYPES = {

@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         ("group", pa.string()),
         ("jpeg_quality", pa.uint8()),
         ("chroma_subsampling", pa.string()),
+        ("looks_like", pa.string()),
     ]
 )
 _LEAST_COLUMNS = 16

@@ -83,6 +83,21 @@ def join_measurements(
     return joined
 
 
+def with_likeness(samples: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
+    """Add `looks_like`: the key of the first image, by path, of the set of near-duplicates that a sample is in.
+
+    Args:
+        samples: rows of samples.
+        findings: the findings of all checks, with `other`.
+    """
+    first: dict[str, str] = {}
+    links = findings.filter(code="near_duplicate").sort("path")
+    for key, other in links.select("key", "other").iter_rows():  # `other` comes before `key`
+        first[key] = first.setdefault(other, other)
+    keys = samples["key"].replace_strict(first, default=None, return_dtype=pl.String)
+    return samples.with_columns(keys.alias("looks_like"))
+
+
 def with_roles(samples: pl.DataFrame, findings: pl.DataFrame) -> pl.DataFrame:
     """Add `role`.
 

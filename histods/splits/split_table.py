@@ -70,6 +70,8 @@ class SplitCheck:
         straddling_groups: those in more than one split.
         duplicates: sets of images with the same bytes; None where no image has a digest.
         straddling_duplicates: those in more than one split.
+        likenesses: sets of images that look the same, near-duplicates; None where nobody looked for them.
+        straddling_likenesses: those in more than one split: a split does not keep them together.
         sizes: conditional and unconditional samples of each split.
     """
 
@@ -82,6 +84,8 @@ class SplitCheck:
     duplicates: int | None
     straddling_duplicates: int
     sizes: dict[str, tuple[int, int]]
+    likenesses: int | None = None
+    straddling_likenesses: int = 0
 
     @property
     def sound(self) -> bool:
@@ -162,7 +166,9 @@ def check_split(space: Workspace) -> SplitCheck:
     This knows nothing of how the split was made.
     """
     manifest = Manifest.read(space.manifest).to_polars()
-    usable = manifest.filter(pl.col("role") != "excluded").select("key", "role", "group", "image_digest")
+    usable = manifest.filter(pl.col("role") != "excluded").select(
+        "key", "role", "group", "image_digest", "looks_like"
+    )
     table, options = read_any_split(space)
     usable, rows = with_split_groups(usable, options), to_polars(table)
     joined = usable.join(rows, on="key")
@@ -172,6 +178,7 @@ def check_split(space: Workspace) -> SplitCheck:
         conditional=(pl.col("role") == "conditional").sum(), unconditional=(pl.col("role") != "conditional").sum()
     )
     looked_for = usable["image_digest"].null_count() == 0
+    alike = _spread(joined, "looks_like").filter(pl.col("samples") > 1)
     return SplitCheck(
         samples=len(usable),
         missing=len(usable.join(rows, on="key", how="anti")),
@@ -182,6 +189,8 @@ def check_split(space: Workspace) -> SplitCheck:
         duplicates=len(digests) if looked_for else None,
         straddling_duplicates=int((digests["splits"] > 1).sum()),
         sizes={name: (here, there) for name, here, there in sorted(sizes.iter_rows())},
+        likenesses=len(alike) if space.read_summary().options.quality else None,
+        straddling_likenesses=int((alike["splits"] > 1).sum()),
     )
 
 

@@ -40,7 +40,7 @@ from histods.measurement.audit_result import (
 )
 from histods.measurement.compression import COMPRESSION
 from histods.measurement.job import measure_dataset
-from histods.measurement.samples import count, join_measurements, total_labels, with_roles
+from histods.measurement.samples import count, join_measurements, total_labels, with_likeness, with_roles
 from histods.measurement.worker import MeasureOptions, measure_files
 from histods.records import silent
 from histods.splits.groups import check_group_regex, with_groups
@@ -202,14 +202,18 @@ def audit(
     rows = join_measurements(samples, measured, options).with_columns(nearest=pl.lit(nearest_colour))
     rows, witness, notes = hear_dataset_csv(rows, folder, pairs)
     context = Context(
-        hashed=hash, has_pairs=pairs is not None, witness=witness, quality=quality, overrides=overrides
+        labels=None if names is None else frozenset(names.names),
+        names={} if names is None else names.names,
+        hashed=hash,
+        has_colours=bool(names and names.colours),
+        has_pairs=pairs is not None,
+        witness=witness,
+        quality=quality,
+        overrides=overrides,
     )
-    if names is not None:
-        context = replace(
-            context, labels=frozenset(names.names), names=names.names, has_colours=bool(names.colours)
-        )
-    findings = _with_folders(judge_all(rows, context), dataset)
-    rows = with_roles(rows, findings)
+    judged = judge_all(rows, context)
+    findings = _with_folders(judged.drop("other"), dataset)
+    rows = with_likeness(with_roles(rows, findings), judged)
     in_use, excluded = total_labels(rows, _names(names))
     settled = measured["how"].null_count() == 0
     result = AuditResult(

@@ -44,7 +44,10 @@ def build(source: Source, pictures: Pictures) -> Content:
     names = order_splits(sides["split"].unique().to_list())
     problems: list[str] = []
     samples = with_split_groups(source.manifest, options).join(sides, on="key")
-    straddling = _straddling(samples, pictures)
+    straddling = [
+        *_straddling(samples, pictures, "image_digest", "the same bytes are in another split"),
+        *_straddling(samples, pictures, "looks_like", "an image that looks the same is in another split"),
+    ]
     return Content(
         values={
             "command": f"{options.command}{space.option}",
@@ -92,6 +95,7 @@ def _prove(check: SplitCheck) -> list[dict[str, Any]]:
     placed = not (check.missing or check.doubled or check.unknown)
     groups = f"{check.straddling_groups:,} of {check.groups:,} groups are in more than one split"
     copies = f"{check.straddling_duplicates:,} of {check.duplicates or 0:,} sets of equal images are in several"
+    alike = f"{check.straddling_likenesses:,} of {check.likenesses or 0:,} sets of near-duplicates are in several"
     lines: list[tuple[bool | None, str]] = [
         (not check.straddling_groups, groups)
         if check.groups
@@ -102,6 +106,9 @@ def _prove(check: SplitCheck) -> list[dict[str, Any]]:
         (None, "Unknown whether identical images are in several splits: audit with --hash")
         if check.duplicates is None
         else (not check.straddling_duplicates, f"{copies} splits"),
+        (None, "Unknown whether near-duplicates are in several splits: audit with --quality")
+        if check.likenesses is None
+        else (not check.straddling_likenesses, f"{alike} splits"),
         (placed, f"{check.missing:,} of {check.samples:,} samples have no split, {check.doubled:,} have several"),
     ]
     if check.unknown:
@@ -128,21 +135,23 @@ def _groups(samples: pl.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _straddling(samples: pl.DataFrame, pictures: Pictures) -> list[dict[str, Any]]:
-    """Sets of images with the same bytes in several splits, with a picture of each image."""
-    digests = (
-        samples.drop_nulls("image_digest")
-        .group_by("image_digest")
-        .agg(splits=pl.col("split").n_unique())
-        .filter(pl.col("splits") > 1)
-    )
-    rows = samples.join(digests, on="image_digest").sort("image_digest", "key").head(MAX_DUPLICATES)
+def _straddling(samples: pl.DataFrame, pictures: Pictures, by: str, what: str) -> list[dict[str, Any]]:
+    """Sets of images that are in several splits, with a picture of each image.
+
+    Args:
+        samples: rows of the manifest, with their splits.
+        pictures: the pictures of the page.
+        by: the column that is equal in a set.
+        what: what is wrong, as the end of a sentence.
+    """
+    sets = samples.drop_nulls(by).group_by(by).agg(splits=pl.col("split").n_unique()).filter(pl.col("splits") > 1)
+    rows = samples.join(sets, on=by).sort(by, "key").head(MAX_DUPLICATES)
     return [
         {
             "path": escaped(row["image_path"]),
             "key": escaped(row["key"]),
             "group": None if row["group"] is None else escaped(row["group"]),
-            "message": f"in {escaped(row['split'])}; the same bytes are in another split",
+            "message": f"in {escaped(row['split'])}; {what}",
             "picture": pictures.ask(
                 row["image_path"], row["mask_path"], (row["width"] or 0) * (row["height"] or 0), _RANK
             ),

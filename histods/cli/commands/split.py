@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histods.cli.console import print_line, print_table, run_command
+from histods.cli.console import print_command, print_line, print_table, run_command
 from histods.cli.group_table import show_groups
-from histods.cli.next_step import offer_groups, print_next_after
+from histods.cli.next_step import in_workspace, offer_groups, print_next_after
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -20,6 +20,8 @@ from histods.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from histods.classes.absent_classes import AbsentClass
@@ -106,6 +108,7 @@ def show_split(console: Console, result: SplitResult) -> None:
         numbers=[1, 2, 3, 4, 5],
     )
     print_line(console, _proof(result.check))
+    _warn_of_likenesses(console, result.check, result.path.parent)
     print_line(console, f"Written: {result.path}")
 
 
@@ -206,6 +209,20 @@ def _absence(row: AbsentClass, result: SplitResult) -> str:
     return f"{what} has no pixel in {lacking}, although {held}; {advice}"
 
 
+def _warn_of_likenesses(console: Console, check: SplitCheck, workspace: Path) -> None:
+    """Warn of images that look the same in several splits: what a model has learned would be tested on itself."""
+    if not check.straddling_likenesses:
+        return
+    sets = f"{check.straddling_likenesses:,} of {check.likenesses or 0:,} sets of near-duplicates"
+    print_line(
+        console,
+        f"warning: {sets} are in more than one split, so that a test would see what was trained on. To look at "
+        "them, and to leave one of each set:",
+    )
+    for command in ("histods show near_duplicate --open DIR", "histods fix near_duplicate --to DIR"):
+        print_command(console, in_workspace(command, workspace))
+
+
 def _proof(check: SplitCheck) -> str:
     """What reading the file back showed, in one sentence."""
     looked_for = []
@@ -260,6 +277,8 @@ def to_document(result: SplitResult) -> dict[str, Any]:
             "groups_in_several_splits": check.straddling_groups,
             "duplicates": check.duplicates,
             "duplicates_in_several_splits": check.straddling_duplicates,
+            "near_duplicates": check.likenesses,
+            "near_duplicates_in_several_splits": check.straddling_likenesses,
         },
         "manifest_digest": result.manifest_digest,
     }

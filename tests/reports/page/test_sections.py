@@ -118,7 +118,7 @@ def test_a_coarsening_is_found_in_either_order() -> None:
 def test_the_split_is_proved(made: Made) -> None:
     source = read_source(Workspace(made.workspace))
     values = SPLIT.build(source, Pictures(source)).values
-    assert [line["sound"] for line in values["proof"]] == [True, True, True]
+    assert [line["sound"] for line in values["proof"]] == [True, True, None, True]
     assert sum(row["samples"] for row in values["sizes"]) == len(source.used if source.used is not None else [])
 
 
@@ -129,9 +129,10 @@ def test_what_nobody_compared_is_not_proved(tmp_path: Path) -> None:
     split(workspace=tmp_path / "out", test=0.25)
     source = read_source(Workspace(tmp_path / "out"))
     proof = SPLIT.build(source, Pictures(source)).values["proof"]
-    assert [line["sound"] for line in proof] == [None, None, True]
+    assert [line["sound"] for line in proof] == [None, None, None, True]
     assert "--group-regex" in proof[0]["text"]
     assert "--hash" in proof[1]["text"]
+    assert "--quality" in proof[2]["text"]
 
 
 def test_the_newest_runs_are_shown_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
