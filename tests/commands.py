@@ -64,6 +64,11 @@ def histods(
     return subprocess.CompletedProcess(words, status or 0, output.getvalue(), errors.getvalue())
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment without `make coverage`, for a process that may write no file as large as what it keeps."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def in_own_process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command as `python -m histods`, in a process of its own; options are those of `subprocess.run`."""
     done: subprocess.CompletedProcess[str] = subprocess.run(

@@ -26,7 +26,7 @@ from histods.io.atomic import locked, replacing, write_bytes
 from histods.measurement.cache import open_journal
 from histods.records import ClassCount
 from reports.class_table import RAW, ClassSystem, percent_csv
-from tests.commands import histods, in_own_process
+from tests.commands import histods, in_own_process, unmeasured
 
 
 def write_pair(folder: Path, name: str, seed: int = 0) -> None:
@@ -173,7 +173,7 @@ def test_a_file_that_may_not_grow_is_named_in_one_line(
     known = {"{data}": site[0], "{o}": tmp_path / "o", "{new}": tmp_path / "new"}
     words = [known.get(word, word) for word in arguments]
     limit: Callable[[], None] = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
-    result = in_own_process(*words, "--workers", 1, preexec_fn=limit)
+    result = in_own_process(*words, "--workers", 1, preexec_fn=limit, env=unmeasured())
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("histods: ")

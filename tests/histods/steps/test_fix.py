@@ -24,7 +24,7 @@ from histods.checks import CHECKS
 from histods.moves.plan import EXCLUDED, KEPT, LINKED, OUTSIDE, SHARED, UNOPENED
 from histods.steps.fix import CODES, to_document
 from histods.synthetic import make_demo
-from tests.commands import histods, in_own_process
+from tests.commands import histods, in_own_process, unmeasured
 from tests.datasets.benchmark import make_benchmark
 
 if TYPE_CHECKING:
@@ -570,7 +570,9 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(root: Path) -> None:
         apply = ["fix", "constant_mask", "--to", f"{folder}/away", "--apply", "-w", root.parent / "out"]
         journal = root.parent / "out" / "fixes" / "constant_mask-1.jsonl"
         limit = (8000, 8000)
-        result = in_own_process(*apply, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+        result = in_own_process(
+            *apply, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit), env=unmeasured()
+        )
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
         assert result.stderr.startswith("histods: Not all files could be moved (File too large: ")
         assert result.stderr.endswith(
