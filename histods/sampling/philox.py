@@ -88,6 +88,17 @@ def permute(places: NDArray[np.int64], sizes: NDArray[np.int64], keys: Words) ->
     return result.astype(np.int64)
 
 
+def choose(count: int, size: int, key: Words) -> NDArray[np.int64]:
+    """`size` different numbers of 0..count-1 in random order: the first of a random permutation; see `permute`.
+
+    Args:
+        count: under 2**32.
+        size: at most count.
+        key: [4] or [1, 4] random words.
+    """
+    return permute(np.arange(size), np.full(size, count), np.broadcast_to(key, (size, 4)))
+
+
 def _feistel(values: Words, bits: Words, keys: Words) -> Words:
     """One pass over values of 2 x bits bits: eight rounds, each a bijection of (left, right)."""
     mask = (np.uint64(1) << bits) - np.uint64(1)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histods.sampling.philox import below, permute, philox4x64
+from histods.sampling.philox import below, choose, permute, philox4x64
 
 WORDS = st.integers(0, 2**64 - 1)
 
@@ -60,3 +60,17 @@ def test_permutations_differ_by_key_and_look_random() -> None:
 def test_integers_are_the_high_half_of_the_product(words: list[int], size: int) -> None:
     found = below(np.array(words, dtype=np.uint64), np.full(len(words), size))
     assert found.tolist() == [word * size >> 64 for word in words]
+
+
+@given(count=st.integers(1, 300), seed=WORDS, share=st.floats(0, 1))
+def test_numbers_are_chosen_once_each(count: int, seed: int, share: float) -> None:
+    size, key = int(share * count), philox4x64(seed, 0)
+    chosen = choose(count, size, key)
+    assert len(set(chosen.tolist())) == len(chosen) == size
+    assert ((chosen >= 0) & (chosen < count)).all()
+    np.testing.assert_array_equal(chosen, choose(count, count, key.reshape(1, 4))[:size])
+
+
+def test_each_number_is_chosen_equally_often() -> None:
+    chosen = np.concatenate([choose(20, 5, key) for key in philox4x64(0, np.arange(400))])
+    assert (abs(np.bincount(chosen, minlength=20) - 100) < 5 * np.sqrt(400 * 0.25 * 0.75)).all()
