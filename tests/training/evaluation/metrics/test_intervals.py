@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from histods.errors import HistodsError
 from training.evaluation.metrics import intervals
 from training.evaluation.metrics.frechet import frechet_distance
-from training.evaluation.metrics.intervals import Interval, bootstrap, halves
+from training.evaluation.metrics.intervals import GroupedSet, Interval, Resampled, bootstrap, halves
 from training.evaluation.metrics.resampled import by_rows, resampled_frechet
 
 if TYPE_CHECKING:
@@ -64,6 +64,21 @@ def test_images_that_are_drawn_one_by_one_would_give_intervals_that_are_too_smal
     assert by_slide.high - by_slide.low > 4 * (by_image.high - by_image.low)
 
 
+def test_an_interval_is_moved_from_its_draws_to_the_metric() -> None:
+    # Repeated slides make all distances larger: without the move, the interval begins above the metric.
+    real, groups = slides(np.random.default_rng(0), 8, 5, 6)
+    generated, other_groups = slides(np.random.default_rng(1), 8, 5, 6)
+    low, high = bootstrap(resampled_frechet, real, groups, generated, other_groups, seed=0, draws=100)
+    assert low < frechet_distance(real, generated) < high
+
+
+def test_both_sides_are_drawn_independently() -> None:
+    features, groups = slides(np.random.default_rng(0), 20, 5)
+    low, high = bootstrap(by_rows(mean_difference), features, groups, features, groups, seed=0)
+    expected = 2 * 1.96 * np.sqrt(2 * features.reshape(20, 5).mean(axis=1).var() / 20)
+    assert high - low == pytest.approx(expected, rel=0.2)
+
+
 def test_an_interval_contains_the_metric_and_is_a_function_of_the_seed() -> None:
     real, groups = slides(np.random.default_rng(0), 8, 5, 3)
     generated, other_groups = slides(np.random.default_rng(1), 6, 7, 3, 0.5)
@@ -93,12 +108,18 @@ def test_groups_that_are_alike_give_an_interval_without_width() -> None:
     assert high == pytest.approx(2)
 
 
+def only_merged(real: GroupedSet, generated: GroupedSet) -> Resampled:
+    """The difference of means of sets that have 100 groups of 20 samples each."""
+    assert np.bincount(real.groups_N).tolist() == np.bincount(generated.groups_N).tolist() == [20] * 100
+    return by_rows(mean_difference)(real, generated)
+
+
 def test_very_many_groups_are_merged_without_changing_the_interval_much(monkeypatch: pytest.MonkeyPatch) -> None:
     real, generated = np.random.default_rng(0).normal(size=(2, 2000, 1))
     ungrouped = [None] * 2000
     all_groups = bootstrap(by_rows(mean_difference), real, ungrouped, generated, ungrouped, seed=0, draws=400)
     monkeypatch.setattr(intervals, "MOST_GROUPS", 100)
-    merged = bootstrap(by_rows(mean_difference), real, ungrouped, generated, ungrouped, seed=0, draws=400)
+    merged = bootstrap(only_merged, real, ungrouped, generated, ungrouped, seed=0, draws=400)
     assert merged.high - merged.low == pytest.approx(all_groups.high - all_groups.low, rel=0.25)
 
 
