@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,11 +17,11 @@ import torch
 from histods.errors import HistodsError, MissingExtraError
 from histods.io.workspace import read_json
 from training.autoencoders.linear import NO_VARIANCE, LinearAutoencoder, is_linear
+from training.hub import find_folder, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILES = ("config.json", "diffusion_pytorch_model*.safetensors*")
 _KINDS = ("AutoencoderKL", "AutoencoderTiny")
 
@@ -117,30 +116,18 @@ def load_autoencoder(name: str, device: torch.device | str = "cpu") -> Autoencod
     folder = Path(name)
     if is_linear(folder):
         return LinearAutoencoder.load(folder).to(device)
-    if not folder.is_dir():
-        folder = _fetch(name)
+    folder = _find(name)
     if not (folder / "config.json").is_file() and (folder / "vae" / "config.json").is_file():
         folder = folder / "vae"
     return _load_diffusers(folder, name).to(device)
 
 
-def _fetch(name: str) -> Path:
-    """The folder in which the hub's client keeps the files of a hub id; missing files are downloaded."""
-    if not _HUB_ID.fullmatch(name):
-        raise HistodsError(
-            f"There is no folder {name}; check the path, or give 'linear' or a hub id (OWNER/NAME)."
-        )
+def _find(name: str) -> Path:
+    """The folder, or the one in which the hub's client keeps the files of a hub id."""
     try:
-        from huggingface_hub import snapshot_download
+        return find_folder(name, [*_FILES, *(f"vae/{file}" for file in _FILES)], others="'linear' or ")
     except ImportError as error:
         raise _missing(name) from error
-    try:
-        return Path(snapshot_download(name, allow_patterns=[*_FILES, *(f"vae/{file}" for file in _FILES)]))
-    except (OSError, ValueError, RuntimeError) as error:  # no network, no such repository, access denied
-        raise HistodsError(
-            f"There is no folder {name}, and it cannot be downloaded from the hub either: {_one_line(error)}; "
-            "download it elsewhere and give its folder."
-        ) from error
 
 
 def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
@@ -162,7 +149,7 @@ def _load_diffusers(folder: Path, name: str) -> DiffusersAutoencoder:
         )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise HistodsError(
-            f"The weights of the {kind} in {name} cannot be loaded: {_one_line(error)}; download them again."
+            f"The weights of the {kind} in {name} cannot be loaded: {one_line(error)}; download them again."
         ) from error
     wrong = [
         f"{what.removesuffix('_keys')} {key}" for what, keys in told.items() for key in sorted(map(str, keys))
@@ -179,12 +166,6 @@ def _missing(name: str) -> MissingExtraError:
     return MissingExtraError(
         f"The autoencoder {name} needs diffusers, which is not installed; run \"pip install 'histods[train]'\"."
     )
-
-
-def _one_line(error: Exception) -> str:
-    """The start of a library's error message, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return (text if len(text) <= 200 else f"{text[:200]}...").rstrip(".")
 
 
 def _digest(module: Any) -> str:
