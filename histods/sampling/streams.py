@@ -15,6 +15,7 @@ class Stream(IntEnum):
     VALIDATION = 17
     DROPOUT = 18
     PREVIEW = 19
+    SEGMENTER = 20
     KERNEL_SUBSET = 32
     COPYING_CELLS = 33
     BOOTSTRAP = 34
