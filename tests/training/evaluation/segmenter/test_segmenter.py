@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from histods.errors import HistodsError
 from tests.training.evaluation.toy_samples import Toy, fit_toy
+from training.evaluation.segmenter.network import Network
 from training.evaluation.segmenter.segmenter import DESCRIPTION, WEIGHTS, Segmenter
 
 if TYPE_CHECKING:
@@ -46,6 +48,15 @@ def test_it_finds_the_classes_of_new_images_and_never_the_unknown_one(segmenter:
     assert (labels == masks)[masks != 0].mean() > 0.9
 
 
+def test_an_ignored_class_is_not_predicted_even_where_its_logit_is_highest(segmenter: Segmenter) -> None:
+    network = Network(4)
+    network.state_dict()["unet.final_conv.bias"][0] = 1e3
+    pixels, _ = images()
+    assert (Segmenter(network, segmenter.description).predict(pixels) != 0).all()
+    none = replace(segmenter.description, ignored=None)
+    assert (Segmenter(network, none).predict(pixels) == 0).all()
+
+
 def test_features_are_float32_and_of_each_image_alone(segmenter: Segmenter) -> None:
     pixels, _ = images()
     features = segmenter.features(pixels)
@@ -71,10 +82,11 @@ def test_images_of_any_size_have_a_prediction_per_pixel(segmenter: Segmenter, he
 
 
 def test_an_extended_image_is_judged_like_its_reflection(segmenter: Segmenter) -> None:
-    pixels, _ = images(1, side=32)
-    cut = pixels[:, :24]
+    cut = np.random.default_rng(0).integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
     whole = np.concatenate([cut, cut[:, 22:14:-1]], axis=1)
-    np.testing.assert_array_equal(segmenter.predict(cut), segmenter.predict(whole)[:, :24])
+    labels = segmenter.predict(cut)
+    np.testing.assert_array_equal(labels, segmenter.predict(whole)[:, :24])
+    assert len(np.unique(labels)) > 1
 
 
 def test_other_arrays_are_refused(segmenter: Segmenter) -> None:
