@@ -1,4 +1,4 @@
-"""The formulas of torch-fidelity, without the networks and datasets for which it needs torchvision.
+"""The formulas and the network of torch-fidelity, without the datasets for which it needs torchvision.
 
 No torchvision fits the CPU build of torch that tests run with. The modules of the formulas need none, but
 importing them imports the others, too. So while they are imported, empty modules stand in for torchvision; nothing
@@ -18,7 +18,7 @@ _STANDINS = ("torchvision", "torchvision.datasets", "torchvision.transforms", "t
 
 @cache
 def formulas(name: str) -> Any:
-    """The module `metric_fid`, `metric_kid` or `metric_prc`."""
+    """The module `metric_fid`, `metric_kid`, `metric_prc` or `feature_extractor_inceptionv3`."""
     standins = {part: ModuleType(part) for part in _STANDINS}
     for part, module in standins.items():
         parent, _, own = part.rpartition(".")

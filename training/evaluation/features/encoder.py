@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from histods.errors import HistodsError, MissingExtraError
 from histods.io.workspace import read_json
 from training.evaluation.features.preprocessing import Preprocessing
-from training.evaluation.features.weights import weights_digest
+from training.evaluation.features.weights import NOT_TENSORS, read_tensors, weights_digest
 from training.hub import find_folder, one_line
 
 if TYPE_CHECKING:
@@ -119,9 +118,8 @@ def _load_transformers(
                 folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
             )
     except _ERRORS as error:
-        raise HistodsError(
-            f"The {kind} in {name} cannot be loaded: {one_line(error)}; download it again."
-        ) from error
+        reason = NOT_TENSORS if isinstance(error, UnpicklingError) else one_line(error)
+        raise HistodsError(f"The {kind} in {name} cannot be loaded: {reason}; download it again.") from error
     if kind not in _WITH_TEXTS and module.main_input_name != "pixel_values":
         raise HistodsError(f"{name} holds a {kind}, which encodes no images; give the folder of an image encoder.")
     _check_weights(told, kind, name)
@@ -176,12 +174,13 @@ def _load_timm(
         raise MissingExtraError(
             f'The encoder {name} needs timm, which is not installed; run "pip install timm".'
         ) from error
+    tensors = _timm_weights(folder)
     try:
         preprocessing = Preprocessing.of_timm(config["pretrained_cfg"])
         module = timm.create_model(
             config["architecture"], pretrained=False, num_classes=0, **config.get("model_args", {})
         )
-        module.load_state_dict(_timm_weights(folder))
+        module.load_state_dict(tensors)
     except _ERRORS as error:
         raise HistodsError(
             f"The {config['architecture']} in {name} cannot be loaded: {one_line(error)}; download it again."
@@ -192,10 +191,7 @@ def _load_timm(
 
 def _timm_weights(folder: Path) -> dict[str, Tensor]:
     safe = folder / "model.safetensors"
-    if safe.is_file():
-        return load_file(safe)
-    tensors: dict[str, Tensor] = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-    return tensors
+    return read_tensors(safe if safe.is_file() else folder / "pytorch_model.bin")
 
 
 @contextmanager

@@ -10,19 +10,15 @@ Shapes: B images, H and W pixels, C channels, 2048 features.
 
 from __future__ import annotations
 
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import avg_pool2d, max_pool2d, relu
 
 from histods.errors import HistodsError
-from training.evaluation.features.weights import weights_digest
+from training.evaluation.features.weights import read_tensors, weights_digest
 from training.evaluation.images import as_images
-from training.hub import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,7 +255,9 @@ class Inception:
         Raises:
             HistodsError: there is no such file, or it has other weights.
         """
-        tensors = _read_tensors(path)
+        if not path.is_file():
+            raise HistodsError(f"There is no file {path}; give the weights of FID's Inception network.")
+        tensors = read_tensors(path)
         network = InceptionV3()
         told = network.load_state_dict(_of_known_shapes(tensors, network, path), strict=False)
         missing = [key for key in told.missing_keys if not key.endswith(_COUNTER)]
@@ -281,17 +279,3 @@ def _of_known_shapes(tensors: dict[str, Tensor], network: InceptionV3, path: Pat
                 f"{tuple(shapes[key])}; download pt_inception-2015-12-05-6726825d.pth."
             )
     return tensors
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise HistodsError(f"There is no file {path}; give the weights of FID's Inception network.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
-        raise HistodsError(f"{path} cannot be read as weights ({one_line(error)}); download it again.") from error
-    if not isinstance(found, dict) or not all(isinstance(one, torch.Tensor) for one in found.values()):
-        raise HistodsError(f"{path} holds {type(found).__name__}, not weights by name; give a state dictionary.")
-    return found

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import pickle
-import sys
-import types
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
 from histods.errors import HistodsError
+from tests.training.evaluation.fidelity import formulas
 from training.evaluation.features.base import load_features
 from training.evaluation.features.inception import InceptionV3, resize_like_tensorflow
 
@@ -38,24 +35,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def fidelity(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """torch-fidelity's extractor, without the rest of its package, which needs torchvision."""
-    spec = find_spec("torch_fidelity")
-    assert spec is not None
-    package = types.ModuleType("torch_fidelity")
-    package.__path__ = spec.submodule_search_locations or []
-    monkeypatch.setitem(sys.modules, "torch_fidelity", package)
-    return import_module("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
-
-
 def images(number: int, height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (number, height, width, 3), dtype=np.uint8)
 
 
-def test_features_are_those_of_torch_fidelity(weights: Path, fidelity: Any) -> None:
+def test_features_are_those_of_torch_fidelity(weights: Path) -> None:
     own = load_features(f"inception={weights}")
-    other = fidelity("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
+    make = formulas("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    other = make("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
     for height, width in ((64, 40), (320, 310)):
         pixels = images(2, height, width)
         [expected] = other(torch.from_numpy(pixels).permute(0, 3, 1, 2))
@@ -104,6 +91,7 @@ def test_other_files_are_named(weights: Path, tmp_path: Path) -> None:
     assert refusal({**tensors, "more": torch.zeros(1)}) == f"{begin}1 weights differ (an unknown more); {end}"
     assert refusal({**tensors, "fc.bias": torch.zeros(1000)}) == f"{begin}fc.bias is (1000,), not (1008,); {end}"
     assert "holds list, not weights by name" in refusal([torch.zeros(1)])
-    assert "cannot be read as weights" in refusal(weights.read_bytes()[:1000])
-    assert "cannot be read as weights" in refusal(pickle.dumps(print, protocol=2))
-    assert "cannot be read as weights" in refusal(b"torn", "file.safetensors")
+    unread = "cannot be read (damaged, or not tensors alone); download them again."
+    assert refusal(weights.read_bytes()[:1000]).endswith(unread)
+    assert refusal(pickle.dumps(print, protocol=2)).endswith(unread)
+    assert "file.safetensors cannot be read (" in refusal(b"torn", "file.safetensors")
