@@ -15,7 +15,7 @@ from histods.errors import HistodsError
 from histods.steps.shard import shard
 from tests.training.trained_runs import run_tiny
 from training import load_model, sample
-from training.diffusion.process import NOISE_SCHEDULES, NoiseSchedule, Schedule
+from training.diffusion.process import NOISE_SCHEDULES, NoisePath, NoiseSchedule, Schedule
 from training.exchange.export_diffusers import export, read_scheduler
 from training.model.conditioning import CONDITIONINGS, Condition
 
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 def quadratic_betas(timesteps: int) -> Tensor:
     return torch.linspace(0.01, 0.14, timesteps, dtype=torch.float64) ** 2
+
+
+def trigonometric(timesteps: int) -> tuple[Tensor, Tensor]:
+    angles = torch.arange(1, timesteps + 1, dtype=torch.float64) / timesteps * torch.pi / 2
+    return angles.cos(), angles.sin()
 
 
 class Brightness:
@@ -65,7 +70,7 @@ def small(tmp_path: Path, new_site: Callable[..., Site]) -> Site:
 
 def test_a_noise_schedule_is_one_entry(small: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site, shards, masks_folder = small, small.workspace / "shards", tmp_path / "masks"
-    with pytest.raises(HistodsError, match="is 'quadratic'; it must be cosine or linear"):
+    with pytest.raises(HistodsError, match="is 'quadratic'; it must be cosine, linear or rectified_flow"):
         run_tiny(site.workspace, shards, "diffusion.schedule=quadratic", "run.steps=2")
     monkeypatch.setitem(NOISE_SCHEDULES, "quadratic", NoiseSchedule(quadratic_betas))
     run = run_tiny(site.workspace, shards, "diffusion.schedule=quadratic", "run.steps=2")
@@ -76,6 +81,23 @@ def test_a_noise_schedule_is_one_entry(small: Site, tmp_path: Path, monkeypatch:
     assert read_scheduler(out).schedule == "quadratic"
     images = sample(run=run.folder, masks=masks_folder, steps=2, out=tmp_path / "images", workspace=site.workspace)
     assert images.written == 2
+
+
+def test_a_path_is_one_entry(small: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NOISE_SCHEDULES, "trigonometric", NoisePath(trigonometric))
+    run = run_tiny(small.workspace, small.workspace / "shards", "diffusion.schedule=trigonometric", "run.steps=2")
+    signal, noise = trigonometric(1000)
+    schedule = Schedule.of(run.config.diffusion)
+    assert torch.equal(schedule.signal_T, signal.float())
+    assert torch.equal(schedule.noise_T, noise.float())
+    out = tmp_path / "images"
+    assert (
+        sample(run=run.folder, masks=tmp_path / "masks", steps=2, out=out, workspace=small.workspace).written == 2
+    )
+    with pytest.raises(
+        HistodsError, match="v on the schedule trigonometric, for which diffusers has no scheduler"
+    ):
+        export(run.folder, out=tmp_path / "export", workspace=small.workspace)
 
 
 def test_a_conditioning_is_one_class(small: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import yaml
 from histods.errors import HistodsError
 from histods.io.run_files import RENAMED_SETTINGS
 from histods.io.strict_yaml import NonStringScalar, Origin, load_yaml
-from training.config.presets import OLD_NAMES, PRESETS
+from training.config.presets import IMPLIED_BY_FLOW, OLD_NAMES, PRESETS
 from training.config.sections import TrainConfig
 from training.config.setting import one_of, wrong_setting
 
@@ -36,6 +36,8 @@ def read_config(
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> TrainConfig:
     """Read the configuration of a run: `defaults`, then the preset, the file and single settings.
+
+    The prediction `flow` implies values of other settings, which all of these override.
 
     Args:
         path: YAML file; None for no file.
@@ -54,7 +56,11 @@ def read_config(
         raise HistodsError(
             f"There is no preset {preset!r} among {', '.join(PRESETS)}{_nearest(str(preset), PRESETS)}"
         )
-    made: TrainConfig = _make(TrainConfig, merge(merge(defaults or {}, PRESETS[preset]), document), "")
+    given = merge(merge(defaults or {}, PRESETS[preset]), document)
+    diffusion = given.get("diffusion")
+    if isinstance(diffusion, dict) and diffusion.get("prediction") == "flow":
+        given = merge({"diffusion": IMPLIED_BY_FLOW}, given)
+    made: TrainConfig = _make(TrainConfig, given, "")
     return made
 
 

@@ -34,5 +34,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """The settings that `preset:` in a file, or `--set preset=NAME`, puts below all others."""
 
+IMPLIED_BY_FLOW = {"schedule": "rectified_flow", "levels": "logit_normal", "min_snr_gamma": None}
+"""Settings of `diffusion` that `prediction: flow` puts below all others: the process of Esser et al. (2024)."""
+
 OLD_NAMES = {"fork": "diffinfinite-fork", "paper": "diffinfinite-paper"}
 """Names of presets in version 0.1, which still work."""

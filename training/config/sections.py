@@ -14,7 +14,8 @@ from training.config.setting import expect_setting
 AverageKind = Literal["exponential", "power"]
 BoardName = Literal["tensorboard", "wandb", "mlflow"]
 OptimizerName = Literal["adamw", "adam"]
-Prediction = Literal["epsilon", "v", "x0"]
+LevelDraw = Literal["uniform", "logit_normal"]
+Prediction = Literal["epsilon", "v", "x0", "flow"]
 RateSchedule = Literal["constant", "onecycle"]
 
 _MAX_STEPS = 99_999_999
@@ -31,12 +32,15 @@ class DiffusionConfig:
     Attributes:
         timesteps: noise levels.
         sampling_timesteps: default number of sampling steps.
-        schedule: one of `training.diffusion.process.NOISE_SCHEDULES`: `cosine` (Nichol and Dhariwal 2021) or
-            `linear` (Ho et al. 2020).
+        schedule: one of `training.diffusion.process.NOISE_SCHEDULES`: `cosine` (Nichol and Dhariwal 2021),
+            `linear` (Ho et al. 2020), or `rectified_flow` (Liu et al. 2023), the default with prediction `flow`.
         zero_terminal_snr: rescale the schedule so that the last level is pure noise (Lin et al. 2024).
-        prediction: what the network predicts: the noise `epsilon`, the velocity `v`, or `x0`.
+        prediction: what the network predicts: the noise `epsilon`, the velocity `v`, `x0`, or the `flow`, noise
+            minus x0.
+        levels: how training draws noise levels: `uniform`, or `logit_normal` (Esser et al. 2024), which prefers
+            those in the middle, the default with prediction `flow`.
         min_snr_gamma: weight errors by min(SNR, gamma) (Hang et al. 2023), so that a level without signal has no
-            weight when v or x0 is predicted; None weights all levels equally.
+            weight unless epsilon is predicted; None, the default with prediction `flow`, weights all levels alike.
         min_v_weight: lower bound of the weight of an error of v at any level. Levels with almost no signal decide
             the brightness, and min(SNR, gamma) leaves 0.24 % of all weight to the last tenth of the levels.
         null_probability: share of training samples whose condition is dropped.
@@ -51,6 +55,7 @@ class DiffusionConfig:
     schedule: str = "cosine"
     zero_terminal_snr: bool = False
     prediction: Prediction = "v"
+    levels: LevelDraw = "uniform"
     min_snr_gamma: float | None = 5.0
     min_v_weight: float = 0.0  # new runs use 0.1: see `training.verbs.train_settings`
     null_probability: float = 0.1
@@ -65,7 +70,10 @@ class DiffusionConfig:
             f"from 1 to the number of timesteps, {steps}",
             self.sampling_timesteps,
         )
-        _diffusion(self.prediction in get_args(Prediction), "prediction", "epsilon, v or x0", self.prediction)
+        _diffusion(
+            self.prediction in get_args(Prediction), "prediction", "epsilon, v, x0 or flow", self.prediction
+        )
+        _diffusion(self.levels in get_args(LevelDraw), "levels", "uniform or logit_normal", self.levels)
         _diffusion(gamma is None or gamma > 0, "min_snr_gamma", "above 0 or null", gamma)
         _diffusion(0 <= self.min_v_weight <= 1, "min_v_weight", "from 0 to 1", self.min_v_weight)
         _diffusion(0 <= self.null_probability <= 1, "null_probability", "from 0 to 1", self.null_probability)
@@ -75,7 +83,7 @@ class DiffusionConfig:
         _diffusion(
             not self.zero_terminal_snr or self.prediction != "epsilon",
             "prediction",
-            "v or x0 with zero_terminal_snr (the noise in pure noise says nothing about the image)",
+            "v, x0 or flow with zero_terminal_snr (the noise in pure noise says nothing about the image)",
             self.prediction,
         )
 

@@ -16,7 +16,7 @@ import torch
 
 from histods.errors import HistodsError
 from histods.sampling.draws import Draws
-from histods.sampling.philox import below, philox4x64
+from histods.sampling.philox import philox4x64
 from histods.sampling.streams import Stream
 from histods.shards.base import read_index
 from histods.shards.images.reader import ShardReader
@@ -30,6 +30,7 @@ from training.data.holdout import choose_held_out, without
 from training.data.image_loader import Loader
 from training.data.image_size import check_multiple, one_shape, reduction
 from training.data.latent_loader import LatentBatch, LatentLoader
+from training.diffusion.level_draws import draw_levels
 from training.diffusion.noise import normal_noises
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from histods.io.workspace import Workspace
     from training.autoencoders.base import Autoencoder
     from training.config.model import ModelConfig
-    from training.config.sections import DataConfig
+    from training.config.sections import DataConfig, LevelDraw
     from training.distributed import Process
 
 
@@ -59,10 +60,12 @@ class Chance(NamedTuple):
     seeds_B: Tensor
 
 
-def chance_at(seed: int, positions_B: Tensor, timesteps: int, null_probability: float) -> Chance:
+def chance_at(
+    seed: int, positions_B: Tensor, timesteps: int, null_probability: float, levels: LevelDraw = "uniform"
+) -> Chance:
     """The random choices for the samples at some positions of a run."""
     words = philox4x64(seed, positions_B.numpy(), Stream.NOISE_LEVELS)
-    times = below(words[:, 0], np.full(len(words), timesteps, dtype=np.int64))
+    times = draw_levels(words[:, 0], timesteps, levels)
     dropped = (words[:, 1] >> np.uint64(11)) * 2.0**-53 < null_probability
     seeds = (words[:, 2] >> np.uint64(1)).astype(np.int64)
     return Chance(torch.from_numpy(times), torch.from_numpy(dropped), torch.from_numpy(seeds))

@@ -88,7 +88,8 @@ def sound_levels(schedule: Schedule, prediction: Prediction, clip: float | None)
     """Number of levels, from the first, that can be sampled: all, unless the signal is too small to divide by."""
     if prediction != "epsilon" or clip is not None:
         return len(schedule.signal_T)
-    return max(int((schedule.signal_T >= _MIN_SIGNAL).sum()), 1)
+    share_T = schedule.signal_T / schedule.power_T.sqrt()
+    return max(int((share_T >= _MIN_SIGNAL).sum()), 1)
 
 
 def sampling_times(timesteps: int, steps: int) -> list[int]:
@@ -142,17 +143,17 @@ def ddim(
         raise HistodsError(
             f"eta {eta} needs a seed for each of {len(noise_BCHW)} images, but there are {len(seeds)}; give seeds."
         )
-    x_BCHW = noise_BCHW
     signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
     times = _times(schedule, prediction, steps, clip)
+    x_BCHW = schedule.power_T[times[0]].sqrt() * noise_BCHW
     for step, (now, then) in enumerate(pairwise(times), start=1):
         x0_BCHW, epsilon_BCHW = _predict(denoise, schedule, prediction, x_BCHW, now, clip)
         if then < 0:
             x_BCHW = x0_BCHW
         else:
-            # eq. 16 with abar / abar' = (signal / signal')^2, which may be 0
-            fresh = math.sqrt(max(1 - (signals[now] / signals[then]) ** 2, 0))
-            sigma = eta * noises[then] / noises[now] * fresh
+            # eq. 16, which is noise' sqrt(1 - SNR / SNR'), the deviation of x' given x and x0, on any schedule
+            ratio = signals[now] * noises[then] / (signals[then] * noises[now])
+            sigma = eta * noises[then] * math.sqrt(max(1 - ratio**2, 0))
             kept = math.sqrt(max(noises[then] ** 2 - sigma**2, 0))
             x_BCHW = signals[then] * x0_BCHW + kept * epsilon_BCHW
             if eta:
@@ -196,7 +197,6 @@ def dpm_solver_2m(
     Raises:
         HistodsError: there are more steps than levels.
     """
-    x_BCHW = noise_BCHW
     signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
     # Pure noise is at lambda = minus infinity. The step from there is x' = noise' x + signal' x0, and the next
     # one, whose r is infinite, is of first order too: both follow from the formulas.
@@ -205,6 +205,7 @@ def dpm_solver_2m(
     ]
     before_BCHW, h_before = None, math.inf
     times = _times(schedule, prediction, steps, clip)
+    x_BCHW = schedule.power_T[times[0]].sqrt() * noise_BCHW
     for step, (now, then) in enumerate(pairwise(times), start=1):
         x0_BCHW, _ = _predict(denoise, schedule, prediction, x_BCHW, now, clip)
         if then < 0:

@@ -17,7 +17,7 @@ import torch
 
 from histods.errors import HistodsError
 from training.config.setting import one_of
-from training.diffusion.process import NOISE_SCHEDULES, recognise_schedule
+from training.diffusion.process import NOISE_SCHEDULES, NoiseSchedule, recognise_schedule
 from training.model.unet import UNet
 
 if TYPE_CHECKING:
@@ -156,8 +156,9 @@ def find_schedule(published: Published) -> dict[str, Any]:
         return {}
     name = recognise_schedule(betas_T)
     if name is None:
+        known = (name for name, schedule in NOISE_SCHEDULES.items() if isinstance(schedule, NoiseSchedule))
         raise HistodsError(
-            f"{published.path} has a noise schedule that is not {one_of(NOISE_SCHEDULES)} (its betas go from "
+            f"{published.path} has a noise schedule that is not {one_of(known)} (its betas go from "
             f"{betas_T[0]:.3g} to {betas_T[-1]:.3g}); histods has no sampler for it."
         )
     return {"timesteps": len(betas_T), "schedule": name}

@@ -17,7 +17,7 @@ from histods.records import silent
 from training.autoencoders.base import DiffusersAutoencoder
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.sections import DiffusionConfig, Prediction
-from training.diffusion.process import NOISE_SCHEDULES, find_schedule, recognise_schedule
+from training.diffusion.process import NOISE_SCHEDULES, NoiseSchedule, find_schedule, recognise_schedule
 from training.exchange.export_readme import write_guide
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 
@@ -29,6 +29,7 @@ _ABOUT = "histods.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 """The file name that diffusers gives to the weights of a part."""
 _PREDICTIONS: dict[Prediction, str] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
+_FLOW = "FlowMatchEulerDiscreteScheduler"
 
 
 def export(
@@ -52,14 +53,15 @@ def export(
         The folder.
 
     Raises:
-        HistodsError: the run does not exist or is damaged, its autoencoder cannot be loaded, or the folder is in
-            use.
+        HistodsError: the run does not exist or is damaged, its autoencoder cannot be loaded, diffusers has no
+            scheduler for it, or the folder is in use.
     """
     report = progress or silent
     space = Workspace.find(workspace)
     read = read_run(run, space.runs)
     folder = space.folder / "exports" / f"{read.folder.name}-{read.checkpoint.name}" if out is None else Path(out)
     _check_place(space, folder)
+    scheduler = scheduler_config(read)
     report("reading the run", 0, 0)
     model = load_model(read, weights=weights, device="cpu")
     autoencoder = read.load_autoencoder() if read.state.autoencoder["name"] else None
@@ -67,7 +69,7 @@ def export(
     with only_one(folder, "exports"):
         report("writing the export", 0, 0)
         _claim(folder, about)
-        write_json(folder / "scheduler" / "scheduler_config.json", scheduler_config(read))
+        write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
         settings = {"_class_name": "UNet", "_module": "training.model.unet", **asdict(read.config.model)}
         write_json(folder / "unet" / "config.json", settings)
         with replacing(folder / "unet" / WEIGHTS_FILE) as temporary:
@@ -88,9 +90,24 @@ def read_export(folder: Path) -> dict[str, Any]:
 
 
 def scheduler_config(run: Run) -> dict[str, Any]:
-    """Settings of diffusers' `DDIMScheduler` for the noise schedule and sampling steps of a run."""
+    """Settings of diffusers' scheduler for the noise schedule and sampling steps of a run.
+
+    That is `DDIMScheduler`, or for rectified flows `FlowMatchEulerDiscreteScheduler`, whose Euler steps are those
+    of DDIM: x' = signal' x0 + noise' e = x + (t' - t) (e - x0).
+
+    Raises:
+        HistodsError: diffusers has no scheduler that takes the same steps.
+    """
     diffusion, clip = run.config.diffusion, run.space.clip
     schedule = find_schedule(diffusion.schedule)
+    if diffusion.schedule == "rectified_flow" and diffusion.prediction == "flow" and clip is None:
+        return {"_class_name": _FLOW, "num_train_timesteps": diffusion.timesteps, "shift": 1.0}
+    if not isinstance(schedule, NoiseSchedule) or diffusion.prediction == "flow":
+        clipped = "" if clip is None else f", clipped to +-{clip:g}"
+        raise HistodsError(
+            f"{run.folder} predicts {diffusion.prediction} on the schedule {diffusion.schedule}{clipped}, for "
+            "which diffusers has no scheduler: sample with 'histods sample'."
+        )
     own = schedule.diffusers_name is None
     return {
         "_class_name": "DDIMScheduler",
@@ -119,6 +136,13 @@ def read_scheduler(folder: Path) -> DiffusionConfig:
     path = folder / "scheduler" / "scheduler_config.json"
     document = read_json(path)
     try:
+        if document.get("_class_name") == _FLOW:
+            return DiffusionConfig(
+                timesteps=document["num_train_timesteps"],
+                sampling_timesteps=1,
+                schedule="rectified_flow",
+                prediction="flow",
+            )
         return DiffusionConfig(
             timesteps=document["num_train_timesteps"],
             sampling_timesteps=1,
@@ -139,7 +163,11 @@ def _schedule_of(document: dict[str, Any]) -> str:
         if name is None:
             raise KeyError("trained_betas")
         return name
-    theirs = {schedule.diffusers_name: name for name, schedule in NOISE_SCHEDULES.items()}
+    theirs = {
+        schedule.diffusers_name: name
+        for name, schedule in NOISE_SCHEDULES.items()
+        if isinstance(schedule, NoiseSchedule)
+    }
     return theirs[document["beta_schedule"]]
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from training.runs.checkpoint import Run
 
-_SCHEDULER = "| `scheduler/` | the noise schedule | diffusers: `DDIMScheduler` |"
 _UNET = "| `unet/` | the network, which diffusers does not have | histods: `training.model.unet.UNet` |"
 _ABOUT = "| `histods.json` | classes, latent space and provenance | any JSON reader |"
 _NO_VAE = "There is no autoencoder, since the run was imported without one: the code below ends with latents."
@@ -20,6 +19,7 @@ _PREDICTIONS = {
     "epsilon": "the noise",
     "v": "v = signal noise - noise_level x0, diffusers' `v_prediction`",
     "x0": "the latents without noise, diffusers' `sample`",
+    "flow": "the noise minus the latents without it, as rectified flows do",
 }
 
 
@@ -69,7 +69,7 @@ A latent diffusion model conditioned on masks, after {run.step:,} training steps
 
 | part | what it is | loads with |
 | --- | --- | --- |
-{_SCHEDULER}
+| `scheduler/` | the noise schedule | diffusers: `{_scheduler(run)}` |
 {decoder.row}{_UNET}
 {_ABOUT}
 
@@ -100,6 +100,21 @@ def _one_line(name: str) -> str:
     return " ".join(name.split())
 
 
+def _scheduler(run: Run) -> str:
+    """The class of the scheduler in diffusers."""
+    return "FlowMatchEulerDiscreteScheduler" if run.config.diffusion.prediction == "flow" else "DDIMScheduler"
+
+
+def _set_timesteps(run: Run) -> str:
+    """Code that sets the noise levels of the steps; those of a flow are set one by one, evenly from the last."""
+    timesteps = run.config.diffusion.timesteps
+    steps = min(50, timesteps)
+    if run.config.diffusion.prediction != "flow":
+        return f"scheduler.set_timesteps({steps})"
+    return f"""levels = [step * {timesteps} // {steps} - 1 for step in range({steps}, 0, -1)]
+scheduler.set_timesteps(sigmas=[(level + 1) / {timesteps} for level in levels], timesteps=levels)"""
+
+
 def _null(null: str) -> str:
     return "a learned embedding" if null == "learned" else "the same as a mask of class 0 only"
 
@@ -107,7 +122,7 @@ def _null(null: str) -> str:
 def _code(run: Run, kind: str | None, decoder: _Decoder) -> str:
     """Python code that makes an image when run in the folder of the export."""
     model, diffusion = run.config.model, run.config.diffusion
-    names = ", ".join(sorted({"DDIMScheduler"} | ({kind} if kind and kind != "linear" else set())))
+    names = ", ".join(sorted({_scheduler(run)} | ({kind} if kind and kind != "linear" else set())))
     size, side = model.image_size, model.image_size // 8
     return f"""import json
 from pathlib import Path
@@ -126,12 +141,12 @@ settings = {{name: value for name, value in settings.items() if not name.startsw
 model = UNet(ModelConfig(**settings)).eval()
 model.load_state_dict(load_file(folder / "unet" / "diffusion_pytorch_model.safetensors"))
 space = LatentSpace.from_json(json.loads((folder / "histods.json").read_text())["latent_space"])
-scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
+scheduler = {_scheduler(run)}.from_pretrained(folder, subfolder="scheduler")
 {decoder.loaded}
 mask = torch.zeros(1, 1, {size}, {size}, dtype=torch.uint8)
 mask[:, :, {size // 2}:] = {len(run.classes) - 1}  # the lower half is {_one_line(run.classes[-1])}
 x = torch.randn(1, {model.channels}, {side}, {side}, generator=torch.Generator().manual_seed(0))
-scheduler.set_timesteps({min(50, diffusion.timesteps)})
+{_set_timesteps(run)}
 with torch.no_grad():
     for t in scheduler.timesteps:
         both = model(x.repeat(2, 1, 1, 1), t.repeat(2), mask.repeat(2, 1, 1, 1), torch.tensor([False, True]))

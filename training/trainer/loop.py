@@ -299,7 +299,11 @@ class Trainer:
         """Mean loss of one batch."""
         diffusion, device = self.config.diffusion, self.process.device
         chance = chance_at(
-            self.config.run.seed, batch.positions_B, diffusion.timesteps, diffusion.null_probability
+            self.config.run.seed,
+            batch.positions_B,
+            diffusion.timesteps,
+            diffusion.null_probability,
+            diffusion.levels,
         )
         with torch.no_grad():
             z_BCHW, noise_BCHW = self.encoder.draw(batch, chance.seeds_B)

@@ -9,7 +9,7 @@ from histods.errors import HistodsError
 from training.config.load import merge, read_config, with_classes
 from training.data.image_size import reduction
 from training.data.source import Source, find_data, holds_data
-from training.diffusion.process import find_schedule
+from training.diffusion.process import Schedule
 from training.distributed import can_compile, computes_in_bf16
 from training.model.conditioning import find_conditioning
 from training.trainer.resume import kept_settings, refuse_imported, settings_of
@@ -61,7 +61,7 @@ class Call:
     def read(self, defaults: dict[str, dict[str, Any]]) -> TrainConfig:
         """The settings, which override `defaults`."""
         config = read_config(self.config, self.settings, defaults=defaults)
-        find_schedule(config.diffusion.schedule)
+        Schedule.of(config.diffusion)
         find_conditioning(config.model.class_conditioning)
         return config
 

@@ -9,7 +9,7 @@ import pytest
 from histods.errors import HistodsError
 from training.config.load import read_config, with_classes
 from training.config.presets import PRESETS
-from training.config.sections import TrainConfig
+from training.config.sections import DiffusionConfig, TrainConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,6 +162,18 @@ def test_a_setting_under_its_old_and_its_new_name_is_refused(tmp_path: Path) -> 
         read_config(path)
     with pytest.raises(HistodsError, match="^optimizer is 7; it must be a section with keys"):
         read_config(write(tmp_path, "diffusion: {lr: 0.1}\noptimizer: 7"))
+
+
+def test_flow_implies_values_that_all_given_ones_override(tmp_path: Path) -> None:
+    alone = read_config(None, ["diffusion.prediction=flow"]).diffusion
+    assert (alone.schedule, alone.levels, alone.min_snr_gamma) == ("rectified_flow", "logit_normal", None)
+    path = write(tmp_path, "diffusion: {prediction: flow, levels: uniform}")
+    mixed = read_config(
+        path, ["diffusion.min_snr_gamma=2"], defaults={"diffusion": {"schedule": "cosine"}}
+    ).diffusion
+    assert (mixed.schedule, mixed.levels, mixed.min_snr_gamma) == ("cosine", "uniform", 2)
+    assert read_config(write(tmp_path, read_config(path).to_yaml())) == read_config(path)
+    assert read_config(None, ["diffusion.prediction=v"]).diffusion == DiffusionConfig()
 
 
 @pytest.mark.parametrize("name", ["fork", "paper"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -11,13 +12,27 @@ from hypothesis import strategies as st
 
 from histods.errors import HistodsError
 from training.config.sections import DiffusionConfig, Prediction
-from training.diffusion.process import Loss, Schedule, cosine_betas, linear_betas, rescale_zero_terminal_snr
+from training.diffusion.process import (
+    NOISE_SCHEDULES,
+    Loss,
+    NoisePath,
+    Schedule,
+    cosine_betas,
+    linear_betas,
+    rescale_zero_terminal_snr,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 KINDS = [("cosine", "squaredcos_cap_v2"), ("linear", "linear")]
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
+
+
+def exploding(timesteps: int) -> tuple[Tensor, Tensor]:
+    """A path whose variance explodes: all of the signal, and noise from 0.02 to 40 (after Song et al. 2021)."""
+    noise = torch.logspace(math.log10(0.02), math.log10(40), timesteps, dtype=torch.float64)
+    return torch.ones_like(noise), noise
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -79,10 +94,41 @@ def test_noisy_latents_and_velocity_are_those_of_diffusers(ours: str, theirs: st
     torch.testing.assert_close(schedule.target("v", x0, noise, times), velocity, rtol=1e-4, atol=1e-5)
 
 
-@given(st.integers(0, 2**31), st.integers(0, 900), st.sampled_from(["cosine", "linear"]))
-@settings(deadline=None, max_examples=60)
+@pytest.mark.parametrize("timesteps", [2, 10, 1000])
+def test_rectified_flow_leads_in_equal_steps_from_data_to_pure_noise(timesteps: int) -> None:
+    config = DiffusionConfig(
+        schedule="rectified_flow", prediction="flow", timesteps=timesteps, sampling_timesteps=1
+    )
+    schedule = Schedule.of(config)
+    times = (torch.arange(timesteps) + 1.0) / timesteps
+    torch.testing.assert_close(schedule.noise_T, times)
+    torch.testing.assert_close(schedule.signal_T, 1 - times, rtol=0, atol=1e-7)
+    assert (schedule.signal_T[-1].item(), schedule.noise_T[-1].item()) == (0, 1)
+    x0, noise = drawn(timesteps, 2, 4, 4).double(), drawn(timesteps, 2, 4, 4, seed=1).double()
+    t = torch.arange(timesteps)
+    x, flow = schedule.add_noise(x0, noise, t), schedule.target("flow", x0, noise, t)
+    torch.testing.assert_close(x, x0 + times[:, None, None, None] * flow, rtol=0, atol=1e-6)
+
+
+def test_betas_have_a_power_of_exactly_1_so_that_dividing_by_it_changes_no_bit() -> None:
+    for kind in ("cosine", "linear"):
+        for zero in (False, True):
+            schedule = Schedule.of(DiffusionConfig(schedule=kind, zero_terminal_snr=zero))
+            assert set(schedule.power_T.tolist()) == {1}
+
+
+@given(
+    st.integers(0, 2**31),
+    st.integers(0, 900),
+    st.sampled_from(["cosine", "linear", "rectified_flow", "exploding"]),
+)
+@settings(deadline=None, max_examples=80)
 def test_every_prediction_means_the_same_x0_and_noise(seed: int, level: int, kind: str) -> None:
-    schedule = Schedule.of(DiffusionConfig(schedule=kind))
+    if kind == "exploding":
+        schedule = Schedule.from_path(*exploding(1000))
+        level = min(level, 500)  # where noise is not much larger than x0
+    else:
+        schedule = Schedule.of(DiffusionConfig(schedule=kind))
     x0, noise = drawn(2, 3, 4, 4, seed=seed), drawn(2, 3, 4, 4, seed=seed + 1)
     times = torch.tensor([level, level // 2])
     x = schedule.add_noise(x0, noise, times)
@@ -93,10 +139,13 @@ def test_every_prediction_means_the_same_x0_and_noise(seed: int, level: int, kin
         torch.testing.assert_close(schedule.to_noise(prediction, output, x, times), noise, rtol=0, atol=1e-3)
 
 
-@given(st.integers(0, 2**31), st.integers(0, 999), st.sampled_from(["v", "x0"]))
-@settings(deadline=None, max_examples=40)
-def test_v_and_x0_are_sound_down_to_the_level_of_no_signal(seed: int, level: int, prediction: Prediction) -> None:
-    schedule = Schedule.of(DiffusionConfig(zero_terminal_snr=True))
+@given(st.integers(0, 2**31), st.integers(0, 999), st.sampled_from(["v", "x0", "flow"]), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_v_x0_and_flow_are_sound_down_to_the_level_of_no_signal(
+    seed: int, level: int, prediction: Prediction, straight: bool
+) -> None:
+    kind = "rectified_flow" if straight else "cosine"
+    schedule = Schedule.of(DiffusionConfig(schedule=kind, zero_terminal_snr=not straight))
     x0, noise, times = drawn(2, 3, 4, 4, seed=seed), drawn(2, 3, 4, 4, seed=seed + 1), torch.tensor([level, 999])
     x = schedule.add_noise(x0, noise, times)
     output = schedule.target(prediction, x0, noise, times)
@@ -120,10 +169,12 @@ def test_weights_are_the_formulas_of_min_snr(kind: str, gamma: float) -> None:
         )
 
 
-@given(st.integers(0, 2**31), st.integers(1, 999), st.floats(0.1, 50))
+@given(
+    st.integers(0, 2**31), st.integers(1, 998), st.floats(0.1, 50), st.sampled_from(["linear", "rectified_flow"])
+)
 @settings(deadline=None, max_examples=60)
-def test_one_error_weighs_the_same_whatever_is_predicted(seed: int, level: int, gamma: float) -> None:
-    schedule = Schedule.of(DiffusionConfig(schedule="linear"))
+def test_one_error_weighs_the_same_whatever_is_predicted(seed: int, level: int, gamma: float, kind: str) -> None:
+    schedule = Schedule.of(DiffusionConfig(schedule=kind))
     x0, noise, wrong_x0 = (drawn(1, 2, 4, 4, seed=seed + part).double() for part in range(3))
     times = torch.tensor([level])
     x = schedule.add_noise(x0, noise, times)
@@ -135,8 +186,8 @@ def test_one_error_weighs_the_same_whatever_is_predicted(seed: int, level: int, 
         * schedule.loss_weights(kind, gamma)[level]
         for kind in PREDICTIONS
     ]
-    torch.testing.assert_close(losses[0], losses[2], rtol=1e-3, atol=0)
-    torch.testing.assert_close(losses[1], losses[2], rtol=1e-3, atol=0)
+    for loss in losses[1:]:
+        torch.testing.assert_close(loss, losses[0], rtol=1e-3, atol=0)
 
 
 def test_weights_are_finite_at_zero_terminal_snr() -> None:
@@ -147,6 +198,7 @@ def test_weights_are_finite_at_zero_terminal_snr() -> None:
         "epsilon": 1,
         "v": 0,
         "x0": 0,
+        "flow": 0,
     }
 
 
@@ -157,7 +209,7 @@ def test_no_level_of_v_weighs_less_than_the_least_weight_and_the_others_as_befor
     assert plain[-100:].sum() / plain.sum() < 0.003  # the share of the levels at which brightness is decided
     assert raised[-100:].sum() / raised.sum() > 0.025
     assert torch.equal(raised, plain.clamp_min(0.1))
-    for prediction in ("epsilon", "x0"):
+    for prediction in ("epsilon", "x0", "flow"):
         assert torch.equal(schedule.loss_weights(prediction, 5.0, 0.1), schedule.loss_weights(prediction, 5.0))
 
 
@@ -202,7 +254,7 @@ def test_latents_of_half_precision_lose_nothing_more_in_the_loss() -> None:
 
 def test_a_schedule_moves_as_a_whole() -> None:
     moved = Schedule.of(DiffusionConfig()).to("meta")
-    assert {moved.signal_T.device.type, moved.noise_T.device.type} == {"meta"}
+    assert {table.device.type for table in (moved.signal_T, moved.noise_T, moved.power_T)} == {"meta"}
 
 
 @pytest.mark.parametrize(
@@ -214,13 +266,14 @@ def test_a_schedule_moves_as_a_whole() -> None:
             "sampling_timesteps is 1001; it must be from 1 to the number of timesteps, 1000",
         ),
         ({"sampling_timesteps": 0}, "sampling_timesteps"),
-        ({"prediction": "score"}, "prediction is score; it must be epsilon, v or x0"),
+        ({"prediction": "score"}, "prediction is score; it must be epsilon, v, x0 or flow"),
+        ({"levels": "normal"}, "levels is normal; it must be uniform or logit_normal"),
         ({"min_snr_gamma": 0.0}, "min_snr_gamma"),
         ({"min_v_weight": -0.1}, "min_v_weight"),
         ({"min_v_weight": 1.5}, "min_v_weight"),
         ({"null_probability": 1.5}, "null_probability is 1.5; it must be from 0 to 1"),
         ({"guidance_scale": -1.0}, "guidance_scale"),
-        ({"zero_terminal_snr": True, "prediction": "epsilon"}, "prediction is epsilon; it must be v or x0"),
+        ({"zero_terminal_snr": True, "prediction": "epsilon"}, "prediction is epsilon; it must be v, x0 or flow"),
     ],
 )
 def test_settings_out_of_range_are_named(values: dict[str, Any], word: str) -> None:
@@ -229,5 +282,20 @@ def test_settings_out_of_range_are_named(values: dict[str, Any], word: str) -> N
 
 
 def test_a_schedule_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(HistodsError, match=r"^diffusion.schedule is 'sigmoid'; it must be cosine or linear: "):
+    with pytest.raises(
+        HistodsError, match=r"^diffusion.schedule is 'sigmoid'; it must be cosine, linear or rectified_flow: "
+    ):
         Schedule.of(DiffusionConfig(schedule="sigmoid"))
+
+
+def test_settings_that_do_not_fit_a_path_are_refused() -> None:
+    with pytest.raises(HistodsError, match=r"snr is True; it must be false with schedule rectified_flow"):
+        Schedule.of(DiffusionConfig(schedule="rectified_flow", zero_terminal_snr=True))
+    with pytest.raises(HistodsError, match=r"is epsilon; it must be flow, v or x0 with schedule rectified"):
+        Schedule.of(DiffusionConfig(schedule="rectified_flow", prediction="epsilon"))
+
+
+def test_noise_may_be_predicted_on_a_path_that_keeps_some_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NOISE_SCHEDULES, "exploding", NoisePath(exploding))
+    schedule = Schedule.of(DiffusionConfig(schedule="exploding", prediction="epsilon"))
+    assert schedule.noise_T[-1].item() == pytest.approx(40)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from histods.errors import HistodsError
-from training.config.sections import DiffusionConfig
+from tests.training.diffusion.test_process import exploding
+from training.config.sections import DiffusionConfig, Prediction
 from training.diffusion import samplers as sampler
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from training.config.sections import Prediction
     from training.diffusion.samplers import Denoise
 
 SHAPE = (4, 8, 8)
 THEIRS: dict[Prediction, str] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
 BETAS = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
+PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 MEAN, DEVIATION = 0.5, 0.3
 
 
 def schedule(kind: Any = "cosine", *, zero: bool = False) -> Schedule:
+    if kind == "exploding":
+        return Schedule.from_path(*exploding(1000))
     return Schedule.of(DiffusionConfig(schedule=kind, zero_terminal_snr=zero))
 
 
@@ -53,9 +56,10 @@ def gaussian(levels: Schedule) -> Denoise:
     return denoise
 
 
-def exact(levels: Schedule, x: Tensor) -> Tensor:
-    """Where the probability flow of that data leads from x: it stretches and moves."""
+def exact(levels: Schedule, start: Tensor) -> Tensor:
+    """Where the probability flow of that data leads from standard normal noise: it stretches and moves."""
     signal, noise = levels.signal_T[-1], levels.noise_T[-1]
+    x = (signal**2 + noise**2).sqrt() * start
     width = (signal**2 * DEVIATION**2 + noise**2).sqrt()
     return MEAN + DEVIATION * (x - signal * MEAN) / width
 
@@ -194,10 +198,24 @@ def test_both_converge_to_the_exact_flow(kind: str, zero: bool) -> None:
     assert coarse_2 < coarse_1
 
 
+def test_both_converge_on_straight_lines() -> None:
+    levels = schedule("rectified_flow")
+    x = normal_noise([1], SHAPE, "cpu")
+    coarse_1, fine_1, coarse_2, fine_2 = (
+        (solve(gaussian(levels), levels, x, prediction="x0", steps=steps) - exact(levels, x)).abs().max().item()
+        for solve in (ddim, dpm_solver_2m)
+        for steps in (40, 320)
+    )
+    assert fine_1 < coarse_1 / 7
+    assert fine_2 < coarse_2 / 20
+    assert fine_2 < 1e-3 < fine_1
+
+
 @pytest.mark.usefixtures("_all_levels")
+@pytest.mark.parametrize("kind", ["linear", "rectified_flow", "exploding"])
 @pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
-def test_every_prediction_leads_to_the_same_picture(solve: Callable[..., Tensor]) -> None:
-    levels = schedule("linear")
+def test_every_prediction_leads_to_the_same_picture(solve: Callable[..., Tensor], kind: str) -> None:
+    levels = schedule(kind)
     best = gaussian(levels)
 
     def predict(prediction: Prediction) -> Denoise:
@@ -208,13 +226,49 @@ def test_every_prediction_leads_to_the_same_picture(solve: Callable[..., Tensor]
         return denoise
 
     x = normal_noise([5], SHAPE, "cpu")
-    pictures = [solve(predict(kind), levels, x, prediction=kind, steps=30) for kind in THEIRS]
-    torch.testing.assert_close(pictures[0], pictures[2], rtol=0, atol=1e-4)
-    torch.testing.assert_close(pictures[1], pictures[2], rtol=0, atol=1e-4)
+    sound = [kind for kind in PREDICTIONS if levels.signal_T[-1] > 0 or kind != "epsilon"]
+    pictures = [solve(predict(kind), levels, x, prediction=kind, steps=30) for kind in sound]
+    for picture in pictures[1:]:
+        torch.testing.assert_close(picture, pictures[0], rtol=0, atol=1e-4)
 
 
-def test_ddim_with_all_the_noise_draws_from_the_data() -> None:
-    levels = schedule()
+@pytest.mark.parametrize("kind", ["rectified_flow", "exploding"])
+@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
+def test_samples_of_the_exact_flow_have_the_mean_and_the_deviation_of_the_data(
+    solve: Callable[..., Tensor], kind: str
+) -> None:
+    levels = schedule(kind)
+    best = gaussian(levels)
+
+    def flow(x: Tensor, t: Tensor) -> Tensor:
+        x0 = best(x, t)
+        return levels.target("flow", x0, levels.to_noise("x0", x0, x, t), t)
+
+    x = normal_noise(range(16), (4, 16, 16), "cpu")
+    made = solve(flow, levels, x, prediction="flow", steps=200)
+    assert made.mean() == pytest.approx(MEAN, abs=4 * DEVIATION / made.numel() ** 0.5)
+    assert made.std() == pytest.approx(DEVIATION, rel=0.03)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers with NumPy 2
+@pytest.mark.parametrize("steps", [1, 10, 1000])
+def test_ddim_on_straight_lines_is_the_euler_scheduler_of_diffusers(steps: int) -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(1000)
+    times = sampling_times(1000, steps)[:-1]
+    scheduler.set_timesteps(sigmas=[(time + 1) / 1000 for time in times], timesteps=times)
+    x = normal_noise([1, 2], SHAPE, "cpu")
+    theirs = x
+    for time in scheduler.timesteps:
+        theirs = scheduler.step(some_network(theirs, time.repeat(2)), time, theirs).prev_sample
+    ours = ddim(some_network, schedule("rectified_flow"), x, prediction="flow", steps=steps)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "rectified_flow", "exploding"])
+def test_ddim_with_all_the_noise_draws_from_the_data(kind: str) -> None:
+    levels = schedule(kind)
     seeds = list(range(16))
     x = normal_noise(seeds, (4, 16, 16), "cpu")
     made = ddim(gaussian(levels), levels, x, prediction="x0", steps=1000, eta=1.0, seeds=seeds)
@@ -352,19 +406,22 @@ def test_noise_on_the_way_needs_a_seed_an_image(seeds: list[int]) -> None:
 
 
 @pytest.mark.parametrize("method", ["ddim", "ddpm", "dpm"])
-@pytest.mark.parametrize(("kind", "zero"), [("cosine", False), ("linear", False), ("cosine", True)])
-@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
+@pytest.mark.parametrize(
+    ("kind", "zero"), [("cosine", False), ("linear", False), ("cosine", True), ("rectified_flow", False)]
+)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_an_error_of_1_percent_in_each_prediction_changes_the_spread_of_samples_by_less_than_5_percent(
     prediction: Prediction, kind: str, zero: bool, method: str
 ) -> None:
-    if zero and prediction == "epsilon":
+    if (zero or kind == "rectified_flow") and prediction == "epsilon":
         pytest.skip("refused: of pure noise, its noise says nothing")
     levels, random = schedule(kind, zero=zero), torch.Generator().manual_seed(0)
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         """The best prediction where data are standard normal, with an error."""
         signal, noise = levels.at(t)
-        answer = {"epsilon": noise * x, "x0": signal * x, "v": torch.zeros_like(x)}[prediction]
+        x0 = signal * x / (signal**2 + noise**2)
+        answer = levels.target(prediction, x0, levels.to_noise("x0", x0, x, t), t)
         return answer + 0.01 * torch.randn(x.shape, generator=random)
 
     start = torch.randn(16, *SHAPE, generator=random)

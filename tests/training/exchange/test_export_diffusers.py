@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -24,8 +25,8 @@ from training.config.model import ModelConfig
 from training.config.sections import DiffusionConfig, TrainConfig
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
-from training.diffusion.samplers import ddim
-from training.exchange.export_diffusers import export
+from training.diffusion.samplers import ddim, guided
+from training.exchange.export_diffusers import export, read_scheduler
 from training.exchange.import_diffinfinite import import_checkpoint
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 MODEL = ModelConfig(image_size=32, dim=8, num_classes=3, dim_mults=(1, 2), spatial=True)
+FLOW = {"prediction": "flow", "schedule": "rectified_flow"}
 DEFAULT = LatentSpace.preset("default", mean=[0.1] * 4, std=[1.5] * 4)
 
 
@@ -127,6 +129,47 @@ def test_diffusers_takes_the_same_steps(tmp_path: Path, prediction: Any, space: 
     ours = ddim(denoise, schedule, noise, prediction=prediction, steps=20, clip=space.clip)
     assert torch.allclose(x, ours, rtol=0, atol=1e-4)
     assert not torch.allclose(ours, noise, atol=0.1)
+
+
+def test_a_flow_is_exported_for_the_euler_scheduler_with_the_steps_of_the_readme(tmp_path: Path) -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    run = make_run(tmp_path / "run", diffusion=FLOW | {"timesteps": 100, "sampling_timesteps": 10})
+    folder = export(run, out=tmp_path / "out")
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
+    assert (scheduler.config.num_train_timesteps, scheduler.config.shift) == (100, 1)
+    assert torch.allclose(scheduler.sigmas, Schedule.of(read_scheduler(folder)).noise_T.flip(0))
+    assert (read_scheduler(folder).prediction, read_scheduler(folder).timesteps) == ("flow", 100)
+    read = read_run(run)
+    model = load_model(read, weights="ema", device="cpu")
+    mask = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
+    mask[:, :, 16:] = 2
+    start = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    made = ddim(guided(model, mask, 3.0), read.schedule, start, prediction="flow", steps=50)
+    expected = read.load_autoencoder().decode(read.space.denormalise(made))
+    shown = follow_the_readme(folder, "images.flatten().tolist()")
+    assert torch.allclose(torch.tensor(ast.literal_eval(shown.strip())), expected.flatten(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "space", "said"),
+    [
+        (FLOW | {"prediction": "v"}, DEFAULT, "predicts v on the schedule rectified_flow, for which"),
+        ({"prediction": "flow"}, DEFAULT, "predicts flow on the schedule cosine, for which"),
+        (
+            FLOW,
+            LatentSpace.preset("fork"),
+            "predicts flow on the schedule rectified_flow, clipped to +-1, for which",
+        ),
+    ],
+    ids=["v on straight lines", "flow on cosine", "clipped"],
+)
+def test_a_run_for_which_diffusers_has_no_scheduler_is_refused(
+    tmp_path: Path, diffusion: dict[str, Any], space: LatentSpace, said: str
+) -> None:
+    run = make_run(tmp_path / "run", space=space, diffusion=diffusion)
+    assert said in refusal(lambda: export(run, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("weights", ["ema", "model"])

@@ -65,6 +65,7 @@ def test_words_are_those_of_the_run() -> None:
         ("epsilon", "the noise."),
         ("v", "v = signal noise - noise_level x0, diffusers' `v_prediction`."),
         ("x0", "the latents without noise, diffusers' `sample`."),
+        ("flow", "the noise minus the latents without it, as rectified flows do."),
     ],
 )
 def test_the_prediction_is_explained(prediction: str, said: str) -> None:

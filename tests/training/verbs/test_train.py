@@ -57,6 +57,35 @@ def test_a_longer_run_and_one_that_goes_on_end_in_the_same_bits(folder: Path, tm
     assert len(losses(whole.folder)) == 8
 
 
+@pytest.mark.parametrize(
+    "settings", [("diffusion.prediction=flow",), ("diffusion.levels=logit_normal",)], ids=["flow", "logit-normal"]
+)
+def test_levels_that_are_not_uniform_are_drawn_again_after_a_restart(
+    folder: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    whole = run_tiny(tmp_path / "a", folder, *settings, "run.steps=6", "run.validate_every=6")
+    run_tiny(tmp_path / "b", folder, *settings, "run.steps=4", "run.validate_every=6")
+    longer = run_tiny(tmp_path / "b", folder, *settings, "run.steps=6", "run.validate_every=6", resume=True)
+    assert (longer.began, longer.step) == (4, 6)
+    assert weights(whole.folder, 6) == weights(longer.folder, 6)
+    assert losses(whole.folder) == losses(longer.folder)
+    plain = run_tiny(tmp_path / "c", folder, "run.steps=6")
+    assert losses(plain.folder) != losses(whole.folder)
+
+
+def test_flow_alone_chooses_its_schedule_its_levels_and_no_weights(folder: Path, tmp_path: Path) -> None:
+    run = run_tiny(tmp_path, folder, "diffusion.prediction=flow", "run.steps=2").folder
+    text = (run / "config.yaml").read_text()
+    for line in ("schedule: rectified_flow", "levels: logit_normal", "min_snr_gamma: null"):
+        assert line in text
+    with pytest.raises(HistodsError, match="with other settings, which give them another meaning: diffusion.pred"):
+        run_tiny(tmp_path, folder, "run.steps=2")
+    with pytest.raises(HistodsError, match="is epsilon; it must be flow, v or x0 with schedule rectified_flow"):
+        run_tiny(
+            tmp_path, folder, "diffusion.schedule=rectified_flow", "diffusion.prediction=epsilon", name="other"
+        )
+
+
 def test_one_cycle_after_a_kill_ends_in_the_same_bits(folder: Path, tmp_path: Path) -> None:
     settings = ("run.steps=12", "optimizer.schedule=onecycle", "ema.kind=exponential", "data.replacement=false")
     whole = run_tiny(tmp_path / "a", folder, *settings)
