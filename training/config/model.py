@@ -27,7 +27,9 @@ class ModelConfig:
         block_per_layer: residual blocks per level; must be 2.
         class_conditioning: one of `training.model.conditioning.CONDITIONINGS`: `histogram` (embeddings
             weighted by fractions of pixels) or `max` (only the largest class).
-        spatial: also give the first convolution the location of each class.
+        spatial: also give the first convolution the location of each class. Without it, masks whose classes change
+            places are the same to the network, as in DiffInfinite. New runs have it unless a file is read or a
+            preset imitates DiffInfinite: see `training.verbs.train_settings`.
         null: what the network gets where the condition is dropped: `learned`, a learned embedding (and no class
             anywhere), or `zero_mask`, a mask of class 0 only.
         attention: `two_query`, or `plain`, which is slower but equivalent.

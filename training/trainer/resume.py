@@ -98,7 +98,11 @@ def kept_settings(folder: Path) -> dict[str, dict[str, Any]]:
     """Settings that a run keeps although new runs have other defaults; its version may not have had them."""
     if not (folder / "config.yaml").is_file():
         return {}
-    return {"diffusion": {"min_v_weight": read_config(folder / "config.yaml").diffusion.min_v_weight}}
+    config = read_config(folder / "config.yaml")
+    return {
+        "diffusion": {"min_v_weight": config.diffusion.min_v_weight},
+        "model": {"spatial": config.model.spatial},
+    }
 
 
 def _differences(folder: Path, config: TrainConfig) -> str:

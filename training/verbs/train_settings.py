@@ -58,6 +58,16 @@ class Call:
             self.config is None and (self.resume or not self.settings) and (self.folder / "config.yaml").is_file()
         )
 
+    @property
+    def imitates(self) -> bool:
+        """Whether `--set` names a preset, all of which imitate DiffInfinite but `default`."""
+        named = [
+            value.strip()
+            for key, _, value in (entry.partition("=") for entry in self.settings)
+            if key.strip() == "preset"
+        ]
+        return named[-1:] not in ([], ["default"])
+
     def read(self, defaults: dict[str, dict[str, Any]]) -> TrainConfig:
         """The settings, which override `defaults`."""
         config = read_config(self.config, self.settings, defaults=defaults)
@@ -92,7 +102,8 @@ def settle(call: Call, process: Process) -> Settled:
     if call.begun:
         defaults = settings_of(call.folder, process)
     else:
-        defaults = merge(defaults_for(process, complete=call.config is None), kept_settings(call.folder))
+        chosen = defaults_for(process, complete=call.config is None, spatial=not call.imitates)
+        defaults = merge(chosen, kept_settings(call.folder))
     if initial is not None:
         defaults = merge(defaults, initial.defaults())
     asked = call.read(defaults)
@@ -188,12 +199,13 @@ def layout_for(device: torch.device, run: RunConfig) -> dict[str, dict[str, Any]
     return {"run": {"channels_last": device.type == "cuda" and run.compile}}
 
 
-def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any]]:
+def defaults_for(process: Process, *, complete: bool, spatial: bool = True) -> dict[str, dict[str, Any]]:
     """Settings that suit the device; all others override them.
 
     Args:
         process: this process and its device.
         complete: also choose the network's size, the batch size and the steps; else only how to compute.
+        spatial: with `complete`, give the network the location of each class.
     """
     gpu = process.device.type == "cuda"
     half = computes_in_bf16(process.device)
@@ -205,7 +217,7 @@ def defaults_for(process: Process, *, complete: bool) -> dict[str, dict[str, Any
         "diffusion": {"min_v_weight": _MIN_V_WEIGHT},
     }
     if complete:
-        chosen["model"] = {"dim": 256 if gpu else 32, "spatial": True}
+        chosen["model"] = {"dim": 256 if gpu else 32, "spatial": spatial}
         chosen["data"] = {"batch_size": (64 if gpu else 8) * process.world_size}
         chosen["optimizer"] = {"lr": 1e-4 if gpu else 1e-3}
         if gpu:

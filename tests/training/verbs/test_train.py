@@ -163,6 +163,34 @@ def test_new_runs_have_a_least_weight_and_those_of_before_go_on_without(folder: 
     assert (again.step, again.config.diffusion.min_v_weight) == (8, 0)
 
 
+def test_new_runs_show_where_each_class_is_and_those_like_diffinfinite_do_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    def spatial(name: str, *settings: str, config: Path | None = None, resume: bool = False) -> bool:
+        options = [*TINY, "run.steps=1", *settings]
+        result = train(
+            workspace=tmp_path,
+            data=folder,
+            config=config,
+            settings=options,
+            name=name,
+            resume=resume,
+            device="cpu",
+        )
+        return result.config.model.spatial
+
+    file = tmp_path / "own.yaml"
+    file.write_text("model: {dim: 8}\n")
+    assert spatial("plain")
+    assert spatial("default", "preset=default")
+    assert not spatial("fork", "preset=diffinfinite-fork")
+    assert spatial("both", "preset=diffinfinite-fork", "model.spatial=true")
+    assert not spatial("file", config=file)
+    # Runs keep theirs, whatever the version with which they began chose.
+    assert spatial("both", "preset=diffinfinite-fork")
+    assert not spatial("file", "run.steps=2", resume=True)
+
+
 def test_accumulated_steps_give_the_losses_of_whole_ones(folder: Path, tmp_path: Path) -> None:
     settings = ("run.steps=5", "model.dropout=0.0")
     whole = run_tiny(tmp_path / "a", folder, *settings)
