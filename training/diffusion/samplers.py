@@ -1,18 +1,16 @@
 """Samplers, which turn noise into latents with a prediction function; independent of files and networks.
 
-Shapes: B images, C channels, H and W of latents (of masks: pixels).
+Shapes: B images, C channels, H and W of latents.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import interpolate
 
 from histods.errors import HistodsError
 from training.diffusion.noise import normal_noise
@@ -20,7 +18,7 @@ from training.diffusion.noise import normal_noise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from training.config.sections import Prediction
     from training.diffusion.process import Schedule
@@ -35,53 +33,6 @@ error of 1 % in the noise, 25 steps of DPM-Solver++ from the last level end in l
 and from this level in 1.003; 1 is right. Pure noise replaces x here, although 1/400 of its variance would be
 signal.
 """
-
-
-def guided(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
-    """Classifier-free guidance: null + scale (conditional - null), both from one batch of size 2 B.
-
-    Ho and Salimans 2022, eq. 6, where the scale is written 1 + w. One condition holds all classes of a mask; with
-    scale 1 the null prediction is not computed.
-    """
-    if scale == 1:
-        return lambda x_BCHW, t_B: module(x_BCHW, t_B, mask_B1HW)
-    count = len(mask_B1HW)
-    masks = torch.cat([mask_B1HW, mask_B1HW])
-    dropped = torch.arange(2 * count, device=mask_B1HW.device) >= count
-
-    def denoise(x_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        both: Tensor = module(torch.cat([x_BCHW, x_BCHW]), torch.cat([t_B, t_B]), masks, dropped)
-        conditional, null = both.chunk(2)
-        return null + scale * (conditional - null)
-
-    return denoise
-
-
-def one_pass_per_class(module: nn.Module, mask_B1HW: Tensor, scale: float) -> Denoise:
-    """Sample like the reference: one guided pass per class, with other classes zeroed, composed by the mask.
-
-    The mask is reduced to the size of the latents by nearest neighbour. Class 0 is treated like the others; its
-    pass gets a mask of zeros. An image takes part only in the passes of its own classes.
-    """
-
-    @cache
-    def passes(height: int, width: int) -> list[tuple[Tensor, Tensor, Denoise]]:
-        cells_B1hw = interpolate(mask_B1HW.float(), (height, width), mode="nearest").to(mask_B1HW.dtype)
-        found = []
-        for index in cells_B1hw.unique().tolist():  # type: ignore[no-untyped-call]
-            here_B1hw = cells_B1hw == index
-            rows = here_B1hw.flatten(1).any(1).nonzero()[:, 0]
-            alone = torch.where(here_B1hw, cells_B1hw, 0)[rows]
-            found.append((rows, here_B1hw[rows], guided(module, alone, scale)))
-        return found
-
-    def denoise(x_BCHW: Tensor, t_B: Tensor) -> Tensor:
-        result = torch.zeros_like(x_BCHW)
-        for rows, here, predict in passes(x_BCHW.shape[2], x_BCHW.shape[3]):
-            result[rows] = torch.where(here, predict(x_BCHW[rows], t_B[rows]), result[rows])
-        return result
-
-    return denoise
 
 
 def sound_levels(schedule: Schedule, prediction: Prediction, clip: float | None) -> int:

@@ -286,13 +286,13 @@ def _differences(before: Any, now: dict[str, Any]) -> str:
     if not isinstance(before, dict):
         return "a record without a recipe"
     changed = [
-        f"{key} {_short(before.get(key))} instead of {_short(value)}"
-        for key, value in now.items()
-        if before.get(key) != value
+        f"{key} {_short(before.get(key))} instead of {_short(now.get(key))}"
+        for key in now | before
+        if before.get(key) != now.get(key)
     ]
     return ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else "none" if value is None else json.dumps(value)
     return text[:12] if len(text) == 64 else text[:60]

@@ -6,15 +6,17 @@ Shapes: B images, C channels, H and W pixels, h and w of latents.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from histods.errors import HistodsError
+from training.diffusion.guidance import guided, levels_within, one_pass_per_class
 from training.diffusion.noise import normal_noise
-from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_per_class
+from training.diffusion.samplers import ddim, dpm_solver_2m
 from training.diffusion.windows import in_windows
 from training.inference.pictures import to_pixels
 from training.inference.tiled_decoding import decode_strips
@@ -26,70 +28,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from training.autoencoders.base import Autoencoder
-    from training.config.sections import DiffusionConfig, Prediction
+    from training.config.sections import Prediction
     from training.diffusion.process import Schedule
+    from training.diffusion.samplers import Denoise
+    from training.inference.sampling import Sampling
     from training.latents.latent_space import LatentSpace
 
-Sampler = Literal["dpm", "ddim"]
 MIN_TILE = 64
 """Latents along each side of a tile that is decoded at once, at least; 512 pixels at 8 pixels per latent."""
-SOLVER_STEPS = 25
-"""Default steps of DPM-Solver++(2M); Lu et al. (2022) find 15 to 20 sufficient."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sampling:
-    """How noise becomes an image.
-
-    Attributes:
-        sampler: `dpm`, DPM-Solver++(2M), or `ddim`.
-        steps: number of sampling steps.
-        guidance: null + guidance (conditional - null); 1 means no guidance.
-        eta: noise that DDIM adds in each step, 0 (none) to 1 (as much as DDPM).
-        reference: sample like the reference, with one guided pass per class, composed by the mask.
-    """
-
-    sampler: Sampler
-    steps: int
-    guidance: float
-    eta: float
-    reference: bool
-
-    @classmethod
-    def of(
-        cls,
-        config: DiffusionConfig,
-        *,
-        sampler: Sampler | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        eta: float | None = None,
-        reference: bool = False,
-    ) -> Sampling:
-        """Fill in what was not given, to suit the sampler or as in the reference.
-
-        Raises:
-            HistodsError: a value is out of range.
-        """
-        chosen = sampler or ("ddim" if reference else "dpm")
-        if steps is None:
-            steps = config.sampling_timesteps if chosen == "ddim" else min(SOLVER_STEPS, config.timesteps)
-        if eta is None:
-            eta = 1.0 if reference and chosen == "ddim" else 0.0
-        if guidance is None:
-            guidance = config.guidance_scale
-        _expect(chosen in ("dpm", "ddim"), "--sampler", "dpm or ddim", chosen, "choose one")
-        most = config.timesteps
-        _expect(1 <= steps <= most, "--steps", f"from 1 to {most}", steps, "25 suit dpm, 50 to 250 ddim")
-        _expect(0 <= guidance <= 100, "--guidance", "from 0 to 100", guidance, "3 is usual, 1 is none")
-        _expect(0 <= eta <= 1, "--eta", "from 0 to 1", eta, "0 adds no noise, 1 as much as DDPM")
-        _expect(eta == 0 or chosen == "ddim", "--eta", f"0 with --sampler {chosen}", eta, "leave one out")
-        return cls(sampler=chosen, steps=steps, guidance=guidance, eta=eta, reference=reference)
-
-
-def _expect(fits: bool, name: str, condition: str, found: object, advice: str) -> None:
-    if not fits:
-        raise HistodsError(f"{name} is {found}; it must be {condition}: {advice}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,18 +119,11 @@ class SamplingPipeline:
     ) -> Tensor:
         """Solve for normalised latents from noise."""
         sampling = self.sampling
-        guide = one_pass_per_class if sampling.reference else guided
-        model = _InPrecision(self.model, half=self.half)
+        guide = self._guide()
         if self.window is None or max(noise_BChw.shape[2:]) <= self.window:
-            denoise = guide(model, masks_B1HW, sampling.guidance)
+            denoise = guide(masks_B1HW)
         else:
-            denoise = in_windows(
-                lambda masks_N1HW: guide(model, masks_N1HW, sampling.guidance),
-                masks_B1HW,
-                seeds,
-                side=self.window,
-                batch=self.batch,
-            )
+            denoise = in_windows(guide, masks_B1HW, seeds, side=self.window, batch=self.batch)
         if sampling.sampler == "dpm":
             return dpm_solver_2m(
                 denoise,
@@ -205,6 +144,20 @@ class SamplingPipeline:
             clip=self.space.clip,
             seeds=seeds,
             progress=progress,
+        )
+
+    def _guide(self) -> Callable[[Tensor], Denoise]:
+        """Makes the prediction function for masks."""
+        model, sampling = _InPrecision(self.model, half=self.half), self.sampling
+        if sampling.reference:
+            return partial(one_pass_per_class, model, scale=sampling.guidance)
+        everywhere = sampling.guidance_interval == (0.0, 1.0)
+        return partial(
+            guided,
+            model,
+            scale=sampling.guidance,
+            levels_T=() if everywhere else levels_within(self.schedule, *sampling.guidance_interval),
+            rescale=sampling.guidance_rescale,
         )
 
 

@@ -11,7 +11,8 @@ import torch
 from histods.sampling.philox import philox4x64
 from histods.sampling.streams import Stream
 from training.inference.pictures import coloured, sheet, write_png
-from training.inference.pipeline import Sampling, SamplingPipeline
+from training.inference.pipeline import SamplingPipeline
+from training.inference.sampling import Sampling
 from training.runs.run_folder import preview_path
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from training.gpu_processes import gpus_to_share, in_processes
 from training.inference.contact_sheet import draw_sheet
 from training.inference.mask_inputs import MaskReader, check_masks, choose_map, find_masks, sizes_of
 from training.inference.output_folder import ImageFormat, SampleFolder, digest_of, plan_items
-from training.inference.pipeline import Sampler, Sampling, SamplingPipeline
+from training.inference.pipeline import SamplingPipeline
+from training.inference.sampling import Sampler, Sampling
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class SampleResult:
         run: folder of the run.
         step: number of training steps of the weights.
         weights: `ema` or `model`.
-        sampling: sampler, steps, guidance, eta and whether it sampled like the reference.
+        sampling: sampler, steps, guidance and all else about how noise became images.
         seed: the seed of the call.
         device: description of the device.
         masks: number of masks with images.
@@ -90,6 +91,8 @@ def sample(
     sampler: Sampler | None = None,
     eta: float | None = None,
     reference: bool = False,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    guidance_rescale: float = 0.0,
     weights: Weights = "ema",
     seed: int = 0,
     batch: int = 8,
@@ -117,6 +120,9 @@ def sample(
         sampler: `dpm`, DPM-Solver++(2M), or `ddim`; by default dpm, or ddim with `reference`.
         eta: noise that DDIM adds, 0 to 1; by default 0, or 1 with `reference`.
         reference: sample like the reference, with one guided pass per class of a mask.
+        guidance_interval: shares of noise, noise / (noise + signal), between which to guide; outside, only the
+            conditional prediction is computed.
+        guidance_rescale: share of the predictions' deviation to give back after guidance, 0 to 1.
         weights: `ema` (averaged) or `model` (as the optimizer left them).
         seed: the seed of all images.
         batch: number of images, or of windows of larger ones, to make at once; results are the same, except for
@@ -143,7 +149,14 @@ def sample(
         map=map,
         count=count,
         sampling=Sampling.of(
-            read.config.diffusion, sampler=sampler, steps=steps, guidance=guidance, eta=eta, reference=reference
+            read.config.diffusion,
+            sampler=sampler,
+            steps=steps,
+            guidance=guidance,
+            eta=eta,
+            reference=reference,
+            guidance_interval=guidance_interval,
+            guidance_rescale=guidance_rescale,
         ),
         weights=weights,
         seed=seed,
@@ -211,7 +224,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                 if process.world_size > 1:  # read the images of other processes from their files
                     store.forget(item for item in items if item.name in missing)
                 records = store.finish(items)
-                how = f"{_in_words(order.sampling)}, seed {order.seed}"
+                how = f"{order.sampling}, seed {order.seed}"
                 title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
                 write_bytes(store.contact_sheet, draw_sheet(title, folder, records, run.classes))
         where = describe(process.device)
@@ -265,11 +278,7 @@ def _recipe(order: _Order, autoencoder: Autoencoder, *, half: bool) -> dict[str,
         "network_digest": hashlib.sha256(json.dumps(network, sort_keys=True).encode()).hexdigest(),
         "autoencoder_digest": autoencoder.digest,
         "classes": list(run.classes),
-        "sampler": sampling.sampler,
-        "steps": sampling.steps,
-        "guidance": sampling.guidance,
-        "eta": sampling.eta,
-        "reference": sampling.reference,
+        **sampling.recipe(),
         "precision": "bf16" if half else "fp32",
         "noise": "philox4x32",  # how a seed becomes noise
         "window": run.config.model.image_size,  # larger images are sampled in windows of this size
@@ -371,12 +380,6 @@ def _make(
         for number, (item, mask) in enumerate(zip(batch, classes, strict=True)):
             if item.name in wanted:
                 store.write_pair(item, (strip[number] for strip in strips), mask)
-
-
-def _in_words(sampling: Sampling) -> str:
-    method = "DPM-Solver++(2M)" if sampling.sampler == "dpm" else f"DDIM, eta {sampling.eta:g}"
-    way = ", one pass per class" if sampling.reference else ""
-    return f"{method}, {sampling.steps} steps, guidance {sampling.guidance:g}{way}"
 
 
 def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int, reduce: int) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from histods.cli.options import (
     WeightsOption,
     WorkspaceOption,
 )
+from histods.errors import HistodsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,6 +80,20 @@ def sample(
     reference: Annotated[
         bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass per class.")
     ] = False,
+    interval: Annotated[
+        str,
+        typer.Option(
+            "--guidance-interval",
+            metavar="LOW:HIGH",
+            help="Guide only where the share of noise is between these; 0 is no noise, 1 pure noise. Saves time.",
+        ),
+    ] = "0:1",
+    rescale: Annotated[
+        float,
+        typer.Option(
+            "--guidance-rescale", help="Contrast to give back after guidance, 0 (none) to 1 (all); 0.7 is usual."
+        ),
+    ] = 0.0,
     weights: WeightsOption = WeightsName.ema,
     seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
     batch: Annotated[
@@ -108,6 +123,8 @@ def sample(
             sampler=sampler.value if sampler else None,
             eta=eta,
             reference=reference,
+            guidance_interval=parse_interval(interval),
+            guidance_rescale=rescale,
             weights=weights.value,
             seed=seed,
             batch=batch,
@@ -122,9 +139,23 @@ def sample(
     )
 
 
+def parse_interval(text: str) -> tuple[float, float]:
+    """Read `LOW:HIGH`.
+
+    Raises:
+        HistodsError: it is something else.
+    """
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError as error:
+        raise HistodsError(
+            f"--guidance-interval is {text}; it must be two shares of noise, LOW:HIGH, such as 0.2:0.7."
+        ) from error
+    return low, high
+
+
 def show_sample(console: Console, result: SampleResult) -> None:
     """Print what was made, of what, and where it is."""
-    sampling = result.sampling
     print_table(
         console,
         "Samples",
@@ -132,7 +163,7 @@ def show_sample(console: Console, result: SampleResult) -> None:
         [
             ["run", f"{result.run} at step {result.step:,} ({result.weights})"],
             ["device", result.device],
-            ["sampler", f"{sampling.sampler}, {sampling.steps} steps, guidance {sampling.guidance:g}"],
+            ["sampler", str(result.sampling)],
             ["masks", result.masks],
             ["images made", result.written],
             ["images there already", result.present],

@@ -9,15 +9,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from histods.errors import HistodsError
+from tests.training.diffusion.small_network import Network, masks
 from tests.training.diffusion.test_process import exploding
 from training.config.sections import DiffusionConfig, Prediction
 from training.diffusion import samplers as sampler
+from training.diffusion.guidance import guided, one_pass_per_class
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
-from training.diffusion.samplers import ddim, dpm_solver_2m, guided, one_pass_per_class, sampling_times
+from training.diffusion.samplers import ddim, dpm_solver_2m, sampling_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,33 +63,6 @@ def exact(levels: Schedule, start: Tensor) -> Tensor:
     x = (signal**2 + noise**2).sqrt() * start
     width = (signal**2 * DEVIATION**2 + noise**2).sqrt()
     return MEAN + DEVIATION * (x - signal * MEAN) / width
-
-
-class Network(nn.Module):
-    """A small network with the U-Net's call; it keeps what it was called with."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.conv = nn.Conv2d(4 + 1, 4, 3, padding=1)
-        self.calls: list[tuple[Tensor, Tensor | None]] = []
-
-    @torch.no_grad()
-    def forward(self, x: Tensor, t: Tensor, mask: Tensor, dropped: Tensor | None = None) -> Tensor:
-        self.calls.append((mask, dropped))
-        seen = mask.float() if dropped is None else mask.float() * ~dropped[:, None, None, None]
-        cells = nn.functional.adaptive_avg_pool2d(seen, (x.shape[-2], x.shape[-1]))
-        answer: Tensor = torch.tanh(self.conv(torch.cat([x, cells], 1)) + t[:, None, None, None] / 1000)
-        return answer
-
-
-def masks(*classes: tuple[int, int]) -> Tensor:
-    """Masks [B, 1, 64, 64] of two classes each, side by side."""
-    made = torch.zeros(len(classes), 1, 64, 64, dtype=torch.uint8)
-    for mask, (left, right) in zip(made, classes, strict=True):
-        mask[:, :, :24], mask[:, :, 24:] = left, right
-    return made
 
 
 def steps_of(scheduler: Any, times: list[int], x: Tensor, **options: Any) -> Tensor:
@@ -303,52 +277,6 @@ def test_a_picture_depends_on_its_seed_and_mask_alone(
     for rows in ([0], [1], [2], [2, 0]):
         torch.testing.assert_close(make(rows), together[rows], rtol=0, atol=1e-5)
     assert (together[0] - together[2]).abs().max() > 0.1
-
-
-def test_guidance_is_two_forwards_in_one_call() -> None:
-    module, mask = Network(), masks((0, 1), (2, 1))
-    x, t = normal_noise([1, 2], SHAPE, "cpu"), torch.tensor([10, 900])
-    result = guided(module, mask, 3.0)(x, t)
-    assert [(len(seen), dropped.tolist()) for seen, dropped in module.calls if dropped is not None] == [
-        (4, [False, False, True, True])
-    ]
-    conditional, null = module(x, t, mask), module(x, t, mask, torch.tensor([True, True]))
-    torch.testing.assert_close(result, null + 3 * (conditional - null), rtol=0, atol=1e-5)
-
-
-def test_a_scale_of_1_is_one_forward_and_0_is_the_null() -> None:
-    module, mask = Network(), masks((0, 1))
-    x, t = normal_noise([1], SHAPE, "cpu"), torch.tensor([500])
-    result = guided(module, mask, 1.0)(x, t)
-    assert [(len(seen), dropped) for seen, dropped in module.calls] == [(1, None)]
-    assert torch.equal(result, module(x, t, mask))
-    null = module(x, t, mask, torch.tensor([True]))
-    torch.testing.assert_close(guided(module, mask, 0.0)(x, t), null, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_one_pass_a_class_pastes_passes_of_single_classes(scale: float) -> None:
-    module, mask = Network(), masks((0, 3), (2, 1), (1, 1))
-    x, t = normal_noise([1, 2, 3], SHAPE, "cpu"), torch.tensor([10, 500, 900])
-    result = one_pass_per_class(module, mask, scale)(x, t)
-    forwards = sum(len(seen) for seen, _ in module.calls)
-    assert forwards == (5 if scale == 1 else 10)  # two classes, two, and one
-    for row, classes in enumerate([(0, 3), (2, 1), (1, 1)]):
-        for index, columns in zip(classes, (slice(0, 3), slice(3, 8)), strict=True):
-            alone = torch.where(mask == index, mask, 0)[row : row + 1]
-            expected = guided(module, alone, scale)(x[row : row + 1], t[row : row + 1])
-            torch.testing.assert_close(result[row, :, :, columns], expected[0, :, :, columns], rtol=0, atol=1e-5)
-
-
-def test_one_pass_a_class_never_shows_the_network_two_classes() -> None:
-    module, mask = Network(), torch.arange(64, dtype=torch.int64).remainder(5).expand(1, 1, 64, 64)
-    x = normal_noise([1], SHAPE, "cpu")
-    ddim(one_pass_per_class(module, mask, 2.0), schedule(), x, prediction="v", steps=3)
-    assert {frozenset(torch.unique(seen).tolist()) - {0} for seen, _ in module.calls} == {
-        frozenset(),
-        *(frozenset({index}) for index in range(1, 5)),
-    }
-    assert len(module.calls) == 3 * 5
 
 
 @pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from training.config.model import ModelConfig
 from training.config.sections import DiffusionConfig
+from training.diffusion.guidance import guided
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
-from training.diffusion.samplers import Denoise, ddim, dpm_solver_2m, guided
+from training.diffusion.samplers import Denoise, ddim, dpm_solver_2m
 from training.diffusion.windows import cut_axis, grid_offset, in_windows
 from training.model.unet import UNet
 

@@ -13,7 +13,8 @@ from histods.errors import HistodsError
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.sections import DiffusionConfig
 from training.diffusion.process import Schedule
-from training.inference.pipeline import Sampling, SamplingPipeline
+from training.inference.pipeline import SamplingPipeline
+from training.inference.sampling import Sampling
 from training.latents.latent_space import LatentSpace
 
 CONFIG = DiffusionConfig(timesteps=100, sampling_timesteps=20, guidance_scale=2.0)
@@ -104,16 +105,3 @@ def test_what_is_no_number_is_no_picture(autoencoder: LinearAutoencoder) -> None
     painter = make(Known(torch.full((3, 4), float("nan"))), autoencoder, SPACES["default"], steps=2)
     with pytest.raises(HistodsError, match="numbers that are not finite"):
         painter(torch.zeros(1, 1, 16, 16, dtype=torch.uint8), [1])
-
-
-def test_defaults_suit_the_sampler_and_the_reference() -> None:
-    given = DiffusionConfig(sampling_timesteps=250, guidance_scale=3.0)
-    assert Sampling.of(given) == Sampling(sampler="dpm", steps=25, guidance=3.0, eta=0.0, reference=False)
-    assert Sampling.of(given, sampler="ddim") == Sampling(
-        sampler="ddim", steps=250, guidance=3.0, eta=0.0, reference=False
-    )
-    assert Sampling.of(given, reference=True) == Sampling(
-        sampler="ddim", steps=250, guidance=3.0, eta=1.0, reference=True
-    )
-    assert Sampling.of(given, reference=True, sampler="dpm", steps=10).eta == 0
-    assert Sampling.of(DiffusionConfig(timesteps=8, sampling_timesteps=4)).steps == 8

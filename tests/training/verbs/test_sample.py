@@ -240,6 +240,8 @@ def test_seed_number_mask_and_weights_each_change_the_picture(
         picture(guidance=1.0),
         picture(sampler="ddim"),
         picture(reference=True),
+        picture(guidance_interval=(0.2, 0.7)),
+        picture(guidance_rescale=0.7),
     ]
     assert len(set(pictures)) == len(pictures)
     assert picture() == pictures[0]
@@ -298,6 +300,10 @@ def test_what_is_in_the_way_is_refused_and_stays(workspace: Path, masks: Path, t
             r"made for another mask of this name than .*patch\.0_mask\.png; choose",
         ),
         ({"out": tmp_path / "mine", "format": "tiff"}, r"another recipe \(format png instead of tiff\); choose"),
+        (
+            {"out": tmp_path / "mine", "guidance_rescale": 0.5},
+            r"another recipe \(guidance_rescale none instead of 0.5\); choose",
+        ),
         ({"out": tmp_path / "photographs"}, r"photographs already holds .*holiday\.jpg; choose a new"),
         ({"out": tmp_path / "file"}, r"file is a file; --out must name a folder"),
         ({"out": masks}, r"overlaps the folder of the masks"),
@@ -333,6 +339,11 @@ def test_nothing_is_begun_before_all_masks_are_sound(workspace: Path, tmp_path: 
         ({"batch": 0}, "--batch is 0; it must be at least 1: "),
         ({"format": "jpeg"}, "--format is jpeg; it must be png or tiff"),
         ({"seed": -1}, "--seed is -1; it must be from 0 to"),
+        ({"guidance_interval": (0.7, 0.2)}, "--guidance-interval is 0.7:0.2; it must be two shares of noise"),
+        ({"guidance_interval": (0.2, 1.5)}, "--guidance-interval is 0.2:1.5; it must be two shares of noise"),
+        ({"guidance_rescale": 1.5}, "--guidance-rescale is 1.5; it must be from 0 to 1: "),
+        ({"guidance_rescale": 0.5, "reference": True}, "--guidance-rescale cannot be used with --reference"),
+        ({"guidance_interval": (0, 0.5), "guidance": 1}, "--guidance-interval has no effect with guidance 1"),
         ({"run": "missing"}, "; choose one of default"),
     ],
     ids=str,

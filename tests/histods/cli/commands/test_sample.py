@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from histods.cli.commands.sample import show_sample, to_document
+from histods.cli.commands.sample import parse_interval, show_sample, to_document
+from histods.errors import HistodsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def result() -> SampleResult:
     verbs = pytest.importorskip("training.verbs.sample")
-    pipeline = pytest.importorskip("training.inference.pipeline")
+    settings = pytest.importorskip("training.inference.sampling")
     made: SampleResult = verbs.SampleResult(
         folder=Path("/out"),
         contact_sheet=Path("/out/sheet.png"),
@@ -27,7 +28,7 @@ def result() -> SampleResult:
         run=Path("/runs/my run"),
         step=12000,
         weights="ema",
-        sampling=pipeline.Sampling(sampler="dpm", steps=25, guidance=1.5, eta=0.0, reference=False),
+        sampling=settings.Sampling(sampler="dpm", steps=25, guidance=1.5, eta=0.0, reference=False),
         seed=3,
         device="cpu",
         masks=1500,
@@ -43,7 +44,7 @@ def test_what_was_made_is_shown_with_its_warnings(result: SampleResult, printed:
     shown = printed(show_sample, result)
     for said in (
         "run /runs/my run at step 12,000 (ema)",
-        "sampler dpm, 25 steps, guidance 1.5",
+        "sampler DPM-Solver++(2M), 25 steps, guidance 1.5",
         "masks 1,500",
         "images there already 2,990",
         "Note: class 3 [Ärzte] was never trained.",
@@ -58,3 +59,12 @@ def test_the_document_is_json_with_the_same_numbers(result: SampleResult) -> Non
     document = json.loads(json.dumps(to_document(result)))
     assert (document["folder"], document["run"], document["masks"]) == ("/out", "/runs/my run", 1500)
     assert document["sampling"]["guidance"] == 1.5
+
+
+def test_an_interval_is_two_numbers() -> None:
+    assert parse_interval("0.2:.7") == (0.2, 0.7)
+    for wrong in ("", "0.2", "a:b", "0:0.5:1"):
+        with pytest.raises(
+            HistodsError, match="--guidance-interval is .*; it must be two shares of noise, LOW:HIGH"
+        ):
+            parse_interval(wrong)
