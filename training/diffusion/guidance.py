@@ -5,6 +5,7 @@ Shapes: B images, C channels, H and W of latents (of masks: pixels); T noise lev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,16 @@ import torch
 from torch.nn.functional import interpolate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor, nn
 
+    from training.config.sections import Prediction
     from training.diffusion.process import Schedule
     from training.diffusion.samplers import Denoise
+
+Network = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""Prediction for noisy latents [B, C, H, W] at noise levels [B] with masks [B, 1, H', W']."""
 
 
 def guided(
@@ -54,6 +59,61 @@ def guided(
         return with_mask, null
 
     return _extrapolated(conditional, both, scale, levels_T, rescale)
+
+
+def autoguided(
+    module: nn.Module,
+    guide: Network,
+    mask_B1HW: Tensor,
+    scale: float,
+    *,
+    levels_T: Sequence[bool] = (),
+    rescale: float = 0.0,
+) -> Denoise:
+    """Autoguidance: guide + scale (prediction - guide), both with the same condition.
+
+    Karras et al., "Guiding a diffusion model with a bad version of itself", NeurIPS 2024. The guide is a smaller
+    or less trained network: where both err in the same direction, the difference leads away from the error.
+    Predictions are affine in x0 at a given x_t, so this is the same as guidance of x0.
+
+    Args:
+        module: the network.
+        guide: the guide; it must predict the same as the network, see `predicting`.
+        mask_B1HW: the condition.
+        scale: how strongly to guide; 1 is not at all.
+        levels_T: whether to guide at each noise level; empty for all. At others the guide is not asked.
+        rescale: see `rescaled`.
+    """
+
+    def strong(x_BCHW: Tensor, t_B: Tensor) -> Tensor:
+        prediction_BCHW: Tensor = module(x_BCHW, t_B, mask_B1HW)
+        return prediction_BCHW
+
+    def both(x_BCHW: Tensor, t_B: Tensor) -> tuple[Tensor, Tensor]:
+        return strong(x_BCHW, t_B), guide(x_BCHW, t_B, mask_B1HW)
+
+    return _extrapolated(strong, both, scale, levels_T, rescale)
+
+
+def predicting(module: Network, schedule: Schedule, own: Prediction, wanted: Prediction) -> Network:
+    """A network whose predictions are converted into another kind, for example of x0 into one of v.
+
+    Args:
+        module: the network.
+        schedule: its noise schedule, on the device.
+        own: what it predicts; not `epsilon`, which says nothing about x0 where there is hardly any signal.
+        wanted: what is wanted instead.
+    """
+    if own == wanted:
+        return module
+
+    def converted(x_BCHW: Tensor, t_B: Tensor, mask_B1HW: Tensor) -> Tensor:
+        output_BCHW = module(x_BCHW, t_B, mask_B1HW)
+        x0_BCHW = schedule.to_x0(own, output_BCHW, x_BCHW, t_B)
+        noise_BCHW = schedule.to_noise(own, output_BCHW, x_BCHW, t_B)
+        return schedule.target(wanted, x0_BCHW, noise_BCHW, t_B)
+
+    return converted
 
 
 def _extrapolated(

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from histods.errors import HistodsError
-from training.diffusion.guidance import guided, levels_within, one_pass_per_class
+from training.diffusion.guidance import autoguided, guided, levels_within, one_pass_per_class, predicting
 from training.diffusion.noise import normal_noise
 from training.diffusion.samplers import ddim, dpm_solver_2m
 from training.diffusion.windows import in_windows
@@ -50,6 +50,7 @@ class SamplingPipeline:
         prediction: what the network predicts.
         sampling: how noise becomes an image.
         device: where to compute.
+        guide: the network to guide away from, and what it predicts; by default the network without condition.
         half: let the network compute in bfloat16.
         window: side of the latents that the network was trained on; larger ones are sampled in windows of that
             size and decoded in tiles. None: any size in one piece.
@@ -63,6 +64,7 @@ class SamplingPipeline:
     prediction: Prediction
     sampling: Sampling
     device: torch.device
+    guide: tuple[nn.Module, Prediction] | None = None
     half: bool = False
     window: int | None = None
     batch: int = 8
@@ -152,13 +154,16 @@ class SamplingPipeline:
         if sampling.reference:
             return partial(one_pass_per_class, model, scale=sampling.guidance)
         everywhere = sampling.guidance_interval == (0.0, 1.0)
-        return partial(
-            guided,
-            model,
-            scale=sampling.guidance,
-            levels_T=() if everywhere else levels_within(self.schedule, *sampling.guidance_interval),
-            rescale=sampling.guidance_rescale,
-        )
+        how: dict[str, Any] = {
+            "scale": sampling.guidance,
+            "levels_T": () if everywhere else levels_within(self.schedule, *sampling.guidance_interval),
+            "rescale": sampling.guidance_rescale,
+        }
+        if self.guide is None:
+            return partial(guided, model, **how)
+        network, prediction = self.guide
+        weak = predicting(_InPrecision(network, half=self.half), self.schedule, prediction, self.prediction)
+        return partial(autoguided, model, weak, **how)
 
 
 class _InPrecision(nn.Module):

@@ -49,8 +49,11 @@ class Sampling:
         reference: bool = False,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_rescale: float = 0.0,
+        guided_by_run: bool = False,
     ) -> Sampling:
         """Fill in what was not given, to suit the sampler or as in the reference.
+
+        `guided_by_run` says that another run guides.
 
         Raises:
             HistodsError: a value is out of range, or values contradict each other.
@@ -92,13 +95,13 @@ class Sampling:
             guidance_interval=(float(low), float(high)),
             guidance_rescale=float(guidance_rescale),
         )
-        for name in ("guidance_interval", "guidance_rescale"):
-            if name in made.recipe():
-                option = f"--{name.replace('_', '-')}"
-                _together(
-                    not reference, f"{option} cannot be used with --reference, which guides as DiffInfinite does"
-                )
-                _together(guidance != 1, f"{option} has no effect with guidance 1, which is none")
+        options = [name for name in ("guidance_interval", "guidance_rescale") if name in made.recipe()]
+        for name in [*options, "guide"] if guided_by_run else options:
+            option = f"--{name.replace('_', '-')}"
+            _together(
+                not reference, f"{option} cannot be used with --reference, which guides as DiffInfinite does"
+            )
+            _together(guidance != 1, f"{option} has no effect with guidance 1, which is none")
         return made
 
     def recipe(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -27,6 +28,7 @@ from training.inference.output_folder import ImageFormat, SampleFolder, digest_o
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampler, Sampling
 from training.runs.checkpoint import Run, Weights, load_model, read_run
+from training.verbs.guide_run import read_guide
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from histods.records import Progress
     from training.autoencoders.base import Autoencoder
     from training.inference.output_folder import Item
+    from training.model.unet import UNet
 
 _PATIENCE = timedelta(days=1)  # one process may have one batch more than another, or a slower GPU
 
@@ -93,6 +96,7 @@ def sample(
     reference: bool = False,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     guidance_rescale: float = 0.0,
+    guide: str | Path | None = None,
     weights: Weights = "ema",
     seed: int = 0,
     batch: int = 8,
@@ -123,7 +127,8 @@ def sample(
         guidance_interval: shares of noise, noise / (noise + signal), between which to guide; outside, only the
             conditional prediction is computed.
         guidance_rescale: share of the predictions' deviation to give back after guidance, 0 to 1.
-        weights: `ema` (averaged) or `model` (as the optimizer left them).
+        guide: a worse run, or an earlier checkpoint, to guide away from, instead of from the null prediction.
+        weights: `ema` (averaged) or `model` (as the optimizer left them); those of the guide are of the same kind.
         seed: the seed of all images.
         batch: number of images, or of windows of larger ones, to make at once; results are the same, except for
             rounding.
@@ -157,7 +162,9 @@ def sample(
             reference=reference,
             guidance_interval=guidance_interval,
             guidance_rescale=guidance_rescale,
+            guided_by_run=guide is not None,
         ),
+        guide=None if guide is None else read_guide(guide, space.runs, read),
         weights=weights,
         seed=seed,
         batch=batch,
@@ -181,6 +188,7 @@ class _Order:
     map: str | Path | None
     count: int
     sampling: Sampling
+    guide: Run | None
     weights: Weights
     seed: int
     batch: int
@@ -195,7 +203,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
         half = process.device.type == "cuda" and run.config.run.precision == "bf16"
         with process.together():
             autoencoder = run.load_autoencoder(process.device)
-            reader = _reader(run, autoencoder, order.map, order.space)
+            reader = _reader(order, autoencoder)
             named, passed_over = find_masks(order.masks)
             checked = check_masks(named, reader, progress if process.first else None)
             recipe = _recipe(order, autoencoder, half=half)
@@ -224,7 +232,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                 if process.world_size > 1:  # read the images of other processes from their files
                     store.forget(item for item in items if item.name in missing)
                 records = store.finish(items)
-                how = f"{order.sampling}, seed {order.seed}"
+                how = f"{order.sampling}{_by(order.guide)}, seed {order.seed}"
                 title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
                 write_bytes(store.contact_sheet, draw_sheet(title, folder, records, run.classes))
         where = describe(process.device)
@@ -251,14 +259,16 @@ def _expect(fits: bool, name: str, condition: str, found: object) -> None:
         raise HistodsError(f"{name} is {found}; it must be {condition}: give another number.")
 
 
-def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, space: Workspace) -> MaskReader:
-    """A reader of masks for the run's network."""
+def _reader(order: _Order, autoencoder: Autoencoder) -> MaskReader:
+    """A reader of masks for the networks."""
+    run = order.run
     classes = run.config.model.num_classes
     assert classes is not None  # noqa: S101 - a run's configuration is resolved
+    networks = [run.config.model] if order.guide is None else [run.config.model, order.guide.config.model]
     return MaskReader(
         classes,
-        autoencoder.factor * run.config.model.size_multiple,
-        None if label_map is None else choose_map(label_map, run.classes, run.state.map_digest, space),
+        autoencoder.factor * math.lcm(*(network.size_multiple for network in networks)),
+        None if order.map is None else choose_map(order.map, run.classes, run.state.map_digest, order.space),
         reduce=run.config.data.reduce,
         window=run.config.model.image_size,
         factor=autoencoder.factor,
@@ -267,7 +277,23 @@ def _reader(run: Run, autoencoder: Autoencoder, label_map: str | Path | None, sp
 
 def _recipe(order: _Order, autoencoder: Autoencoder, *, half: bool) -> dict[str, Any]:
     """Everything that a file depends on besides its mask and its number."""
-    run, sampling, weights = order.run, order.sampling, order.weights
+    run = order.run
+    return {
+        **_origin(run, order.weights),
+        "autoencoder_digest": autoencoder.digest,
+        "classes": list(run.classes),
+        **order.sampling.recipe(),
+        **({} if order.guide is None else {"guide": _origin(order.guide, order.weights)}),
+        "precision": "bf16" if half else "fp32",
+        "noise": "philox4x32",  # how a seed becomes noise
+        "window": run.config.model.image_size,  # larger images are sampled in windows of this size
+        "format": order.format,  # the audit takes one image per mask, not one of each format
+        "seed": order.seed,
+    }
+
+
+def _origin(run: Run, weights: Weights) -> dict[str, Any]:
+    """A network and its weights."""
     files = read_json(run.checkpoint / "state.json").get("files", {})
     network = [asdict(run.config.model), asdict(run.config.diffusion), run.state.latent_space]
     return {
@@ -276,14 +302,6 @@ def _recipe(order: _Order, autoencoder: Autoencoder, *, half: bool) -> dict[str,
         "weights": weights,
         "weights_digest": files.get(f"{weights}.safetensors", ""),
         "network_digest": hashlib.sha256(json.dumps(network, sort_keys=True).encode()).hexdigest(),
-        "autoencoder_digest": autoencoder.digest,
-        "classes": list(run.classes),
-        **sampling.recipe(),
-        "precision": "bf16" if half else "fp32",
-        "noise": "philox4x32",  # how a seed becomes noise
-        "window": run.config.model.image_size,  # larger images are sampled in windows of this size
-        "format": order.format,  # the audit takes one image per mask, not one of each format
-        "seed": order.seed,
     }
 
 
@@ -319,21 +337,30 @@ def _missing(items: Sequence[Item], store: SampleFolder, reader: MaskReader) -> 
 def _painter(
     run: Run, autoencoder: Autoencoder, order: _Order, device: torch.device, *, half: bool
 ) -> SamplingPipeline:
-    model = load_model(run, weights=order.weights, device=device)
-    if device.type == "cuda":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    guide = None
+    if order.guide is not None:
+        guide = _load(order.guide, order.weights, device), order.guide.config.diffusion.prediction
     return SamplingPipeline(
-        model=model,
+        model=_load(run, order.weights, device),
         autoencoder=autoencoder,
         schedule=run.schedule.to(device),
         space=run.space,
         prediction=run.config.diffusion.prediction,
         sampling=order.sampling,
         device=device,
+        guide=guide,
         half=half,
         window=run.config.model.image_size // autoencoder.factor,
         batch=order.batch,
     )
+
+
+def _load(run: Run, weights: Weights, device: torch.device) -> UNet:
+    """The network, in the layout that suits the device."""
+    model = load_model(run, weights=weights, device=device)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _batches(items: Sequence[Item], missing: Collection[str], size: int, trained: int) -> list[list[Item]]:
@@ -380,6 +407,10 @@ def _make(
         for number, (item, mask) in enumerate(zip(batch, classes, strict=True)):
             if item.name in wanted:
                 store.write_pair(item, (strip[number] for strip in strips), mask)
+
+
+def _by(guide: Run | None) -> str:
+    return "" if guide is None else f" by {guide.folder.name}, step {guide.step:,}"
 
 
 def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int, reduce: int) -> tuple[str, ...]:

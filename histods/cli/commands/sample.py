@@ -94,6 +94,12 @@ def sample(
             "--guidance-rescale", help="Contrast to give back after guidance, 0 (none) to 1 (all); 0.7 is usual."
         ),
     ] = 0.0,
+    guide: Annotated[
+        str | None,
+        typer.Option(
+            help="A worse run or an earlier checkpoint, to guide away from it instead of from 'no mask'."
+        ),
+    ] = None,
     weights: WeightsOption = WeightsName.ema,
     seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
     batch: Annotated[
@@ -125,6 +131,7 @@ def sample(
             reference=reference,
             guidance_interval=parse_interval(interval),
             guidance_rescale=rescale,
+            guide=guide,
             weights=weights.value,
             seed=seed,
             batch=batch,

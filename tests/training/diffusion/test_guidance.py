@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 
 from tests.training.diffusion.small_network import Network, masks
 from training.config.sections import DiffusionConfig
-from training.diffusion.guidance import guided, levels_within, one_pass_per_class, rescaled
+from training.diffusion.guidance import (
+    autoguided,
+    guided,
+    levels_within,
+    one_pass_per_class,
+    predicting,
+    rescaled,
+)
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
 from training.diffusion.samplers import ddim
+
+if TYPE_CHECKING:
+    from training.config.sections import Prediction
 
 SHAPE = (4, 8, 8)
 
@@ -109,3 +121,36 @@ def test_a_rescaled_picture_does_not_depend_on_its_batch() -> None:
     alone = guided(module, mask[1:2], 3.0, rescale=0.7)(x[1:2], t[1:2])
     torch.testing.assert_close(alone, together[1:2], rtol=0, atol=1e-5)
     assert (together - guided(module, mask, 3.0)(x, t)).abs().max() > 0.01
+
+
+def test_autoguidance_leads_away_from_the_guide_with_the_same_condition() -> None:
+    module, guide, mask = Network(), Network(seed=1), masks((0, 1), (2, 1))
+    x, t = normal_noise([1, 2], SHAPE, "cpu"), torch.full((2,), 300)
+    strong, weak = module(x, t, mask), guide(x, t, mask)
+    found = autoguided(module, guide, mask, 2.0)(x, t)
+    torch.testing.assert_close(found, weak + 2 * (strong - weak))
+    assert all(dropped is None for _, dropped in [*module.calls, *guide.calls]), "no null pass"
+    guide.calls.clear()
+    within = levels_within(schedule(), 0.9, 1.0)
+    assert torch.equal(autoguided(module, guide, mask, 2.0, levels_T=within)(x, t), strong)
+    assert torch.equal(autoguided(module, guide, mask, 1.0)(x, t), strong)
+    assert not guide.calls
+
+
+def test_a_guide_that_is_the_network_changes_nothing() -> None:
+    module, mask = Network(), masks((0, 1))
+    x, t = normal_noise([1], SHAPE, "cpu"), torch.tensor([300])
+    torch.testing.assert_close(
+        autoguided(module, Network(), mask, 7.0)(x, t), module(x, t, mask), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("wanted", ["epsilon", "v", "x0"])
+@pytest.mark.parametrize("own", ["v", "x0"])
+def test_a_converted_prediction_is_of_the_same_x0(own: Prediction, wanted: Prediction) -> None:
+    levels, module, mask = schedule(), Network(), masks((0, 1))
+    x, t = normal_noise([1], SHAPE, "cpu"), torch.tensor([400])
+    converted = predicting(module, levels, own, wanted)(x, t, mask)
+    torch.testing.assert_close(
+        levels.to_x0(wanted, converted, x, t), levels.to_x0(own, module(x, t, mask), x, t), atol=1e-5, rtol=1e-5
+    )
