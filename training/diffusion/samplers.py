@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from histods.errors import HistodsError
+from training.diffusion.levels import log_snr_times, sampling_times
 from training.diffusion.noise import normal_noise
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from training.config.sections import Prediction
+    from training.diffusion.levels import Levels
     from training.diffusion.process import Schedule
 
 Denoise = Callable[["Tensor", "Tensor"], "Tensor"]
@@ -43,19 +45,6 @@ def sound_levels(schedule: Schedule, prediction: Prediction, clip: float | None)
     return max(int((share_T >= _MIN_SIGNAL).sum()), 1)
 
 
-def sampling_times(timesteps: int, steps: int) -> list[int]:
-    """Noise levels from the last to -1, which means no noise: steps + 1 integers, evenly spaced.
-
-    Raises:
-        HistodsError: there are fewer levels than steps.
-    """
-    if not 1 <= steps <= timesteps:
-        raise HistodsError(
-            f"{steps} sampling steps do not fit {timesteps} timesteps; choose from 1 to {timesteps}."
-        )
-    return [step * timesteps // steps - 1 for step in range(steps, -1, -1)]
-
-
 @torch.no_grad()
 def ddim(
     denoise: Denoise,
@@ -64,6 +53,7 @@ def ddim(
     *,
     prediction: Prediction,
     steps: int,
+    levels: Levels = "time",
     eta: float = 0.0,
     clip: float | None = None,
     seeds: Sequence[int] = (),
@@ -79,6 +69,7 @@ def ddim(
         noise_BCHW: the initial noise: stream 0 of `normal_noise`; step n draws from stream n.
         prediction: what `denoise` predicts.
         steps: number of predictions.
+        levels: how noise levels are spaced: evenly, or evenly in log(signal / noise).
         eta: share of DDPM's noise.
         clip: bound on predicted x0. The noise is then recomputed from it, unless the noise is what is predicted.
         seeds: one seed per image, for the noise that eta adds.
@@ -95,10 +86,10 @@ def ddim(
             f"eta {eta} needs a seed for each of {len(noise_BCHW)} images, but there are {len(seeds)}; give seeds."
         )
     signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
-    times = _times(schedule, prediction, steps, clip)
+    times = choose_levels(schedule, prediction, steps, clip, levels)
     x_BCHW = schedule.power_T[times[0]].sqrt() * noise_BCHW
     for step, (now, then) in enumerate(pairwise(times), start=1):
-        x0_BCHW, epsilon_BCHW = _predict(denoise, schedule, prediction, x_BCHW, now, clip)
+        x0_BCHW, epsilon_BCHW = predict(denoise, schedule, prediction, x_BCHW, now, clip)
         if then < 0:
             x_BCHW = x0_BCHW
         else:
@@ -122,6 +113,7 @@ def dpm_solver_2m(
     *,
     prediction: Prediction,
     steps: int,
+    levels: Levels = "time",
     clip: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
@@ -139,6 +131,7 @@ def dpm_solver_2m(
         noise_BCHW: the initial noise.
         prediction: what `denoise` predicts.
         steps: number of predictions.
+        levels: how noise levels are spaced: evenly, or evenly in log(signal / noise).
         clip: bound on predicted x0.
         progress: called with each step and the number of steps.
 
@@ -151,14 +144,12 @@ def dpm_solver_2m(
     signals, noises = schedule.signal_T.tolist(), schedule.noise_T.tolist()
     # Pure noise is at lambda = minus infinity. The step from there is x' = noise' x + signal' x0, and the next
     # one, whose r is infinite, is of first order too: both follow from the formulas.
-    lambdas = [
-        math.log(signal / noise) if signal else -math.inf for signal, noise in zip(signals, noises, strict=True)
-    ]
+    lambdas = log_snr(schedule)
     before_BCHW, h_before = None, math.inf
-    times = _times(schedule, prediction, steps, clip)
+    times = choose_levels(schedule, prediction, steps, clip, levels)
     x_BCHW = schedule.power_T[times[0]].sqrt() * noise_BCHW
     for step, (now, then) in enumerate(pairwise(times), start=1):
-        x0_BCHW, _ = _predict(denoise, schedule, prediction, x_BCHW, now, clip)
+        x0_BCHW, _ = predict(denoise, schedule, prediction, x_BCHW, now, clip)
         if then < 0:
             x_BCHW = x0_BCHW
         else:
@@ -173,17 +164,28 @@ def dpm_solver_2m(
     return x_BCHW
 
 
-def _times(schedule: Schedule, prediction: Prediction, steps: int, clip: float | None) -> list[int]:
-    """Noise levels of a sampler; fewer than `steps` if some levels cannot be sampled.
+def log_snr(schedule: Schedule) -> list[float]:
+    """Half of the logarithm of SNR, lambda = log(signal / noise), at each level; minus infinity for pure noise."""
+    pairs = zip(schedule.signal_T.tolist(), schedule.noise_T.tolist(), strict=True)
+    return [math.log(signal / noise) if signal else -math.inf for signal, noise in pairs]
+
+
+def choose_levels(
+    schedule: Schedule, prediction: Prediction, steps: int, clip: float | None, levels: Levels
+) -> list[int]:
+    """Noise levels of a sampler, down to -1 for none; fewer than `steps` if some levels cannot be sampled.
 
     Raises:
         HistodsError: there are more steps than levels.
     """
-    levels, sound = len(schedule.signal_T), sound_levels(schedule, prediction, clip)
-    return sampling_times(sound, steps if steps > levels else min(steps, sound))
+    count, sound = len(schedule.signal_T), sound_levels(schedule, prediction, clip)
+    chosen = steps if steps > count else min(steps, sound)
+    if levels == "log-snr" and chosen <= sound:
+        return log_snr_times(log_snr(schedule)[:sound], chosen)
+    return sampling_times(sound, chosen)
 
 
-def _predict(
+def predict(
     denoise: Denoise, schedule: Schedule, prediction: Prediction, x_BCHW: Tensor, level: int, clip: float | None
 ) -> tuple[Tensor, Tensor]:
     """The x0 and the noise that follow from the prediction at a noise level, float32."""

@@ -17,6 +17,7 @@ from histods.errors import HistodsError
 from training.diffusion.guidance import autoguided, guided, levels_within, one_pass_per_class, predicting
 from training.diffusion.noise import normal_noise
 from training.diffusion.samplers import ddim, dpm_solver_2m
+from training.diffusion.unipc import unipc
 from training.diffusion.windows import in_windows
 from training.inference.pictures import to_pixels
 from training.inference.tiled_decoding import decode_strips
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from training.inference.sampling import Sampling
     from training.latents.latent_space import LatentSpace
 
+_SOLVERS = {"dpm": dpm_solver_2m, "ddim": ddim, "unipc": unipc}
 MIN_TILE = 64
 """Latents along each side of a tile that is decoded at once, at least; 512 pixels at 8 pixels per latent."""
 
@@ -126,26 +128,18 @@ class SamplingPipeline:
             denoise = guide(masks_B1HW)
         else:
             denoise = in_windows(guide, masks_B1HW, seeds, side=self.window, batch=self.batch)
-        if sampling.sampler == "dpm":
-            return dpm_solver_2m(
-                denoise,
-                self.schedule,
-                noise_BChw,
-                prediction=self.prediction,
-                steps=sampling.steps,
-                clip=self.space.clip,
-                progress=progress,
-            )
-        return ddim(
+        solve: Callable[..., Tensor] = _SOLVERS[sampling.sampler]
+        options = {"eta": sampling.eta, "seeds": seeds} if sampling.sampler == "ddim" else {}
+        return solve(
             denoise,
             self.schedule,
             noise_BChw,
             prediction=self.prediction,
             steps=sampling.steps,
-            eta=sampling.eta,
+            levels=sampling.levels,
             clip=self.space.clip,
-            seeds=seeds,
             progress=progress,
+            **options,
         )
 
     def _guide(self) -> Callable[[Tensor], Denoise]:

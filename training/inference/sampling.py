@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from histods.errors import HistodsError
+from training.diffusion.levels import Levels
 
 if TYPE_CHECKING:
     from training.config.sections import DiffusionConfig
 
-Sampler = Literal["dpm", "ddim"]
+Sampler = Literal["dpm", "ddim", "unipc"]
 SOLVER_STEPS = 25
-"""Default steps of DPM-Solver++(2M); Lu et al. (2022) find 15 to 20 sufficient."""
+"""Default steps of DPM-Solver++(2M) and UniPC; Lu et al. (2022) find 15 to 20 sufficient."""
+_NAMES = {"dpm": "DPM-Solver++(2M)", "ddim": "DDIM", "unipc": "UniPC"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,13 +22,14 @@ class Sampling:
     """How noise becomes an image.
 
     Attributes:
-        sampler: `dpm`, DPM-Solver++(2M), or `ddim`.
+        sampler: `dpm`, DPM-Solver++(2M), `ddim`, or `unipc`.
         steps: number of sampling steps.
         guidance: null + guidance (conditional - null); 1 means no guidance.
         eta: noise that DDIM adds in each step, 0 (none) to 1 (as much as DDPM).
         reference: sample like the reference, with one guided pass per class, composed by the mask.
         guidance_interval: the shares of noise between which to guide; see `guidance.levels_within`.
         guidance_rescale: share of the deviation to give back after guidance; see `guidance.rescaled`.
+        levels: how noise levels are spaced: evenly (`time`), or evenly in log SNR (`log-snr`).
     """
 
     sampler: Sampler
@@ -36,6 +39,7 @@ class Sampling:
     reference: bool
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     guidance_rescale: float = 0.0
+    levels: Levels = "time"
 
     @classmethod
     def of(
@@ -49,6 +53,7 @@ class Sampling:
         reference: bool = False,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_rescale: float = 0.0,
+        levels: Levels = "time",
         guided_by_run: bool = False,
     ) -> Sampling:
         """Fill in what was not given, to suit the sampler or as in the reference.
@@ -66,9 +71,10 @@ class Sampling:
         if guidance is None:
             guidance = config.guidance_scale
         low, high = guidance_interval
-        _expect(chosen in ("dpm", "ddim"), "--sampler", "dpm or ddim", chosen, "choose one")
+        _expect(chosen in _NAMES, "--sampler", "dpm, ddim or unipc", chosen, "choose one")
+        _expect(levels in get_args(Levels), "--levels", "time or log-snr", levels, "choose one")
         most = config.timesteps
-        _expect(1 <= steps <= most, "--steps", f"from 1 to {most}", steps, "25 suit dpm, 50 to 250 ddim")
+        _expect(1 <= steps <= most, "--steps", f"from 1 to {most}", steps, "25 suit dpm and unipc, 50 to 250 ddim")
         _expect(0 <= guidance <= 100, "--guidance", "from 0 to 100", guidance, "3 is usual, 1 is none")
         _expect(0 <= eta <= 1, "--eta", "from 0 to 1", eta, "0 adds no noise, 1 as much as DDPM")
         _expect(eta == 0 or chosen == "ddim", "--eta", f"0 with --sampler {chosen}", eta, "leave one out")
@@ -94,6 +100,7 @@ class Sampling:
             reference=reference,
             guidance_interval=(float(low), float(high)),
             guidance_rescale=float(guidance_rescale),
+            levels=levels,
         )
         options = [name for name in ("guidance_interval", "guidance_rescale") if name in made.recipe()]
         for name in [*options, "guide"] if guided_by_run else options:
@@ -102,6 +109,7 @@ class Sampling:
                 not reference, f"{option} cannot be used with --reference, which guides as DiffInfinite does"
             )
             _together(guidance != 1, f"{option} has no effect with guidance 1, which is none")
+        _together(levels == "time" or not reference, "--levels log-snr is not how --reference samples")
         return made
 
     def recipe(self) -> dict[str, Any]:
@@ -117,8 +125,9 @@ class Sampling:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 
     def __str__(self) -> str:
-        method = "DPM-Solver++(2M)" if self.sampler == "dpm" else f"DDIM, eta {self.eta:g}"
-        words = [method, f"{self.steps} steps", f"guidance {self.guidance:g}"]
+        method = _NAMES[self.sampler] + (f", eta {self.eta:g}" if self.sampler == "ddim" else "")
+        even = " even in log SNR" if self.levels == "log-snr" else ""
+        words = [method, f"{self.steps} steps{even}", f"guidance {self.guidance:g}"]
         if self.guidance_interval != (0.0, 1.0):
             words.append("guided at {:g} to {:g} of noise".format(*self.guidance_interval))
         if self.guidance_rescale:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from histods.records import Progress
     from training.autoencoders.base import Autoencoder
+    from training.diffusion.levels import Levels
     from training.inference.output_folder import Item
     from training.model.unet import UNet
 
@@ -97,6 +98,7 @@ def sample(
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     guidance_rescale: float = 0.0,
     guide: str | Path | None = None,
+    levels: Levels = "time",
     weights: Weights = "ema",
     seed: int = 0,
     batch: int = 8,
@@ -119,15 +121,16 @@ def sample(
         out: folder for images and masks; by default a folder in `samples` per run, checkpoint and way of sampling.
         map: label map to apply to the masks first, if they hold source labels.
         count: number of images per mask.
-        steps: sampling steps; by default 25 with dpm, and as configured with ddim.
+        steps: sampling steps; by default 25 with dpm and unipc, and as configured with ddim.
         guidance: null + guidance (conditional - null); by default as configured.
-        sampler: `dpm`, DPM-Solver++(2M), or `ddim`; by default dpm, or ddim with `reference`.
+        sampler: `dpm`, DPM-Solver++(2M), `ddim`, or `unipc`; by default dpm, or ddim with `reference`.
         eta: noise that DDIM adds, 0 to 1; by default 0, or 1 with `reference`.
         reference: sample like the reference, with one guided pass per class of a mask.
         guidance_interval: shares of noise, noise / (noise + signal), between which to guide; outside, only the
             conditional prediction is computed.
         guidance_rescale: share of the predictions' deviation to give back after guidance, 0 to 1.
         guide: a worse run, or an earlier checkpoint, to guide away from, instead of from the null prediction.
+        levels: how the noise levels of steps are spaced: evenly (`time`), or evenly in log SNR (`log-snr`).
         weights: `ema` (averaged) or `model` (as the optimizer left them); those of the guide are of the same kind.
         seed: the seed of all images.
         batch: number of images, or of windows of larger ones, to make at once; results are the same, except for
@@ -162,6 +165,7 @@ def sample(
             reference=reference,
             guidance_interval=guidance_interval,
             guidance_rescale=guidance_rescale,
+            levels=levels,
             guided_by_run=guide is not None,
         ),
         guide=None if guide is None else read_guide(guide, space.runs, read),

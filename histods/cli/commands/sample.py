@@ -34,6 +34,14 @@ class SamplerName(StrEnum):
 
     dpm = "dpm"
     ddim = "ddim"
+    unipc = "unipc"
+
+
+class LevelsName(StrEnum):
+    """How the noise levels of steps are spaced."""
+
+    time = "time"
+    log_snr = "log-snr"
 
 
 class ImageFormatName(StrEnum):
@@ -70,12 +78,19 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option(help="Images for each mask.")] = 1,
     steps: Annotated[
-        int | None, typer.Option(help="Steps from noise to image; 25 for dpm, the run's setting for ddim.")
+        int | None,
+        typer.Option(help="Steps from noise to image; 25 for dpm and unipc, the run's setting for ddim."),
     ] = None,
     guidance: Annotated[
         float | None, typer.Option(help="How strongly the mask counts; 1 is no guidance. The run's setting.")
     ] = None,
-    sampler: Annotated[SamplerName | None, typer.Option(help="dpm: DPM-Solver++(2M), the default; ddim.")] = None,
+    sampler: Annotated[
+        SamplerName | None,
+        typer.Option(help="dpm: DPM-Solver++(2M), the default; unipc: closer to the exact solution; ddim."),
+    ] = None,
+    levels: Annotated[
+        LevelsName, typer.Option(help="Spacing of noise levels; log-snr suits unipc and dpm from 20 steps.")
+    ] = LevelsName.time,
     eta: Annotated[float | None, typer.Option(help="ddim: noise added on the way, 0 to 1; 0 by default.")] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass per class.")
@@ -127,6 +142,7 @@ def sample(
             steps=steps,
             guidance=guidance,
             sampler=sampler.value if sampler else None,
+            levels=levels.value,
             eta=eta,
             reference=reference,
             guidance_interval=parse_interval(interval),

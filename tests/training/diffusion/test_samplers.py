@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from histods.errors import HistodsError
 from tests.training.diffusion.small_network import Network, masks
@@ -16,15 +13,18 @@ from tests.training.diffusion.test_process import exploding
 from training.config.sections import DiffusionConfig, Prediction
 from training.diffusion import samplers as sampler
 from training.diffusion.guidance import guided, one_pass_per_class
+from training.diffusion.levels import sampling_times
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
-from training.diffusion.samplers import ddim, dpm_solver_2m, sampling_times
+from training.diffusion.samplers import ddim, dpm_solver_2m
+from training.diffusion.unipc import unipc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from training.diffusion.levels import Levels
     from training.diffusion.samplers import Denoise
 
 SHAPE = (4, 8, 8)
@@ -154,9 +154,29 @@ def test_dpm_solver_is_diffusers(kind: str, prediction: Prediction, steps: int) 
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("_all_levels")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("steps", [5, 25, 100])
+@pytest.mark.parametrize(
+    ("kind", "prediction"), [("linear", "epsilon"), ("linear", "v"), ("cosine", "v"), ("cosine", "x0")]
+)
+def test_unipc_is_diffusers(kind: str, prediction: Prediction, steps: int) -> None:
+    from diffusers import UniPCMultistepScheduler
+
+    levels, times = schedule(kind), sampling_times(1000, steps)[:-1]
+    scheduler = UniPCMultistepScheduler(1000, beta_schedule=BETAS[kind], prediction_type=THEIRS[prediction])
+    scheduler.set_timesteps(steps)
+    ratios = (levels.noise_T / levels.signal_T)[times]
+    scheduler.timesteps, scheduler.sigmas = torch.tensor(times), torch.cat([ratios, torch.zeros(1)])
+    x = normal_noise([1, 2], SHAPE, "cpu")
+    theirs = steps_of(scheduler, times, x)
+    ours = unipc(some_network, levels, x, prediction=prediction, steps=steps)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("kind", ["cosine", "linear"])
-def test_both_converge_to_the_exact_flow(kind: str, zero: bool) -> None:
+def test_all_converge_to_the_exact_flow(kind: str, zero: bool) -> None:
     levels = schedule(kind, zero=zero)
     x = normal_noise([1], SHAPE, "cpu")
 
@@ -170,6 +190,7 @@ def test_both_converge_to_the_exact_flow(kind: str, zero: bool) -> None:
     assert fine_2 < coarse_2 / 12  # second order: a sixteenth
     assert fine_2 < 3e-3 < fine_1
     assert coarse_2 < coarse_1
+    assert error(unipc, 80) < min(error(unipc, 20) / 12, 5e-3)
 
 
 def test_both_converge_on_straight_lines() -> None:
@@ -187,7 +208,7 @@ def test_both_converge_on_straight_lines() -> None:
 
 @pytest.mark.usefixtures("_all_levels")
 @pytest.mark.parametrize("kind", ["linear", "rectified_flow", "exploding"])
-@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
+@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m, unipc])
 def test_every_prediction_leads_to_the_same_picture(solve: Callable[..., Tensor], kind: str) -> None:
     levels = schedule(kind)
     best = gaussian(levels)
@@ -256,12 +277,12 @@ def test_ddim_with_all_the_noise_draws_from_the_data(kind: str) -> None:
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize(
     ("solve", "options"),
-    [(ddim, {}), (ddim, {"eta": 1.0}), (dpm_solver_2m, {})],
-    ids=["ddim", "ddim with noise", "dpm"],
+    [(ddim, {}), (ddim, {"eta": 1.0}), (dpm_solver_2m, {}), (unipc, {}), (unipc, {"levels": "log-snr"})],
+    ids=["ddim", "ddim with noise", "dpm", "unipc", "unipc, log-snr"],
 )
 @pytest.mark.parametrize("guide", [guided, one_pass_per_class])
 def test_a_picture_depends_on_its_seed_and_mask_alone(
-    guide: Callable[..., Denoise], solve: Callable[..., Tensor], options: dict[str, float], zero: bool
+    guide: Callable[..., Denoise], solve: Callable[..., Tensor], options: dict[str, Any], zero: bool
 ) -> None:
     module, levels = Network(), schedule(zero=zero)
     seeds, wanted = [3, 2**62 + 1, 7], masks((0, 1), (3, 1), (2, 0))
@@ -269,7 +290,7 @@ def test_a_picture_depends_on_its_seed_and_mask_alone(
     def make(rows: list[int]) -> Tensor:
         own = [seeds[row] for row in rows]
         noise = normal_noise(own, SHAPE, "cpu")
-        extra = options | ({"seeds": own} if options else {})
+        extra = options | ({"seeds": own} if "eta" in options else {})
         return solve(guide(module, wanted[rows], 3.0), levels, noise, prediction="v", steps=10, **extra)
 
     together = make([0, 1, 2])
@@ -279,7 +300,7 @@ def test_a_picture_depends_on_its_seed_and_mask_alone(
     assert (together[0] - together[2]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
+@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m, unipc])
 def test_clipped_pictures_stay_within_the_clip(solve: Callable[..., Tensor]) -> None:
     x = normal_noise([1], SHAPE, "cpu")
     made = solve(lambda x, _t: 5 * x, schedule(), x, prediction="x0", steps=10, clip=0.7)
@@ -288,7 +309,7 @@ def test_clipped_pictures_stay_within_the_clip(solve: Callable[..., Tensor]) -> 
     assert torch.equal(solve(some_network, schedule(), x, prediction="x0", steps=10, clip=9.0), free)
 
 
-@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m])
+@pytest.mark.parametrize("solve", [ddim, dpm_solver_2m, unipc])
 @pytest.mark.parametrize("steps", [1, 7])
 def test_every_step_is_told_and_asks_the_network_once(solve: Callable[..., Tensor], steps: int) -> None:
     told: list[tuple[int, int]] = []
@@ -305,27 +326,6 @@ def test_every_step_is_told_and_asks_the_network_once(solve: Callable[..., Tenso
     assert not made.requires_grad  # no graph of all the steps is kept
 
 
-def test_times_are_those_of_the_reference() -> None:
-    assert sampling_times(1000, 250) == np.linspace(-1, 999, 251).astype(int)[::-1].tolist()
-
-
-@given(st.integers(1, 2000).flatmap(lambda levels: st.tuples(st.just(levels), st.integers(1, levels))))
-@settings(deadline=None)
-def test_times_fall_from_the_last_level_to_none(sizes: tuple[int, int]) -> None:
-    timesteps, steps = sizes
-    times = sampling_times(timesteps, steps)
-    assert (times[0], times[-1], len(times)) == (timesteps - 1, -1, steps + 1)
-    gaps = -np.diff(times)
-    assert gaps.min() >= 1
-    assert gaps.max() - gaps.min() <= 1
-
-
-@pytest.mark.parametrize("steps", [0, 1001])
-def test_steps_without_levels_are_refused(steps: int) -> None:
-    with pytest.raises(HistodsError, match="sampling steps do not fit 1000 timesteps; choose from 1 to 1000"):
-        sampling_times(1000, steps)
-
-
 @pytest.mark.parametrize("seeds", [[], [1], [1, 2, 3]])
 def test_noise_on_the_way_needs_a_seed_an_image(seeds: list[int]) -> None:
     x = normal_noise([1, 2], SHAPE, "cpu")
@@ -333,7 +333,7 @@ def test_noise_on_the_way_needs_a_seed_an_image(seeds: list[int]) -> None:
         ddim(some_network, schedule(), x, prediction="v", steps=5, eta=1.0, seeds=seeds)
 
 
-@pytest.mark.parametrize("method", ["ddim", "ddpm", "dpm"])
+@pytest.mark.parametrize("method", ["ddim", "ddpm", "dpm", "unipc", "unipc, log-snr"])
 @pytest.mark.parametrize(
     ("kind", "zero"), [("cosine", False), ("linear", False), ("cosine", True), ("rectified_flow", False)]
 )
@@ -355,6 +355,9 @@ def test_an_error_of_1_percent_in_each_prediction_changes_the_spread_of_samples_
     start = torch.randn(16, *SHAPE, generator=random)
     if method == "dpm":
         made = dpm_solver_2m(denoise, levels, start, prediction=prediction, steps=25)
+    elif method.startswith("unipc"):
+        spacing: Levels = "log-snr" if "log-snr" in method else "time"
+        made = unipc(denoise, levels, start, prediction=prediction, steps=25, levels=spacing)
     else:
         eta, seeds = (1.0, range(16)) if method == "ddpm" else (0.0, ())
         made = ddim(denoise, levels, start, prediction=prediction, steps=250, eta=eta, seeds=list(seeds))

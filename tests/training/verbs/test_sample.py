@@ -204,7 +204,9 @@ def test_the_record_says_what_images_were_made_from(workspace: Path, masks: Path
         assert image["image_digest"] == file_digest(result.folder / image["image"])
 
 
-@pytest.mark.parametrize("options", [{}, {"sampler": "ddim", "eta": 1.0}, {"reference": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"sampler": "ddim", "eta": 1.0}, {"reference": True}, {"sampler": "unipc"}], ids=str
+)
 def test_a_picture_does_not_depend_on_its_batch(
     workspace: Path, masks: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
@@ -242,6 +244,8 @@ def test_seed_number_mask_and_weights_each_change_the_picture(
         picture(reference=True),
         picture(guidance_interval=(0.2, 0.7)),
         picture(guidance_rescale=0.7),
+        picture(sampler="unipc"),
+        picture(sampler="unipc", levels="log-snr"),
     ]
     assert len(set(pictures)) == len(pictures)
     assert picture() == pictures[0]
@@ -344,6 +348,10 @@ def test_nothing_is_begun_before_all_masks_are_sound(workspace: Path, tmp_path: 
         ({"guidance_rescale": 1.5}, "--guidance-rescale is 1.5; it must be from 0 to 1: "),
         ({"guidance_rescale": 0.5, "reference": True}, "--guidance-rescale cannot be used with --reference"),
         ({"guidance_interval": (0, 0.5), "guidance": 1}, "--guidance-interval has no effect with guidance 1"),
+        ({"sampler": "euler"}, "--sampler is euler; it must be dpm, ddim or unipc"),
+        ({"levels": "karras"}, "--levels is karras; it must be time or log-snr"),
+        ({"levels": "log-snr", "reference": True}, "--levels log-snr is not how --reference samples"),
+        ({"eta": 0.5, "sampler": "unipc"}, "--eta is 0.5; it must be 0 with --sampler unipc"),
         ({"guide": "default", "reference": True}, "--guide cannot be used with --reference"),
         ({"guide": "default", "guidance": 1}, "--guide has no effect with guidance 1"),
         ({"guide": "default"}, "--guide default is the checkpoint to sample from"),
