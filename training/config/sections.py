@@ -139,6 +139,8 @@ class EmaConfig:
         decay: for `exponential`, the decay at each update late in the run.
         every: steps between updates.
         sigma_rel: for `power`, the standard deviation of the window as a share of the run.
+        snapshots_every: steps between snapshots of two more averages, of which `histods sample --ema-length` makes
+            averages of other lengths after training (see `training.runs.post_hoc_ema`); 0 for none.
 
     Raises:
         HistodsError: a value is out of range.
@@ -148,12 +150,19 @@ class EmaConfig:
     decay: float = 0.995
     every: int = 1
     sigma_rel: float = 0.05
+    snapshots_every: int = 0
 
     def __post_init__(self) -> None:
         _ema(self.kind in get_args(AverageKind), "kind", "exponential or power", self.kind)
         _ema(0 <= self.decay < 1, "decay", "at least 0 and below 1", self.decay)
         _ema(self.every >= 1, "every", "at least 1", self.every)
         _ema(0 < self.sigma_rel <= 0.28, "sigma_rel", "above 0 and at most 0.28", self.sigma_rel)
+        _ema(
+            self.snapshots_every >= 0 and self.snapshots_every % self.every == 0,
+            "snapshots_every",
+            f"a multiple of ema.every = {self.every}, or 0 for none",
+            self.snapshots_every,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,7 +57,7 @@ def estimate_cost(config: TrainConfig, process: Process) -> TrainingCost:
     rate = matrix_rate(process.device, config.run.precision)
     images = config.run.steps * config.data.batch_size / process.world_size
     once = count_flops(config.model, train=False)
-    tensors = 5 if process.device.type == "cuda" else 9
+    tensors = (5 if process.device.type == "cuda" else 9) + (2 if config.ema.snapshots_every else 0)
     return TrainingCost(
         parameters=parameters,
         null_parameters=null,

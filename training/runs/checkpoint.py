@@ -6,6 +6,7 @@ runs/NAME/
   autoencoder/                    the linear autoencoder, if the run uses it
   checkpoints/latest              the name of the newest checkpoint
   checkpoints/step-00001000/      model, ema, optimizer (.safetensors), state.json, config.yaml
+  snapshots/step-00005000/        averages for `post_hoc_ema`, in float16; the same files without an optimizer
   metrics.jsonl  tensorboard/  samples/
 ```
 """
@@ -29,6 +30,7 @@ from training.config.load import read_config
 from training.diffusion.process import Schedule
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
+from training.runs.post_hoc_ema import SNAPSHOTS, plan_average
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _CONFIG = "config.yaml"
+CHECKPOINTS = "checkpoints"
 Weights = Literal["ema", "model"]
 
 
@@ -136,25 +139,27 @@ def save_checkpoint(
     *,
     config: TrainConfig | None = None,
     keep: int | None = None,
+    home: str = CHECKPOINTS,
 ) -> Path:
-    """Write a checkpoint under a temporary name, rename it, and only then point `latest` to it.
+    """Write a checkpoint, or a snapshot, under a temporary name, rename it, and only then point `latest` to it.
 
     Args:
         run: the run's folder.
         state: the state of the run.
-        parts: `model`, `ema` and `optimizer`, or some of them, each with tensors by name.
+        parts: `model`, `ema`, `optimizer` and those of snapshots, or some of them, each with tensors by name.
         config: settings that the weights were trained with; if None, those of the run's folder, which may change
             when training resumes.
         keep: number of newest checkpoints to keep; None keeps all.
+        home: the folder in the run's folder.
 
     Raises:
         HistodsError: it could not be written; earlier checkpoints are unchanged.
     """
-    home = run / "checkpoints"
+    place = run / home
     name = f"step-{state.step:08d}"
-    for torn in home.glob(".step-*.part"):
+    for torn in place.glob(".step-*.part"):
         shutil.rmtree(torn, ignore_errors=True)
-    making = home / f".{name}.part"
+    making = place / f".{name}.part"
     try:
         making.mkdir(parents=True)
         for part, tensors in parts.items():
@@ -164,21 +169,21 @@ def save_checkpoint(
         files = {path.name: file_digest(path) for path in sorted(making.iterdir())}
         write_json(making / "state.json", {"schema_version": SCHEMA_VERSION, **asdict(state), "files": files})
         _sync(making)
-        shutil.rmtree(home / name, ignore_errors=True)
-        making.rename(home / name)
-        write_text(home / "latest", name + "\n")
+        shutil.rmtree(place / name, ignore_errors=True)
+        making.rename(place / name)
+        write_text(place / "latest", name + "\n")
     except (OSError, SafetensorError) as error:
         shutil.rmtree(making, ignore_errors=True)
         before = newest(run)
         there = f"; {before.name} is intact" if before else ""
         raise HistodsError(
-            f"The checkpoint {home / name} could not be written: {error}{there}; make room and run the same "
+            f"The checkpoint {place / name} could not be written: {error}{there}; make room and run the same "
             "command again."
         ) from error
     if keep is not None:
-        for old in sorted(home.glob("step-*"))[:-keep]:
+        for old in sorted(place.glob("step-*"))[:-keep]:
             shutil.rmtree(old)
-    return home / name
+    return place / name
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -264,7 +269,9 @@ def read_tensors(checkpoint: Path, part: str) -> dict[str, Tensor]:
 
 
 def _instead(damaged: Path) -> str:
-    """What to do about a damaged checkpoint."""
+    """What to do about a damaged checkpoint or snapshot."""
+    if damaged.parent.name == SNAPSHOTS:
+        return f"remove {damaged}: averages are then made from the other snapshots"
     others = [path for path in sorted(damaged.parent.glob("step-*")) if path != damaged]
     sound = [path.name for path in others if (path / "state.json").is_file()]
     remove = f"remove {damaged} and run 'histods train' again"
@@ -308,13 +315,18 @@ def read_run(run: str | Path, runs: Path = Path("histods-out", "runs")) -> Run:
 
 
 def load_model(
-    run: str | Path | Run, *, weights: Weights = "ema", device: torch.device | str | None = None
+    run: str | Path | Run,
+    *,
+    weights: Weights = "ema",
+    ema_length: float | None = None,
+    device: torch.device | str | None = None,
 ) -> UNet:
     """Load the network, in eval mode: `module(x[B, 4, h, w], t[B] int, mask[B, 1, H, W] int) -> [B, 4, h, w]`.
 
     Args:
         run: a run's folder, one of its checkpoints, or a `Run`.
         weights: `ema` (averaged) or `model` (as the optimizer left them).
+        ema_length: the average of this length instead, made from snapshots; see `training.runs.post_hoc_ema`.
         device: the device to load to; by default a GPU if there is one.
 
     Raises:
@@ -324,7 +336,10 @@ def load_model(
 
     read = run if isinstance(run, Run) else read_run(run)
     model = UNet(read.config.model)
-    tensors = read_tensors(read.checkpoint, weights)
+    if ema_length is None:
+        tensors = read_tensors(read.checkpoint, weights)
+    else:
+        tensors = plan_average(read.checkpoint, read.step, ema_length).combine(read_tensors)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

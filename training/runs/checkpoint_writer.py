@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from training.runs.checkpoint import save_checkpoint
+from training.runs.checkpoint import CHECKPOINTS, save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +28,11 @@ class CheckpointWriter:
 
     Args:
         run: the run's folder.
+        home: the folder in it for checkpoints.
     """
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
+    def __init__(self, run: Path, home: str = CHECKPOINTS) -> None:
+        self._run, self._home = run, home
         self._copies: dict[tuple[str, str], Tensor] = {}
         self._thread = ThreadPoolExecutor(1, "checkpoint")  # Python waits for it before it exits
         self._pending: Future[Path] | None = None
@@ -64,7 +65,7 @@ class CheckpointWriter:
         def write() -> Path:
             if copied is not None:
                 copied.synchronize()
-            return save_checkpoint(self._run, state, copies, config=config, keep=keep)
+            return save_checkpoint(self._run, state, copies, config=config, keep=keep, home=self._home)
 
         self._pending = self._thread.submit(write)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
+
+from training.runs.post_hoc_ema import power_exponent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
 
 _COPIED = 100
 """Steps of `exponential` in which the average equals the weights, so that it excludes the earliest ones."""
-
-
-def power_exponent(sigma_rel: float) -> float:
-    """The gamma for which the window t^gamma, t from 0 to 1, has the standard deviation `sigma_rel`.
-
-    sigma_rel^2 = (gamma + 1) (gamma + 2)^-2 (gamma + 3)^-1: Karras et al., "Analyzing and improving the training
-    dynamics of diffusion models", CVPR 2024, eq. 123 to 127; gamma is the one positive root of a cubic.
-    """
-    precision = sigma_rel**-2
-    return float(np.roots([1, 7, 16 - precision, 12 - precision]).real.max())
 
 
 def decay_at(config: EmaConfig, step: int) -> float:

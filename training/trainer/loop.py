@@ -33,6 +33,7 @@ from training.trainer.ema import Ema
 from training.trainer.lr_schedule import beta1_at, rate_at
 from training.trainer.optimizer import load_optimizer, make_optimizer, optimizer_tensors
 from training.trainer.shutdown import SuppressSigchld, as_user_error, closing, stop_requests
+from training.trainer.snapshots import Snapshots
 from training.trainer.step_metrics import StepMetrics, finite_or_none
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Trainer:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.model = model
         self.ema = Ema(config.ema, model)
+        self.snapshots = Snapshots(config, model, setup.folder)
         self._optimizer = make_optimizer(config.optimizer, model)
         self._net = self._wrap(model)
         self._batches = source.batches(config.run.seed, config.data.batch_size // config.run.accumulate, process)
@@ -110,6 +112,7 @@ class Trainer:
         try:
             self.model.load_state_dict(read("model"))
             self.ema.load(read("ema"))
+            self.snapshots.load(read)
             load_optimizer(self._optimizer, self.model, read("optimizer"))
         except (RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:300]
@@ -147,6 +150,7 @@ class Trainer:
         """
         with self._step_metrics.spending("saving"):
             self._writer.wait()
+            self.snapshots.wait()
             self.process.wait()
 
     def _write(self) -> None:
@@ -155,7 +159,9 @@ class Trainer:
             "model": dict(self.model.state_dict()),
             "ema": self.ema.tensors,
             "optimizer": optimizer_tensors(self._optimizer, self.model),
+            **self.snapshots.parts(),
         }
+        self.snapshots.wait()  # a run resumed from this checkpoint has all snapshots of earlier steps
         self._writer.begin(self.state(), parts, config=self.config, keep=self.config.run.keep_checkpoints)
 
     def run(
@@ -181,6 +187,8 @@ class Trainer:
         run = self.config.run
         progress("training", self.step, run.steps)
         self._step_metrics.start()
+        if self.process.first:
+            self.snapshots.resume(self.state())
         with stop_requests() as asked, SuppressSigchld() as quiet, closing(self._batches) as batches:
             try:
                 if self.step:  # a kill may have come right after the checkpoint
@@ -218,6 +226,9 @@ class Trainer:
         self._writer.check()
         if saved or stop:
             self.save()
+        if self.process.first and self.snapshots.due(self.step):
+            with self._step_metrics.spending("saving"):
+                self.snapshots.write(self.state())
         if last or stop:
             self.finish_saving()
         if not stop:
@@ -291,6 +302,7 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.ema.update(self.model, self.step)
+        self.snapshots.update(self.model, self.step)
         self._position += self.config.data.batch_size
         self._intact = True
         self._step_metrics.step(torch.stack(losses).sum(), norm.detach(), finite)

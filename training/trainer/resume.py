@@ -39,6 +39,11 @@ def load_resume_state(folder: Path, config: TrainConfig, *, resume: bool) -> Sta
             f"The weights in {folder} were trained with other settings, which give them another meaning: {other}. "
             "Omit these to resume, or choose another --name."
         )
+    if checkpoint is not None and config.ema.snapshots_every and not read_settings(checkpoint).ema.snapshots_every:
+        raise HistodsError(
+            f"ema.snapshots_every cannot be set in {folder}, which began without: its averages would lack the "
+            "weights of the first steps; choose another --name."
+        )
     if checkpoint is not None and not resume and (other := _differences(folder, config)):
         raise HistodsError(
             f"{folder} began with other settings ({other}); add --resume to use the new ones, "

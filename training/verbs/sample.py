@@ -28,6 +28,7 @@ from training.inference.output_folder import ImageFormat, SampleFolder, digest_o
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampler, Sampling
 from training.runs.checkpoint import Run, Weights, load_model, read_run
+from training.runs.post_hoc_ema import Average, plan_average
 from training.verbs.guide_run import read_guide
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from training.inference.output_folder import Item
     from training.model.unet import UNet
 
+_MAX_MISFIT = 0.1
+"""Difference of the profile of an average, made from snapshots, at which to warn."""
 _PATIENCE = timedelta(days=1)  # one process may have one batch more than another, or a slower GPU
 
 
@@ -100,6 +103,7 @@ def sample(
     guide: str | Path | None = None,
     levels: Levels = "time",
     weights: Weights = "ema",
+    ema_length: float | None = None,
     seed: int = 0,
     batch: int = 8,
     format: ImageFormat = "png",  # noqa: A002 - named like the command's option
@@ -132,6 +136,7 @@ def sample(
         guide: a worse run, or an earlier checkpoint, to guide away from, instead of from the null prediction.
         levels: how the noise levels of steps are spaced: evenly (`time`), or evenly in log SNR (`log-snr`).
         weights: `ema` (averaged) or `model` (as the optimizer left them); those of the guide are of the same kind.
+        ema_length: average of this length (sigma_rel, a share of the run) instead, if the run has snapshots.
         seed: the seed of all images.
         batch: number of images, or of windows of larger ones, to make at once; results are the same, except for
             rounding.
@@ -149,6 +154,9 @@ def sample(
         raise HistodsError(f"--format is {format}; it must be {' or '.join(get_args(ImageFormat))}.")
     space = Workspace.find(workspace)
     read = read_run(run, space.runs)
+    if ema_length is not None and weights != "ema":
+        raise HistodsError("--ema-length makes an average, and --weights model asks for none; leave one out.")
+    average = None if ema_length is None else plan_average(read.checkpoint, read.step, ema_length)
     order = _Order(
         space=space,
         run=read,
@@ -170,6 +178,8 @@ def sample(
         ),
         guide=None if guide is None else read_guide(guide, space.runs, read),
         weights=weights,
+        ema_length=ema_length,
+        average=average,
         seed=seed,
         batch=batch,
         format=format,
@@ -194,6 +204,8 @@ class _Order:
     sampling: Sampling
     guide: Run | None
     weights: Weights
+    ema_length: float | None
+    average: Average | None
     seed: int
     batch: int
     format: ImageFormat
@@ -237,7 +249,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
                     store.forget(item for item in items if item.name in missing)
                 records = store.finish(items)
                 how = f"{order.sampling}{_by(order.guide)}, seed {order.seed}"
-                title = f"{run.folder.name}, step {run.step:,} ({order.weights}): {how}"
+                title = f"{run.folder.name}, step {run.step:,} ({_weights_in_words(order)}): {how}"
                 write_bytes(store.contact_sheet, draw_sheet(title, folder, records, run.classes))
         where = describe(process.device)
         return SampleResult(
@@ -254,7 +266,10 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             written=len(missing),
             present=len(items) - len(missing),
             passed_over=passed_over,
-            warnings=_warn_of_sizes(sizes_of(checked), run.config.model.image_size, run.config.data.reduce),
+            warnings=(
+                *_warn_of_average(order),
+                *_warn_of_sizes(sizes_of(checked), run.config.model.image_size, run.config.data.reduce),
+            ),
         )
 
 
@@ -284,6 +299,7 @@ def _recipe(order: _Order, autoencoder: Autoencoder, *, half: bool) -> dict[str,
     run = order.run
     return {
         **_origin(run, order.weights),
+        **({} if order.average is None else _average(order.average, order.ema_length)),
         "autoencoder_digest": autoencoder.digest,
         "classes": list(run.classes),
         **order.sampling.recipe(),
@@ -307,6 +323,15 @@ def _origin(run: Run, weights: Weights) -> dict[str, Any]:
         "weights_digest": files.get(f"{weights}.safetensors", ""),
         "network_digest": hashlib.sha256(json.dumps(network, sort_keys=True).encode()).hexdigest(),
     }
+
+
+def _average(average: Average, length: float | None) -> dict[str, Any]:
+    """An average that is made from snapshots."""
+    parts = [
+        [read_json(folder / "state.json").get("files", {}).get(f"{part}.safetensors", ""), factor]
+        for folder, part, factor in average.terms
+    ]
+    return {"ema_length": length, "weights_digest": hashlib.sha256(json.dumps(parts).encode()).hexdigest()}
 
 
 def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str | Path | None) -> Path:
@@ -345,7 +370,7 @@ def _painter(
     if order.guide is not None:
         guide = _load(order.guide, order.weights, device), order.guide.config.diffusion.prediction
     return SamplingPipeline(
-        model=_load(run, order.weights, device),
+        model=_load(run, order.weights, device, order.ema_length),
         autoencoder=autoencoder,
         schedule=run.schedule.to(device),
         space=run.space,
@@ -359,9 +384,9 @@ def _painter(
     )
 
 
-def _load(run: Run, weights: Weights, device: torch.device) -> UNet:
+def _load(run: Run, weights: Weights, device: torch.device, ema_length: float | None = None) -> UNet:
     """The network, in the layout that suits the device."""
-    model = load_model(run, weights=weights, device=device)
+    model = load_model(run, weights=weights, ema_length=ema_length, device=device)
     if device.type == "cuda":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
@@ -413,8 +438,19 @@ def _make(
                 store.write_pair(item, (strip[number] for strip in strips), mask)
 
 
+def _weights_in_words(order: _Order) -> str:
+    return order.weights if order.ema_length is None else f"{order.weights} of length {order.ema_length:g}"
+
+
 def _by(guide: Run | None) -> str:
     return "" if guide is None else f" by {guide.folder.name}, step {guide.step:,}"
+
+
+def _warn_of_average(order: _Order) -> tuple[str, ...]:
+    if order.average is None or order.average.error <= _MAX_MISFIT:
+        return ()
+    off = f"its profile is off by {order.average.error:.0%}"
+    return (f"the average of length {order.ema_length} is only approximated, from too few snapshots: {off}",)
 
 
 def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int, reduce: int) -> tuple[str, ...]:

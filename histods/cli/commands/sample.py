@@ -116,6 +116,10 @@ def sample(
         ),
     ] = None,
     weights: WeightsOption = WeightsName.ema,
+    ema_length: Annotated[
+        float | None,
+        typer.Option(help="Average over another share of the run, 0.02 to 0.25; needs a run with snapshots."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
     batch: Annotated[
         int, typer.Option(help="Images, or windows of larger ones, made at once; less needs less memory.")
@@ -149,6 +153,7 @@ def sample(
             guidance_rescale=rescale,
             guide=guide,
             weights=weights.value,
+            ema_length=ema_length,
             seed=seed,
             batch=batch,
             format=image_format.value,

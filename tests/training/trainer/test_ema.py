@@ -12,7 +12,8 @@ from torch import nn
 
 from histods.errors import HistodsError
 from training.config.sections import EmaConfig
-from training.trainer.ema import Ema, power_exponent
+from training.runs.post_hoc_ema import power_exponent
+from training.trainer.ema import Ema
 
 
 class Weight(nn.Module):
@@ -152,6 +153,8 @@ def test_a_foreign_average_is_refused_and_changes_nothing() -> None:
         ({"kind": "mean"}, "ema.kind is mean; it must be exponential or power: correct it"),
         ({"decay": 1.0}, "decay is 1.0; it must be at least 0 and below 1"),
         ({"every": 0}, "every is 0; it must be at least 1"),
+        ({"snapshots_every": -1}, "snapshots_every is -1; it must be a multiple of ema.every = 1, or 0 for none"),
+        ({"snapshots_every": 15, "every": 10}, "snapshots_every is 15; it must be a multiple of ema.every = 10"),
         ({"sigma_rel": 0.29}, "sigma_rel"),
         ({"sigma_rel": 0.0}, "sigma_rel"),
     ],
