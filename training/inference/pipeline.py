@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import max_pool2d
 
 from histods.errors import HistodsError
 from training.diffusion.guidance import autoguided, guided, levels_within, one_pass_per_class, predicting
+from training.diffusion.inpainting import keeping
 from training.diffusion.noise import normal_noise
 from training.diffusion.samplers import ddim, dpm_solver_2m
 from training.diffusion.unipc import unipc
 from training.diffusion.windows import in_windows
+from training.inference.kept_images import join
 from training.inference.pictures import to_pixels
 from training.inference.tiled_decoding import decode_strips
+from training.inference.tiled_encoding import encode_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from training.config.sections import Prediction
     from training.diffusion.process import Schedule
     from training.diffusion.samplers import Denoise
+    from training.inference.kept_images import Kept
     from training.inference.sampling import Sampling
     from training.latents.latent_space import LatentSpace
 
@@ -88,18 +93,55 @@ class SamplingPipeline:
 
     @torch.no_grad()
     def strips(
-        self, masks_B1HW: Tensor, seeds: Sequence[int], progress: Callable[[int, int], None] | None = None
+        self,
+        masks_B1HW: Tensor,
+        seeds: Sequence[int],
+        progress: Callable[[int, int], None] | None = None,
+        kept: Kept | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
         """Make images as strips of rows from top to bottom, uint8 [B, rows, W, 3]; see `__call__`.
+
+        Args:
+            masks_B1HW: classes, any integer type.
+            seeds: one per image.
+            progress: called with each step and the number of steps.
+            kept: images of which a part is kept; they come as one strip.
 
         Raises:
             HistodsError: the result is not finite.
         """
         masks_B1HW = masks_B1HW.to(self.device)
-        height, width = (side // self.autoencoder.factor for side in masks_B1HW.shape[2:])
-        noise_BChw = normal_noise(seeds, (self.autoencoder.channels, height, width), self.device)
-        latents_BChw = self._solve(masks_B1HW, noise_BChw, seeds, progress)
-        tile = max(self.window or max(height, width), MIN_TILE)
+        if kept is None:
+            yield from self._decode(self._solve(masks_B1HW, seeds, progress))
+        elif not kept.change_BHW.any():
+            yield kept.images_BHW3
+        else:
+            latents_BChw = self._solve(masks_B1HW, seeds, progress, kept)
+            made_BHW3 = np.concatenate(list(self._decode(latents_BChw)), axis=1)
+            yield join(made_BHW3, kept, radius=self.autoencoder.factor)
+
+    def _tile(self, height: int, width: int) -> int:
+        """Latents along each side of a tile that is encoded or decoded at once."""
+        return max(self.window or max(height, width), MIN_TILE)
+
+    def _encode(self, images_BHW3: NDArray[np.uint8]) -> Tensor:
+        """Normalised latents of images."""
+        low, factor = self.space.image_low, self.autoencoder.factor
+        images_B3HW = (
+            torch.from_numpy(images_BHW3).to(self.device).permute(0, 3, 1, 2).float() / 255 * (1 - low) + low
+        )
+        tile = self._tile(*(side // factor for side in images_B3HW.shape[2:]))
+        return encode_tiles(
+            lambda part_B3HW: self.space.normalise(self.autoencoder.encode(part_B3HW)[0]),
+            images_B3HW,
+            factor=factor,
+            tile=tile,
+            overlap=tile // 4,
+        )
+
+    def _decode(self, latents_BChw: Tensor) -> Iterator[NDArray[np.uint8]]:
+        """Strips of images."""
+        tile = self._tile(*latents_BChw.shape[2:])
         for strip_BCHW in decode_strips(
             lambda part_BChw: self.autoencoder.decode(self.space.denormalise(part_BChw)),
             latents_BChw,
@@ -117,17 +159,29 @@ class SamplingPipeline:
     def _solve(
         self,
         masks_B1HW: Tensor,
-        noise_BChw: Tensor,
         seeds: Sequence[int],
         progress: Callable[[int, int], None] | None,
+        kept: Kept | None = None,
     ) -> Tensor:
         """Solve for normalised latents from noise."""
-        sampling = self.sampling
+        sampling, factor = self.sampling, self.autoencoder.factor
+        height, width = (side // factor for side in masks_B1HW.shape[2:])
+        noise_BChw = normal_noise(seeds, (self.autoencoder.channels, height, width), self.device)
         guide = self._guide()
         if self.window is None or max(noise_BChw.shape[2:]) <= self.window:
             denoise = guide(masks_B1HW)
         else:
             denoise = in_windows(guide, masks_B1HW, seeds, side=self.window, batch=self.batch)
+        if kept is not None:
+            change_BHW = torch.from_numpy(kept.change_BHW).to(self.device)
+            denoise = keeping(
+                denoise,
+                self.schedule,
+                self.prediction,
+                known_BChw=self._encode(kept.images_BHW3),
+                noise_BChw=noise_BChw,
+                change_B1hw=max_pool2d(change_BHW[:, None].float(), factor) > 0,
+            )
         solve: Callable[..., Tensor] = _SOLVERS[sampling.sampler]
         options = {"eta": sampling.eta, "seeds": seeds} if sampling.sampler == "ddim" else {}
         return solve(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
@@ -23,13 +21,15 @@ from histods.records import silent
 from training.distributed import describe, processes
 from training.gpu_processes import gpus_to_share, in_processes
 from training.inference.contact_sheet import draw_sheet
+from training.inference.kept_images import KeptImages
 from training.inference.mask_inputs import MaskReader, check_masks, choose_map, find_masks, sizes_of
 from training.inference.output_folder import ImageFormat, SampleFolder, digest_of, plan_items
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampler, Sampling
 from training.runs.checkpoint import Run, Weights, load_model, read_run
-from training.runs.post_hoc_ema import Average, plan_average
+from training.runs.post_hoc_ema import plan_average
 from training.verbs.guide_run import read_guide
+from training.verbs.sample_order import Order, recipe_of, warn_of_average
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from training.inference.output_folder import Item
     from training.model.unet import UNet
 
-_MAX_MISFIT = 0.1
-"""Difference of the profile of an average, made from snapshots, at which to warn."""
 _PATIENCE = timedelta(days=1)  # one process may have one batch more than another, or a slower GPU
 
 
@@ -107,6 +105,8 @@ def sample(
     seed: int = 0,
     batch: int = 8,
     format: ImageFormat = "png",  # noqa: A002 - named like the command's option
+    keep: str | Path | None = None,
+    change: str | Path | None = None,
     device: str | None = None,
     progress: Progress | None = None,
 ) -> SampleResult:
@@ -141,6 +141,9 @@ def sample(
         batch: number of images, or of windows of larger ones, to make at once; results are the same, except for
             rounding.
         format: `png`, or `tiff` for tiled, pyramidal OME-TIFF, which keeps less of a large image in memory.
+        keep: folder of images with the names of the masks, which are kept where they are not to change; or the
+            image of a single mask.
+        change: folder of masks with these names, or one mask: 0 keeps a pixel of `keep`, other values change it.
         device: `cpu` or `cuda`; by default all GPUs of this machine, or those that `torchrun` uses.
         progress: called with a stage, the number of steps done, and the total.
 
@@ -156,8 +159,10 @@ def sample(
     read = read_run(run, space.runs)
     if ema_length is not None and weights != "ema":
         raise HistodsError("--ema-length makes an average, and --weights model asks for none; leave one out.")
+    if (keep is None) != (change is None):
+        raise HistodsError("--keep and --change belong together: images, and where they are to change; give both.")
     average = None if ema_length is None else plan_average(read.checkpoint, read.step, ema_length)
-    order = _Order(
+    order = Order(
         space=space,
         run=read,
         masks=Path(masks),
@@ -183,6 +188,8 @@ def sample(
         seed=seed,
         batch=batch,
         format=format,
+        keep=None if keep is None else Path(keep),
+        change=None if change is None else Path(change),
         device=device,
     )
     gpus = gpus_to_share(device)
@@ -191,28 +198,7 @@ def sample(
     return _sample(order, progress)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Order:
-    """What to make; see `sample`."""
-
-    space: Workspace
-    run: Run
-    masks: Path
-    out: str | Path | None
-    map: str | Path | None
-    count: int
-    sampling: Sampling
-    guide: Run | None
-    weights: Weights
-    ema_length: float | None
-    average: Average | None
-    seed: int
-    batch: int
-    format: ImageFormat
-    device: str | None
-
-
-def _sample(order: _Order, progress: Progress | None) -> SampleResult:
+def _sample(order: Order, progress: Progress | None) -> SampleResult:
     """Make images in this process; several processes divide the images among them."""
     run = order.run
     with processes(order.device, patience=_PATIENCE) as process, ExitStack() as held:
@@ -222,9 +208,13 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             reader = _reader(order, autoencoder)
             named, passed_over = find_masks(order.masks)
             checked = check_masks(named, reader, progress if process.first else None)
-            recipe = _recipe(order, autoencoder, half=half)
+            kept = None
+            if order.keep is not None and order.change is not None:
+                kept = KeptImages(order.keep, order.change, checked, reduce=run.config.data.reduce)
+            recipe = recipe_of(order, autoencoder, half=half, kept=None if kept is None else kept.digest)
             folder = _choose_folder(order.space, run, recipe, order.out)
-            _check_place(order.space, folder, order.masks)
+            for source in filter(None, (order.masks, order.keep, order.change)):
+                _check_place(order.space, folder, source)
             items = plan_items(checked, order.count, order.seed, order.format)
             store = SampleFolder(folder, recipe)
             if process.first:
@@ -242,15 +232,13 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             batches = everything[process.rank :: process.world_size]
             if batches:
                 painter = _painter(run, autoencoder, order, process.device, half=half)
-                _make(batches, missing, painter, store, reader, progress or silent, len(everything))
+                _make(batches, missing, painter, store, reader, kept, progress or silent, len(everything))
         with process.together():
             if process.first:
                 if process.world_size > 1:  # read the images of other processes from their files
                     store.forget(item for item in items if item.name in missing)
                 records = store.finish(items)
-                how = f"{order.sampling}{_by(order.guide)}, seed {order.seed}"
-                title = f"{run.folder.name}, step {run.step:,} ({_weights_in_words(order)}): {how}"
-                write_bytes(store.contact_sheet, draw_sheet(title, folder, records, run.classes))
+                write_bytes(store.contact_sheet, draw_sheet(order.title, folder, records, run.classes))
         where = describe(process.device)
         return SampleResult(
             folder=folder,
@@ -267,7 +255,7 @@ def _sample(order: _Order, progress: Progress | None) -> SampleResult:
             present=len(items) - len(missing),
             passed_over=passed_over,
             warnings=(
-                *_warn_of_average(order),
+                *warn_of_average(order),
                 *_warn_of_sizes(sizes_of(checked), run.config.model.image_size, run.config.data.reduce),
             ),
         )
@@ -278,7 +266,7 @@ def _expect(fits: bool, name: str, condition: str, found: object) -> None:
         raise HistodsError(f"{name} is {found}; it must be {condition}: give another number.")
 
 
-def _reader(order: _Order, autoencoder: Autoencoder) -> MaskReader:
+def _reader(order: Order, autoencoder: Autoencoder) -> MaskReader:
     """A reader of masks for the networks."""
     run = order.run
     classes = run.config.model.num_classes
@@ -294,46 +282,6 @@ def _reader(order: _Order, autoencoder: Autoencoder) -> MaskReader:
     )
 
 
-def _recipe(order: _Order, autoencoder: Autoencoder, *, half: bool) -> dict[str, Any]:
-    """Everything that a file depends on besides its mask and its number."""
-    run = order.run
-    return {
-        **_origin(run, order.weights),
-        **({} if order.average is None else _average(order.average, order.ema_length)),
-        "autoencoder_digest": autoencoder.digest,
-        "classes": list(run.classes),
-        **order.sampling.recipe(),
-        **({} if order.guide is None else {"guide": _origin(order.guide, order.weights)}),
-        "precision": "bf16" if half else "fp32",
-        "noise": "philox4x32",  # how a seed becomes noise
-        "window": run.config.model.image_size,  # larger images are sampled in windows of this size
-        "format": order.format,  # the audit takes one image per mask, not one of each format
-        "seed": order.seed,
-    }
-
-
-def _origin(run: Run, weights: Weights) -> dict[str, Any]:
-    """A network and its weights."""
-    files = read_json(run.checkpoint / "state.json").get("files", {})
-    network = [asdict(run.config.model), asdict(run.config.diffusion), run.state.latent_space]
-    return {
-        "run": run.folder.name,
-        "step": run.step,
-        "weights": weights,
-        "weights_digest": files.get(f"{weights}.safetensors", ""),
-        "network_digest": hashlib.sha256(json.dumps(network, sort_keys=True).encode()).hexdigest(),
-    }
-
-
-def _average(average: Average, length: float | None) -> dict[str, Any]:
-    """An average that is made from snapshots."""
-    parts = [
-        [read_json(folder / "state.json").get("files", {}).get(f"{part}.safetensors", ""), factor]
-        for folder, part, factor in average.terms
-    ]
-    return {"ema_length": length, "weights_digest": hashlib.sha256(json.dumps(parts).encode()).hexdigest()}
-
-
 def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str | Path | None) -> Path:
     if out is not None:
         return Path(out)
@@ -341,14 +289,14 @@ def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str 
 
 
 def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
-    """Refuse to write to the folder of the masks or of the dataset."""
+    """Refuse to write to the folder of the masks, or of what is kept, or of the dataset."""
     if folder.exists() and not folder.is_dir():
         raise HistodsError(f"{folder} is a file; --out must name a folder.")
     source = (masks if masks.is_dir() else masks.parent).resolve()
     target = folder.resolve()
     if target == source or (masks.is_dir() and (target.is_relative_to(source) or source.is_relative_to(target))):
         raise HistodsError(
-            f"{folder} overlaps the folder of the masks; choose another folder for the images with --out."
+            f"{folder} overlaps the folder of the masks, or of what is kept; choose another folder with --out."
         )
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(str(read_json(space.audit).get("root"))))
@@ -364,7 +312,7 @@ def _missing(items: Sequence[Item], store: SampleFolder, reader: MaskReader) -> 
 
 
 def _painter(
-    run: Run, autoencoder: Autoencoder, order: _Order, device: torch.device, *, half: bool
+    run: Run, autoencoder: Autoencoder, order: Order, device: torch.device, *, half: bool
 ) -> SamplingPipeline:
     guide = None
     if order.guide is not None:
@@ -417,6 +365,7 @@ def _make(
     painter: SamplingPipeline,
     store: SampleFolder,
     reader: MaskReader,
+    kept: KeptImages | None,
     report: Progress,
     total: int,
 ) -> None:
@@ -430,27 +379,14 @@ def _make(
         tell(0, painter.sampling.steps)
         classes = [reader.read_again(item.mask) for item in batch]
         masks_B1HW, seeds = torch.from_numpy(np.stack(classes)[:, None]), [item.seed for item in batch]
-        strips: Iterable[NDArray[np.uint8]] = painter.strips(masks_B1HW, seeds, tell)
+        strips: Iterable[NDArray[np.uint8]] = painter.strips(
+            masks_B1HW, seeds, tell, None if kept is None else kept.read([item.mask.name for item in batch])
+        )
         if len(batch) > 1:  # small images, whole
             strips = [np.concatenate(list(strips), axis=1)]
         for number, (item, mask) in enumerate(zip(batch, classes, strict=True)):
             if item.name in wanted:
                 store.write_pair(item, (strip[number] for strip in strips), mask)
-
-
-def _weights_in_words(order: _Order) -> str:
-    return order.weights if order.ema_length is None else f"{order.weights} of length {order.ema_length:g}"
-
-
-def _by(guide: Run | None) -> str:
-    return "" if guide is None else f" by {guide.folder.name}, step {guide.step:,}"
-
-
-def _warn_of_average(order: _Order) -> tuple[str, ...]:
-    if order.average is None or order.average.error <= _MAX_MISFIT:
-        return ()
-    off = f"its profile is off by {order.average.error:.0%}"
-    return (f"the average of length {order.ema_length} is only approximated, from too few snapshots: {off}",)
 
 
 def _warn_of_sizes(sizes: dict[tuple[int, int], int], trained: int, reduce: int) -> tuple[str, ...]:

@@ -127,6 +127,14 @@ def sample(
     image_format: Annotated[
         ImageFormatName, typer.Option("--format", help="tiff: tiled and pyramidal, for large images.")
     ] = ImageFormatName.png,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Images, named like the masks, of which only the parts in --change are made anew."),
+    ] = None,
+    change: Annotated[
+        Path | None,
+        typer.Option(help="Masks, named like the images of --keep: 0 keeps a pixel, others change it."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; all GPUs of this machine by default.")] = None,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -157,6 +165,8 @@ def sample(
             seed=seed,
             batch=batch,
             format=image_format.value,
+            keep=keep,
+            change=change,
             device=device,
             progress=watch,
         ),
