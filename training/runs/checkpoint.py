@@ -257,6 +257,8 @@ def read_tensors(checkpoint: Path, part: str) -> dict[str, Tensor]:
     path = checkpoint / f"{part}.safetensors"
     expected = read_json(checkpoint / "state.json").get("files", {}).get(path.name)
     if expected is None:
+        if checkpoint.parent.name == SNAPSHOTS:
+            raise HistodsError(f"{checkpoint} is a snapshot without {part!r}; add --ema-length, such as 0.1.")
         raise HistodsError(f"{checkpoint} has no part {part!r}; choose other weights.")
     try:
         found = file_digest(path)

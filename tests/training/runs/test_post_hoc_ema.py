@@ -107,6 +107,8 @@ def test_a_run_keeps_snapshots_and_makes_averages_of_any_length_of_them(folder: 
     ):
         load_model(run, ema_length=0.07, device="cpu")
     shutil.rmtree(run / "snapshots" / "step-00000002")
+    with pytest.raises(HistodsError, match="step-00000006 is a snapshot without 'ema'; add --ema-length"):
+        load_model(run / "snapshots" / "step-00000006", device="cpu")
     load_model(run, ema_length=0.07, device="cpu")
 
 
@@ -118,6 +120,9 @@ def test_a_killed_run_ends_with_the_same_checkpoints_and_snapshots(folder: Path,
     process.kill()
     process.wait()
     shutil.rmtree(run / "snapshots" / "step-00000004")  # as if the kill had come between a checkpoint and it
+    shutil.copytree(
+        run / "snapshots" / "step-00000006", run / "snapshots" / "step-00000010"
+    )  # of an abandoned path
     run_tiny(tmp_path / "killed", folder, *SNAPSHOTS)
     assert weights(run, 8) == weights(whole, 8)
 
