@@ -93,3 +93,15 @@ def test_both_options_are_needed_and_no_folder_of_them_is_written_to(place: Path
             change=place / "some",
             out=place / "images",
         )
+
+
+@pytest.mark.parametrize("options", [{}, {"reference": True}, {"guidance_rescale": 0.7}], ids=str)
+def test_a_changed_image_does_not_depend_on_its_batch(
+    place: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    options = {"masks": place / "masks" / "small_mask.png", "workspace": place, "steps": 3, "count": 3} | options
+    options |= {"keep": place / "images" / "small.png", "change": place / "some" / "small.png"}
+    one, many = (sample(out=tmp_path / f"{size}", batch=size, **options) for size in (1, 3))
+    for name in ("small.png", "small-1.png", "small-2.png"):
+        assert np.abs(pixels(one.folder / name) - pixels(many.folder / name)).max() <= 1, "rounding"
+    assert not np.array_equal(pixels(one.folder / "small.png"), pixels(one.folder / "small-1.png"))
