@@ -33,8 +33,9 @@ from torch.nn.functional import avg_pool2d
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.model import LATENT_FACTOR, ModelConfig
 from training.config.sections import DiffusionConfig, EmaConfig
+from training.diffusion.guidance import guided
 from training.diffusion.process import Loss, Schedule
-from training.diffusion.samplers import dpm_solver_2m, guided
+from training.diffusion.samplers import dpm_solver_2m
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
 from training.trainer.ema import Ema

@@ -23,9 +23,10 @@ from training.autoencoders.base import load_autoencoder
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.model import ModelConfig
 from training.config.sections import DiffusionConfig, TrainConfig
+from training.diffusion.guidance import guided
 from training.diffusion.noise import normal_noise
 from training.diffusion.process import Schedule
-from training.diffusion.samplers import ddim, guided
+from training.diffusion.samplers import ddim
 from training.exchange.export_diffusers import export, read_scheduler
 from training.exchange.import_diffinfinite import import_checkpoint
 from training.latents.latent_space import LatentSpace

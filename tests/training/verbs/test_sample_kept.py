@@ -99,7 +99,7 @@ def test_both_options_are_needed_and_no_folder_of_them_is_written_to(place: Path
 def test_a_changed_image_does_not_depend_on_its_batch(
     place: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    options = {"masks": place / "masks" / "small_mask.png", "workspace": place, "steps": 3, "count": 3} | options
+    options = {"masks": place / "masks" / "small_mask.png", "workspace": place, "steps": 3, "count": 3, **options}
     options |= {"keep": place / "images" / "small.png", "change": place / "some" / "small.png"}
     one, many = (sample(out=tmp_path / f"{size}", batch=size, **options) for size in (1, 3))
     for name in ("small.png", "small-1.png", "small-2.png"):
