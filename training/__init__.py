@@ -11,14 +11,16 @@ from histods.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from training.runs.checkpoint import load_model
+    from training.verbs.evaluate import evaluate
     from training.verbs.sample import sample
     from training.verbs.train import train
 
-__all__ = ["load_model", "sample", "train"]
+__all__ = ["evaluate", "load_model", "sample", "train"]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "evaluate": "training.verbs.evaluate",
         "load_model": "training.runs.checkpoint",
         "sample": "training.verbs.sample",
         "train": "training.verbs.train",

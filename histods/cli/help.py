@@ -25,6 +25,7 @@ PANELS = {
         "encode": "Encode images into latents, ahead of training.",
         "train": "Train a diffusion model, or resume a run that was killed.",
         "sample": "Make images for masks with a trained network.",
+        "evaluate": "Say how good generated images are, and whether they are copies.",
     },
     "Exchange": {
         "import-data": "Make masks from COCO or GeoJSON (QuPath) annotations.",

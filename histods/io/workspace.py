@@ -12,6 +12,8 @@ histods-out/
   shards/                                        histods shard
   latents/                                       histods encode
   runs/NAME/                                     histods train
+  samples/NAME/                                  histods sample
+  evaluations/NAME/                              histods evaluate
   fixes/CODE-N.jsonl fixes/CODE-N/               histods fix: the journal of each, and replaced originals
 ```
 """
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_WORKSPACE = Path("histods-out")
 VARIABLE = "HISTODS_WORKSPACE"
 """The environment's variable that names another workspace by default."""
-_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "fixes")
+_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "evaluations", "fixes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,11 @@ class Workspace:
     def runs(self) -> Path:
         """Folder of training runs."""
         return self.folder / "runs"
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of evaluations, and of the segmenters and features that they share."""
+        return self.folder / "evaluations"
 
     @property
     def fixes(self) -> Path:

@@ -16,7 +16,7 @@ from histods.io.workspace import Workspace
 from histods.palette import class_fill
 from histods.printing import escaped, printed
 from histods.version import __version__
-from reports.page import classes, findings, overview, runs, split, stored, thumbnails
+from reports.page import classes, evaluations, findings, overview, runs, split, stored, thumbnails
 from reports.page.packing import pack, script_json
 from reports.page.pictures import Pictures
 from reports.page.section import Content, Missing
@@ -35,6 +35,7 @@ SECTIONS: tuple[Section, ...] = (
     split.SECTION,
     stored.SECTION,
     runs.SECTION,
+    evaluations.SECTION,
 )
 """The sections of the page, from top to bottom; a new one is a module, a template and an entry here."""
 _DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError)

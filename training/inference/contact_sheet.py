@@ -121,6 +121,33 @@ def draw_cells(title: str, cells: Sequence[Cell], classes: Sequence[str]) -> byt
     return buffer.getvalue()
 
 
+def draw_pairs(title: str, pairs: Sequence[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]) -> bytes:
+    """Draw pairs of pictures as PNG, each with a caption, in rows of four pairs.
+
+    Args:
+        title: the title, one line.
+        pairs: for each its caption and its two pictures [height, width, 3].
+    """
+    from PIL import Image, ImageDraw
+
+    columns = min(_MAX_PICTURES // 2, max(1, len(pairs)))
+    cell_width, cell_height = 2 * (SIDE + _GAP) - _GAP, SIDE + _LINE
+    width = max(2 * _MARGIN + columns * (cell_width + _MARGIN) - _MARGIN, 640)
+    top = 2 * _MARGIN + _LINE
+    page = Image.new("RGB", (width, top + -(-len(pairs) // columns) * (cell_height + _MARGIN)), "white")
+    draw = ImageDraw.Draw(page)
+    _write(draw, (_MARGIN, _MARGIN), title, _TITLE, width - 2 * _MARGIN)
+    for place, (caption, *pictures) in enumerate(pairs):
+        row, column = divmod(place, columns)
+        corner = _MARGIN + column * (cell_width + _MARGIN), top + row * (cell_height + _MARGIN)
+        for number, pixels in enumerate(pictures):
+            page.paste(_fitted(pixels, sharp=False), (corner[0] + number * (SIDE + _GAP), corner[1]))
+        _write(draw, (corner[0], corner[1] + SIDE + 3), caption, _TEXT, cell_width)
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _fitted(pixels: NDArray[np.uint8], *, sharp: bool) -> Image.Image:
     """A picture scaled to fit the box; with `sharp`, edges of classes stay sharp."""
     from PIL import Image

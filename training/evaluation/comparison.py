@@ -1,0 +1,211 @@
+"""What is compared: generated images, real ones of held-out slides, and the training images.
+
+They come from a run, for which images are sampled, or from folders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from histods.errors import HistodsError
+from histods.shards.images.reader import ShardReader
+from histods.shards.images.shard_set import ShardSet
+from training.evaluation.image_sets import FolderImages, ShardImages
+from training.inference.mask_inputs import MaskReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.evaluation.image_sets import ImageSet
+    from training.runs.checkpoint import Run
+
+MAX_TRAINING = 20_000
+"""Training images that generated ones are compared with, at most; of more, a selection by a fixed seed."""
+HELD_OUT = ("test", "val")
+"""Splits to evaluate on, in this order."""
+_ANY_CLASS = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The sets to compare.
+
+    Attributes:
+        real: real images of held-out slides.
+        generated: generated images.
+        training: training images; None if unknown.
+        classes: names of the classes.
+        paired: whether the generated image of each number is for the mask of the real one of that number.
+        run: name of the run; None for folders.
+        step: training steps of its weights.
+        real_from: the split or folder of the real images.
+        generated_from: folder of the generated images.
+        recipe: how they were sampled.
+        warnings: sentences about what to be careful with.
+    """
+
+    real: ImageSet
+    generated: ImageSet
+    training: ImageSet | None
+    classes: tuple[str, ...]
+    paired: bool
+    run: str | None
+    step: int | None
+    real_from: str
+    generated_from: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RealImages:
+    """Held-out and training images of shards.
+
+    Attributes:
+        held_out: real images, the masks of which images are generated for.
+        training: training images with masks.
+        split: the split of `held_out`.
+        classes: names of the classes.
+        warnings: sentences about what to be careful with.
+    """
+
+    held_out: ShardImages
+    training: ShardImages
+    split: str
+    classes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def choose_real(run: Run, folder: Path, split: str | None, count: int, option: str) -> RealImages:
+    """Choose held-out samples to generate images for, and the training samples of a run.
+
+    Samples whose mask has a class besides class 0 are chosen; all samples if there are none.
+
+    Args:
+        run: the run.
+        folder: the folder of its shards.
+        split: the split; by default `test`, else `val`.
+        count: number of samples; fewer if the split has fewer.
+        option: the option that names the workspace in commands.
+
+    Raises:
+        HistodsError: there is no held-out split, or the shards have other classes than the run.
+    """
+    if not (folder / ShardSet.FILE).is_file():
+        raise HistodsError(
+            f"There are no shards in {folder}, with real images; run 'histods shard{option}' first, "
+            "or compare two folders with --images and --real."
+        )
+    shards = ShardSet.read(folder)
+    if shards.classes != run.classes:
+        raise HistodsError(
+            f"The shards in {folder} have other classes than {run.folder} was trained with; give the shards that "
+            "it was trained on with --data."
+        )
+    known = shards.splits
+    trained = run.config.data.splits or (("train",) if "train" in known else tuple(sorted(known)))
+    chosen = split or next((name for name in HELD_OUT if name in known and name not in trained), None)
+    if chosen is None:
+        raise HistodsError(
+            f"{folder} has no split that was held out of training (only {', '.join(sorted(known))}): run "
+            f"'histods split{option}' and 'histods shard{option}', and train again."
+        )
+    if chosen not in known:
+        raise HistodsError(f"{folder} has no split {chosen!r}; choose one of {', '.join(sorted(known))}.")
+    warnings = []
+    if chosen in trained:
+        warnings.append(
+            f"The run was trained on the split {chosen}: what is said here about copies and faithfulness does not "
+            "hold for images that it has not seen"
+        )
+    reduce = run.config.data.reduce
+    reader = ShardReader(folder, (chosen,))
+    samples = evenly(_with_classes(reader), count)
+    if len(samples) < count:
+        warnings.append(f"The split {chosen} has only {len(samples):,} images to generate others for")
+    training_reader = ShardReader(folder, trained)
+    training = ShardImages(training_reader, _with_classes(training_reader), reduce)
+    held_out = ShardImages(reader, samples, reduce)
+    return RealImages(
+        held_out=held_out, training=training, split=chosen, classes=shards.classes, warnings=tuple(warnings)
+    )
+
+
+def _with_classes(reader: ShardReader) -> NDArray[np.int64]:
+    """The samples with a class besides class 0, ascending; all if there are none."""
+    conditional = np.unique(reader.lists.samples[reader.lists.bounds[1] :]).astype(np.int64)
+    return conditional if len(conditional) else np.arange(len(reader), dtype=np.int64)
+
+
+def evenly(samples: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """`count` samples, evenly spaced; all if there are no more."""
+    if len(samples) <= count:
+        return samples
+    return samples[np.linspace(0, len(samples) - 1, count).round().astype(np.int64)]
+
+
+def read_folders(
+    images: Path, real: Path, training: Path | None, shards: Path
+) -> tuple[FolderImages, FolderImages, ImageSet | None, tuple[str, ...]]:
+    """The generated, the real and the training images of folders, and the classes of their masks.
+
+    Real images that are a whole number of times as large as the generated ones are reduced to their size.
+
+    Args:
+        images: folder of generated images, with masks or without.
+        real: folder of real images of slides that the model has not seen.
+        training: folder of the images that the model was trained on.
+        shards: folder of shards whose training split is used where `training` is None, if it exists.
+
+    Raises:
+        HistodsError: a folder has no images, or sizes do not fit.
+    """
+    made = FolderImages(images, MaskReader(_ANY_CLASS, 1))
+    reader = MaskReader(_ANY_CLASS, 1)
+    held_out = _at_size_of(made, real, reader)
+    if training is not None:
+        seen = _at_size_of(made, training, reader)
+        return made, held_out, seen, _count_classes(seen)
+    if (shards / ShardSet.FILE).is_file():
+        found = ShardSet.read(shards)
+        splits = ("train",) if "train" in found.splits else tuple(sorted(found.splits))
+        shard_reader = ShardReader(shards, splits)
+        samples = _with_classes(shard_reader)
+        factor = _factor(ShardImages(shard_reader, samples[:1]).image(0), made.image(0), shards, images)
+        return made, held_out, ShardImages(shard_reader, samples, factor), found.classes
+    return made, held_out, None, ()
+
+
+def _count_classes(images: FolderImages) -> tuple[str, ...]:
+    """Names of the classes of masks in a folder, which are known by their numbers only; none without masks."""
+    if not images.masked:
+        return ()
+    most = max(int(images.mask(index).max()) for index in range(len(images)))
+    return tuple(f"class {index}" for index in range(most + 1))
+
+
+def _at_size_of(made: FolderImages, folder: Path, reader: MaskReader) -> FolderImages:
+    found = FolderImages(folder, reader)
+    factor = _factor(found.image(0), made.image(0), folder, made.folder)
+    return found if factor == 1 else FolderImages(folder, MaskReader(_ANY_CLASS, 1, reduce=factor), factor)
+
+
+def _factor(real: NDArray[np.uint8], made: NDArray[np.uint8], real_folder: Path, made_folder: Path) -> int:
+    """How many times as large real images are.
+
+    Raises:
+        HistodsError: it is no whole number, or differs between the sides.
+    """
+    (height, width), (rows, columns) = real.shape[:2], made.shape[:2]
+    factor = int(height // rows)
+    if factor < 1 or (rows * factor, columns * factor) != (height, width):
+        raise HistodsError(
+            f"The images in {real_folder} are {width}x{height} px and those in {made_folder} {columns}x{rows} px; "
+            "give images of one size, or real ones a whole number of times as large."
+        )
+    return factor

@@ -1,0 +1,258 @@
+"""evaluate: say whether generated images are any good, follow their masks, and are no copies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from histods.errors import HistodsError
+from histods.io.atomic import make_folders, only_one
+from histods.io.evaluation_file import FILE, EvaluationFile
+from histods.io.workspace import Workspace, read_json
+from histods.printing import printed
+from histods.records import silent
+from training.distributed import choose_device, describe
+from training.evaluation.comparison import Comparison, choose_real, evenly, read_folders
+from training.evaluation.evaluation import Settings, compare
+from training.evaluation.features.own import OWN
+from training.evaluation.image_sets import FolderImages
+from training.inference.mask_inputs import MaskReader
+from training.inference.pictures import write_png
+from training.runs.checkpoint import read_run
+from training.verbs.sample import sample
+
+if TYPE_CHECKING:
+    from histods.records import Progress
+    from training.evaluation.image_sets import ImageSet, ShardImages
+    from training.inference.sampling import Sampler
+    from training.runs.checkpoint import Run, Weights
+
+COUNT = 2_000
+"""Images to generate by default: the fewest for which the halves of the floor have the 1,000 images of a KID."""
+SEGMENTER_STEPS = 1_000
+
+
+@printed(hide=("document",))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateResult:
+    """Where an evaluation is, and what it found.
+
+    Attributes:
+        folder: its folder.
+        record: `evaluation.json`.
+        pairs: picture of the most suspicious pairs of generated and training images; None if there are none.
+        device: description of the device.
+        document: all that was found.
+    """
+
+    folder: Path
+    record: Path
+    pairs: Path | None
+    device: str
+    document: EvaluationFile
+
+
+def evaluate(
+    *,
+    run: str | Path = "default",
+    images: str | Path | None = None,
+    real: str | Path | None = None,
+    train: str | Path | None = None,
+    workspace: str | Path | None = None,
+    data: str | Path | None = None,
+    split: str | None = None,
+    count: int = COUNT,
+    features: str = OWN,
+    downstream: bool = False,
+    out: str | Path | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: Sampler | None = None,
+    weights: Weights = "ema",
+    segmenter_steps: int = SEGMENTER_STEPS,
+    seed: int = 0,
+    batch: int = 8,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """Evaluate the images of a run, or those in a folder, beside real images of slides that were held out.
+
+    For a run, images are sampled for the masks of a held-out split. Distances are given beside their floor, the
+    same numbers between two halves of the real images. Unless an encoder is given, features are those of a
+    segmenter that is trained on the real training images; it also says whether generated images show what their
+    masks say. A killed evaluation goes on when called again.
+
+    Args:
+        run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
+        images: folder of generated images to evaluate instead of a run's.
+        real: folder of real images to compare them with.
+        train: folder of the real training images, with masks; by default those of the workspace's shards.
+        workspace: folder of runs, shards and evaluations.
+        data: folder of shards; by default those of the workspace.
+        split: the held-out split; by default `test`, else `val`.
+        count: number of images to generate.
+        features: `own`; a folder or hub id of an encoder; or a file with the weights of FID's Inception network.
+        downstream: also train segmenters on real, generated and both kinds of images and compare them.
+        out: folder for the results; by default one in `evaluations` of the workspace.
+        steps: sampling steps.
+        guidance: guidance scale.
+        sampler: `dpm` or `ddim`.
+        weights: `ema` or `model`.
+        segmenter_steps: training steps of each segmenter.
+        seed: the seed of sampling, segmenters, subsets and bootstrap.
+        batch: images at once.
+        device: `cpu` or `cuda`; by default a GPU if there is one.
+        progress: called with a stage, what is done of it, and all.
+
+    Raises:
+        HistodsError: there is no held-out split, too few images, an encoder of another kind, or a damaged file.
+    """
+    for name, number in (("--count", count), ("--batch", batch), ("--segmenter-steps", segmenter_steps)):
+        if number < 1:
+            raise HistodsError(f"{name} is {number}; it must be at least 1: give another number.")
+    space = Workspace.find(workspace)
+    settings = Settings(
+        home=space.evaluations,
+        features=features,
+        downstream=downstream,
+        segmenter_steps=segmenter_steps,
+        seed=seed,
+        batch=batch,
+        device=device,
+        progress=progress or silent,
+    )
+    shards = space.shards if data is None else Path(data)
+    if images is None:
+        if real is not None or train is not None:
+            raise HistodsError("--real and --train compare folders; name the generated images with --images.")
+        order = _Order(
+            space=space,
+            run=read_run(run, space.runs),
+            shards=shards,
+            split=split,
+            count=count,
+            sampling={"steps": steps, "guidance": guidance, "sampler": sampler, "weights": weights},
+        )
+        return _of_run(settings, order, None if out is None else Path(out))
+    if real is None:
+        raise HistodsError("--images compares folders; name the folder of real images with --real.")
+    return _of_folders(
+        settings,
+        Path(images),
+        Path(real),
+        None if train is None else Path(train),
+        shards,
+        None if out is None else Path(out),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Order:
+    """The images to sample; see `evaluate`."""
+
+    space: Workspace
+    run: Run
+    shards: Path
+    split: str | None
+    count: int
+    sampling: dict[str, Any]
+
+
+def _of_run(settings: Settings, order: _Order, out: Path | None) -> EvaluateResult:
+    run = order.run
+    chosen = choose_real(run, order.shards, order.split, order.count, order.space.option)
+    identity = [run.step, chosen.held_out.digest, order.sampling, *_identity(settings)]
+    name = f"{run.folder.name}-{run.checkpoint.name}-{_digest(identity)[:8]}"
+    folder = out or settings.home / name
+    with only_one(folder, "evaluates"):
+        made = _sample(settings, order, chosen.held_out, folder / "held-out")
+        recipe = read_json(made.folder / "overview" / "samples.json").get("recipe", {})
+        comparison = Comparison(
+            real=chosen.held_out,
+            generated=made,
+            training=chosen.training,
+            classes=chosen.classes,
+            paired=True,
+            run=run.folder.name,
+            step=run.step,
+            real_from=f"the split {chosen.split}",
+            generated_from=str(made.folder),
+            recipe=recipe if isinstance(recipe, dict) else {},
+            warnings=chosen.warnings,
+        )
+        synthetic: ImageSet | None = None
+        if settings.downstream:
+            training = chosen.training
+            few = training.select(evenly(np.arange(len(training)), order.count))
+            synthetic = _sample(settings, order, few, folder / "training")
+        return _finish(settings, comparison, synthetic, folder)
+
+
+def _sample(settings: Settings, order: _Order, real: ShardImages, folder: Path) -> FolderImages:
+    """Generate an image for the mask of each real image, in the same order."""
+    masks = folder / "masks"
+    names = [f"{index:08d}" for index in real.samples.tolist()]
+    make_folders(masks)
+    for index, name in enumerate(names):
+        settings.progress("writing masks", index, len(names))
+        path = masks / f"{name}.png"
+        if not path.is_file():
+            write_png(path, real.whole_mask(index))
+    result = sample(
+        run=order.run.checkpoint,
+        masks=masks,
+        workspace=order.space.folder,
+        out=folder / "images",
+        seed=settings.seed,
+        batch=settings.batch,
+        device=settings.device,
+        progress=settings.progress,
+        **order.sampling,
+    )
+    made = FolderImages(result.folder, MaskReader(len(order.run.classes), 1))
+    if made.keys != names:
+        raise HistodsError(f"{result.folder} has other images than those that were sampled; remove the folder.")
+    made.groups = list(real.groups)
+    return made
+
+
+def _of_folders(
+    settings: Settings, images: Path, real: Path, train: Path | None, shards: Path, out: Path | None
+) -> EvaluateResult:
+    made, held_out, training, classes = read_folders(images, real, train, shards)
+    digests = [made.digest, held_out.digest, "" if training is None else training.digest]
+    identity = [*digests, *_identity(settings)]
+    folder = out or settings.home / f"{images.resolve().name}-{_digest(identity)[:8]}"
+    comparison = Comparison(
+        real=held_out,
+        generated=made,
+        training=training,
+        classes=classes,
+        paired=False,
+        run=None,
+        step=None,
+        real_from=str(real),
+        generated_from=str(images),
+    )
+    with only_one(folder, "evaluates"):
+        return _finish(settings, comparison, made if made.masked else None, folder)
+
+
+def _finish(settings: Settings, sets: Comparison, synthetic: ImageSet | None, folder: Path) -> EvaluateResult:
+    document, pairs = compare(settings, sets, synthetic, folder)
+    where = describe(choose_device(settings.device))
+    return EvaluateResult(folder=folder, record=folder / FILE, pairs=pairs, device=where, document=document)
+
+
+def _identity(settings: Settings) -> list[str | int]:
+    """The settings that change what is found."""
+    return [settings.features, settings.seed, settings.segmenter_steps, settings.downstream]
+
+
+def _digest(identity: object) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
