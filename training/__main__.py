@@ -24,9 +24,10 @@ def main() -> int:
     """Train, and report progress and the result on stderr."""
     parser = argparse.ArgumentParser(prog="python -m training", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workspace", "-w", default=Workspace.find().folder)
+    parser.add_argument("--what", choices=("images", "masks"), help="what to train on; images by default")
     parser.add_argument("--config", type=Path, help="YAML file of settings")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--name", default="default", help="name of the run")
+    parser.add_argument("--name", help="name of the run; 'default', or 'masks', by default")
     parser.add_argument("--map", help="label map; by default the only one in the workspace")
     parser.add_argument("--data", type=Path, help="folder of shards or latents")
     parser.add_argument("--no-prepare", dest="prepare", action="store_false", help="make no split and no shards")

@@ -16,6 +16,7 @@ class Stream(IntEnum):
     DROPOUT = 18
     PREVIEW = 19
     SEGMENTER = 20
+    FREE_CLASSES = 24
     KERNEL_SUBSET = 32
     COPYING_CELLS = 33
     BOOTSTRAP = 34

@@ -104,7 +104,7 @@ def test_a_conditioning_is_one_class(small: Site, tmp_path: Path, monkeypatch: p
     site, shards, masks_folder = small, small.workspace / "shards", tmp_path / "masks"
     asked = "model.class_conditioning=brightness"
     with pytest.raises(
-        HistodsError, match="model.class_conditioning is 'brightness'; it must be histogram or max"
+        HistodsError, match="model.class_conditioning is 'brightness'; it must be histogram, max or proportions"
     ):
         run_tiny(site.workspace, shards, asked, "run.steps=2")
     monkeypatch.setitem(CONDITIONINGS, "brightness", Brightness)

@@ -26,7 +26,8 @@ class ModelConfig:
         resnet_block_groups: the number of groups of the group norms.
         block_per_layer: residual blocks per level; must be 2.
         class_conditioning: one of `training.model.conditioning.CONDITIONINGS`: `histogram` (embeddings
-            weighted by fractions of pixels) or `max` (only the largest class).
+            weighted by fractions of pixels), `max` (only the largest class), or `proportions` (the amount of each
+            class, or that it is free), for networks that make masks.
         spatial: also give the first convolution the location of each class. Without it, masks whose classes change
             places are the same to the network, as in DiffInfinite. New runs have it unless a file is read or a
             preset imitates DiffInfinite: see `training.verbs.train_settings`.

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from training.config.model import ModelConfig
+from training.config.model import LATENT_FACTOR, ModelConfig
 from training.config.setting import expect_setting
 
 AverageKind = Literal["exponential", "power"]
@@ -17,6 +17,7 @@ OptimizerName = Literal["adamw", "adam"]
 LevelDraw = Literal["uniform", "logit_normal"]
 Prediction = Literal["epsilon", "v", "x0", "flow"]
 RateSchedule = Literal["constant", "onecycle"]
+What = Literal["images", "masks"]
 
 _MAX_STEPS = 99_999_999
 """The names of checkpoints have 8 digits for the step; with more, sorting by name would not sort by step."""
@@ -167,24 +168,26 @@ class EmaConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """How training samples are drawn.
+    """What is trained on, and how training samples are drawn.
 
     Attributes:
+        what: `images`, given their masks; or `masks`, given the proportions of classes.
         batch_size: samples per optimizer step, over all processes.
         splits: splits to train on; by default `train`, or all splits if none has that name.
         validation_split: split to validate on; by default `val`, else held-out training samples.
         unconditional: probability of drawing an unconditional sample; the classes share the rest equally. By
-            default 0.5, or 0 if there are no unconditional samples.
+            default 0.5, or 0 if there are no unconditional samples. A run of masks draws none.
         replacement: draw each position independently; else each class goes through all its samples before any
             repeats.
         binarise: keep only the drawn class in a mask, as the original does.
         augment: apply the dihedral view that belongs to the position.
         reduce: factor by which images and masks are downsampled before encoding; 1 for none.
         class_weights: relative probability of drawing each class, by name; 1 by default. Classes without samples
-            have probability 0.
+            have probability 0. A run of masks draws each mask as often as any other unless weights are given.
         workers: number of processes that decode images, or of threads that read latents.
     """
 
+    what: What = "images"
     batch_size: int = 4
     splits: tuple[str, ...] = ()
     validation_split: str | None = None
@@ -314,6 +317,26 @@ class TrainConfig:
             f"a multiple of run.accumulate = {self.run.accumulate}",
             self.data.batch_size,
         )
+        if self.data.what == "masks":
+            self._check_masks()
+
+    def _check_masks(self) -> None:
+        """Reject settings with which a network cannot make masks."""
+        model, data = self.model, self.data
+        needed = {
+            "model.class_conditioning": (model.class_conditioning, "proportions"),
+            "model.spatial": (model.spatial, False),
+            "data.binarise": (data.binarise, False),
+            "data.unconditional": (data.unconditional or None, None),
+        }
+        for name, (found, condition) in needed.items():
+            shown = str(condition).lower() if condition is not None else "null"
+            expect_setting(found == condition, name, f"{shown} with data.what=masks", found)
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels along each side of what the network computes on: a latent of an image, or a pixel of a mask."""
+        return 1 if self.data.what == "masks" else LATENT_FACTOR
 
     def to_yaml(self) -> str:
         """The configuration as YAML, which `read_config` reads back unchanged."""
@@ -324,7 +347,7 @@ MEANING = frozenset(
     {
         *(f"model.{entry.name}" for entry in fields(ModelConfig) if entry.name not in ("dropout", "attention")),
         *(f"diffusion.{name}" for name in ("prediction", "schedule", "timesteps", "zero_terminal_snr")),
-        *("data.binarise", "data.reduce", "latents.space"),
+        *("data.what", "data.binarise", "data.reduce", "latents.space"),
     }
 )
 """Settings that give weights their meaning: with others, the network would solve another task than it learned."""

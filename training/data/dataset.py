@@ -155,10 +155,7 @@ class ShardDataset(Dataset[Batch]):
         parcel: PackedBatch | None = None
         images = np.empty((len(places), 0, 0, 3), dtype=np.uint8)  # until the first sample gives the size
         for row, (sample, drawn_class, view) in enumerate(zip(*columns, strict=True)):
-            pixels, mask = self._read(sample, images[row])
-            if self._reduce > 1:
-                pixels = reduce_image(pixels, self._reduce)
-                mask = None if mask is None else reduce_mask(mask, self._reduce)
+            pixels, mask = self._load(sample, images[row])
             if parcel is None:
                 shape = (len(places), *pixels.shape[:2])
                 self._check_square(shape, sample)
@@ -195,6 +192,14 @@ class ShardDataset(Dataset[Batch]):
                 f"batch are {shape[2]}x{shape[1]}; "
                 f"{tile_advice(shape[1:], pixels.shape[:2])}."
             )
+
+    def _load(self, sample: int, out: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """The pixels of a sample and its mask, reduced; see `_read`."""
+        pixels, mask = self._read(sample, out)
+        if self._reduce > 1:
+            pixels = reduce_image(pixels, self._reduce)
+            mask = None if mask is None else reduce_mask(mask, self._reduce)
+        return pixels, mask
 
     def _read(self, sample: int, out: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Decode the pixels of a sample, into `out` if possible, and its mask; None for an all-zero mask."""

@@ -25,7 +25,7 @@ from histods.shards.latents.latent_set import LatentSet
 from histods.shards.latents.reader import LatentReader
 from training.autoencoders.linear import NO_VARIANCE
 from training.config.model import LATENT_FACTOR
-from training.data.dataset import Batch, ShardDataset, balanced
+from training.data.dataset import Batch, DrawsSamples, ShardDataset, balanced
 from training.data.holdout import choose_held_out, without
 from training.data.image_loader import Loader
 from training.data.image_size import check_multiple, one_shape, reduction
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from histods.io.workspace import Workspace
+    from histods.sampling.draws import BalancedDraws
     from training.autoencoders.base import Autoencoder
     from training.config.model import ModelConfig
     from training.config.sections import DataConfig, LevelDraw
@@ -149,6 +150,14 @@ class Source:
         """The factor that reduces images to `side` pixels or less; see `reduction`."""
         return 1 if self.encoded else reduction((self.image_size, self._width), model, side)
 
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What checkpoints keep of the data, by part: nothing."""
+        return {}
+
+    def usable(self, reader: ShardReader | LatentReader) -> NDArray[np.int64]:
+        """Indices of the samples of a reader that can be trained or validated on: all."""
+        return np.arange(len(reader))
+
     def _check_reduce(self, factor: int, height: int, width: int) -> None:
         if factor > 1 and self.encoded:
             raise HistodsError(
@@ -186,14 +195,7 @@ class Source:
         Raises:
             HistodsError: a class has no samples, or the processes cannot share a batch evenly.
         """
-        self.draws = draws = balanced(
-            self.reader,
-            seed=seed,
-            unconditional=self._data.unconditional,
-            replacement=self._data.replacement,
-            lists=without(self.reader.lists, self.held_out),
-            class_weights=self._data.class_weights,
-        )
+        self.draws = draws = self._choose_draws(seed)
         shares: dict[str, Any] = {
             "global_batch": batch_size,
             "rank": process.rank,
@@ -204,10 +206,23 @@ class Source:
         data = self._data
         if isinstance(self.reader, LatentReader):
             return LatentLoader(self.reader, draws, binarise=data.binarise, augment=data.augment, **shares)
-        dataset = ShardDataset(
-            self.reader, draws, binarise=data.binarise, augment=data.augment, reduce=data.reduce
+        return Loader(self._dataset(self.reader, draws, augment=data.augment), **shares)
+
+    def _choose_draws(self, seed: int) -> BalancedDraws:
+        """The sequence of training samples."""
+        return balanced(
+            self.reader,
+            seed=seed,
+            unconditional=self._data.unconditional,
+            replacement=self._data.replacement,
+            lists=without(self.reader.lists, self.held_out),
+            class_weights=self._data.class_weights,
         )
-        return Loader(dataset, **shares)
+
+    def _dataset(self, reader: ShardReader, draws: DrawsSamples, *, augment: bool) -> ShardDataset:
+        """The samples of shards as tensors."""
+        data = self._data
+        return ShardDataset(reader, draws, binarise=data.binarise, augment=augment, reduce=data.reduce)
 
     def keys_at(self, positions: range) -> list[str]:
         """Keys of the samples at some positions, for messages."""
@@ -218,8 +233,7 @@ class Source:
         draws = _Fixed(np.asarray(samples, dtype=np.int64))
         if isinstance(reader, LatentReader):
             return next(iter(LatentLoader(reader, draws, global_batch=len(samples))))
-        dataset = ShardDataset(reader, draws, augment=False, reduce=self._data.reduce)
-        return dataset.batch(range(len(samples)))
+        return self._dataset(reader, draws, augment=False).batch(range(len(samples)))
 
 
 class Encoder:
@@ -251,6 +265,10 @@ class Encoder:
         mean, logvar = self.posterior(batch)
         noise, place = self._noises(seeds_B, mean, 2)
         return mean + torch.exp(0.5 * logvar) * place, noise
+
+    def condition(self, batch: Batch | LatentBatch) -> Tensor:
+        """The condition of training samples: their masks."""
+        return batch.masks_BCHW
 
     def mean(self, batch: Batch | LatentBatch) -> Tensor:
         """Means of the latents, z_BCHW in float32."""

@@ -59,6 +59,7 @@ def export(
     report = progress or silent
     space = Workspace.find(workspace)
     read = read_run(run, space.runs)
+    read.expect("images", "--run")
     folder = space.folder / "exports" / f"{read.folder.name}-{read.checkpoint.name}" if out is None else Path(out)
     _check_place(space, folder)
     scheduler = scheduler_config(read)

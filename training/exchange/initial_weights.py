@@ -182,6 +182,7 @@ def read_initial(init: str | Path, runs: Path, weights: Weights = "ema", *, rema
     if (Path(init) / "unet" / WEIGHTS_FILE).is_file():
         return _of_export(Path(init), remake_ends=remake_ends)
     read = read_run(init, runs)
+    read.expect("images", "--init")
     named = read.state.autoencoder["name"]
     own = "linear" if named in ("", "autoencoder") else named
     return Initial(

@@ -101,6 +101,25 @@ class MaskReader:
             ) from error
         return self._classes(path, labels), hashlib.sha256(content).hexdigest()
 
+    def check_sides(self, name: str, height: int, width: int, advice: str) -> None:
+        """Reject a size that the network does not accept.
+
+        Args:
+            name: what has this size, for the message.
+            height: height in pixels, before reduction.
+            width: width in pixels.
+            advice: what to do about it, for the message.
+
+        Raises:
+            HistodsError: a side is not a multiple of what it must be.
+        """
+        for side in (height, width):
+            multiple = self._multiple if self._window is None or side <= self._window else self._factor
+            if side % multiple:
+                raise HistodsError(
+                    f"{name} is {width}x{height} px, but its sides must be multiples of {multiple} px; {advice}."
+                )
+
     def read_again(self, mask: MaskFile) -> NDArray[np.uint8]:
         """Read the classes of a mask that was checked before.
 
@@ -126,14 +145,7 @@ class MaskReader:
             listed = ", ".join(f"{value} ({counts[value]:,} pixels)" for value in strange[:10].tolist())
             more = f" and {strange.size - 10} more" if strange.size > 10 else ""
             raise HistodsError(f"{path} has labels {outside}: {listed}{more}; {advice}.")
-        height, width = labels.shape
-        for side in (height, width):
-            multiple = self._multiple if self._window is None or side <= self._window else self._factor
-            if side % multiple:
-                raise HistodsError(
-                    f"{path} is {width}x{height} px, but its sides must be multiples of {multiple} px; "
-                    "crop or pad it."
-                )
+        self.check_sides(str(path), labels.shape[0], labels.shape[1], "crop or pad it")
         classes = labels.astype(np.uint8) if self._map is None else self._map.lookup()[labels]
         return reduce_mask(classes, self._reduce) if self._reduce > 1 else classes
 

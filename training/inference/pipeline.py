@@ -198,7 +198,7 @@ class SamplingPipeline:
 
     def _guide(self) -> Callable[[Tensor], Denoise]:
         """Makes the prediction function for masks."""
-        model, sampling = _InPrecision(self.model, half=self.half), self.sampling
+        model, sampling = InPrecision(self.model, half=self.half), self.sampling
         if sampling.reference:
             return partial(one_pass_per_class, model, scale=sampling.guidance)
         everywhere = sampling.guidance_interval == (0.0, 1.0)
@@ -210,11 +210,11 @@ class SamplingPipeline:
         if self.guide is None:
             return partial(guided, model, **how)
         network, prediction = self.guide
-        weak = predicting(_InPrecision(network, half=self.half), self.schedule, prediction, self.prediction)
+        weak = predicting(InPrecision(network, half=self.half), self.schedule, prediction, self.prediction)
         return partial(autoguided, model, weak, **how)
 
 
-class _InPrecision(nn.Module):
+class InPrecision(nn.Module):
     """A network that computes in bfloat16 or float32 but returns float32, since guidance takes differences."""
 
     def __init__(self, model: nn.Module, *, half: bool) -> None:
@@ -223,6 +223,7 @@ class _InPrecision(nn.Module):
         self._half = half
 
     def forward(self, x_BChw: Tensor, *condition: Tensor) -> Tensor:
+        """The prediction, float32."""
         with torch.autocast(x_BChw.device.type, torch.bfloat16, enabled=self._half):
             output: Tensor = self._model(x_BChw, *condition)
         return output.float()

@@ -63,7 +63,8 @@ class LatentSpace:
         """One of the named conventions.
 
         `default` whitens z with its mean and deviation, without a clip. `paper` is z / 50, clipped to +-1.
-        `fork` is 2 (0.18215 z) - 1 of images from 0 to 1, clipped to +-1.
+        `fork` is 2 (0.18215 z) - 1 of images from 0 to 1, clipped to +-1. `one_hot` turns planes of 0 and 1
+        into -1 and 1, for masks.
 
         Raises:
             HistodsError: there is no such preset, or `default` lacks mean and std.
@@ -74,6 +75,8 @@ class LatentSpace:
             return cls(scale=2 * 0.18215, shift=-1.0, clip=1.0, image_low=0.0)
         if name == "default" and mean is not None and std is not None:
             return cls(mean=tuple(mean), std=tuple(std))
+        if name == "one_hot":
+            return cls(scale=2.0, shift=-1.0, clip=1.0)
         raise HistodsError(
             f"There is no latent space {name!r}; choose default (with mean and std), paper or fork."
         )

@@ -169,7 +169,57 @@ class LargestClass(ClassHistogram):
     largest = True
 
 
-CONDITIONINGS: dict[str, type[Conditioning]] = {"histogram": ClassHistogram, "max": LargestClass}
+class ClassProportions:
+    """The proportion of each class, or that it is free, for a network that makes masks itself.
+
+    A class is known or free: the embedding is the sum over known classes of proportion x value + presence, two
+    learned vectors per class. In the null condition all classes are free.
+
+    The condition is float [B, K], with NaN for free classes, or a mask [B, 1, H, W], whose classes are all known.
+    """
+
+    channels = 0
+
+    def __init__(self, config: ModelConfig) -> None:
+        assert config.num_classes is not None  # noqa: S101 - the network has refused it
+        self._config, self._classes = config, config.num_classes
+
+    def parts(self) -> dict[str, nn.Module | nn.Parameter]:
+        """Two embedding tables, and the layers that map their sum."""
+        dim = self._config.dim
+        return {
+            "classes_emb": nn.Embedding(self._classes, dim),
+            "known_emb": nn.Embedding(self._classes, dim),
+            "classes_mlp": nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, 4 * dim)),
+        }
+
+    def read(self, net: Any, mask_B1HW: Tensor, dropped_B: Tensor, size: tuple[int, int]) -> Condition:
+        """The embedding of the proportions; attention sees all of the mask."""
+        wanted_BK = mask_B1HW if mask_B1HW.is_floating_point() else proportions_of(mask_B1HW, self._classes)
+        known_BK = ~(wanted_BK.isnan() | dropped_B[:, None])
+        values_KE, presence_KE = net.classes_emb.weight, net.known_emb.weight
+        amounts_BK = torch.where(known_BK, wanted_BK, 0).to(values_KE.dtype)
+        sum_BE = amounts_BK @ values_KE + known_BK.to(values_KE.dtype) @ presence_KE
+        everywhere = [
+            torch.ones(
+                len(wanted_BK), 1, size[0] >> level, size[1] >> level, dtype=torch.bool, device=sum_BE.device
+            )
+            for level in range(len(self._config.dim_mults))
+        ]
+        return Condition(net.classes_mlp(sum_BE), None, tuple(everywhere))
+
+
+def proportions_of(masks_B1HW: Tensor, num_classes: int) -> Tensor:
+    """The fraction of each class among the pixels of each mask, float32 [B, K]."""
+    flat_BN = masks_B1HW.flatten(1)
+    return torch.stack([(flat_BN == label).float().mean(dim=1) for label in range(num_classes)], dim=1)
+
+
+CONDITIONINGS: dict[str, type[Conditioning]] = {
+    "histogram": ClassHistogram,
+    "max": LargestClass,
+    "proportions": ClassProportions,
+}
 """The values of `model.class_conditioning`."""
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch._subclasses import FakeTensorMode
 
-from training.config.model import LATENT_FACTOR
 from training.distributed import synchronize
 from training.model.flops import count_flops
 from training.model.unet import UNet
@@ -53,10 +52,10 @@ def estimate_cost(config: TrainConfig, process: Process) -> TrainingCost:
     null = counts.pop("null_emb", 0)
     parameters = sum(counts.values())
     share = config.data.batch_size // config.run.accumulate // process.world_size
-    flops = count_flops(config.model, train=True)
+    flops = count_flops(config.model, train=True, factor=config.latent_factor)
     rate = matrix_rate(process.device, config.run.precision)
     images = config.run.steps * config.data.batch_size / process.world_size
-    once = count_flops(config.model, train=False)
+    once = count_flops(config.model, train=False, factor=config.latent_factor)
     tensors = (5 if process.device.type == "cuda" else 9) + (2 if config.ema.snapshots_every else 0)
     return TrainingCost(
         parameters=parameters,
@@ -86,7 +85,7 @@ def activation_bytes(config: TrainConfig, batch: int, device: torch.device) -> i
     seen: dict[int, int] = {}
     kept: list[torch.Tensor] = []  # keeps addresses from being reused
     size = config.model.image_size
-    side = size // LATENT_FACTOR
+    side = size // config.latent_factor
     # Tensors without memory which, unlike those on the meta device, autocast converts to bfloat16.
     with FakeTensorMode(), device:
         model = UNet(config.model).train()

@@ -12,7 +12,7 @@ from training.model.unet import UNet
 
 
 @cache
-def count_flops(config: ModelConfig, *, train: bool) -> int:
+def count_flops(config: ModelConfig, *, train: bool, factor: int = LATENT_FACTOR) -> int:
     """Operations per image of a forward pass, or of a forward and a backward pass.
 
     Matrix products and convolutions are counted, a multiplication and an addition as two; elementwise operations
@@ -21,11 +21,12 @@ def count_flops(config: ModelConfig, *, train: bool) -> int:
     Args:
         config: the network.
         train: whether to count the backward pass.
+        factor: pixels per latent along each side.
 
     Raises:
         HistodsError: the configuration does not set `num_classes`.
     """
-    side = config.image_size // LATENT_FACTOR
+    side = config.image_size // factor
     with torch.device("meta"), torch.set_grad_enabled(train):
         module = UNet(config)
         latents_BCHW = torch.empty(1, config.channels, side, side)

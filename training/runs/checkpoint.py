@@ -5,7 +5,8 @@ runs/NAME/
   config.yaml                     the resolved configuration
   autoencoder/                    the linear autoencoder, if the run uses it
   checkpoints/latest              the name of the newest checkpoint
-  checkpoints/step-00001000/      model, ema, optimizer (.safetensors), state.json, config.yaml
+  checkpoints/step-00001000/      model, ema, optimizer (.safetensors), state.json, config.yaml; of a run of masks
+                                  also proportions.safetensors, those of training masks
   snapshots/step-00005000/        averages for `post_hoc_ema`, in float16; the same files without an optimizer
   metrics.jsonl  tensorboard/  samples/
 ```
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from training.autoencoders.base import Autoencoder
-    from training.config.sections import TrainConfig
+    from training.config.sections import TrainConfig, What
 
 SCHEMA_VERSION = 1
 _CONFIG = "config.yaml"
@@ -100,6 +101,23 @@ class Run:
     def space(self) -> LatentSpace:
         """The latent space."""
         return LatentSpace.from_json(self.state.latent_space)
+
+    def expect(self, what: What, option: str) -> None:
+        """Refuse a run that makes something else.
+
+        Args:
+            what: what it must make.
+            option: the option that names a run, for the message.
+
+        Raises:
+            HistodsError: it makes something else.
+        """
+        found = self.config.data.what
+        if found != what:
+            raise HistodsError(
+                f"{self.folder} is a run of {found}, not of {what}: name a run of {what} with {option} "
+                f"('histods train --what {what}' makes one)."
+            )
 
     def load_autoencoder(self, device: torch.device | str = "cpu") -> Autoencoder:
         """The autoencoder that the run was trained with.

@@ -69,6 +69,7 @@ class Trainer:
         )
         self.encoder, self.space, self.folder = setup.encoder, setup.space, setup.folder
         self._autoencoder = autoencoder
+        self._kept = source.tensors()
         self.schedule = setup.schedule
         self._loss_of = Loss(setup.schedule, config.diffusion)
         self.step = 0
@@ -160,6 +161,7 @@ class Trainer:
             "ema": self.ema.tensors,
             "optimizer": optimizer_tensors(self._optimizer, self.model),
             **self.snapshots.parts(),
+            **self._kept,
         }
         self.snapshots.wait()  # a run resumed from this checkpoint has all snapshots of earlier steps
         self._writer.begin(self.state(), parts, config=self.config, keep=self.config.run.keep_checkpoints)
@@ -322,7 +324,7 @@ class Trainer:
             x0_BCHW = self.space.normalise(z_BCHW)
         times_B = chance.times_B.to(device, non_blocking=True)
         dropped_B = chance.dropped_B.to(device, non_blocking=True)
-        masks_BCHW = batch.masks_BCHW.to(device, non_blocking=True)
+        condition_BCHW = self.encoder.condition(batch).to(device, non_blocking=True)
         noisy_BCHW = self.schedule.add_noise(x0_BCHW, noise_BCHW, times_B)
         if self.config.run.channels_last:
             noisy_BCHW = noisy_BCHW.contiguous(memory_format=torch.channels_last)
@@ -333,7 +335,7 @@ class Trainer:
             int(philox4x64(self.config.run.seed, batch.positions_B[:1].numpy(), Stream.DROPOUT)[0, 0] >> 1)
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=self.setup.half):
-            output_BCHW = self._net(noisy_BCHW, times_B, masks_BCHW, dropped_B)
+            output_BCHW = self._net(noisy_BCHW, times_B, condition_BCHW, dropped_B)
         return self._loss_of(output_BCHW, x0_BCHW, noise_BCHW, times_B).mean()
 
     def _log(self, metrics: Metrics | None) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from histods.sampling.philox import philox4x64
 from histods.sampling.streams import Stream
+from training.inference.mask_pipeline import MaskPipeline
 from training.inference.pictures import coloured, sheet, write_png
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampling
+from training.model.conditioning import proportions_of
 from training.runs.run_folder import preview_path
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 class Preview:
     """Makes images for a few fixed masks with fixed noise and writes `samples/step-N.png`, with masks on top.
+
+    A run of masks makes masks with their proportions instead.
 
     Processes divide the masks among them, and process 0 writes.
 
@@ -47,24 +51,11 @@ class Preview:
 
     def __call__(self, step: int, module: UNet) -> NDArray[np.uint8] | None:
         """Make images with a network and write the sheet, uint8 [H, W, 3]; None in all processes but the first."""
-        setup = self._setup
-        autoencoder = setup.encoder.autoencoder
-        assert autoencoder is not None  # noqa: S101 - there is no preview without
-        diffusion = setup.config.diffusion
-        paint = SamplingPipeline(
-            model=module,
-            autoencoder=autoencoder,
-            schedule=setup.schedule,
-            space=setup.space,
-            prediction=diffusion.prediction,
-            sampling=Sampling.of(diffusion, steps=min(setup.config.run.preview_steps, diffusion.timesteps)),
-            device=setup.process.device,
-            half=setup.half,
-        )
-        process = setup.process
+        setup, process = self._setup, self._setup.process
         own = slice(process.rank, None, process.world_size)
-        seeds = self._seeds[own]
-        shares = process.gather(list(paint(self._masks_BCHW[own], seeds)) if seeds else [])
+        seeds, masks_BCHW = self._seeds[own], self._masks_BCHW[own]
+        make = self._make_masks if setup.config.data.what == "masks" else self._make_images
+        shares = process.gather(make(module, masks_BCHW, seeds) if seeds else [])
         if not process.first:
             return None
         images = [shares[row % process.world_size][row // process.world_size] for row in range(len(self._seeds))]
@@ -72,6 +63,35 @@ class Preview:
         picture = sheet([masks, images])
         write_png(preview_path(setup.folder, step), picture)
         return picture
+
+    def _make_images(self, module: UNet, masks_BCHW: Tensor, seeds: list[int]) -> list[NDArray[np.uint8]]:
+        """Images for the masks."""
+        autoencoder = self._setup.encoder.autoencoder
+        assert autoencoder is not None  # noqa: S101 - there is no preview without
+        return list(
+            SamplingPipeline(model=module, autoencoder=autoencoder, half=self._setup.half, **self._shared())(
+                masks_BCHW, seeds
+            )
+        )
+
+    def _make_masks(self, module: UNet, masks_BCHW: Tensor, seeds: list[int]) -> list[NDArray[np.uint8]]:
+        """Masks with the proportions of the given ones, in colours."""
+        height, width = masks_BCHW.shape[2:]
+        wanted_BK = proportions_of(masks_BCHW, self._setup.config.model.channels)
+        pipeline = MaskPipeline(model=module, window=max(height, width), **self._shared())
+        made_BHW = pipeline(wanted_BK, (height, width), seeds).argmax(dim=1).byte().cpu().numpy()
+        return list(coloured(made_BHW))
+
+    def _shared(self) -> dict[str, Any]:
+        """Settings of a pipeline."""
+        setup, diffusion = self._setup, self._setup.config.diffusion
+        return {
+            "schedule": setup.schedule,
+            "space": setup.space,
+            "prediction": diffusion.prediction,
+            "sampling": Sampling.of(diffusion, steps=min(setup.config.run.preview_steps, diffusion.timesteps)),
+            "device": setup.process.device,
+        }
 
 
 def can_draw() -> bool:

@@ -114,10 +114,10 @@ def _choose(source: Source) -> tuple[ShardReader | LatentReader, NDArray[np.int6
     """A reader, the samples in it to validate on, and the name of their split."""
     if source.validation_split is not None:
         reader = source.read((source.validation_split,))
-        return reader, np.arange(len(reader)), source.validation_split
+        return reader, source.usable(reader), source.validation_split
     if source.held_out.any():
         return source.reader, np.flatnonzero(source.held_out), HELD_OUT
-    return source.reader, np.arange(len(source.reader)), None
+    return source.reader, source.usable(source.reader), None
 
 
 def _slices(count: int, size: int) -> list[slice]:

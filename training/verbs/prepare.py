@@ -105,6 +105,13 @@ def prepare(asked: Preparation, config: TrainConfig, process: Process) -> None:
     if label_map is not None and label_map.name == IDENTITY:
         of_map = " with the labels as classes (no label map)"
     _bring(stage, asked, state, f"shards{of_map}", partial(_shard, asked, name))
+    if config.data.what == "images":
+        _bring_latents(asked, config, process, state)
+
+
+def _bring_latents(asked: Preparation, config: TrainConfig, process: Process, state: State | None) -> None:
+    """Make latents if they pay off, or again if they are out of date."""
+    space = asked.space
     stage = latent_stage(space)
     if stage.state == "stale":
         _bring(stage, asked, state, "latents", partial(_encode_again, asked, process))

@@ -28,11 +28,12 @@ from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampler, Sampling
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 from training.runs.post_hoc_ema import plan_average
+from training.verbs.generate_masks import MaskOrder, make_masks, order_masks
 from training.verbs.guide_run import read_guide
 from training.verbs.sample_order import Order, recipe_of, warn_of_average
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from training.inference.output_folder import Item
     from training.model.unet import UNet
 
+GENERATED = "generated"
+"""Given instead of masks: make them first, with a run of masks."""
 _PATIENCE = timedelta(days=1)  # one process may have one batch more than another, or a slower GPU
 
 
@@ -107,6 +110,9 @@ def sample(
     format: ImageFormat = "png",  # noqa: A002 - named like the command's option
     keep: str | Path | None = None,
     change: str | Path | None = None,
+    mask_run: str | Path | None = None,
+    proportions: str | Mapping[str, float] | None = None,
+    size: str | None = None,
     device: str | None = None,
     progress: Progress | None = None,
 ) -> SampleResult:
@@ -120,11 +126,12 @@ def sample(
 
     Args:
         run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
-        masks: a mask, or a folder of masks at any depth, which hold classes; see `mask_inputs.find_masks`.
+        masks: a mask, or a folder of masks at any depth, which hold classes; see `mask_inputs.find_masks`. With
+            `generated`, masks are made first, with a run of masks.
         workspace: folder of `runs`, and of `samples` if `out` is None.
         out: folder for images and masks; by default a folder in `samples` per run, checkpoint and way of sampling.
         map: label map to apply to the masks first, if they hold source labels.
-        count: number of images per mask.
+        count: number of images per mask; for generated masks, the number of masks, with one image each.
         steps: sampling steps; by default 25 with dpm and unipc, and as configured with ddim.
         guidance: null + guidance (conditional - null); by default as configured.
         sampler: `dpm`, DPM-Solver++(2M), `ddim`, or `unipc`; by default dpm, or ddim with `reference`.
@@ -144,6 +151,10 @@ def sample(
         keep: folder of images with the names of the masks, which are kept where they are not to change; or the
             image of a single mask.
         change: folder of masks with these names, or one mask: 0 keeps a pixel of `keep`, other values change it.
+        mask_run: for generated masks, the run of masks to make them with, named like `run`; by default `masks`.
+        proportions: for generated masks, shares of their pixels by class, `NAME=SHARE,...` or a mapping; classes
+            that are not named are free, and take what is left.
+        size: for generated masks, `SIDE` or `WIDTHxHEIGHT` in pixels; by default that of the training images.
         device: `cpu` or `cuda`; by default all GPUs of this machine, or those that `torchrun` uses.
         progress: called with a stage, the number of steps done, and the total.
 
@@ -157,18 +168,21 @@ def sample(
         raise HistodsError(f"--format is {format}; it must be {' or '.join(get_args(ImageFormat))}.")
     space = Workspace.find(workspace)
     read = read_run(run, space.runs)
+    read.expect("images", "--run")
     if ema_length is not None and weights != "ema":
         raise HistodsError("--ema-length makes an average, and --weights model asks for none; leave one out.")
     if (keep is None) != (change is None):
         raise HistodsError("--keep and --change belong together: images, and where they are to change; give both.")
+    generated = _order_masks(space, read, masks, map, mask_run, proportions, size, count, seed)
     average = None if ema_length is None else plan_average(read.checkpoint, read.step, ema_length)
     order = Order(
         space=space,
         run=read,
         masks=Path(masks),
+        generated=generated,
         out=out,
         map=map,
-        count=count,
+        count=count if generated is None else 1,
         sampling=Sampling.of(
             read.config.diffusion,
             sampler=sampler,
@@ -206,14 +220,19 @@ def _sample(order: Order, progress: Progress | None) -> SampleResult:
         with process.together():
             autoencoder = run.load_autoencoder(process.device)
             reader = _reader(order, autoencoder)
-            named, passed_over = find_masks(order.masks)
+            if order.generated is not None:
+                reader.check_sides("--size", order.generated.height, order.generated.width, "choose another size")
+        made = None if order.generated is None else make_masks(order.generated, process, progress or silent)
+        with process.together():
+            named, passed_over = find_masks(order.masks) if made is None else (made, 0)
             checked = check_masks(named, reader, progress if process.first else None)
             kept = None
             if order.keep is not None and order.change is not None:
                 kept = KeptImages(order.keep, order.change, checked, reduce=run.config.data.reduce)
             recipe = recipe_of(order, autoencoder, half=half, kept=None if kept is None else kept.digest)
             folder = _choose_folder(order.space, run, recipe, order.out)
-            for source in filter(None, (order.masks, order.keep, order.change)):
+            masks = order.masks if order.generated is None else order.generated.folder.folder
+            for source in filter(None, (masks, order.keep, order.change)):
                 _check_place(order.space, folder, source)
             items = plan_items(checked, order.count, order.seed, order.format)
             store = SampleFolder(folder, recipe)
@@ -259,6 +278,37 @@ def _sample(order: Order, progress: Progress | None) -> SampleResult:
                 *_warn_of_sizes(sizes_of(checked), run.config.model.image_size, run.config.data.reduce),
             ),
         )
+
+
+def _order_masks(
+    space: Workspace,
+    run: Run,
+    masks: str | Path,
+    label_map: str | Path | None,
+    mask_run: str | Path | None,
+    proportions: str | Mapping[str, float] | None,
+    size: str | None,
+    count: int,
+    seed: int,
+) -> MaskOrder | None:
+    """The masks to make first; None if masks are given.
+
+    Raises:
+        HistodsError: options do not fit together, or the order cannot be carried out.
+    """
+    if masks != GENERATED:
+        given = {"--mask-run": mask_run, "--proportions": proportions, "--size": size}
+        if extra := [name for name, value in given.items() if value is not None]:
+            raise HistodsError(f"{' and '.join(extra)} need --masks {GENERATED}: omit them, or give that.")
+        return None
+    if Path(GENERATED).exists():
+        raise HistodsError(
+            f"--masks {GENERATED} makes masks, but there is also {Path(GENERATED).absolute()}: give that path to "
+            "use it, or run the command in another folder."
+        )
+    if label_map is not None:
+        raise HistodsError("--map turns labels into classes, which generated masks already hold: omit it.")
+    return order_masks(space, run, mask_run=mask_run, proportions=proportions, size=size, count=count, seed=seed)
 
 
 def _expect(fits: bool, name: str, condition: str, found: object) -> None:

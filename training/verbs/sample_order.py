@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.inference.sampling import Sampling
     from training.runs.checkpoint import Run, Weights
     from training.runs.post_hoc_ema import Average
+    from training.verbs.generate_masks import MaskOrder
 
 _MAX_MISFIT = 0.1
 """Difference of the profile of an average, made from snapshots, at which to warn."""
@@ -30,6 +31,7 @@ class Order:
     space: Workspace
     run: Run
     masks: Path
+    generated: MaskOrder | None
     out: str | Path | None
     map: str | Path | None
     count: int
@@ -66,6 +68,7 @@ def recipe_of(order: Order, autoencoder: Autoencoder, *, half: bool, kept: str |
         **order.sampling.recipe(),
         **({} if order.guide is None else {"guide": _origin(order.guide, order.weights)}),
         **({} if kept is None else {"kept": kept}),
+        **({} if order.generated is None else {"masks": order.generated.recipe}),
         "precision": "bf16" if half else "fp32",
         "noise": "philox4x32",  # how a seed becomes noise
         "window": run.config.model.image_size,  # larger images are sampled in windows of this size

@@ -15,6 +15,7 @@ from histods.labels.label_map import IDENTITY
 from histods.printing import printed
 from histods.records import silent
 from training.config.sections import flatten
+from training.data.masks import MaskEncoder
 from training.data.source import Encoder, Source
 from training.distributed import can_compile, describe, processes
 from training.latents.fit import fit_latent_space, resolve_autoencoder
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from histods.records import Progress
-    from training.config.sections import RunConfig, TrainConfig
+    from training.config.sections import RunConfig, TrainConfig, What
     from training.distributed import Process
     from training.exchange.initial_weights import Initial
     from training.runs.checkpoint import State, Weights
@@ -95,9 +96,10 @@ class TrainResult:
 def train(
     *,
     workspace: str | Path | None = None,
+    what: What | None = None,
     config: str | Path | None = None,
     settings: Sequence[str] = (),
-    name: str = "default",
+    name: str | None = None,
     map: str | Path | None = None,  # noqa: A002 - named like the command's option
     data: str | Path | None = None,
     prepare: bool = True,
@@ -111,7 +113,7 @@ def train(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> TrainResult:
-    """Train the conditional latent diffusion model, or resume an interrupted run.
+    """Train the conditional latent diffusion model, or one that makes masks, or resume an interrupted run.
 
     What the workspace lacks is made first: the split, shards, and latents if they pay off. What is out of date is
     made again. After a kill, the same call resumes bit-exactly. Under `torchrun` all processes train together,
@@ -119,9 +121,11 @@ def train(
 
     Args:
         workspace: folder of shards or latents, and of `runs`.
+        what: `images`, given their masks; or `masks`, given the proportions of classes. By default what the run
+            began with, else images.
         config: YAML file with the sections of `training.config.load.TrainConfig`, or a file of the reference.
         settings: `section.key=value`, which override the file.
-        name: the name of the run.
+        name: the name of the run; by default `masks` for a run of masks, else `default`.
         map: label map; by default the workspace's only one; `labels` keeps the labels.
         data: folder of shards or latents to use unchanged; by default those of the workspace.
         prepare: make what is missing or out of date; else fail and name the command that makes it.
@@ -143,11 +147,12 @@ def train(
     """
     report = progress or silent
     space = Workspace.find(workspace)
-    folder = space.runs / _parse_name(name)
+    folder = space.runs / _parse_name("masks" if name is None and what == "masks" else name or "default")
     with processes(device) as process:
         call = Call(
             space=space,
             folder=folder,
+            what=what,
             config=config,
             settings=settings,
             map=map,
@@ -237,10 +242,10 @@ def _in_words(
 ) -> Iterator[str]:
     """Describe what will be done and any caveats, one line each."""
     model, run = config.model, config.run
-    what = "latents" if source.encoded else "images"
+    what = config.data.what if not source.encoded else "latents"
     where = describe(process.device) + (f", {process.world_size} processes" if process.world_size > 1 else "")
     begin = f"resuming at step {state.step:,}" if state else "from the beginning"
-    other = "" if size == model.image_size else f" (the images', not model.image_size={size})"
+    other = "" if size == model.image_size else f" (the {config.data.what}', not model.image_size={size})"
     yield (
         f"Training on {len(source.samples):,} {what} of {'/'.join(source.splits)} in {source.folder}, on {where}, "
         f"{begin}: {model.image_size} px{other}, dim {model.dim}, {model.num_classes} classes"
@@ -283,7 +288,11 @@ def _say_absent(source: Source) -> Iterator[str]:
 
 def _say_reduced(config: TrainConfig, source: Source) -> Iterator[str]:
     """Report how to train on full-size images, if they are reduced for a first look."""
-    if source.reduce > 1:
+    if config.data.what == "masks":
+        if source.reduce > 1:
+            side = config.model.image_size * source.reduce
+            yield f"Masks are reduced from {side} px by majority (data.reduce={source.reduce})."
+    elif source.reduce > 1:
         yield (
             f"Images are reduced from {config.model.image_size * source.reduce} px by "
             f"data.reduce={source.reduce}, for a first look in minutes; for a real run, on a GPU: "
@@ -307,6 +316,41 @@ def _prepare(
     call: Call,
 ) -> Trainer:
     """Make the trainer, in the state of the run."""
+    described, space, encoder = _prepare_latents(folder, config, source, process, state, start, call)
+    torch.manual_seed(config.run.seed)
+    with process.together():
+        model = _make_network(config, process)
+        if start is not None:
+            call.say(start.fill(model, source.classes))
+    setup = RunSetup(
+        config=config,
+        process=process,
+        source=source,
+        encoder=encoder,
+        space=space,
+        folder=folder,
+    )
+    trainer = Trainer(setup, model=model, autoencoder=described)
+    if state is not None:
+        checkpoint = newest(folder)
+        assert checkpoint is not None  # noqa: S101 - the state was read from it
+        trainer.restore(state, lambda part: read_tensors(checkpoint, part))
+    return trainer
+
+
+def _prepare_latents(
+    folder: Path,
+    config: TrainConfig,
+    source: Source,
+    process: Process,
+    state: State | None,
+    start: Initial | None,
+    call: Call,
+) -> tuple[dict[str, str], LatentSpace, Encoder]:
+    """The autoencoder's name and digest, the latent space, and the encoder; masks need no autoencoder."""
+    if config.data.what == "masks":
+        encoder = MaskEncoder(len(source.classes), config.run.seed, process.device, compiled=config.run.compile)
+        return {"name": "", "digest": ""}, LatentSpace.preset("one_hot"), encoder
     given = None if start is None else start.known_autoencoder
     described, autoencoder = resolve_autoencoder(
         config, source, folder, process, state, call.progress, given=given
@@ -318,25 +362,7 @@ def _prepare(
         space = fit_latent_space(config, source, autoencoder, process, call.progress, given=seen)
     else:
         space = LatentSpace.from_json(state.latent_space)
-    torch.manual_seed(config.run.seed)
-    with process.together():
-        model = _make_network(config, process)
-        if start is not None:
-            call.say(start.fill(model, source.classes))
-    setup = RunSetup(
-        config=config,
-        process=process,
-        source=source,
-        encoder=Encoder(autoencoder, space.image_low, process.device, compiled=config.run.compile),
-        space=space,
-        folder=folder,
-    )
-    trainer = Trainer(setup, model=model, autoencoder=described)
-    if state is not None:
-        checkpoint = newest(folder)
-        assert checkpoint is not None  # noqa: S101 - the state was read from it
-        trainer.restore(state, lambda part: read_tensors(checkpoint, part))
-    return trainer
+    return described, space, Encoder(autoencoder, space.image_low, process.device, compiled=config.run.compile)
 
 
 def _make_network(config: TrainConfig, process: Process) -> UNet:
@@ -358,7 +384,8 @@ def _run(trainer: Trainer, call: Call) -> None:
     process, run = trainer.process, trainer.config.run
     with process.together():
         validation = Validation(trainer.setup)
-    draws = process.tell(run.preview_every > 0 and trainer.encoder.autoencoder is not None and can_draw())
+    makes = trainer.config.data.what == "masks" or trainer.encoder.autoencoder is not None
+    draws = process.tell(run.preview_every > 0 and makes and can_draw())
     preview = Preview(trainer.setup, validation.masks_BCHW) if draws else None
     with ExitStack() as held:
         metrics = None
@@ -372,9 +399,10 @@ def _run(trainer: Trainer, call: Call) -> None:
 def _shapes(config: TrainConfig) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """The shapes of the tensors in the network for 4 images, determined without computing."""
     batch, size = 4, config.model.image_size
+    side = size // config.latent_factor
     with torch.device("meta"):
         model = UNet(config.model)
-        x = torch.empty(batch, config.model.channels, size // 8, size // 8)
+        x = torch.empty(batch, config.model.channels, side, side)
         times = torch.empty(batch, dtype=torch.int64)
         masks = torch.empty(batch, 1, size, size, dtype=torch.uint8)
     return tuple((name, tuple(shape)) for name, shape in shapes(model, x, times, masks))

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
+from histods.shards.images.shard_set import ShardSet
 from training.config.load import merge, read_config, with_classes
 from training.data.image_size import reduction
+from training.data.masks import MaskSource
 from training.data.source import Source, find_data, holds_data
 from training.diffusion.process import Schedule
 from training.distributed import can_compile, computes_in_bf16
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from histods.io.workspace import Workspace
     from histods.records import Progress
-    from training.config.sections import RunConfig, TrainConfig
+    from training.config.sections import RunConfig, TrainConfig, What
     from training.distributed import Process
     from training.exchange.initial_weights import Initial
     from training.runs.checkpoint import Weights
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 _MIN_V_WEIGHT = 0.1  # the best value in docs/loss-weights.md; runs of earlier versions have none
 _SIDE_ON_CPU = 128
 """Default side, in pixels, to which images are reduced for training on a CPU: minutes instead of hours."""
+_MASK_SIDES = {"cpu": 64, "cuda": 128}
+"""Default side, in pixels, to which masks are reduced."""
+_OF_MASKS: dict[str, dict[str, Any]] = {"model": {"class_conditioning": "proportions", "spatial": False}}
+"""Settings without which a network cannot make masks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +44,7 @@ class Call:
 
     space: Workspace
     folder: Path
+    what: What | None
     config: str | Path | None
     settings: Sequence[str]
     map: str | Path | None
@@ -98,38 +105,87 @@ def settle(call: Call, process: Process) -> Settled:
         HistodsError: data are missing or damaged, data and settings do not match, or settings are wrong.
     """
     refuse_imported(call.folder)
+    what = _choose_what(call)
+    if what == "masks" and call.init is not None:
+        raise HistodsError("--init is for runs of images: a run of masks begins from the start, so omit it.")
     initial = _read_initial(call)
     if call.begun:
         defaults = settings_of(call.folder, process)
     else:
-        chosen = defaults_for(process, complete=call.config is None, spatial=not call.imitates)
+        complete, spatial = call.config is None, not call.imitates
+        chosen = defaults_for(process, complete=complete, spatial=spatial, what=what)
         defaults = merge(chosen, kept_settings(call.folder))
     if initial is not None:
         defaults = merge(defaults, initial.defaults())
     asked = call.read(defaults)
+    _check_what(call, what, asked)
     defaults = merge(layout_for(process.device, asked.run), defaults)
     if call.dry_run and call.data is None and not holds_data(call.space):
         whole = _without_data(call, asked, defaults, process)
         if whole is not None:
             return Settled(config=call.read(merge(defaults, whole)), source=None)
     source = _open(_find(call, asked, process), asked)
-    if call.config is None and not call.begun and process.device.type == "cpu":
-        factor = source.reduction(asked.model, _SIDE_ON_CPU) * source.reduce
+    side = _side(call, what, process)
+    if side is not None:
+        factor = source.reduction(asked.model, side) * source.reduce
         defaults = merge(defaults, {"data": {"reduce": factor}})
         asked = call.read(defaults)
         if asked.data.reduce != source.reduce:
             source = _open(source.folder, asked)
     source.check_fits(asked.model)
     # The size of the actual images, unless another was given, which matters only for a dry run.
-    asked = call.read(merge(defaults, {"model": {"image_size": source.image_size}}))
+    found: dict[str, Any] = {"image_size": source.image_size}
+    if what == "masks":
+        found["channels"] = len(source.classes)
+    asked = call.read(merge(defaults, {"model": found}))
     asked = with_classes(asked, source.classes, str(source.folder))
     if call.dry_run:
         source.batches(asked.run.seed, asked.data.batch_size, process)  # every class must have samples
     return Settled(config=asked, source=source, initial=initial)
 
 
+def _choose_what(call: Call) -> What:
+    """What to train on: as called, as the run began, or as configured.
+
+    Raises:
+        HistodsError: the run began with something else.
+    """
+    begun = call.folder / "config.yaml"
+    if begun.is_file():
+        before = read_config(begun).data.what
+        if call.what not in (None, before):
+            raise HistodsError(
+                f"{call.folder} is a run of {before}, not of {call.what}: omit --what to resume it, or choose "
+                "another --name."
+            )
+        return before
+    return call.what or read_config(call.config, call.settings, defaults=_OF_MASKS).data.what
+
+
+def _check_what(call: Call, what: What, asked: TrainConfig) -> None:
+    """Reject settings that contradict `--what` or the run.
+
+    Raises:
+        HistodsError: they do.
+    """
+    if asked.data.what != what:
+        raise HistodsError(
+            f"data.what is {asked.data.what}, but {call.folder.name} is a run of {what}: omit one of them."
+        )
+
+
+def _side(call: Call, what: What, process: Process) -> int | None:
+    """The side to which images or masks are reduced by default; None to leave them."""
+    if call.config is not None or call.begun:
+        return None
+    if what == "masks":
+        return _MASK_SIDES.get(process.device.type, 128)
+    return _SIDE_ON_CPU if process.device.type == "cpu" else None
+
+
 def _open(folder: Path, config: TrainConfig) -> Source:
-    return Source(folder, config.data, validates=config.run.validate_every > 0)
+    kind = MaskSource if config.data.what == "masks" else Source
+    return kind(folder, config.data, validates=config.run.validate_every > 0)
 
 
 def _read_initial(call: Call) -> Initial | None:
@@ -147,6 +203,8 @@ def _find(call: Call, asked: TrainConfig, process: Process) -> Path:
         _prepare_data(call, asked, process)
     elif call.map is not None:
         raise HistodsError("--map chooses the classes of the workspace's shards: omit it with --data.")
+    if asked.data.what == "masks" and call.data is None and (call.space.shards / ShardSet.FILE).is_file():
+        return call.space.shards  # also where there are latents, which images are trained on
     return find_data(call.space, call.data)
 
 
@@ -182,11 +240,13 @@ def _without_data(
     from training.verbs.prepare import foresee
 
     classes, (height, width) = foresee(call.space, call.map, asked)
-    factor = asked.data.reduce
-    if call.config is None and process.device.type == "cpu":
-        factor *= reduction((height // factor, width // factor), asked.model, _SIDE_ON_CPU)
+    factor, side = asked.data.reduce, _side(call, asked.data.what, process)
+    if side is not None:
+        factor *= reduction((height // factor, width // factor), asked.model, side)
         factor = call.read(merge(defaults, {"data": {"reduce": factor}})).data.reduce  # unless it is asked for
     model = {"num_classes": len(classes), "image_size": height // factor}
+    if asked.data.what == "masks":
+        model["channels"] = len(classes)
     return {"model": model, "data": {"reduce": factor}}
 
 
@@ -199,13 +259,16 @@ def layout_for(device: torch.device, run: RunConfig) -> dict[str, dict[str, Any]
     return {"run": {"channels_last": device.type == "cuda" and run.compile}}
 
 
-def defaults_for(process: Process, *, complete: bool, spatial: bool = True) -> dict[str, dict[str, Any]]:
+def defaults_for(
+    process: Process, *, complete: bool, spatial: bool = True, what: What = "images"
+) -> dict[str, dict[str, Any]]:
     """Settings that suit the device; all others override them.
 
     Args:
         process: this process and its device.
         complete: also choose the network's size, the batch size and the steps; else only how to compute.
         spatial: with `complete`, give the network the location of each class.
+        what: what is trained on.
     """
     gpu = process.device.type == "cuda"
     half = computes_in_bf16(process.device)
@@ -225,4 +288,13 @@ def defaults_for(process: Process, *, complete: bool, spatial: bool = True) -> d
         else:
             chosen["diffusion"]["sampling_timesteps"] = 50
             chosen["run"] |= {"steps": 500, "checkpoint_every": 100, "validate_every": 100, "preview_every": 250}
+    if what == "masks":
+        chosen = merge(chosen, _OF_MASKS)
+        chosen["data"] = {**chosen.get("data", {}), "what": what}
+        if complete:
+            chosen["model"]["dim"] = 128 if gpu else 16  # 4 to 16 times the cells of latents
+            chosen["diffusion"]["guidance_scale"] = 1.0
+            if not gpu:
+                chosen["optimizer"]["lr"] = 2e-3
+                chosen["run"] |= {"steps": 1000, "preview_every": 500}
     return chosen

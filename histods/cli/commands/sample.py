@@ -51,15 +51,17 @@ class ImageFormatName(StrEnum):
     tiff = "tiff"
 
 
+GENERATED_MASKS = "Generated masks (--masks generated)"
 EXAMPLE = "histods sample --run default --masks masks/ --count 4"
 
 
 def sample(
     masks: Annotated[
-        Path,
+        str,
         typer.Option(
+            metavar="MASKS|generated",
             help="A mask, or a folder of masks; they hold class indices. In a folder with images, "
-            "masks end in _mask."
+            "masks end in _mask. 'generated' makes masks first, with a run of 'histods train --what masks'.",
         ),
     ],
     run: RunOption = "default",
@@ -76,7 +78,30 @@ def sample(
     label_map: Annotated[
         Path | None, typer.Option("--map", help="Masks hold source labels: this label map makes classes of them.")
     ] = None,
-    count: Annotated[int, typer.Option(help="Images for each mask.")] = 1,
+    count: Annotated[
+        int, typer.Option(help="Images for each mask; generated masks: how many, with an image each.")
+    ] = 1,
+    proportions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=SHARE,...",
+            rich_help_panel=GENERATED_MASKS,
+            help="Shares of the pixels, 'Carcinoma=0.3,Dermis=0.5'. Other classes are free: they share what is "
+            "left as in the training masks. NAME=0 excludes a class.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIDE|WIDTHxHEIGHT",
+            rich_help_panel=GENERATED_MASKS,
+            help="Pixels, 512 or 4096x2048; the size of the training images by default.",
+        ),
+    ] = None,
+    mask_run: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=GENERATED_MASKS, help="The run that makes masks; 'masks' by default."),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Steps from noise to image; 25 for dpm and unipc, the run's setting for ddim."),
@@ -167,6 +192,9 @@ def sample(
             format=image_format.value,
             keep=keep,
             change=change,
+            mask_run=mask_run,
+            proportions=proportions,
+            size=size,
             device=device,
             progress=watch,
         ),

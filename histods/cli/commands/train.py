@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,11 +26,26 @@ if TYPE_CHECKING:
     from training.config.sections import TrainConfig
     from training.verbs.train import TrainResult
 
+
+class WhatName(StrEnum):
+    """What a network makes."""
+
+    images = "images"
+    masks = "masks"
+
+
 EXAMPLE = "histods train --set run.steps=2000 --name first-try"
 
 
 def train(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    what: Annotated[
+        WhatName | None,
+        typer.Option(
+            help="images, given their masks (default); masks, given the proportions of classes: see "
+            "'histods sample --masks generated'."
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with the sections model, diffusion, latents, run and others.")
     ] = None,
@@ -38,8 +54,11 @@ def train(
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting on top; may be repeated."),
     ] = None,
     name: Annotated[
-        str, typer.Option(help="Name of the run: it lives in runs/NAME of the workspace.")
-    ] = "default",
+        str | None,
+        typer.Option(
+            help="Name of the run: it lives in runs/NAME of the workspace. By default 'default', or 'masks'.",
+        ),
+    ] = None,
     label_map: MapOption = None,
     data: Annotated[
         Path | None,
@@ -81,7 +100,9 @@ def train(
         bool, typer.Option("--debug", help="Show the shapes in the network, and the traceback of an error.")
     ] = False,
 ) -> None:
-    """Train the mask-conditional latent diffusion model; the same command again resumes where it was killed.
+    """Train the mask-conditional latent diffusion model, or with --what masks one that makes masks.
+
+    The same command again resumes where it was killed.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m training --workspace histods-out
     """
@@ -90,6 +111,7 @@ def train(
     run_command(
         lambda watch: run(
             workspace=workspace,
+            what=what.value if what else None,
             config=config,
             settings=settings or (),
             name=name,
@@ -137,8 +159,12 @@ def show_train(console: Console, result: TrainResult) -> None:
     print_line(console, f"Step {result.step:,} of {result.config.run.steps:,} is done{again}: {result.folder}")
     from histods.labels.label_map import IDENTITY
 
-    label_map = "" if result.map in (None, IDENTITY) else f" --map {shlex.quote(str(result.map))}"
-    command = f"histods sample --run {shlex.quote(result.folder.name)} --masks MASKS{label_map}"
+    run = shlex.quote(result.folder.name)
+    if result.config.data.what == "masks":
+        command = "histods sample --masks generated" + ("" if run == "masks" else f" --mask-run {run}")
+    else:
+        label_map = "" if result.map in (None, IDENTITY) else f" --map {shlex.quote(str(result.map))}"
+        command = f"histods sample --run {run} --masks MASKS{label_map}"
     print_next(console, in_workspace(command, result.folder.parent.parent))
 
 

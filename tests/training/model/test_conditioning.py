@@ -11,7 +11,13 @@ from torch import nn
 
 from histods.errors import HistodsError
 from training.config.model import ModelConfig
-from training.model.conditioning import CONDITIONINGS, ClassHistogram, MaskReader, find_conditioning
+from training.model.conditioning import (
+    CONDITIONINGS,
+    ClassHistogram,
+    ClassProportions,
+    MaskReader,
+    find_conditioning,
+)
 
 KEPT = torch.tensor([False])
 
@@ -89,5 +95,39 @@ def test_a_dropped_condition_depends_on_no_mask(null: str, spatial: bool) -> Non
 
 def test_a_conditioning_is_found_by_name_or_all_are_named() -> None:
     assert {find_conditioning(name) for name in CONDITIONINGS} == {*CONDITIONINGS.values()}
-    with pytest.raises(HistodsError, match="^model.class_conditioning is 'mean'; it must be histogram or max: "):
+    with pytest.raises(
+        HistodsError, match="^model.class_conditioning is 'mean'; it must be histogram, max or proportions: "
+    ):
         find_conditioning("mean")
+
+
+def proportions(*wanted: float, dropped: bool = False, masks: torch.Tensor | None = None) -> torch.Tensor:
+    """The embedding of proportions, or of a mask."""
+    config = ModelConfig(image_size=32, dim=8, num_classes=3, dim_mults=(1, 2), class_conditioning="proportions")
+    torch.manual_seed(0)
+    net = nn.Module()
+    conditioning = ClassProportions(config)
+    for name, part in conditioning.parts().items():
+        setattr(net, name, part)
+    condition = conditioning.read(
+        net, torch.tensor([wanted]) if masks is None else masks, torch.tensor([dropped]), (8, 4)
+    )
+    assert condition.planes_BChw is None
+    assert [tuple(region.shape) for region in condition.regions] == [(1, 1, 8, 4), (1, 1, 4, 2)]
+    assert all(bool(region.all()) for region in condition.regions)
+    return condition.embedding_BE
+
+
+def test_a_mask_tells_a_network_that_makes_masks_its_proportions_and_nothing_else() -> None:
+    mask = torch.tensor([[0, 0, 1, 2]], dtype=torch.uint8).repeat(8, 1)[None, None]
+    shuffled = mask.flatten()[torch.randperm(32)].view(1, 1, 8, 4)
+    known = proportions(0.5, 0.25, 0.25)
+    assert torch.allclose(proportions(masks=mask), known)
+    assert torch.allclose(proportions(masks=shuffled), known)
+    assert not torch.allclose(proportions(0.5, 0.5, 0), known)
+
+
+def test_a_free_class_is_not_one_without_pixels_and_dropped_ones_are_all_free() -> None:
+    nan = float("nan")
+    assert not torch.allclose(proportions(0.5, nan, nan), proportions(0.5, 0, 0))
+    assert torch.equal(proportions(0.5, 0.2, 0.3, dropped=True), proportions(nan, nan, nan))
