@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -19,7 +20,7 @@ from tests.commands import histods
 from tests.forked import Forked
 from tests.training.mask_runs import CLASSES, REDUCE, make_masks, planted, train_masks
 from tests.training.trained_runs import ENVIRONMENT, run_tiny, wait_until
-from training import sample
+from training import evaluate_masks, sample
 from training.evaluation.masks import measure_masks, strip_share, wasserstein
 from training.inference.generated_masks import MaskFolder
 from training.runs.metrics import read_metrics
@@ -272,3 +273,22 @@ def test_a_folder_called_generated_is_not_taken_for_the_word(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HistodsError, match="there is also .*generated: give that path to use it"):
         make(workspace)
+
+
+def test_masks_are_compared_with_real_ones_beside_what_real_ones_differ_by(
+    workspace: Path, free: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    """The command finds by itself that the run makes masks, and takes those that are there."""
+    made = histods(
+        *("evaluate", "--run", "masks", "--split", "all", "--count", COUNT, "-w", workspace, "-o", tmp_path),
+        *("--device", "cpu"),
+    )
+    assert made.returncode == 0, made.stderr
+    assert f"{COUNT} generated and {COUNT} real masks (the split all," in " ".join(made.stdout.split())
+    assert "was trained on the split all" in " ".join(made.stdout.split())
+    found = json.loads((tmp_path / "masks.json").read_text())
+    assert found["generated"] == len(free)
+    assert 0 < found["mean_proportions"]["floor"] < 0.5
+    assert found["generated_strips"] == strip_share(measure_masks(free, len(CLASSES), strip=2 * REDUCE))
+    with pytest.raises(HistodsError, match="is a run of images, not of masks"):
+        evaluate_masks(run="default", workspace=workspace)
