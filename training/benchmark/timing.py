@@ -30,6 +30,8 @@ from training.trainer.setup import RunSetup
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from torch import Tensor
+
     from training.config.model import ModelConfig
     from training.config.sections import TrainConfig
     from training.data.dataset import Batch
@@ -89,6 +91,10 @@ class Synthetic:
         )
         pinned = process.device.type == "cuda"
         return repeat(LatentBatch(*(tensor.pin_memory() if pinned else tensor for tensor in batch)))
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Nothing that checkpoints would keep."""
+        return {}
 
 
 class _Waiting:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from histods import audit, remap, shard, split
+from tests.evaluations import make_evaluation
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 FORMULA = "=1+1.jpg"
@@ -65,6 +66,7 @@ def make_workspace(folder: Path) -> Made:
     shard(workspace=made.workspace, map="ten", workers=1)
     for name, rate in (("first", 0.001), ("second", 0.002)):
         write_run(made.workspace / "runs" / name, rate)
+    make_evaluation(run="second").write(made.workspace / "evaluations" / "second")
     sheet = made.workspace / "samples" / "first-ema" / "overview"
     sheet.mkdir(parents=True)
     Image.new("RGB", (300, 200), (200, 220, 240)).save(sheet / "contact_sheet.png")
