@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _BLUE, _ORANGE = "#2a6f97", "#d98e04"
 _WIDTH, _NAMES = 7.2, 1.3
+_ABOVE, _ROW, _BELOW = 0.35, 0.62, 0.3  # inches above the axes of distances, of each of them, and of the legend
 _MAX_LABELLED = 20
 """Classes up to which cells of a matrix hold numbers."""
 
@@ -55,23 +56,22 @@ def distances_figure(evaluation: EvaluationFile) -> Figure:
     known = [(title, evaluation.distances[name]) for name, title in METRICS.items()]
     known = [(title, one) for title, one in known if one.value is not None]
     with chart_style():
-        figure = Figure(figsize=(_WIDTH, 0.75 + 0.62 * max(1, len(known))))
-        figure.text(0.02, 0.98, "Generated and real images", size=HEAD, weight="bold", va="top")
-        height = 0.62 / figure.get_size_inches()[1]
+        high = _ABOVE + _ROW * max(1, len(known)) + _BELOW
+        figure = Figure(figsize=(_WIDTH, high))
+        figure.text(0.02, 1 - 0.1 / high, "Generated and real images", size=HEAD, weight="bold", va="top")
         for place, (title, one) in enumerate(known):
-            axes = figure.add_axes(
-                (0.3, 1 - 0.5 / figure.get_size_inches()[1] - (place + 1) * height, 0.66, height / 2)
-            )
+            bottom = high - _ABOVE - (place + 0.5) * _ROW
+            axes = figure.add_axes((0.3, bottom / high, 0.66, _ROW / 2 / high))
             _draw_distance(axes, title, one)
         for x, (colour, mark, text) in zip(
             (0.3, 0.52, 0.74),
             ((INK, "o", "all images, 95 %"), (_ORANGE, "D", "half of them"), (_BLUE, "s", "real halves")),
             strict=True,
         ):
-            legend = figure.add_axes((x, 0.005, 0.02, 0.05))
+            legend = figure.add_axes((x, 0.05 / high, 0.02, 0.2 / high))
             legend.axis("off")
             legend.plot([0], [0], mark, color=colour, markersize=4)
-            figure.text(x + 0.025, 0.03, text, size=SMALL + 1, va="center")
+            figure.text(x + 0.025, 0.15 / high, text, size=SMALL + 1, va="center")
     return figure
 
 
@@ -95,20 +95,21 @@ def confusion_figure(evaluation: EvaluationFile) -> Figure:
     """Two matrices: of each class of the masks, the share of pixels that the segmenter gives to each class."""
     scores = evaluation.faithfulness
     assert scores is not None  # noqa: S101 - the caller has looked
-    names = [one.name for one in scores.classes]
-    rows = [evaluation.classes.index(name) for name in names]
+    counts = np.array([scores.confusion, scores.real_confusion], dtype=np.float64)
+    seen = np.flatnonzero(counts.any(axis=(0, 1)) | counts.any(axis=(0, 2)))  # in a mask, or by the segmenter
+    names = [evaluation.classes[label] for label in seen]
     with chart_style():
         side = min(2.4, 0.5 + 0.3 * len(names))
-        figure = Figure(figsize=(_WIDTH, side + 1.75))
+        figure = Figure(figsize=(_WIDTH, side + _NAMES + 0.95))
         wide, high = figure.get_size_inches()
         figure.text(
             0.02, 1 - 0.1 / high, "Masks and segmenter, % of a mask's class", size=HEAD, weight="bold", va="top"
         )
-        for place, (title, counts) in enumerate(
-            (("generated images", scores.confusion), ("real images", scores.real_confusion))
-        ):
-            axes = figure.add_axes(((1.5 + place * (side + 0.5)) / wide, 1.15 / high, side / wide, side / high))
-            _draw_matrix(axes, np.array(counts, dtype=np.float64)[np.ix_(rows, rows)], names, named=place == 0)
+        for place, title in enumerate(("generated images", "real images")):
+            axes = figure.add_axes(
+                ((1.5 + place * (side + 0.5)) / wide, (_NAMES + 0.35) / high, side / wide, side / high)
+            )
+            _draw_matrix(axes, counts[place][np.ix_(seen, seen)], names, named=place == 0)
             axes.set_title(title, size=8)
         figure.text(
             0.02,

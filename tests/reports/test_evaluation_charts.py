@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from histods.io.evaluation_file import ClassScore, Distance, Faithfulness
@@ -14,6 +15,8 @@ from tests.evaluations import make_evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from matplotlib.transforms import Bbox
 
 
 def test_both_charts_are_written_and_without_masks_only_the_first(tmp_path: Path) -> None:
@@ -62,3 +65,46 @@ def test_many_classes_have_no_numbers_in_cells() -> None:
     )
     figure = confusion_figure(make_evaluation(classes=names, faithfulness=scores))
     assert not any(axes.texts for axes in figure.axes)
+
+
+def _longest() -> Faithfulness:
+    """Scores of two classes with the longest names; the segmenter also sees a class that no mask has."""
+    return Faithfulness(
+        classes=tuple(ClassScore(name="W" * length, pixels=10) for length in (40, 41)),
+        dice=None,
+        real_dice=None,
+        ratio=None,
+        confusion=((4, 0, 6), (0, 10, 0), (0, 0, 0)),
+        real_confusion=((10, 0, 0), (0, 10, 0), (0, 0, 0)),
+    )
+
+
+def test_no_text_is_cut_off_or_lies_on_another_one() -> None:
+    names = ("W" * 40, "W" * 41, "W" * 42)
+    found = make_evaluation(classes=names, faithfulness=_longest())
+    for figure in (distances_figure(found), confusion_figure(found)):
+        renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+        figure.draw(renderer)
+        whole = figure.get_tightbbox(renderer)  # in inches
+        assert (whole.x0, whole.y0) >= (0, 0)
+        assert (whole.x1, whole.y1) <= tuple(figure.get_size_inches())
+        parts: list[Bbox | None] = [text.get_window_extent(renderer) for text in figure.texts]
+        for axes in figure.axes:
+            parts += [text.get_window_extent(renderer) for text in axes.texts]
+            if axes.axison:
+                parts += [axis.get_tightbbox(renderer) for axis in (axes.xaxis, axes.yaxis)]
+        boxes = [box for box in parts if box is not None and box.width and box.height]
+        overlapping = [
+            (place, other)
+            for place, box in enumerate(boxes)
+            for other in range(place)
+            if box.overlaps(boxes[other])
+        ]
+        assert not overlapping
+
+
+def test_a_class_that_only_the_segmenter_sees_has_a_column_of_its_own() -> None:
+    found = make_evaluation(classes=("A", "B", "C"), faithfulness=_longest())
+    shares = confusion_figure(found).axes[0].images[0].get_array()
+    assert shares is not None
+    assert shares[0].tolist() == pytest.approx([40, 0, 60])
