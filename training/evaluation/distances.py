@@ -6,7 +6,7 @@ Shapes: N images, D features.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 DRAWS = 200
 """Bootstrap samples of an interval."""
+_RANGES = {"frechet": (0.0, math.inf), "cmmd": (0.0, math.inf), "precision": (0.0, 1.0), "recall": (0.0, 1.0)}
+"""The least and the greatest values of metrics, beyond which no interval goes. That of KID may be below zero."""
 
 
 class _Metric(NamedTuple):
@@ -90,7 +92,8 @@ def distances(real: Features, generated: Features, *, seed: int, progress: Progr
     found = {}
     for done, name in enumerate(METRICS):
         progress("comparing", done, len(METRICS))
-        found[name] = _distance(metrics[name], real, generated, seed)
+        one = _distance(metrics[name], real, generated, seed)
+        found[name] = _within(one, *_RANGES.get(name, (-math.inf, math.inf)))
     progress("comparing", len(METRICS), len(METRICS))
     return found
 
@@ -141,6 +144,13 @@ def _distance(metric: _Metric, real: Features, generated: Features, seed: int) -
     except HistodsError as error:
         reason = f"No floor: {error}"
     return Distance(value=value, low=low, high=high, of_half=of_half, floor=floor, reason=reason)
+
+
+def _within(one: Distance, least: float, greatest: float) -> Distance:
+    """With the ends of the interval, which is one of the spread around the value, within the metric's range."""
+    if one.low is None or one.high is None:
+        return one
+    return replace(one, low=min(max(one.low, least), greatest), high=min(max(one.high, least), greatest))
 
 
 def _finite(number: float) -> float:

@@ -92,3 +92,12 @@ def test_the_same_seed_gives_the_same_numbers(seed: int) -> None:
     real, made = _sets(0.5)
     first = distances(real, made, seed=seed, progress=silent)
     assert first == distances(real, made, seed=seed, progress=silent)
+
+
+def test_no_interval_leaves_the_range_of_its_metric() -> None:
+    real, made = _sets(0.0, images=20, slides=2)
+    found = distances(real, made, seed=0, progress=silent)
+    for name in ("frechet", "cmmd", "precision", "recall"):
+        low, high = _known(found[name].low), _known(found[name].high)
+        assert 0 <= low <= _known(found[name].value) <= high
+        assert name in ("frechet", "cmmd") or high <= 1

@@ -57,8 +57,7 @@ def kernel_distance(
     fewest = min(len(first), len(second))
     if fewest < size:
         raise HistodsError(
-            f"A set has {fewest:,} samples, fewer than a subset of the kernel distance ({size:,}); add images, or "
-            f"take subsets of {fewest:,} or fewer, which cannot be compared with results of other sizes."
+            f"A set has {fewest:,} samples, fewer than a subset of the kernel distance ({size:,}); add images."
         )
     estimates = [
         _unbiased(

@@ -85,7 +85,7 @@ def test_the_order_of_sets_and_samples_does_not_matter_to_whole_sets() -> None:
 
 
 def test_fewer_samples_than_a_subset_are_refused_with_their_number() -> None:
-    with pytest.raises(HistodsError, match=r"A set has 999 samples, fewer than a subset .*1,000.*subsets of 999"):
+    with pytest.raises(HistodsError, match=r"A set has 999 samples, fewer than a subset .*1,000"):
         kernel_distance(normal(0, 1000), normal(1, 999), seed=0)
 
 
