@@ -9,12 +9,15 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
+from histods.errors import HistodsError
 from histods.io.atomic import make_folders, replacing
+from training.evaluation.image_sets import stacked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 PART = 512
 """Images per file."""
-_NAME = "features"
+_NAME, _DIGEST = "features", "sha256"
 
 
 def features_of(
@@ -46,10 +49,14 @@ def features_of(
         batch: images at once.
         stage: what to call this in the progress.
         progress: called with the stage, the images done, and all.
+
+    Raises:
+        HistodsError: an image has another size than the first, or features that are no numbers.
     """
     digest = hashlib.sha256(f"{images.digest} {extract.digest}".encode()).hexdigest()
     place = folder / digest[:32]
     parts = []
+    shape = images.image(0).shape
     for first in range(0, len(images), PART):
         progress(stage, first, len(images))
         wanted = range(first, min(first + PART, len(images)))
@@ -58,13 +65,14 @@ def features_of(
         if part_ND is None:
             part_ND = np.concatenate(
                 [
-                    extract(np.stack([images.image(index) for index in wanted[start : start + batch]]))
+                    extract(stacked(images, wanted[start : start + batch], shape))
                     for start in range(0, len(wanted), batch)
                 ]
             ).astype(np.float32)
+            _check(part_ND, images.keys[first : first + PART], extract.name)
             make_folders(place)
             with replacing(path) as temporary:
-                save_file({_NAME: np.ascontiguousarray(part_ND)}, temporary)
+                save_file({_NAME: np.ascontiguousarray(part_ND)}, temporary, {_DIGEST: _digest(part_ND)})
         parts.append(part_ND)
     progress(stage, len(images), len(images))
     return np.concatenate(parts).astype(np.float64)
@@ -75,7 +83,23 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     if not path.is_file():
         return None
     try:
-        kept = load_file(path).get(_NAME)
+        with safe_open(path, "np") as file:
+            written, kept = (file.metadata() or {}).get(_DIGEST), file.get_tensor(_NAME)
     except (SafetensorError, OSError):
         return None
-    return kept if kept is not None and kept.shape == shape and kept.dtype == np.float32 else None
+    fits = kept.shape == shape and kept.dtype == np.float32 and _digest(kept) == written
+    return kept if fits else None
+
+
+def _digest(part_ND: NDArray[np.float32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(part_ND).tobytes()).hexdigest()
+
+
+def _check(part_ND: NDArray[np.float32], keys: Sequence[str], name: str) -> None:
+    """Reject features that are no numbers."""
+    wrong = np.flatnonzero(~np.isfinite(part_ND).all(axis=1))
+    if len(wrong):
+        raise HistodsError(
+            f"The features '{name}' of {keys[wrong[0]]} are NaN or infinite; look at that image, or choose other "
+            "features with --features."
+        )

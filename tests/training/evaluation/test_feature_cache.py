@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from histods.errors import HistodsError
 from histods.records import silent
 from training.evaluation import feature_cache
 from training.evaluation.feature_cache import features_of
@@ -91,3 +92,26 @@ def test_other_images_and_damaged_parts_are_computed_again(tmp_path: Path) -> No
     for path in tmp_path.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-3])
     assert _features(Grey([1, 2]), Mean(), tmp_path) == [1, 2]
+
+
+def test_a_part_with_another_number_in_it_is_computed_again(tmp_path: Path) -> None:
+    assert _features(Grey([1, 2]), Mean(), tmp_path) == [1, 2]
+    (path,) = tmp_path.rglob("*.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert _features(Grey([1, 2]), Mean(), tmp_path) == [1, 2]
+
+
+class Nothing(Mean):
+    """Features that are no numbers for images of level 7."""
+
+    def __call__(self, images_BHW3: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:  # noqa: N803
+        found = super().__call__(images_BHW3)
+        return np.where(found == 7, np.float32(np.nan), found)
+
+
+def test_features_that_are_no_numbers_are_refused_with_the_image_and_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(HistodsError, match="The features 'mean' of 7 are NaN"):
+        _features(Grey([1, 2, 7, 3]), Nothing(), tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))

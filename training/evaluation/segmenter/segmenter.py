@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -165,10 +165,9 @@ class Segmenter:
             MissingExtraError: MONAI is not installed.
         """
         again = f"remove {folder}, and the same command trains it again"
-        document: Any = read_json(folder / DESCRIPTION)
         try:
-            description = build(Description, document)
-        except ValueError as error:
+            description = build(Description, read_json(folder / DESCRIPTION))
+        except (ValueError, HistodsError) as error:
             raise HistodsError(f"{folder / DESCRIPTION} describes no segmenter ({error}); {again}.") from error
         if description.version != VERSION:
             raise HistodsError(f"{folder} has a segmenter of version {description.version}; {again}.")
