@@ -13,10 +13,12 @@ import numpy as np
 from histods.errors import HistodsError
 from histods.shards.images.reader import ShardReader
 from histods.shards.images.shard_set import ShardSet
-from training.evaluation.image_sets import FolderImages, ShardImages
+from histods.shards.latents.latent_set import LatentSet
+from training.evaluation.image_sets import FolderImages, ShardImages, propose_expression
 from training.inference.mask_inputs import MaskReader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,7 +30,7 @@ MAX_TRAINING = 20_000
 """Training images that generated ones are compared with, at most; of more, a selection by a fixed seed."""
 HELD_OUT = ("test", "val")
 """Splits to evaluate on, in this order."""
-_ANY_CLASS = 256
+_ANY_CLASS, _NO_CLASS = 256, "a mask in a folder holds classes: apply the label map first"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +83,9 @@ class RealImages:
     warnings: tuple[str, ...]
 
 
-def choose_real(run: Run, folder: Path, split: str | None, count: int, option: str) -> RealImages:
+def choose_real(
+    run: Run, folder: Path, split: str | None, count: int, *, latents: Path, option: str
+) -> RealImages:
     """Choose held-out samples to generate images for, and the training samples of a run.
 
     Samples whose mask has a class besides class 0 are chosen; all samples if there are none.
@@ -91,6 +95,7 @@ def choose_real(run: Run, folder: Path, split: str | None, count: int, option: s
         folder: the folder of its shards.
         split: the split; by default `test`, else `val`.
         count: number of samples; fewer if the split has fewer.
+        latents: folder of the latents of these shards, if there are any.
         option: the option that names the workspace in commands.
 
     Raises:
@@ -102,7 +107,8 @@ def choose_real(run: Run, folder: Path, split: str | None, count: int, option: s
             "or compare two folders with --images and --real."
         )
     shards = ShardSet.read(folder)
-    if shards.classes != run.classes:
+    known_map = bool(run.state.map_digest)  # else it was imported, and names of classes are not known
+    if shards.classes != run.classes and (known_map or len(shards.classes) != len(run.classes)):
         raise HistodsError(
             f"The shards in {folder} have other classes than {run.folder} was trained with; give the shards that "
             "it was trained on with --data."
@@ -118,6 +124,11 @@ def choose_real(run: Run, folder: Path, split: str | None, count: int, option: s
     if chosen not in known:
         raise HistodsError(f"{folder} has no split {chosen!r}; choose one of {', '.join(sorted(known))}.")
     warnings = []
+    if not _trained_on(run, shards, latents):
+        warnings.append(
+            f"{run.folder.name} was not trained on the shards in {folder} as they are now: it may have seen "
+            f"images of the split {chosen}, and then copies and faithfulness look better than they are"
+        )
     if chosen in trained:
         warnings.append(
             f"The run was trained on the split {chosen}: what is said here about copies and faithfulness does not "
@@ -136,6 +147,16 @@ def choose_real(run: Run, folder: Path, split: str | None, count: int, option: s
     )
 
 
+def _trained_on(run: Run, shards: ShardSet, latents: Path) -> bool:
+    """Whether a run was trained on these shards, or on their latents."""
+    if run.state.index_digest == shards.index_digest:
+        return True
+    if not (latents / LatentSet.FILE).is_file():
+        return False
+    encoded = LatentSet.read(latents)
+    return (encoded.index_digest, encoded.source_digest) == (run.state.index_digest, shards.index_digest)
+
+
 def _with_classes(reader: ShardReader) -> NDArray[np.int64]:
     """The samples with a class besides class 0, ascending; all if there are none."""
     conditional = np.unique(reader.lists.samples[reader.lists.bounds[1] :]).astype(np.int64)
@@ -149,9 +170,26 @@ def evenly(samples: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return samples[np.linspace(0, len(samples) - 1, count).round().astype(np.int64)]
 
 
-def read_folders(
-    images: Path, real: Path, training: Path | None, shards: Path
-) -> tuple[FolderImages, FolderImages, ImageSet | None, tuple[str, ...]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderSets:
+    """The generated, the real and the training images of folders.
+
+    Attributes:
+        generated: generated images.
+        real: real images, as large.
+        training: training images; None if unknown.
+        classes: names of the classes of their masks.
+        warnings: sentences about what to be careful with.
+    """
+
+    generated: FolderImages
+    real: FolderImages
+    training: ImageSet | None
+    classes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def read_folders(images: Path, real: Path, training: Path | None, shards: Path) -> FolderSets:
     """The generated, the real and the training images of folders, and the classes of their masks.
 
     Real images that are a whole number of times as large as the generated ones are reduced to their size.
@@ -163,22 +201,67 @@ def read_folders(
         shards: folder of shards whose training split is used where `training` is None, if it exists.
 
     Raises:
-        HistodsError: a folder has no images, or sizes do not fit.
+        HistodsError: a folder has no images or is given twice, a file cannot be read, or sizes do not fit.
     """
-    made = FolderImages(images, MaskReader(_ANY_CLASS, 1))
-    reader = MaskReader(_ANY_CLASS, 1)
-    held_out = _at_size_of(made, real, reader)
+    for option, other in (("--real", real), ("--train", training)):
+        if other is not None and other.resolve() == images.resolve():
+            raise HistodsError(f"--images and {option} are both {images}; give a folder of other images.")
+    made = FolderImages(images, MaskReader(_ANY_CLASS, 1, advice=_NO_CLASS))
+    held_out, factor = _at_size_of(made, real)
+    seen: ImageSet | None = None
+    classes: tuple[str, ...] = ()
     if training is not None:
-        seen = _at_size_of(made, training, reader)
-        return made, held_out, seen, _count_classes(seen)
-    if (shards / ShardSet.FILE).is_file():
-        found = ShardSet.read(shards)
-        splits = ("train",) if "train" in found.splits else tuple(sorted(found.splits))
-        shard_reader = ShardReader(shards, splits)
-        samples = _with_classes(shard_reader)
-        factor = _factor(ShardImages(shard_reader, samples[:1]).image(0), made.image(0), shards, images)
-        return made, held_out, ShardImages(shard_reader, samples, factor), found.classes
-    return made, held_out, None, ()
+        seen, _ = _at_size_of(made, training)
+        classes = _count_classes(seen)
+        together = propose_expression([*held_out.keys, *seen.keys])
+        for one in (held_out, seen):
+            if not one.grouped:  # of one slide, perhaps, whose name the others tell
+                one.group_by(together)
+    elif (shards / ShardSet.FILE).is_file():
+        seen, classes = _of_shards(made, shards)
+    if len(classes) > 1:
+        advice = f"the masks of training images have classes up to {len(classes) - 1}: correct it, or remove it"
+        made = made.reading(MaskReader(len(classes), 1, advice=advice))
+        held_out = held_out.reading(MaskReader(len(classes), 1, reduce=factor, advice=advice))
+    for one in (made, held_out):
+        one.check()
+    return FolderSets(
+        generated=made,
+        real=held_out,
+        training=seen,
+        classes=classes,
+        warnings=(*_warn_of_masks((made, held_out, seen)), *_warn_of_names(held_out)),
+    )
+
+
+def _warn_of_masks(sets: Sequence[ImageSet | None]) -> Iterator[str]:
+    """Say which folders have masks for some of their images, and so count as without masks."""
+    for one in sets:
+        if isinstance(one, FolderImages) and not one.masked and any(file.mask for file in one.files):
+            without = [file.image for file in one.files if file.mask is None]
+            yield (
+                f"{len(without):,} of the {len(one):,} images in {one.folder} have no mask, for example "
+                f"{without[0].name}, so that none of the masks there is used"
+            )
+
+
+def _warn_of_names(real: FolderImages) -> Iterator[str]:
+    """Say if no slides are known."""
+    if not real.grouped and len(real) > 1:
+        yield (
+            f"The names in {real.folder} do not tell the slide of an image, so each counts as a slide of its own: "
+            "if images share slides, intervals are too narrow and floors too low"
+        )
+
+
+def _of_shards(made: FolderImages, shards: Path) -> tuple[ShardImages, tuple[str, ...]]:
+    """The training images of shards, as large as the generated ones, and their classes."""
+    found = ShardSet.read(shards)
+    splits = ("train",) if "train" in found.splits else tuple(sorted(found.splits))
+    reader = ShardReader(shards, splits)
+    samples = _with_classes(reader)
+    factor = _factor(ShardImages(reader, samples[:1]).image(0), made.image(0), shards, made.folder)
+    return ShardImages(reader, samples, factor), found.classes
 
 
 def _count_classes(images: FolderImages) -> tuple[str, ...]:
@@ -189,10 +272,13 @@ def _count_classes(images: FolderImages) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(most + 1))
 
 
-def _at_size_of(made: FolderImages, folder: Path, reader: MaskReader) -> FolderImages:
-    found = FolderImages(folder, reader)
+def _at_size_of(made: FolderImages, folder: Path) -> tuple[FolderImages, int]:
+    """The images of a folder as large as the generated ones, and the factor by which they are reduced."""
+    found = FolderImages(folder, MaskReader(_ANY_CLASS, 1, advice=_NO_CLASS))
     factor = _factor(found.image(0), made.image(0), folder, made.folder)
-    return found if factor == 1 else FolderImages(folder, MaskReader(_ANY_CLASS, 1, reduce=factor), factor)
+    if factor > 1:
+        found = FolderImages(folder, MaskReader(_ANY_CLASS, 1, reduce=factor, advice=_NO_CLASS), factor)
+    return found, factor
 
 
 def _factor(real: NDArray[np.uint8], made: NDArray[np.uint8], real_folder: Path, made_folder: Path) -> int:

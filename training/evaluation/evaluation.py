@@ -6,6 +6,7 @@ Shapes: N images, D features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from training.evaluation.features.base import load_features
 from training.evaluation.features.own import OWN, OwnFeatures
 from training.evaluation.image_sets import JPEG_QUALITY
 from training.evaluation.judging import judge_faithfulness
+from training.evaluation.overlaps import warn_of_overlap, warn_of_slides
 from training.evaluation.segmenter.fit import fit_segmenter
 from training.inference.contact_sheet import draw_pairs
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 POOR_DICE = 0.5
 """A segmenter with a smaller Dice coefficient on held-out real images is said to be a poor judge."""
+FEW_SLIDES = 5
+"""With fewer slides of real images, a warning says that intervals and floors are rough."""
 COPIES = "copies.png"
 
 
@@ -87,6 +91,11 @@ def compare(
     Raises:
         HistodsError: something that was asked for needs images or masks that there are not.
     """
+    if settings.downstream and (synthetic is None or sets.training is None or not sets.real.masked):
+        raise HistodsError(
+            "--downstream needs masks of generated, of held-out and of training images; name the folder of the "
+            "training images with --train."
+        )
     device = choose_device(settings.device)
     segmenter = _segmenter(settings, sets)
     extract = _extractor(settings, segmenter, device)
@@ -104,7 +113,7 @@ def compare(
         progress=settings.progress,
     )
     copies: tuple[CopyTest, ...] = ()
-    if training is not None:
+    if training is not None and len(training) > 1:
         copies = tuple(_copies(settings, space, sets, training) for space in (extract, SmallPictures()))
     faithfulness = None
     if segmenter is not None and sets.generated.masked and sets.real.masked:
@@ -132,7 +141,11 @@ def compare(
         faithfulness=faithfulness,
         copies=copies,
         downstream=_downstream(settings, sets, synthetic),
-        warnings=(*sets.warnings, *_warn(extract, segmenter, copies, len(sets.generated))),
+        warnings=(
+            *sets.warnings,
+            *_warn_of_sets(settings, sets, training),
+            *_warn(extract, segmenter, copies, len(sets.generated)),
+        ),
     )
     document.write(folder)
     return document, _draw_pairs(sets, training, copies, folder)
@@ -159,8 +172,8 @@ def _extractor(settings: Settings, segmenter: Segmenter | None, device: torch.de
         return load_features(settings.features, device=device)
     if segmenter is None:
         raise HistodsError(
-            "The features 'own' are those of a segmenter that is trained on real training images with masks, and "
-            "there are none: name their folder with --train, or an encoder with --features."
+            "The features 'own' are those of a segmenter that is trained on real training images, all with masks, "
+            "and there are none: name their folder with --train, or an encoder with --features."
         )
     return OwnFeatures(segmenter)
 
@@ -190,13 +203,8 @@ def _copies(settings: Settings, extract: FeatureExtractor, sets: Comparison, tra
 
 
 def _downstream(settings: Settings, sets: Comparison, synthetic: ImageSet | None) -> tuple[DownstreamScore, ...]:
-    if not settings.downstream:
+    if not settings.downstream or synthetic is None or sets.training is None:
         return ()
-    if synthetic is None or sets.training is None:
-        raise HistodsError(
-            "--downstream needs generated and real training images with masks; name the folder of the real ones "
-            "with --train."
-        )
     return score_downstream(
         sets.training,
         synthetic,
@@ -221,14 +229,28 @@ def _judge(extract: FeatureExtractor, segmenter: Segmenter | None) -> Judge:
     )
 
 
+def _warn_of_sets(settings: Settings, sets: Comparison, training: ImageSet | None) -> Iterator[str]:
+    """Sentences about sets that share pictures or slides, or are of few slides."""
+    slides = len(set(sets.real.groups))
+    if 1 < slides < FEW_SLIDES:
+        yield f"The real images are of only {slides} slides: intervals and floors are rough"
+    named = [("generated", sets.generated), ("real", sets.real)]
+    if training is not None:
+        named.append(("training", training))
+        yield from warn_of_slides(sets.real.groups, training.groups)
+    pictures = {name: _features(settings, images, SmallPictures(), name) for name, images in named}
+    for (first, one), (second, other) in combinations(named, 2):
+        yield from warn_of_overlap((first, second), (one.keys, other.keys), (pictures[first], pictures[second]))
+
+
 def _warn(
     extract: FeatureExtractor, segmenter: Segmenter | None, copies: tuple[CopyTest, ...], generated: int
 ) -> Iterator[str]:
     """Sentences about what to be careful with."""
     if generated <= extract.width:
         yield (
-            f"{generated:,} images are too few for a Fréchet distance of {extract.width} features; compare it "
-            "only with its floor"
+            f"{generated:,} {'image is' if generated == 1 else 'images are'} too few for a Fréchet distance of "
+            f"{extract.width} features; compare it only with its floor"
         )
     dice = None if segmenter is None else segmenter.validation.mean_dice
     if dice is not None and dice < POOR_DICE:

@@ -9,6 +9,7 @@ Shapes: H and W pixels.
 from __future__ import annotations
 
 import hashlib
+import os
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,7 @@ from histods.errors import HistodsError, UnreadableFileError
 from histods.images.formats import image_suffixes
 from histods.io.atomic import file_digest
 from histods.shards.base import read_index
-from histods.splits.groups import propose_groups, take_groups
+from histods.splits.groups import propose_groups
 from training.data.dataset import reduce_image, reduce_mask
 from training.inference.mask_inputs import MASK_ENDING
 
@@ -158,6 +159,7 @@ class FolderImages:
         folder: the folder.
         files: the files of each image.
         masked: whether every image has a mask.
+        grouped: whether slides are known from the names.
 
     Raises:
         HistodsError: there are no images.
@@ -168,8 +170,35 @@ class FolderImages:
         if not found:
             raise HistodsError(f"There are no images in {folder}; give a folder of images.")
         self.folder, self._reader, self._reduce = folder, reader, reduce
-        self.keys, self.files, self.groups = list(found), list(found.values()), _groups_of(list(found))
+        self.keys, self.files = list(found), list(found.values())
+        self.groups, self.grouped = list(self.keys), False
+        self.group_by(propose_expression(self.keys))
+        self._shape: tuple[int, ...] | None = None
         self.describe()
+
+    def group_by(self, expression: str | None) -> None:
+        """Take the slide of each image from its name; each is one of its own where the expression matches none."""
+        keys = pl.Series("key", self.keys, dtype=pl.String)
+        groups = [None] * len(self) if expression is None else keys.str.extract(expression, 1).to_list()
+        self.grouped = any(groups)
+        self.groups = [group or key for key, group in zip(self.keys, groups, strict=True)]
+
+    def reading(self, reader: MaskReader) -> FolderImages:
+        """The same images, with another reader of masks."""
+        other = copy(self)
+        other._reader = reader  # noqa: SLF001 - of this class
+        return other
+
+    def check(self) -> None:
+        """Read everything once, so that whatever is wrong is said before hours of work.
+
+        Raises:
+            HistodsError: a file cannot be read, or has another size.
+        """
+        for index in range(len(self)):
+            self.image(index)
+            if self.masked:
+                self.mask(index)
 
     def describe(self) -> None:
         """Find out whether all images have masks, and the digest, which every file is read for."""
@@ -192,7 +221,19 @@ class FolderImages:
             pixels = decode_rgb(path.read_bytes())
         except UnreadableFileError as error:
             raise HistodsError(f"{path} cannot be read as an image: {error}; correct it or remove it.") from error
+        self._check_shape(path, pixels.shape[:2])
         return compressed(reduce_image(pixels, self._reduce) if self._reduce > 1 else pixels)
+
+    def _check_shape(self, path: Path, shape: tuple[int, ...]) -> None:
+        """All images and masks are as large as the first image."""
+        if self._shape is None:
+            self._shape = shape
+        if shape != self._shape:
+            (height, width), (rows, columns) = shape, self._shape
+            raise HistodsError(
+                f"{path} is {width}x{height} px, but {self.files[0].image} is {columns}x{rows} px; give images "
+                "and masks of one size."
+            )
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Its mask; see `ImageSet`.
@@ -203,7 +244,11 @@ class FolderImages:
         path = self.files[index].mask
         if path is None:
             raise HistodsError(f"{self.files[index].image} has no mask; put one named x_mask.png beside x.png.")
-        return self._reader.read(path)[0]
+        mask = self._reader.read(path)[0]
+        if self._shape is None:
+            self.image(index)
+        self._check_shape(path, tuple(side * self._reduce for side in mask.shape))
+        return mask
 
     def select(self, indices: NDArray[np.int64]) -> FolderImages:
         """Some of the images; see `ImageSet`."""
@@ -234,6 +279,8 @@ def _find_images(folder: Path) -> dict[str, Files]:
         if path.suffix.lower() not in suffixes or hidden or inside.parts[0] == "overview" or not path.is_file():
             continue
         name = PurePosixPath(inside).with_suffix("").as_posix()
+        if not _is_text(name):
+            raise HistodsError(f"The file name {os.fsencode(path)!r} is not UTF-8; rename the file.")
         kind = "mask" if name.endswith(MASK_ENDING) else "image"
         name = name.removesuffix(MASK_ENDING)
         other = found[kind].setdefault(name, path)
@@ -242,10 +289,32 @@ def _find_images(folder: Path) -> dict[str, Files]:
     return {name: Files(image=path, mask=found["mask"].get(name)) for name, path in sorted(found["image"].items())}
 
 
-def _groups_of(keys: Sequence[str]) -> list[str]:
-    """The slide of each image by its name, as `histods split` proposes it; the name itself where there is none."""
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def propose_expression(keys: Sequence[str]) -> str | None:
+    """The expression that takes slides from names, as `histods split` proposes it; None if none makes several."""
     proposal = propose_groups(pl.Series("key", keys, dtype=pl.String))
-    if proposal is None:
-        return list(keys)
-    groups = take_groups(pl.Series("key", keys, dtype=pl.String), proposal.expression).to_list()
-    return [key if group is None else group for key, group in zip(keys, groups, strict=True)]
+    return None if proposal is None else proposal.expression
+
+
+def stacked(images: ImageSet, indices: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Some of the images as one array, [B, H, W, 3].
+
+    Raises:
+        HistodsError: one has another shape.
+    """
+    batch = [images.image(index) for index in indices]
+    for index, image in zip(indices, batch, strict=True):
+        if image.shape != shape:
+            (height, width), (rows, columns) = image.shape[:2], shape[:2]
+            raise HistodsError(
+                f"The image {images.keys[index]} is {width}x{height} px, but the first one is {columns}x{rows} "
+                "px; evaluate images of one size."
+            )
+    return np.stack(batch)

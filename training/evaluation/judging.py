@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.io.evaluation_file import ClassScore, Faithfulness
+from training.evaluation.image_sets import stacked
 from training.evaluation.segmenter.faithfulness import agreement, confusion, ratio
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ def count_confusion(
     """Pixels by class of the mask (row) and of the segmenter (column), [C, C]."""
     classes = len(segmenter.classes)
     found = np.zeros((classes, classes), dtype=np.int64)
+    shape = images.image(0).shape
     for first in range(0, len(images), batch):
         progress(stage, first, len(images))
         wanted = range(first, min(first + batch, len(images)))
-        labels_BHW = segmenter.predict(np.stack([images.image(index) for index in wanted]))
+        labels_BHW = segmenter.predict(stacked(images, wanted, shape))
         masks_BHW = np.stack([images.mask(index) for index in wanted])
         found += confusion(masks_BHW, labels_BHW, classes=classes, ignored=segmenter.description.ignored)
     progress(stage, len(images), len(images))

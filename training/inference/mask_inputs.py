@@ -59,6 +59,7 @@ class MaskReader:
         reduce: factor by which masks are reduced, as in training.
         window: pixels of the side that the network was trained on; None for any.
         factor: required divisor of sides that are longer than the window, pixels per latent.
+        advice: what to do about labels that are no classes, for the message.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class MaskReader:
         reduce: int = 1,
         window: int | None = None,
         factor: int = 1,
+        advice: str = "give the label map of these masks with --map",
     ) -> None:
+        self._advice = advice
         self._num_classes = num_classes
         self._multiple = multiple * reduce
         self._window = None if window is None else window * reduce
@@ -134,7 +137,7 @@ class MaskReader:
     def _classes(self, path: Path, labels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
         present, pixels = histogram(find_runs(labels))
         if self._map is None:
-            strange, advice = present[present >= self._num_classes], "give the label map of these masks with --map"
+            strange, advice = present[present >= self._num_classes], self._advice
             outside = f"that are not among the classes 0 to {self._num_classes - 1}"
         else:
             strange = self._map.unmapped_labels(present) if self._map.unmapped is None else present[:0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histods.errors import HistodsError
-from histods.io.atomic import make_folders, only_one
+from histods.io.atomic import make_folders, only_one, write_json
 from histods.io.evaluation_file import FILE, EvaluationFile
 from histods.io.workspace import Workspace, read_json
 from histods.printing import printed
@@ -27,6 +27,8 @@ from training.runs.checkpoint import read_run
 from training.verbs.sample import sample
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from histods.records import Progress
     from training.evaluation.image_sets import ImageSet, ShardImages
     from training.inference.sampling import Sampler
@@ -66,7 +68,7 @@ def evaluate(
     workspace: str | Path | None = None,
     data: str | Path | None = None,
     split: str | None = None,
-    count: int = COUNT,
+    count: int | None = None,
     features: str = OWN,
     downstream: bool = False,
     out: str | Path | None = None,
@@ -95,7 +97,7 @@ def evaluate(
         workspace: folder of runs, shards and evaluations.
         data: folder of shards; by default those of the workspace.
         split: the held-out split; by default `test`, else `val`.
-        count: number of images to generate.
+        count: number of images to generate; 2,000 by default.
         features: `own`; a folder or hub id of an encoder; or a file with the weights of FID's Inception network.
         downstream: also train segmenters on real, generated and both kinds of images and compare them.
         out: folder for the results; by default one in `evaluations` of the workspace.
@@ -112,7 +114,11 @@ def evaluate(
     Raises:
         HistodsError: there is no held-out split, too few images, an encoder of another kind, or a damaged file.
     """
-    for name, number in (("--count", count), ("--batch", batch), ("--segmenter-steps", segmenter_steps)):
+    for name, number in (
+        ("--count", COUNT if count is None else count),
+        ("--batch", batch),
+        ("--segmenter-steps", segmenter_steps),
+    ):
         if number < 1:
             raise HistodsError(f"{name} is {number}; it must be at least 1: give another number.")
     space = Workspace.find(workspace)
@@ -135,14 +141,22 @@ def evaluate(
             run=read_run(run, space.runs),
             shards=shards,
             split=split,
-            count=count,
+            count=COUNT if count is None else count,
             sampling={"steps": steps, "guidance": guidance, "sampler": sampler, "weights": weights},
         )
         return _of_run(settings, order, None if out is None else Path(out))
     if real is None:
         raise HistodsError("--images compares folders; name the folder of real images with --real.")
+    sampling = {"--split": split, "--count": count, "--steps": steps, "--guidance": guidance, "--sampler": sampler}
+    if unused := [name for name, value in sampling.items() if value is not None]:
+        raise HistodsError(
+            f"--images names images that exist, and {' and '.join(unused)} are for a run: leave out one kind."
+        )
+    if data is not None and train is not None:
+        raise HistodsError("--train and --data both name training images; give one of them.")
     return _of_folders(
         settings,
+        space,
         Path(images),
         Path(real),
         None if train is None else Path(train),
@@ -165,11 +179,20 @@ class _Order:
 
 def _of_run(settings: Settings, order: _Order, out: Path | None) -> EvaluateResult:
     run = order.run
-    chosen = choose_real(run, order.shards, order.split, order.count, order.space.option)
+    chosen = choose_real(
+        run,
+        order.shards,
+        order.split,
+        order.count,
+        latents=order.space.latents,
+        option=order.space.option,
+    )
     identity = [run.step, chosen.held_out.digest, order.sampling, *_identity(settings)]
     name = f"{run.folder.name}-{run.checkpoint.name}-{_digest(identity)[:8]}"
     folder = out or settings.home / name
+    _check_place(order.space, folder, ())
     with only_one(folder, "evaluates"):
+        _claim(folder, identity)
         made = _sample(settings, order, chosen.held_out, folder / "held-out")
         recipe = read_json(made.folder / "overview" / "samples.json").get("recipe", {})
         comparison = Comparison(
@@ -222,31 +245,68 @@ def _sample(settings: Settings, order: _Order, real: ShardImages, folder: Path) 
 
 
 def _of_folders(
-    settings: Settings, images: Path, real: Path, train: Path | None, shards: Path, out: Path | None
+    settings: Settings,
+    space: Workspace,
+    images: Path,
+    real: Path,
+    train: Path | None,
+    shards: Path,
+    out: Path | None,
 ) -> EvaluateResult:
-    made, held_out, training, classes = read_folders(images, real, train, shards)
-    digests = [made.digest, held_out.digest, "" if training is None else training.digest]
+    sets = read_folders(images, real, train, shards)
+    digests = [one.digest if one is not None else "" for one in (sets.generated, sets.real, sets.training)]
     identity = [*digests, *_identity(settings)]
     folder = out or settings.home / f"{images.resolve().name}-{_digest(identity)[:8]}"
     comparison = Comparison(
-        real=held_out,
-        generated=made,
-        training=training,
-        classes=classes,
+        real=sets.real,
+        generated=sets.generated,
+        training=sets.training,
+        classes=sets.classes,
         paired=False,
         run=None,
         step=None,
         real_from=str(real),
         generated_from=str(images),
+        warnings=sets.warnings,
     )
+    _check_place(space, folder, [one for one in (images, real, train) if one is not None])
     with only_one(folder, "evaluates"):
-        return _finish(settings, comparison, made if made.masked else None, folder)
+        _claim(folder, identity)
+        return _finish(settings, comparison, sets.generated if sets.generated.masked else None, folder)
 
 
 def _finish(settings: Settings, sets: Comparison, synthetic: ImageSet | None, folder: Path) -> EvaluateResult:
     document, pairs = compare(settings, sets, synthetic, folder)
     where = describe(choose_device(settings.device))
     return EvaluateResult(folder=folder, record=folder / FILE, pairs=pairs, device=where, document=document)
+
+
+def _check_place(space: Workspace, folder: Path, sources: Sequence[Path]) -> None:
+    """Refuse to write among the images, or into the dataset."""
+    for source in sources:
+        if folder.resolve().is_relative_to(source.resolve()):
+            raise HistodsError(f"{folder} lies in {source}, whose images are compared; choose another --out.")
+    if space.audit.is_file():
+        space.check_place(folder, "--out", Path(str(read_json(space.audit).get("root"))))
+
+
+def _claim(folder: Path, identity: Sequence[object]) -> None:
+    """Say what a folder is for, unless it is for something else.
+
+    Raises:
+        HistodsError: it holds another evaluation, or other files.
+    """
+    mark = folder / "order.json"
+    own = {"identity": _digest(identity)}
+    if mark.is_file():
+        if read_json(mark) != own:
+            raise HistodsError(
+                f"{folder} holds another evaluation; remove it, or choose another folder with --out."
+            )
+        return
+    if any(path.name != ".lock" for path in folder.iterdir()):
+        raise HistodsError(f"{folder} holds files of something else; choose another folder with --out.")
+    write_json(mark, own)
 
 
 def _identity(settings: Settings) -> list[str | int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def evaluate_masks(
     read = read_run(run, space.runs)
     read.expect("masks", "--run")
     shards = space.shards if data is None else Path(data)
-    real = choose_real(read, shards, split, count, space.option)
+    real = choose_real(read, shards, split, count, latents=space.latents, option=space.option)
     reduce = read.config.data.reduce
     height, width = real.held_out.whole_mask(0).shape
     order = MaskOrder(
@@ -114,7 +115,9 @@ def evaluate_masks(
         strip=max(2, 2 * reduce),
         seed=seed,
     )
-    folder = Path(out) if out is not None else space.evaluations / f"{read.folder.name}-{read.checkpoint.name}"
+    identity = hashlib.sha256(f"{real.held_out.digest} {order.folder.folder.name} {count} {seed}".encode())
+    name = f"{read.folder.name}-{read.checkpoint.name}-{identity.hexdigest()[:8]}"
+    folder = Path(out) if out is not None else space.evaluations / name
     record = folder / "masks.json"
     result = EvaluateMasksResult(
         record=record,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,3 +135,10 @@ def test_slides_are_told_by_names_where_several_patches_share_one(tmp_path: Path
     plant(tmp_path / "one", slides=1, patches=1)
     images = FolderImages(tmp_path / "one", MaskReader(4, 1))
     assert images.groups == images.keys
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    (tmp_path / "x.png").rename(tmp_path / os.fsdecode(b"\xff.png"))
+    with pytest.raises(HistodsError, match=r"not UTF-8"):
+        FolderImages(tmp_path, MaskReader(4, 1))
