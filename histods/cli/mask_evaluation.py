@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from histods.cli.console import print_line, print_table
+from histods.errors import HistodsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,3 +68,14 @@ def mask_document(result: EvaluateMasksResult) -> dict[str, Any]:
         "warnings": list(result.warnings),
         "comparison": result.comparison.as_dict(),
     }
+
+
+def refuse_options(run: str, options: dict[str, object]) -> None:
+    """Refuse options that were given, and have no meaning for a run of masks.
+
+    Raises:
+        HistodsError: there is one.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise HistodsError(f"{run} makes masks, and {' and '.join(given)} are for images: omit them.")

@@ -10,7 +10,7 @@ import typer
 
 from histods.cli.commands.sample import SamplerName
 from histods.cli.console import print_line, print_table, run_command
-from histods.cli.mask_evaluation import mask_document, show_mask_evaluation
+from histods.cli.mask_evaluation import mask_document, refuse_options, show_mask_evaluation
 from histods.cli.next_step import print_next
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
@@ -82,11 +82,22 @@ def evaluate(
 ) -> None:
     """Say whether generated images are like real ones, follow their masks, and are no copies."""
     from reports.evaluation_charts import draw_evaluation
-    from training.verbs.evaluate import COUNT
     from training.verbs.evaluate import evaluate as run_evaluate
     from training.verbs.evaluate_masks import MASK_COUNT, evaluate_masks, makes_masks
 
     if images is None and makes_masks(run, workspace):
+        refuse_options(
+            run,
+            {
+                "--real": real,
+                "--train": train,
+                "--features": None if features == "own" else features,
+                "--downstream": downstream or None,
+                "--steps": steps,
+                "--guidance": guidance,
+                "--sampler": sampler,
+            },
+        )
         run_command(
             lambda watch: evaluate_masks(
                 run=run,
@@ -123,7 +134,7 @@ def evaluate(
             workspace=workspace,
             data=data,
             split=split,
-            count=COUNT if count is None else count,
+            count=count,
             features=features,
             downstream=downstream,
             out=out,
@@ -164,10 +175,11 @@ def show_evaluation(console: Console, result: EvaluateResult) -> None:
         ],
         numbers=(2, 3, 4, 5),
     )
-    print_line(
-        console,
-        "Compare 'half' with 'real halves': as many images, generated against real and real against real.",
-    )
+    if any(one.floor is not None for one in found.distances.values()):
+        print_line(
+            console,
+            "Compare 'half' with 'real halves': as many images, generated against real and real against real.",
+        )
     for key, name in METRICS.items():
         if (reason := found.distances[key].reason) is not None:
             print_line(console, f"{name}: {reason}")
@@ -183,8 +195,8 @@ def show_evaluation(console: Console, result: EvaluateResult) -> None:
                     f"{one.data}, {one.percent} % of the real" if one.percent else one.data,
                     one.real,
                     one.synthetic,
-                    _number(one.dice),
-                    _number(one.iou),
+                    _score(one.dice),
+                    _score(one.iou),
                 ]
                 for one in found.downstream
             ],
@@ -203,9 +215,9 @@ def _show_faithfulness(console: Console, found: EvaluationFile) -> None:
         "Faithfulness to masks: Dice of a segmenter trained on real images",
         ["class", "generated", "real", "ratio"],
         [
-            *([one.name, _number(one.dice), _number(one.real_dice), _ratio(one.dice, one.real_dice)]
+            *([one.name, _score(one.dice), _score(one.real_dice), _ratio(one.dice, one.real_dice)]
               for one in scores.classes),
-            ["mean", _number(scores.dice), _number(scores.real_dice), _number(scores.ratio)],
+            ["mean", _score(scores.dice), _score(scores.real_dice), _score(scores.ratio, 2)],
         ],
         numbers=(1, 2, 3),
     )  # fmt: skip
@@ -216,7 +228,7 @@ def _show_copies(console: Console, found: EvaluationFile) -> None:
         return
     print_table(
         console,
-        f"Copies of {found.training:,} training images",
+        f"Compared with {found.training:,} training images: are there copies?",
         ["compared by", "authentic %", "of real images %", "C_T", "suspicious"],
         [
             [
@@ -234,6 +246,10 @@ def _show_copies(console: Console, found: EvaluationFile) -> None:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+def _score(value: float | None, digits: int = 3) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _ratio(above: float | None, below: float | None) -> str:
