@@ -173,7 +173,7 @@ def sample(
         raise HistodsError("--ema-length makes an average, and --weights model asks for none; leave one out.")
     if (keep is None) != (change is None):
         raise HistodsError("--keep and --change belong together: images, and where they are to change; give both.")
-    generated = _order_masks(space, read, masks, map, mask_run, proportions, size, count, seed)
+    generated = _order_masks(space, read, masks, map, keep, mask_run, proportions, size, count, seed)
     average = None if ema_length is None else plan_average(read.checkpoint, read.step, ema_length)
     order = Order(
         space=space,
@@ -285,6 +285,7 @@ def _order_masks(
     run: Run,
     masks: str | Path,
     label_map: str | Path | None,
+    keep: str | Path | None,
     mask_run: str | Path | None,
     proportions: str | Mapping[str, float] | None,
     size: str | None,
@@ -305,6 +306,11 @@ def _order_masks(
         raise HistodsError(
             f"--masks {GENERATED} makes masks, but there is also {Path(GENERATED).absolute()}: give that path to "
             "use it, or run the command in another folder."
+        )
+    if keep is not None:
+        raise HistodsError(
+            f"--keep keeps pixels of images, and --masks {GENERATED} makes masks that say nothing of them: give a "
+            "folder with masks of those images."
         )
     if label_map is not None:
         raise HistodsError("--map turns labels into classes, which generated masks already hold: omit it.")

@@ -292,3 +292,21 @@ def test_masks_are_compared_with_real_ones_beside_what_real_ones_differ_by(
     assert found["generated_strips"] == strip_share(measure_masks(free, len(CLASSES), strip=2 * REDUCE))
     with pytest.raises(HistodsError, match="is a run of images, not of masks"):
         evaluate_masks(run="default", workspace=workspace)
+
+
+def test_images_cannot_be_kept_for_masks_that_do_not_describe_them(workspace: Path, tmp_path: Path) -> None:
+    with pytest.raises(HistodsError, match="--keep keeps pixels of images, and --masks generated makes masks"):
+        make(workspace, keep=tmp_path, change=tmp_path)
+
+
+def test_options_of_images_are_refused_for_a_run_of_masks(workspace: Path) -> None:
+    given = ("evaluate", "--run", "masks", "--steps", "3", "--downstream", "-w", workspace)
+    made = histods(*given)
+    assert made.returncode != 0
+    assert "masks makes masks, and --downstream and --steps are for images: omit them." in made.stderr
+
+
+def test_another_comparison_of_masks_has_a_folder_of_its_own(workspace: Path) -> None:
+    options: dict[str, Any] = {"workspace": workspace, "split": "all", "count": 2, "device": "cpu"}
+    first, again, other = (evaluate_masks(seed=seed, **options).record for seed in (0, 0, 1))
+    assert first == again != other

@@ -121,6 +121,9 @@ def test_a_damaged_or_foreign_file_is_named(home: Path, tmp_path: Path) -> None:
     (folder / DESCRIPTION).write_text(json.dumps({**document, "version": 99}))
     with pytest.raises(HistodsError, match="has a segmenter of version 99; remove"):
         Segmenter.load(folder)
+    (folder / DESCRIPTION).write_text("{")
+    with pytest.raises(HistodsError, match=r"describes no segmenter \(.* cannot be read as JSON .*\); remove"):
+        Segmenter.load(folder)
     (folder / DESCRIPTION).write_text(json.dumps({"classes": []}))
     with pytest.raises(HistodsError, match=r"segmenter\.json describes no segmenter \(no field version\); remove"):
         Segmenter.load(folder)
