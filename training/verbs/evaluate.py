@@ -304,7 +304,7 @@ def _claim(folder: Path, identity: Sequence[object]) -> None:
                 f"{folder} holds another evaluation; remove it, or choose another folder with --out."
             )
         return
-    if any(path.name != ".lock" for path in folder.iterdir()):
+    if any(not path.name.startswith(".") for path in folder.iterdir()):  # the lock, or what a killed call left
         raise HistodsError(f"{folder} holds files of something else; choose another folder with --out.")
     write_json(mark, own)
 

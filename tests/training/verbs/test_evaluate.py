@@ -327,6 +327,9 @@ def test_a_folder_of_another_evaluation_is_left_as_it_is(folders: dict[str, Any]
     assert record.read_bytes() == before
     with pytest.raises(HistodsError, match="lies in .*real, whose images are compared"):
         evaluate(**folders, out=folders["real"] / "found")
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".order.json.0-1.part").write_text("{")
+    assert evaluate(**folders, out=tmp_path / "killed").record.read_bytes() == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("x")
     with pytest.raises(HistodsError, match="mine holds files of something else"):
