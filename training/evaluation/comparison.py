@@ -230,7 +230,11 @@ def read_folders(images: Path, real: Path, training: Path | None, shards: Path) 
         real=held_out,
         training=seen,
         classes=classes,
-        warnings=(*_warn_of_masks((made, held_out, seen)), *_warn_of_names(held_out)),
+        warnings=(
+            *_warn_of_masks((made, held_out, seen)),
+            *_warn_of_names(held_out),
+            *(_warn_of_gaps(seen) if isinstance(seen, FolderImages) else ()),
+        ),
     )
 
 
@@ -268,8 +272,23 @@ def _count_classes(images: FolderImages) -> tuple[str, ...]:
     """Names of the classes of masks in a folder, which are known by their numbers only; none without masks."""
     if not images.masked:
         return ()
-    most = max(int(images.mask(index).max()) for index in range(len(images)))
-    return tuple(f"class {index}" for index in range(most + 1))
+    return tuple(f"class {index}" for index in range(max(_present(images)) + 1))
+
+
+def _present(images: FolderImages) -> set[int]:
+    """The classes that masks of a folder have."""
+    return {label for index in range(len(images)) for label in np.unique(images.mask(index)).tolist()}
+
+
+def _warn_of_gaps(training: FolderImages) -> Iterator[str]:
+    """Say if masks skip numbers of classes, as those do that write 255 where nothing is known."""
+    present = _present(training) if training.masked else {0}
+    most = max(present)
+    if most + 1 > 2 * len(present):
+        yield (
+            f"The masks in {training.folder} have {len(present)} classes with numbers up to {most}: if {most} "
+            "means that nothing is known of a pixel, write 0 there, or the segmenter learns it as a class"
+        )
 
 
 def _at_size_of(made: FolderImages, folder: Path) -> tuple[FolderImages, int]:
