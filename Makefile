@@ -28,7 +28,7 @@ demo: $(VENV)/installed
 
 # Folders whose tests need neither a training run nor a command: they take under a minute.
 FAST := $(addprefix tests/histods/,checks colours labels masks) \
-	$(addprefix tests/training/,config diffusion latents/test_latent_space.py trainer/test_ema.py) \
+	$(addprefix tests/training/,config diffusion/test_process.py diffusion/test_noise.py diffusion/test_levels.py latents/test_latent_space.py trainer/test_ema.py) \
 	tests/test_architecture.py tests/test_words.py
 
 test: lint
