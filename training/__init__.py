@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from training.verbs.evaluate_masks import evaluate_masks
     from training.verbs.sample import sample
     from training.verbs.train import train
+    from training.verbs.tune import tune
 
-__all__ = ["evaluate", "evaluate_masks", "load_model", "sample", "train"]
+__all__ = ["evaluate", "evaluate_masks", "load_model", "sample", "train", "tune"]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
@@ -26,5 +27,6 @@ __getattr__, __dir__ = lazy_exports(
         "load_model": "training.runs.checkpoint",
         "sample": "training.verbs.sample",
         "train": "training.verbs.train",
+        "tune": "training.verbs.tune",
     },
 )

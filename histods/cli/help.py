@@ -25,6 +25,7 @@ PANELS = {
         "encode": "Encode images into latents, ahead of training.",
         "train": "Train a diffusion model, or resume a run that was killed.",
         "sample": "Make images for masks with a trained network.",
+        "tune": "Find guidance, sampler and steps for a run, which sample then takes.",
         "evaluate": "Say how good generated images are, and whether they are copies.",
     },
     "Exchange": {

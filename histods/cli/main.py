@@ -33,6 +33,7 @@ from histods.cli.commands import (
     status,
     tile,
     train,
+    tune,
 )
 from histods.cli.help import PANELS, STATUSES, register
 from histods.errors import HistodsError, TerminatedError
@@ -168,6 +169,7 @@ COMMANDS = {
     "encode": encode,
     "train": train,
     "sample": sample,
+    "tune": tune,
     "evaluate": evaluate,
     "fix": fix,
     "tile": tile,

@@ -14,6 +14,7 @@ histods-out/
   runs/NAME/                                     histods train
   samples/NAME/                                  histods sample
   evaluations/NAME/                              histods evaluate
+  tunings/NAME/                                  histods tune
   fixes/CODE-N.jsonl fixes/CODE-N/               histods fix: the journal of each, and replaced originals
 ```
 """
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_WORKSPACE = Path("histods-out")
 VARIABLE = "HISTODS_WORKSPACE"
 """The environment's variable that names another workspace by default."""
-_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "evaluations", "fixes")
+_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "evaluations", "tunings", "fixes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ class Workspace:
     def evaluations(self) -> Path:
         """Folder of evaluations, and of the segmenters and features that they share."""
         return self.folder / "evaluations"
+
+    @property
+    def tunings(self) -> Path:
+        """Folder of what was found about ways of sampling, and of the measurements that it was found from."""
+        return self.folder / "tunings"
 
     @property
     def fixes(self) -> Path:

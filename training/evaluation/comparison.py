@@ -18,12 +18,13 @@ from training.evaluation.image_sets import FolderImages, ShardImages, propose_ex
 from training.inference.mask_inputs import MaskReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from training.evaluation.image_sets import ImageSet
+    from training.inference.tuned_sampling import TunedSampling
     from training.runs.checkpoint import Run
 
 MAX_TRAINING = 20_000
@@ -84,7 +85,15 @@ class RealImages:
 
 
 def choose_real(
-    run: Run, folder: Path, split: str | None, count: int, *, latents: Path, option: str
+    run: Run,
+    folder: Path,
+    split: str | None,
+    count: int | None,
+    *,
+    latents: Path,
+    option: str,
+    order: tuple[str, ...] = HELD_OUT,
+    tuned: TunedSampling | None = None,
 ) -> RealImages:
     """Choose held-out samples to generate images for, and the training samples of a run.
 
@@ -93,10 +102,12 @@ def choose_real(
     Args:
         run: the run.
         folder: the folder of its shards.
-        split: the split; by default `test`, else `val`.
-        count: number of samples; fewer if the split has fewer.
+        split: the split; by default the first of `order` that is held out.
+        count: number of samples; fewer if the split has fewer, and None for all.
         latents: folder of the latents of these shards, if there are any.
         option: the option that names the workspace in commands.
+        order: splits to choose from.
+        tuned: what was found by tuning, on slides that are left out if there are others.
 
     Raises:
         HistodsError: there is no held-out split, or the shards have other classes than the run.
@@ -115,7 +126,7 @@ def choose_real(
         )
     known = shards.splits
     trained = run.config.data.splits or (("train",) if "train" in known else tuple(sorted(known)))
-    chosen = split or next((name for name in HELD_OUT if name in known and name not in trained), None)
+    chosen = split or next((name for name in order if name in known and name not in trained), None)
     if chosen is None:
         raise HistodsError(
             f"{folder} has no split that was held out of training (only {', '.join(sorted(known))}): run "
@@ -136,12 +147,15 @@ def choose_real(
         )
     reduce = run.config.data.reduce
     reader = ShardReader(folder, (chosen,))
-    samples = evenly(_with_classes(reader), count)
-    if len(samples) < count:
+    samples = _with_classes(reader)
+    if tuned is not None and tuned.split == chosen:
+        samples, said = _without_slides(ShardImages(reader, samples), tuned.slides)
+        warnings.append(said)
+    if count is not None and len(samples) < count:
         warnings.append(f"The split {chosen} has only {len(samples):,} images to generate others for")
     training_reader = ShardReader(folder, trained)
     training = ShardImages(training_reader, _with_classes(training_reader), reduce)
-    held_out = ShardImages(reader, samples, reduce)
+    held_out = ShardImages(reader, samples if count is None else evenly(samples, count), reduce)
     return RealImages(
         held_out=held_out, training=training, split=chosen, classes=shards.classes, warnings=tuple(warnings)
     )
@@ -155,6 +169,15 @@ def _trained_on(run: Run, shards: ShardSet, latents: Path) -> bool:
         return False
     encoded = LatentSet.read(latents)
     return (encoded.index_digest, encoded.source_digest) == (run.state.index_digest, shards.index_digest)
+
+
+def _without_slides(images: ShardImages, slides: Collection[str]) -> tuple[NDArray[np.int64], str]:
+    """The samples of other slides, or all if there are no others; and a sentence about it."""
+    others_N = np.array([group not in slides for group in images.groups], dtype=bool)
+    if not others_N.any():
+        return images.samples, "The way of sampling was tuned on the same images, which flatters it"
+    said = f"{len(slides):,} slides, on which the way of sampling was tuned, are left out"
+    return images.samples[others_N], said
 
 
 def _with_classes(reader: ShardReader) -> NDArray[np.int64]:

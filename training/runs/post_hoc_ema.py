@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SNAPSHOTS = "snapshots"
 LENGTHS = {"ema-0.05": 0.05, "ema-0.10": 0.10}
 """The averages that snapshots hold, by the name of their file, and their lengths."""
+MAX_MISFIT = 0.1
+"""Difference of the profile of an average, made from snapshots, from which on it is another average."""
 MAX_LENGTH = 0.28
 """The longest average: sigma_rel of gamma 0, which weights all steps equally, is 0.289."""
 

@@ -23,6 +23,7 @@ from training.evaluation.features.own import OWN
 from training.evaluation.image_sets import FolderImages
 from training.inference.mask_inputs import MaskReader
 from training.inference.pictures import write_png
+from training.inference.tuned_sampling import TunedSampling
 from training.runs.checkpoint import read_run
 from training.verbs.sample import sample
 
@@ -179,6 +180,7 @@ class _Order:
 
 def _of_run(settings: Settings, order: _Order, out: Path | None) -> EvaluateResult:
     run = order.run
+    tuned = TunedSampling.read(run.folder, run.config.diffusion)
     chosen = choose_real(
         run,
         order.shards,
@@ -186,8 +188,11 @@ def _of_run(settings: Settings, order: _Order, out: Path | None) -> EvaluateResu
         order.count,
         latents=order.space.latents,
         option=order.space.option,
+        tuned=tuned,
     )
     identity = [run.step, chosen.held_out.digest, order.sampling, *_identity(settings)]
+    if tuned is not None:
+        identity.append(tuned.defaults())
     name = f"{run.folder.name}-{run.checkpoint.name}-{_digest(identity)[:8]}"
     folder = out or settings.home / name
     _check_place(order.space, folder, ())

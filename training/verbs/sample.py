@@ -26,6 +26,7 @@ from training.inference.mask_inputs import MaskReader, check_masks, choose_map, 
 from training.inference.output_folder import ImageFormat, SampleFolder, digest_of, plan_items
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampler, Sampling
+from training.inference.tuned_sampling import TunedSampling
 from training.runs.checkpoint import Run, Weights, load_model, read_run
 from training.runs.post_hoc_ema import plan_average
 from training.verbs.generate_masks import MaskOrder, make_masks, order_masks
@@ -61,6 +62,7 @@ class SampleResult:
         step: number of training steps of the weights.
         weights: `ema` or `model`.
         sampling: sampler, steps, guidance and all else about how noise became images.
+        tuned: names of its settings that `tune` found, and were not given.
         seed: the seed of the call.
         device: description of the device.
         masks: number of masks with images.
@@ -83,6 +85,7 @@ class SampleResult:
     written: int
     present: int
     passed_over: int
+    tuned: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -99,10 +102,10 @@ def sample(
     sampler: Sampler | None = None,
     eta: float | None = None,
     reference: bool = False,
-    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    guidance_interval: tuple[float, float] | None = None,
     guidance_rescale: float = 0.0,
     guide: str | Path | None = None,
-    levels: Levels = "time",
+    levels: Levels | None = None,
     weights: Weights = "ema",
     ema_length: float | None = None,
     seed: int = 0,
@@ -122,7 +125,8 @@ def sample(
     in each step, and decoded in overlapping tiles; time and memory grow with their area.
 
     All masks are checked before sampling starts. An image depends on its mask and its own seed, a function of
-    `seed`, the mask's name and the image's number. Repeating the call makes only the missing images.
+    `seed`, the mask's name and the image's number. Repeating the call makes only the missing images. Defaults of a
+    run that was tuned are those that `tune` found; see `training.inference.tuned_sampling`.
 
     Args:
         run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
@@ -138,10 +142,11 @@ def sample(
         eta: noise that DDIM adds, 0 to 1; by default 0, or 1 with `reference`.
         reference: sample like the reference, with one guided pass per class of a mask.
         guidance_interval: shares of noise, noise / (noise + signal), between which to guide; outside, only the
-            conditional prediction is computed.
+            conditional prediction is computed. By default all.
         guidance_rescale: share of the predictions' deviation to give back after guidance, 0 to 1.
         guide: a worse run, or an earlier checkpoint, to guide away from, instead of from the null prediction.
-        levels: how the noise levels of steps are spaced: evenly (`time`), or evenly in log SNR (`log-snr`).
+        levels: how the noise levels of steps are spaced: evenly (`time`, the default), or evenly in log SNR
+            (`log-snr`).
         weights: `ema` (averaged) or `model` (as the optimizer left them); those of the guide are of the same kind.
         ema_length: average of this length (sigma_rel, a share of the run) instead, if the run has snapshots.
         seed: the seed of all images.
@@ -174,6 +179,20 @@ def sample(
     if (keep is None) != (change is None):
         raise HistodsError("--keep and --change belong together: images, and where they are to change; give both.")
     generated = _order_masks(space, read, masks, map, keep, mask_run, proportions, size, count, seed)
+    given: dict[str, Any] = {
+        "sampler": sampler,
+        "steps": steps,
+        "guidance": guidance,
+        "eta": eta,
+        "reference": reference or None,
+        "guidance_interval": guidance_interval,
+        "guidance_rescale": guidance_rescale or None,
+        "levels": levels,
+    }
+    others = {"guide": guide, "ema_length": ema_length, "weights": None if weights == "ema" else weights}
+    tuned = _tuned(read, {**given, **others})
+    names = tuple(tuned)
+    ema_length = tuned.pop("ema_length", ema_length)
     average = None if ema_length is None else plan_average(read.checkpoint, read.step, ema_length)
     order = Order(
         space=space,
@@ -185,16 +204,10 @@ def sample(
         count=count if generated is None else 1,
         sampling=Sampling.of(
             read.config.diffusion,
-            sampler=sampler,
-            steps=steps,
-            guidance=guidance,
-            eta=eta,
-            reference=reference,
-            guidance_interval=guidance_interval,
-            guidance_rescale=guidance_rescale,
-            levels=levels,
+            **{name: value for name, value in {**given, **tuned}.items() if value is not None},
             guided_by_run=guide is not None,
         ),
+        tuned=names,
         guide=None if guide is None else read_guide(guide, space.runs, read),
         weights=weights,
         ema_length=ema_length,
@@ -273,11 +286,20 @@ def _sample(order: Order, progress: Progress | None) -> SampleResult:
             written=len(missing),
             present=len(items) - len(missing),
             passed_over=passed_over,
+            tuned=order.tuned,
             warnings=(
                 *warn_of_average(order),
                 *_warn_of_sizes(sizes_of(checked), run.config.model.image_size, run.config.data.reduce),
             ),
         )
+
+
+def _tuned(run: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that `tune` found for a run, without those that given options replace."""
+    found = TunedSampling.read(run.folder, run.config.diffusion)
+    if found is None:
+        return {}
+    return found.defaults(without=[name for name, value in given.items() if value is not None])
 
 
 def _order_masks(
@@ -372,9 +394,9 @@ def _painter(
 ) -> SamplingPipeline:
     guide = None
     if order.guide is not None:
-        guide = _load(order.guide, order.weights, device), order.guide.config.diffusion.prediction
+        guide = load_network(order.guide, order.weights, device), order.guide.config.diffusion.prediction
     return SamplingPipeline(
-        model=_load(run, order.weights, device, order.ema_length),
+        model=load_network(run, order.weights, device, order.ema_length),
         autoencoder=autoencoder,
         schedule=run.schedule.to(device),
         space=run.space,
@@ -388,7 +410,7 @@ def _painter(
     )
 
 
-def _load(run: Run, weights: Weights, device: torch.device, ema_length: float | None = None) -> UNet:
+def load_network(run: Run, weights: Weights, device: torch.device, ema_length: float | None = None) -> UNet:
     """The network, in the layout that suits the device."""
     model = load_model(run, weights=weights, ema_length=ema_length, device=device)
     if device.type == "cuda":

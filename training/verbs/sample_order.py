@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from histods.io.workspace import read_json
+from training.runs.post_hoc_ema import MAX_MISFIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from training.runs.checkpoint import Run, Weights
     from training.runs.post_hoc_ema import Average
     from training.verbs.generate_masks import MaskOrder
-
-_MAX_MISFIT = 0.1
-"""Difference of the profile of an average, made from snapshots, at which to warn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +34,7 @@ class Order:
     map: str | Path | None
     count: int
     sampling: Sampling
+    tuned: tuple[str, ...]
     guide: Run | None
     weights: Weights
     ema_length: float | None
@@ -61,12 +60,12 @@ def recipe_of(order: Order, autoencoder: Autoencoder, *, half: bool, kept: str |
     """Everything that a file depends on besides its mask and its number."""
     run = order.run
     return {
-        **_origin(run, order.weights),
-        **({} if order.average is None else _average(order.average, order.ema_length)),
+        **origin_of(run, order.weights),
+        **({} if order.average is None else average_of(order.average, order.ema_length)),
         "autoencoder_digest": autoencoder.digest,
         "classes": list(run.classes),
         **order.sampling.recipe(),
-        **({} if order.guide is None else {"guide": _origin(order.guide, order.weights)}),
+        **({} if order.guide is None else {"guide": origin_of(order.guide, order.weights)}),
         **({} if kept is None else {"kept": kept}),
         **({} if order.generated is None else {"masks": order.generated.recipe}),
         "precision": "bf16" if half else "fp32",
@@ -77,7 +76,7 @@ def recipe_of(order: Order, autoencoder: Autoencoder, *, half: bool, kept: str |
     }
 
 
-def _origin(run: Run, weights: Weights) -> dict[str, Any]:
+def origin_of(run: Run, weights: Weights) -> dict[str, Any]:
     """A network and its weights."""
     files = read_json(run.checkpoint / "state.json").get("files", {})
     network = [asdict(run.config.model), asdict(run.config.diffusion), run.state.latent_space]
@@ -90,7 +89,7 @@ def _origin(run: Run, weights: Weights) -> dict[str, Any]:
     }
 
 
-def _average(average: Average, length: float | None) -> dict[str, Any]:
+def average_of(average: Average, length: float | None) -> dict[str, Any]:
     """An average that is made from snapshots."""
     parts = [
         [read_json(folder / "state.json").get("files", {}).get(f"{part}.safetensors", ""), factor]
@@ -101,7 +100,7 @@ def _average(average: Average, length: float | None) -> dict[str, Any]:
 
 def warn_of_average(order: Order) -> tuple[str, ...]:
     """A line if the average of weights is far from the one that was asked for."""
-    if order.average is None or order.average.error <= _MAX_MISFIT:
+    if order.average is None or order.average.error <= MAX_MISFIT:
         return ()
     off = f"its profile is off by {order.average.error:.0%}"
     return (f"the average of length {order.ema_length} is only approximated, from too few snapshots: {off}",)

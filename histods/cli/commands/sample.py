@@ -114,20 +114,22 @@ def sample(
         typer.Option(help="dpm: DPM-Solver++(2M), the default; unipc: closer to the exact solution; ddim."),
     ] = None,
     levels: Annotated[
-        LevelsName, typer.Option(help="Spacing of noise levels; log-snr suits unipc and dpm from 20 steps.")
-    ] = LevelsName.time,
+        LevelsName | None,
+        typer.Option(help="Spacing of noise levels; time by default; log-snr suits unipc and dpm from 20 steps."),
+    ] = None,
     eta: Annotated[float | None, typer.Option(help="ddim: noise added on the way, 0 to 1; 0 by default.")] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass per class.")
     ] = False,
     interval: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--guidance-interval",
             metavar="LOW:HIGH",
-            help="Guide only where the share of noise is between these; 0 is no noise, 1 pure noise. Saves time.",
+            help="Guide only where the share of noise is between these; 0 is no noise, 1 pure noise, 0:1 all. "
+            "Saves time.",
         ),
-    ] = "0:1",
+    ] = None,
     rescale: Annotated[
         float,
         typer.Option(
@@ -179,10 +181,10 @@ def sample(
             steps=steps,
             guidance=guidance,
             sampler=sampler.value if sampler else None,
-            levels=levels.value,
+            levels=levels.value if levels else None,
             eta=eta,
             reference=reference,
-            guidance_interval=parse_interval(interval),
+            guidance_interval=None if interval is None else parse_interval(interval),
             guidance_rescale=rescale,
             guide=guide,
             weights=weights.value,
@@ -230,6 +232,11 @@ def show_sample(console: Console, result: SampleResult) -> None:
             ["run", f"{result.run} at step {result.step:,} ({result.weights})"],
             ["device", result.device],
             ["sampler", str(result.sampling)],
+            *(
+                [["found by tune", ", ".join(name.replace("_", " ") for name in result.tuned)]]
+                if result.tuned
+                else []
+            ),
             ["masks", result.masks],
             ["images made", result.written],
             ["images there already", result.present],

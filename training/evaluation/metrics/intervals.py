@@ -100,10 +100,10 @@ def bootstrap(
     if draws < _LEAST_DRAWS:
         raise HistodsError(f"An interval of 95 % needs at least {_LEAST_DRAWS} draws, not {draws}; take more.")
     real_features, generated_features = feature_matrices(real=real_ND, generated=generated_MD)
-    real = _grouped("real", real_features, real_groups, seed)
-    generated = _grouped("generated", generated_features, generated_groups, seed)
+    real = grouped("real", real_features, real_groups, seed)
+    generated = grouped("generated", generated_features, generated_groups, seed)
     metric = prepare(real, generated)
-    counts = _draw(real.groups, draws, seed, 0), _draw(generated.groups, draws, seed, 1)
+    counts = draw_groups(real.groups, draws, seed, 0), draw_groups(generated.groups, draws, seed, 1)
     values = [metric(real_G, generated_G) for real_G, generated_G in zip(*counts, strict=True)]
     whole = metric(np.ones(real.groups, dtype=np.int64), np.ones(generated.groups, dtype=np.int64))
     low, high = np.quantile(values, [0.025, 0.975]) + (whole - np.mean(values))
@@ -152,14 +152,15 @@ def _half_of(sizes: list[int]) -> list[int]:
     return chosen
 
 
-def _draw(groups: int, draws: int, seed: int, side: int) -> list[Counts]:
+def draw_groups(groups: int, draws: int, seed: int, side: int) -> list[Counts]:
     """How often each of G groups is in each draw, [G]: a draw has as many groups as there are, some repeated."""
     words = philox4x64(seed, np.arange(draws * groups), Stream.BOOTSTRAP, side)[:, 0]
     drawn = below(words, np.full(len(words), groups)).reshape(draws, groups)
     return [np.bincount(row, minlength=groups) for row in drawn]
 
 
-def _grouped(name: str, features_ND: Matrix, groups: Groups, seed: int) -> GroupedSet:
+def grouped(name: str, features_ND: Matrix, groups: Groups, seed: int) -> GroupedSet:
+    """A set with its groups numbered; of more than `MOST_GROUPS`, some are merged, alike for alike groups."""
     numbers_N, count = _number_groups(name, groups, len(features_ND))
     if count > MOST_GROUPS:
         merged_G = choose(count, count, philox4x64(seed, 1, Stream.HALVES)) % MOST_GROUPS

@@ -1,0 +1,159 @@
+"""`tune`: it finds what is better at the same cost, on masks that it did not see, and `sample` takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from histods.errors import HistodsError
+from histods.io.tuning_file import TuningFile
+from histods.io.workspace import read_json
+from tests.training.evaluation.planted import make_shards
+from training import evaluate, sample, train, tune
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.verbs.sample import SampleResult
+    from training.verbs.tune import TuneResult
+
+pytest.importorskip("monai")
+
+SETTINGS = (
+    "model.dim=16",
+    "model.dim_mults=[1, 2]",
+    "model.dropout=0.0",
+    "model.spatial=true",
+    "optimizer.lr=4e-3",
+    "optimizer.warmup_steps=20",
+    "data.batch_size=8",
+    "data.workers=0",
+    "data.unconditional=0.0",
+    "run.steps=160",
+    "run.preview_every=0",
+    "run.validate_every=0",
+)
+UNTUNED: dict[str, Any] = {"steps": 4, "guidance": 3.0, "sampler": "dpm"}
+OPTIONS: dict[str, Any] = {"segmenter_steps": 40, "device": "cpu", "forwards": 8, "trials": 6, "count": 20}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten slides of ten patches, four of them held out, and a run that guides more than it needs."""
+    made = make_shards(tmp_path_factory.mktemp("tuned"), slides=10, patches=10, side=32)
+    train(workspace=made, settings=SETTINGS, device="cpu")
+    return made
+
+
+@pytest.fixture(scope="module")
+def found(workspace: Path) -> TuneResult:
+    return tune(workspace=workspace, **OPTIONS)
+
+
+def _sample(workspace: Path, out: Path, **options: Any) -> SampleResult:
+    masks = workspace.parent / "data" / "s00-0_mask.png"
+    return sample(workspace=workspace, masks=masks, out=out, device="cpu", **options)
+
+
+def test_the_winner_is_better_at_the_same_cost_on_slides_that_it_was_not_tuned_on(
+    workspace: Path, found: TuneResult
+) -> None:
+    """An evaluation leaves out the slides of the tuning, whichever setting it is of."""
+    judged: dict[str, Any] = {"workspace": workspace, "segmenter_steps": 40, "device": "cpu"}
+    tuned, untuned = evaluate(**judged).document, evaluate(**judged, **UNTUNED).document
+    assert tuned.real == untuned.real == 20
+    assert tuned.recipe["guidance"] < 3
+    better, worse = tuned.distances["frechet"].value, untuned.distances["frechet"].value
+    assert better is not None
+    assert worse is not None
+    assert better < worse
+    assert all(trial.forwards <= 8 for trial in found.document.trials)
+    assert "2 slides, on which the way of sampling was tuned, are left out" in tuned.warnings
+
+
+def test_the_file_says_what_was_tried_and_what_is_best(found: TuneResult) -> None:
+    document = found.document
+    assert TuningFile.read(found.record) == document
+    assert (document.trials[0].guidance, document.trials[0].steps) == (3, 4)
+    assert document.changed
+    assert len(document.trials) == 6
+    finals = {place: one.final.frechet for place, one in enumerate(document.trials) if one.final is not None}
+    assert len(finals) == 4
+    assert document.best == min(finals, key=lambda place: finals[place])
+
+
+def test_sample_takes_the_winner_unless_an_option_replaces_it(
+    workspace: Path, found: TuneResult, tmp_path: Path
+) -> None:
+    best = found.document.trials[found.document.best]
+    plain = _sample(workspace, tmp_path / "plain")
+    assert (plain.sampling.guidance, plain.sampling.steps) == (best.guidance, best.steps)
+    assert "guidance" in plain.tuned
+    given = _sample(workspace, tmp_path / "given", guidance=2.0)
+    assert (given.sampling.guidance, given.sampling.steps) == (2.0, 25)
+    assert given.tuned == ("sampler", "levels")
+    assert read_json(given.record)["recipe"]["guidance"] == 2.0
+
+
+def test_a_killed_tuning_goes_on_and_ends_with_the_same_bytes(workspace: Path, found: TuneResult) -> None:
+    """It is ended before each of the last two trials is measured, and after the whole search."""
+    trials = workspace / "tunings" / "trials"
+    written = {path: path.read_bytes() for path in (found.record, found.setting) if path is not None}
+    kept = sorted(trials.iterdir(), key=lambda path: path.stat().st_mtime)[-2:]
+    parts = [part for folder in kept for part in sorted(folder.iterdir())]
+    before = {part: part.read_bytes() for part in parts}
+    for path in (*parts, *written):
+        path.unlink()
+    ended = 0
+
+    def end(stage: str, done: int, total: int) -> None:  # noqa: ARG001
+        nonlocal ended
+        if stage.startswith(("searching", "final")) and any(part.exists() for part in parts[ended : ended + 1]):
+            ended += 1
+            raise KeyboardInterrupt
+
+    for _ in range(len(parts)):
+        try:
+            tune(workspace=workspace, progress=end, **OPTIONS)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert ended
+    tune(workspace=workspace, **OPTIONS)
+    assert {part: part.read_bytes() for part in parts} == before
+    assert {path: path.read_bytes() for path in written} == written
+
+
+def test_a_damaged_setting_of_a_run_is_said_in_one_line(
+    workspace: Path, found: TuneResult, tmp_path: Path
+) -> None:
+    assert found.setting is not None
+    content = found.setting.read_bytes()
+    try:
+        for damaged in (b"{", content.replace(b'"steps": ', b'"steps": -'), content.replace(b"sampler", b"x")):
+            found.setting.write_bytes(damaged)
+            with pytest.raises(HistodsError, match=r"sampling\.json") as caught:
+                _sample(workspace, tmp_path / "out")
+            assert "\n" not in str(caught.value)
+    finally:
+        found.setting.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"count": 19}, "--count is 19; it must be at least 20"),
+        ({"trials": 1}, "--trials is 1"),
+        ({"forwards": 1}, "--forwards is 1; it must be at least 2"),
+        ({"split": "val"}, "has no split 'val'"),
+        ({"data": "x"}, "There are no shards in x"),
+        ({"run": "nothing"}, "There is no run nothing"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_tuned_is_said_in_one_line(workspace: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(HistodsError) as caught:
+        tune(**{"workspace": workspace, **OPTIONS, **options})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
