@@ -1,8 +1,9 @@
-"""Sample latents of any size with a network of one size: windows on a grid that moves from step to step.
+"""Sample latents of any size with a network of one size: windows that move from step to step.
 
-In each step every cell of the latents gets the prediction of exactly one window, so that a step costs hardly more
-than the area. The grid has another offset at each noise level, which leaves no border in the same place for two
-steps: what one step predicts on both sides of a border, the next ones see in one window.
+In each step every cell of the latents gets the prediction of exactly one window. Windows lie on a grid, so that a
+step costs hardly more than the area. The grid has another offset at each noise level, which leaves no border in
+the same place for two steps: what one step predicts on both sides of a border, the next ones see in one window.
+Random patches, those of DiffInfinite, are the alternative.
 
 Shapes: B images, C channels, h and w of latents, H and W pixels of masks; N windows of n x m latents.
 """
@@ -10,13 +11,17 @@ Shapes: B images, C channels, h and w of latents, H and W pixels of masks; N win
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
+from training.diffusion.noise import philox, philox_constants
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -39,6 +44,10 @@ class _Window(NamedTuple):
     column: Piece
 
 
+Plan = Callable[[int, int, int, int, int], list[tuple[Piece, Piece]]]
+"""Pieces of both axes for height, width, side, seed and level; where they overlap, the last one counts."""
+
+
 def cut_axis(length: int, side: int, offset: int) -> list[Piece]:
     """Cut an axis where the grid has its borders; a window that would stick out is moved inside.
 
@@ -59,6 +68,49 @@ def grid_offset(seed: int, level: int, side: int) -> tuple[int, int]:
     return int.from_bytes(drawn[:8], "big") % side, int.from_bytes(drawn[8:16], "big") % side
 
 
+def moving_grid(height: int, width: int, side: int, seed: int, level: int) -> list[tuple[Piece, Piece]]:
+    """Windows on a grid without overlap, which has another offset at each level."""
+    down, right = grid_offset(seed, level, side)
+    return list(product(cut_axis(height, side, down), cut_axis(width, side, right)))
+
+
+def random_patches(height: int, width: int, side: int, seed: int, level: int) -> list[tuple[Piece, Piece]]:
+    """Windows around random cells, until all cells are covered, as in DiffInfinite.
+
+    Aversa et al., "DiffInfinite: large mask-image synthesis via parallel random patch diffusion in
+    histopathology", NeurIPS 2023. Each window lies around a cell that is drawn evenly from those that none covers
+    yet, and is moved inside. A cell keeps the prediction of the first window that covers it, and so windows are
+    listed from the last to the first. All of them see the latents as the step found them, so that they can be
+    predicted at once.
+    """
+    drawn = hashlib.sha256(f"patches\0{seed}\0{level}".encode()).digest()
+    key = torch.tensor(int.from_bytes(drawn[:8], "big") >> 1)
+    factors_2, offsets_R2 = philox_constants(torch.device("cpu"))
+    cells = torch.arange(height * width)
+    words_2N, _ = philox(
+        key & 0xFFFFFFFF, key >> 32, cells, torch.zeros_like(cells), factors_2=factors_2, offsets_R2=offsets_R2
+    )
+    order = torch.sort(
+        words_2N[0], stable=True
+    ).indices  # an even draw of what is left is the next of an even order
+    covered_HW = np.zeros((height, width), bool)
+    found = []
+    for cell in order.tolist():
+        y, x = divmod(cell, width)
+        if covered_HW[y, x]:
+            continue
+        row, column = _around(y, height, side), _around(x, width, side)
+        covered_HW[row.first : row.end, column.first : column.end] = True
+        found.append((row, column))
+    return found[::-1]
+
+
+def _around(cell: int, length: int, side: int) -> Piece:
+    """The piece around a cell, moved inside."""
+    start = max(min(cell - side // 2, length - side), 0)
+    return Piece(start, start, min(start + side, length))
+
+
 def in_windows(
     guide: Callable[[Tensor], Denoise],
     masks_B1HW: Tensor,
@@ -66,15 +118,17 @@ def in_windows(
     *,
     side: int,
     batch: int,
+    plan: Plan = moving_grid,
 ) -> Denoise:
     """A prediction function for latents of any size from one for windows.
 
     Args:
         guide: makes the prediction function for the masks of windows [N, 1, H', W'].
         masks_B1HW: the masks of the images.
-        seeds: one per image, which moves its grid.
+        seeds: one per image, which places its windows.
         side: height and width of windows in latents; along an axis that is shorter, windows are as long as it is.
         batch: windows at once.
+        plan: where the windows of an image lie at a noise level.
     """
 
     def denoise(x_BChw: Tensor, t_B: Tensor) -> Tensor:
@@ -83,9 +137,7 @@ def in_windows(
         n, m = min(side, height), min(side, width)
         windows = []
         for image, seed in zip(range(count), seeds, strict=True):
-            down, right = grid_offset(seed, level, side)
-            pieces = product(cut_axis(height, side, down), cut_axis(width, side, right))
-            windows += [_Window(image, row, column) for row, column in pieces]
+            windows += [_Window(image, *pieces) for pieces in plan(height, width, side, seed, level)]
         result_BChw = torch.empty_like(x_BChw, dtype=torch.float32)
         for first in range(0, len(windows), batch):
             chunk = windows[first : first + batch]

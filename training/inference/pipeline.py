@@ -20,7 +20,7 @@ from training.diffusion.inpainting import keeping
 from training.diffusion.noise import normal_noise
 from training.diffusion.samplers import ddim, dpm_solver_2m
 from training.diffusion.unipc import unipc
-from training.diffusion.windows import in_windows
+from training.diffusion.windows import in_windows, moving_grid, random_patches
 from training.inference.kept_images import join
 from training.inference.pictures import to_pixels
 from training.inference.tiled_decoding import decode_strips
@@ -171,7 +171,8 @@ class SamplingPipeline:
         if self.window is None or max(noise_BChw.shape[2:]) <= self.window:
             denoise = guide(masks_B1HW)
         else:
-            denoise = in_windows(guide, masks_B1HW, seeds, side=self.window, batch=self.batch)
+            plan = random_patches if sampling.reference else moving_grid
+            denoise = in_windows(guide, masks_B1HW, seeds, side=self.window, batch=self.batch, plan=plan)
         if kept is not None:
             change_BHW = torch.from_numpy(kept.change_BHW).to(self.device)
             denoise = keeping(

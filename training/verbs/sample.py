@@ -140,7 +140,8 @@ def sample(
         guidance: null + guidance (conditional - null); by default as configured.
         sampler: `dpm`, DPM-Solver++(2M), `ddim`, or `unipc`; by default dpm, or ddim with `reference`.
         eta: noise that DDIM adds, 0 to 1; by default 0, or 1 with `reference`.
-        reference: sample like the reference, with one guided pass per class of a mask.
+        reference: sample like the reference, with one guided pass per class of a mask, and
+            large images in random patches.
         guidance_interval: shares of noise, noise / (noise + signal), between which to guide; outside, only the
             conditional prediction is computed. By default all.
         guidance_rescale: share of the predictions' deviation to give back after guidance, 0 to 1.
@@ -242,7 +243,7 @@ def _sample(order: Order, progress: Progress | None) -> SampleResult:
             kept = None
             if order.keep is not None and order.change is not None:
                 kept = KeptImages(order.keep, order.change, checked, reduce=run.config.data.reduce)
-            recipe = recipe_of(order, autoencoder, half=half, kept=None if kept is None else kept.digest)
+            recipe = recipe_of(order, autoencoder, checked, half=half, kept=None if kept is None else kept.digest)
             folder = _choose_folder(order.space, run, recipe, order.out)
             masks = order.masks if order.generated is None else order.generated.folder.folder
             for source in filter(None, (masks, order.keep, order.change)):

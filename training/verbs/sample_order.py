@@ -11,10 +11,12 @@ from histods.io.workspace import read_json
 from training.runs.post_hoc_ema import MAX_MISFIT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from histods.io.workspace import Workspace
     from training.autoencoders.base import Autoencoder
+    from training.inference.mask_inputs import MaskFile
     from training.inference.output_folder import ImageFormat
     from training.inference.sampling import Sampling
     from training.runs.checkpoint import Run, Weights
@@ -56,9 +58,12 @@ class Order:
         return f"{run.folder.name}, step {run.step:,} ({weights}{length}): {how}"
 
 
-def recipe_of(order: Order, autoencoder: Autoencoder, *, half: bool, kept: str | None) -> dict[str, Any]:
+def recipe_of(
+    order: Order, autoencoder: Autoencoder, masks: Sequence[MaskFile], *, half: bool, kept: str | None
+) -> dict[str, Any]:
     """Everything that a file depends on besides its mask and its number."""
     run = order.run
+    large = any(max(mask.height, mask.width) > run.config.model.image_size for mask in masks)
     return {
         **origin_of(run, order.weights),
         **({} if order.average is None else average_of(order.average, order.ema_length)),
@@ -71,6 +76,7 @@ def recipe_of(order: Order, autoencoder: Autoencoder, *, half: bool, kept: str |
         "precision": "bf16" if half else "fp32",
         "noise": "philox4x32",  # how a seed becomes noise
         "window": run.config.model.image_size,  # larger images are sampled in windows of this size
+        **({"windows": "random"} if large and order.sampling.reference else {}),  # elsewhere on a moving grid
         "format": order.format,  # the audit takes one image per mask, not one of each format
         "seed": order.seed,
     }

@@ -119,7 +119,11 @@ def sample(
     ] = None,
     eta: Annotated[float | None, typer.Option(help="ddim: noise added on the way, 0 to 1; 0 by default.")] = None,
     reference: Annotated[
-        bool, typer.Option("--reference", help="Sample as DiffInfinite does: ddim, eta 1, one pass per class.")
+        bool,
+        typer.Option(
+            "--reference",
+            help="Sample as DiffInfinite does: ddim, eta 1, one pass per class, large images in random patches.",
+        ),
     ] = False,
     interval: Annotated[
         str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from histods.errors import HistodsError
 from training.autoencoders.linear import LinearAutoencoder
 from training.config.sections import DiffusionConfig
 from training.diffusion.process import Schedule
+from training.diffusion.samplers import choose_levels
+from training.diffusion.windows import moving_grid, random_patches
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampling
 from training.latents.latent_space import LatentSpace
@@ -105,3 +108,17 @@ def test_what_is_no_number_is_no_picture(autoencoder: LinearAutoencoder) -> None
     painter = make(Known(torch.full((3, 4), float("nan"))), autoencoder, SPACES["default"], steps=2)
     with pytest.raises(HistodsError, match="numbers that are not finite"):
         painter(torch.zeros(1, 1, 16, 16, dtype=torch.uint8), [1])
+
+
+def test_large_images_of_the_reference_are_made_of_random_patches(autoencoder: LinearAutoencoder) -> None:
+    """One class only: each window is a condition and a null. Other sampling has as many as the grid."""
+    mask = torch.ones(1, 1, 160, 128, dtype=torch.uint8)
+    for reference, plan in ((True, random_patches), (False, moving_grid)):
+        model = Known(torch.zeros(3, 4))
+        painter = make(model, autoencoder, SPACES["default"], reference=reference, sampler="ddim", steps=3)
+        levels = choose_levels(painter.schedule, "x0", 3, None, "time")[:-1]
+        for batch in (1, 5):
+            model.calls.clear()
+            replace(painter, window=6, batch=batch)(mask, [7])
+            windows = sum(len(plan(20, 16, 6, 7, level)) for level in levels)
+            assert sum(count for count, _ in model.calls) == 2 * windows
