@@ -12,6 +12,7 @@ import numpy as np
 from histods.errors import HistodsError, UnreadableFileError
 from histods.palette import INK, class_fill
 from training.inference.pictures import coloured
+from training.inference.pyramid import read_level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SIDE = 192
 """Width and height of the box that each picture is fitted into, pixels."""
+_ENOUGH = 4 * SIDE  # pixels along the longer side of what is scaled to the box, at least, if there are that many
 _GAP, _MARGIN, _LINE, _NAME = 6, 20, 22, 300
 _TEXT, _TITLE = 13, 16
 _MAX_PICTURES = 8  # side by side: 1,600 pixels
@@ -77,7 +79,10 @@ def _read_cell(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Ce
         mask = _thinned(read_mask(path).labels.astype(np.uint8))
         for record in records[: _MAX_PICTURES - 1]:
             path = folder / record["image"]
-            images.append(_thinned(decode_rgb(path.read_bytes())))
+            if path.suffix == ".tif":
+                images.append(read_level(path, _ENOUGH))
+            else:
+                images.append(_thinned(decode_rgb(path.read_bytes())))
     except UnreadableFileError as error:
         raise HistodsError(
             f"{path} cannot be read any more: {error}; remove it and run the same command again."
@@ -87,7 +92,7 @@ def _read_cell(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Ce
 
 def _thinned(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A large picture with every n-th pixel, at least four for each that is shown."""
-    step = max(1, max(pixels.shape[:2]) // (4 * SIDE))
+    step = max(1, max(pixels.shape[:2]) // _ENOUGH)
     return pixels if step == 1 else pixels[::step, ::step].copy()
 
 

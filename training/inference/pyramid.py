@@ -6,12 +6,14 @@ specification 6). Images arrive as strips of rows, and only one strip and the sm
 
 from __future__ import annotations
 
+import struct
 import uuid
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from histods.errors import MissingExtraError
+from histods.errors import MissingExtraError, UnreadableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,6 +63,23 @@ def write_pyramid(
         for _ in range(levels):
             writer.write(half, subfiletype=1, metadata=None, **options)
             half = halve(half)
+
+
+def read_level(path: Path, side: int) -> NDArray[np.uint8]:
+    """Read the smallest level whose longer side has at least that many pixels, or else the image itself.
+
+    Raises:
+        UnreadableFileError: the file is damaged.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            levels = file.series[0].levels
+            large = [level for level in levels if max(level.shape[:2]) >= side]
+            return np.asarray((large or levels[:1])[-1].asarray(), np.uint8)
+    except (OSError, ValueError, RuntimeError, IndexError, zlib.error, struct.error) as error:
+        raise UnreadableFileError(str(error) or type(error).__name__) from error
 
 
 def count_levels(height: int, width: int) -> int:

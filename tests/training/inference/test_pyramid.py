@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from histods.errors import UnreadableFileError
 from histods.images.reader import decode_rgb
-from training.inference.pyramid import TILE, count_levels, cut_tiles, halve, write_pyramid
+from training.inference.pyramid import TILE, count_levels, cut_tiles, halve, read_level, write_pyramid
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -43,6 +44,27 @@ def test_the_image_is_read_back_at_every_level(tmp_path: Path, height: int, widt
             assert np.array_equal(level.asarray(), expected)
             expected = halve(expected)
         assert max(series.levels[-1].shape[:2]) <= 512 or min(series.levels[-1].shape[:2]) == 1
+
+
+def test_the_smallest_level_that_is_large_enough_is_read(tmp_path: Path) -> None:
+    image = picture(600, 2080)
+    write_pyramid(tmp_path / "a.tif", strips(image, 24), 600, 2080, identity="a")
+    for side, expected in (
+        (4000, image),
+        (2080, image),
+        (1041, image),
+        (1040, halve(image)),
+        (1, halve(halve(halve(image)))),
+    ):
+        assert np.array_equal(read_level(tmp_path / "a.tif", side), expected)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 2000])
+def test_a_damaged_pyramid_is_said_to_be_unreadable(tmp_path: Path, kept: int) -> None:
+    write_pyramid(tmp_path / "a.tif", strips(picture(600, 520), 24), 600, 520, identity="a")
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:kept])
+    with pytest.raises(UnreadableFileError):
+        read_level(tmp_path / "a.tif", 1)
 
 
 def test_the_same_image_has_the_same_bytes(tmp_path: Path) -> None:
