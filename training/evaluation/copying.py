@@ -12,14 +12,16 @@ import numpy as np
 
 from histods.errors import HistodsError
 from histods.io.evaluation_file import CopyTest, NearPair
-from training.evaluation.metrics.copies import authentic_percent, data_copying
-from training.evaluation.metrics.nearest import nearest_neighbours, neighbours_within
+from training.evaluation.metrics.copies import data_copying, find_originals
+from training.evaluation.metrics.nearest import neighbours_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from training.evaluation.metrics.copies import Originals
 
 MAX_C_T = -3.0
 """A C_T below this is suspicious: it is a mean of z-scores."""
@@ -72,8 +74,9 @@ def judge_copies(
     Raises:
         HistodsError: there are fewer than two training images.
     """
-    authentic = authentic_percent(training_ND, generated_KD)
-    real_authentic = authentic_percent(training_ND, real_MD)
+    within = neighbours_within(training_ND)
+    made = find_originals(training_ND, within, generated_KD)
+    authentic, real_authentic = made.percent, find_originals(training_ND, within, real_MD).percent
     c_t = _data_copying(training_ND, real_MD, generated_KD, seed)
     missing = real_authentic - authentic
     error = 100 * math.sqrt(0.25 / len(generated_KD) + 0.25 / len(real_MD))
@@ -82,7 +85,7 @@ def judge_copies(
         authentic=authentic,
         real_authentic=real_authentic,
         c_t=c_t,
-        pairs=_worst_pairs(training_ND, generated_KD, training_keys, generated_names),
+        pairs=_worst_pairs(made, training_keys, generated_names),
         suspicious=(c_t is not None and c_t < MAX_C_T) or missing > max(MIN_MISSING, MIN_ERRORS * error),
     )
 
@@ -101,23 +104,17 @@ def _data_copying(
 
 
 def _worst_pairs(
-    training_ND: NDArray[np.float64],
-    generated_KD: NDArray[np.float64],
-    training_keys: Sequence[str],
-    generated_names: Sequence[str],
+    made: Originals, training_keys: Sequence[str], generated_names: Sequence[str]
 ) -> tuple[NearPair, ...]:
     """The generated images that are nearest to a training image, by how near that one's own neighbour is."""
-    nearest = nearest_neighbours(generated_KD, training_ND)
-    distances_K, indices_K = nearest.distances_NK[:, 0], nearest.indices_NK[:, 0]
-    own_N = neighbours_within(training_ND).distances_NK[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios_K = np.nan_to_num(distances_K / own_N[indices_K], nan=1.0, posinf=_MOST)
+        ratios_K = np.nan_to_num(made.distances_L / made.own_L, nan=1.0, posinf=_MOST)
     worst = np.lexsort((np.arange(len(ratios_K)), ratios_K))[:PAIRS].tolist()
     return tuple(
         NearPair(
             image=generated_names[index],
-            training=training_keys[int(indices_K[index])],
-            distance=float(distances_K[index]),
+            training=training_keys[int(made.indices_L[index])],
+            distance=float(made.distances_L[index]),
             ratio=float(min(ratios_K[index], _MOST)),
         )
         for index in worst

@@ -6,7 +6,7 @@ Shapes: N images, D features.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -42,10 +42,10 @@ _RANGES = {"frechet": (0.0, math.inf), "cmmd": (0.0, math.inf), "precision": (0.
 
 
 class _Metric(NamedTuple):
-    """A metric, and what its intervals need."""
+    """One computation that gives a metric or several, and what the interval of each needs."""
 
-    compare: Callable[[Matrix, Matrix], float]
-    prepare: Prepare
+    compare: Callable[[Matrix, Matrix], Sequence[float]]
+    prepare: dict[str, Prepare]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -88,72 +88,65 @@ def distances(real: Features, generated: Features, *, seed: int, progress: Progr
         seed: the seed of the subsets and of the bootstrap.
         progress: called with the name of the stage, the metrics done, and all.
     """
-    metrics = _metrics(seed)
-    found = {}
-    for done, name in enumerate(METRICS):
-        progress("comparing", done, len(METRICS))
-        one = _distance(metrics[name], real, generated, seed)
-        found[name] = _within(one, *_RANGES.get(name, (-math.inf, math.inf)))
+    metrics = (
+        _Metric(lambda first, second: (frechet_distance(first, second),), {"frechet": resampled_frechet}),
+        _Metric(
+            lambda first, second: (kernel_distance(first, second, seed=seed).mean,), {"kernel": resampled_kernel}
+        ),
+        _Metric(lambda first, second: (cmmd(first, second),), {"cmmd": resampled_cmmd}),
+        _Metric(precision_recall, {"precision": resampled_precision, "recall": resampled_recall}),
+    )
+    found: dict[str, Distance] = {}
+    for metric in metrics:
+        progress("comparing", len(found), len(METRICS))
+        found |= _compare(metric, real, generated, seed)
     progress("comparing", len(METRICS), len(METRICS))
     return found
 
 
-def _metrics(seed: int) -> dict[str, _Metric]:
-    def precision(real: Matrix, generated: Matrix) -> float:
-        return precision_recall(real, generated).precision
-
-    def recall(real: Matrix, generated: Matrix) -> float:
-        return precision_recall(real, generated).recall
-
-    return {
-        "frechet": _Metric(frechet_distance, resampled_frechet),
-        "kernel": _Metric(
-            lambda real, generated: kernel_distance(real, generated, seed=seed).mean, resampled_kernel
-        ),
-        "cmmd": _Metric(cmmd, resampled_cmmd),
-        "precision": _Metric(precision, resampled_precision),
-        "recall": _Metric(recall, resampled_recall),
-    }
-
-
-def _distance(metric: _Metric, real: Features, generated: Features, seed: int) -> Distance:
+def _compare(metric: _Metric, real: Features, generated: Features, seed: int) -> dict[str, Distance]:
     try:
-        value = _finite(metric.compare(real.values_ND, generated.values_ND))
+        values = _finite(metric.compare(real.values_ND, generated.values_ND))
     except HistodsError as error:
-        return Distance(reason=str(error))
+        return dict.fromkeys(metric.prepare, Distance(reason=str(error)))
     if real.half_N is None or generated.half_N is None:
-        return Distance(
-            value=value, reason="All images come from one slide: no interval, and no halves to compare."
-        )
-    low, high = map(
-        _finite,
-        bootstrap(
-            metric.prepare,
+        reason = "All images come from one slide: no interval, and no halves to compare."
+        return {
+            name: Distance(value=value, reason=reason) for name, value in zip(metric.prepare, values, strict=True)
+        }
+    of_half: Sequence[float | None] = [None] * len(values)
+    floor, missing = of_half, None
+    try:
+        floor = _finite(metric.compare(real.of_half(0), real.of_half(1)))
+        of_half = _finite(metric.compare(real.of_half(0), generated.of_half(1)))
+    except HistodsError as error:
+        missing = f"No floor: {error}"
+    found = {}
+    for place, (name, prepare) in enumerate(metric.prepare.items()):
+        interval = bootstrap(
+            prepare,
             real.values_ND,
             real.groups,
             generated.values_ND,
             generated.groups,
             seed=seed,
             draws=DRAWS,
-        ),
-    )
-    of_half = floor = reason = None
-    try:
-        floor = _finite(metric.compare(real.of_half(0), real.of_half(1)))
-        of_half = _finite(metric.compare(real.of_half(0), generated.of_half(1)))
-    except HistodsError as error:
-        reason = f"No floor: {error}"
-    return Distance(value=value, low=low, high=high, of_half=of_half, floor=floor, reason=reason)
+        )
+        low, high = _within(name, _finite(interval))
+        found[name] = Distance(
+            value=values[place], low=low, high=high, of_half=of_half[place], floor=floor[place], reason=missing
+        )
+    return found
 
 
-def _within(one: Distance, least: float, greatest: float) -> Distance:
-    """With the ends of the interval, which is one of the spread around the value, within the metric's range."""
-    if one.low is None or one.high is None:
-        return one
-    return replace(one, low=min(max(one.low, least), greatest), high=min(max(one.high, least), greatest))
+def _within(name: str, interval: Sequence[float]) -> list[float]:
+    """An interval, which is one of the spread around the value, within the range of its metric."""
+    least, greatest = _RANGES.get(name, (-math.inf, math.inf))
+    return [min(max(end, least), greatest) for end in interval]
 
 
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise HistodsError(f"The distance is {number}: the features are too large to compare.")
-    return float(number)
+def _finite(numbers: Sequence[float]) -> list[float]:
+    for number in numbers:
+        if not math.isfinite(number):
+            raise HistodsError(f"The distance is {number}: the features are too large to compare.")
+    return [float(number) for number in numbers]

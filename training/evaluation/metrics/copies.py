@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from training.evaluation.metrics.matrices import Matrix
+    from training.evaluation.metrics.nearest import Neighbours
 
 LEAST_GENERATED = 20
 """Generated samples of a cell that counts: so many, the paper's tau = 20 / L, are needed for a normal z."""
@@ -71,14 +72,44 @@ def authentic_percent(training_ND: ArrayLike, generated_LD: ArrayLike) -> float:
         HistodsError: fewer than 2 training samples, no generated one, or features do not fit each other.
     """
     training, generated = feature_matrices(training=training_ND, generated=generated_LD)
-    return 100 * float(authentic(training, generated).mean())
+    return find_originals(training, neighbours_within(training), generated).percent
 
 
-def authentic(training_ND: Matrix, generated_LD: Matrix) -> NDArray[np.bool_]:
-    """Whether each generated sample is authentic, [L]; see `authentic_percent`."""
-    within_N = neighbours_within(training_ND).distances_NK[:, 0]
+class Originals(NamedTuple):
+    """The training sample nearest to each generated sample.
+
+    Attributes:
+        indices_L: int64, that sample.
+        distances_L: float64, its distance.
+        own_L: float64, its distance to its own nearest training sample.
+    """
+
+    indices_L: NDArray[np.int64]
+    distances_L: Matrix
+    own_L: Matrix
+
+    @property
+    def authentic(self) -> NDArray[np.bool_]:
+        """Whether each generated sample is authentic; see `authentic_percent`."""
+        return self.distances_L > self.own_L
+
+    @property
+    def percent(self) -> float:
+        """The percentage of authentic samples."""
+        return 100 * float(self.authentic.mean())
+
+
+def find_originals(training_ND: Matrix, within: Neighbours, generated_LD: Matrix) -> Originals:
+    """Find the training sample nearest to each generated sample.
+
+    Args:
+        training_ND: features of training images.
+        within: their own nearest neighbours, by `neighbours_within`, which several sets can share.
+        generated_LD: features of generated images.
+    """
     nearest = nearest_neighbours(generated_LD, training_ND)
-    return nearest.distances_NK[:, 0] > within_N[nearest.indices_NK[:, 0]]
+    indices_L = nearest.indices_NK[:, 0]
+    return Originals(indices_L, nearest.distances_NK[:, 0], within.distances_NK[indices_L, 0])
 
 
 def data_copying(

@@ -14,7 +14,7 @@ import numpy as np
 
 from histods.errors import HistodsError
 from training.evaluation.metrics.cmmd import gaussian_kernel, normalised
-from training.evaluation.metrics.copies import Partition, authentic, compare_in_cells
+from training.evaluation.metrics.copies import Partition, compare_in_cells, find_originals
 from training.evaluation.metrics.frechet import Gaussian, gaussian_distance
 from training.evaluation.metrics.kernel import cubic_kernel
 from training.evaluation.metrics.matrices import feature_matrices, kernel_of_selves, row_chunks
@@ -173,7 +173,7 @@ def resampled_authentic(training_LD: ArrayLike) -> Prepare:
 
     def prepare(_: GroupedSet, generated: GroupedSet) -> Resampled:
         training, *_others = feature_matrices(training=training_LD, generated=generated.features_ND)
-        authentic_M = authentic(training, generated.features_ND)
+        authentic_M = find_originals(training, neighbours_within(training), generated.features_ND).authentic
         return lambda _, generated_H: 100 * float(np.average(authentic_M, weights=generated_H[generated.groups_N]))
 
     return prepare
