@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from histods.errors import HistodsError
 from histods.io.atomic import write_json
-from histods.io.checked import build
-from histods.io.workspace import read_json
+from histods.io.workspace import read_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -234,10 +232,4 @@ class EvaluationFile:
         Raises:
             HistodsError: it is damaged, or of another version.
         """
-        document = read_json(path)
-        try:
-            return build(cls, document)
-        except ValueError as error:
-            raise HistodsError(
-                f"{path} is not an evaluation of this version ({error}); evaluate again."
-            ) from error
+        return read_as(cls, path, what="an evaluation", advice="evaluate again")

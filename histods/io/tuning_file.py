@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from histods.errors import HistodsError
 from histods.io.atomic import write_json
-from histods.io.checked import build
-from histods.io.workspace import read_json
+from histods.io.workspace import read_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,8 +109,4 @@ class TuningFile:
         Raises:
             HistodsError: it is damaged, or of another version.
         """
-        document = read_json(path)
-        try:
-            return build(cls, document)
-        except ValueError as error:
-            raise HistodsError(f"{path} is not a tuning of this version ({error}); tune again.") from error
+        return read_as(cls, path, what="a tuning", advice="tune again")

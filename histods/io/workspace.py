@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import file_digest, refuse_pipe
 from histods.io.audit_summary import AuditSummary
+from histods.io.checked import Class, build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -266,3 +267,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise HistodsError(f"{path} holds a {type(document).__name__} instead of a JSON object; make it again.")
     return document
+
+
+def read_as(kind: type[Class], path: Path, *, what: str, advice: str) -> Class:
+    """Read a JSON object as a dataclass that histods wrote.
+
+    Args:
+        kind: the dataclass.
+        path: the file.
+        what: what the file should be, such as "an evaluation".
+        advice: what makes it again, such as "evaluate again".
+
+    Raises:
+        HistodsError: it is damaged, or of another version.
+    """
+    try:
+        return build(kind, read_json(path))
+    except ValueError as error:
+        raise HistodsError(f"{path} is not {what} of this version ({error}); {advice}.") from error
