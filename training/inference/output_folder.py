@@ -123,8 +123,8 @@ def plan_items(
     return items
 
 
-def digest_of(recipe: dict[str, Any]) -> str:
-    """SHA-256 of a recipe."""
+def digest_of(recipe: object) -> str:
+    """SHA-256 of a recipe, or of any other values of JSON."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 

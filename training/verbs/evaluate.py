@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histods.errors import HistodsError
-from histods.io.atomic import make_folders, only_one, write_json
+from histods.io.atomic import make_folders, only_one
 from histods.io.evaluation_file import FILE, EvaluationFile
 from histods.io.workspace import Workspace, read_json
 from histods.printing import printed
@@ -21,15 +19,15 @@ from training.evaluation.comparison import Comparison, choose_real, evenly, read
 from training.evaluation.evaluation import Settings, compare
 from training.evaluation.features.own import OWN
 from training.evaluation.image_sets import FolderImages
+from training.evaluation.result_folder import check_place, claim
 from training.inference.mask_inputs import MaskReader
+from training.inference.output_folder import digest_of
 from training.inference.pictures import write_png
 from training.inference.tuned_sampling import TunedSampling
 from training.runs.checkpoint import read_run
 from training.verbs.sample import sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from histods.records import Progress
     from training.evaluation.image_sets import ImageSet, ShardImages
     from training.inference.sampling import Sampler
@@ -193,11 +191,11 @@ def _of_run(settings: Settings, order: _Order, out: Path | None) -> EvaluateResu
     identity = [run.step, chosen.held_out.digest, order.sampling, *_identity(settings)]
     if tuned is not None:
         identity.append(tuned.defaults())
-    name = f"{run.folder.name}-{run.checkpoint.name}-{_digest(identity)[:8]}"
+    name = f"{run.folder.name}-{run.checkpoint.name}-{digest_of(identity)[:8]}"
     folder = out or settings.home / name
-    _check_place(order.space, folder, ())
+    check_place(order.space, folder, ())
     with only_one(folder, "evaluates"):
-        _claim(folder, identity)
+        claim(folder, identity)
         made = _sample(settings, order, chosen.held_out, folder / "held-out")
         recipe = read_json(made.folder / "overview" / "samples.json").get("recipe", {})
         comparison = Comparison(
@@ -261,7 +259,7 @@ def _of_folders(
     sets = read_folders(images, real, train, shards)
     digests = [one.digest if one is not None else "" for one in (sets.generated, sets.real, sets.training)]
     identity = [*digests, *_identity(settings)]
-    folder = out or settings.home / f"{images.resolve().name}-{_digest(identity)[:8]}"
+    folder = out or settings.home / f"{images.resolve().name}-{digest_of(identity)[:8]}"
     comparison = Comparison(
         real=sets.real,
         generated=sets.generated,
@@ -274,9 +272,9 @@ def _of_folders(
         generated_from=str(images),
         warnings=sets.warnings,
     )
-    _check_place(space, folder, [one for one in (images, real, train) if one is not None])
+    check_place(space, folder, [one for one in (images, real, train) if one is not None])
     with only_one(folder, "evaluates"):
-        _claim(folder, identity)
+        claim(folder, identity)
         return _finish(settings, comparison, sets.generated if sets.generated.masked else None, folder)
 
 
@@ -286,38 +284,6 @@ def _finish(settings: Settings, sets: Comparison, synthetic: ImageSet | None, fo
     return EvaluateResult(folder=folder, record=folder / FILE, pairs=pairs, device=where, document=document)
 
 
-def _check_place(space: Workspace, folder: Path, sources: Sequence[Path]) -> None:
-    """Refuse to write among the images, or into the dataset."""
-    for source in sources:
-        if folder.resolve().is_relative_to(source.resolve()):
-            raise HistodsError(f"{folder} lies in {source}, whose images are compared; choose another --out.")
-    if space.audit.is_file():
-        space.check_place(folder, "--out", Path(str(read_json(space.audit).get("root"))))
-
-
-def _claim(folder: Path, identity: Sequence[object]) -> None:
-    """Say what a folder is for, unless it is for something else.
-
-    Raises:
-        HistodsError: it holds another evaluation, or other files.
-    """
-    mark = folder / "order.json"
-    own = {"identity": _digest(identity)}
-    if mark.is_file():
-        if read_json(mark) != own:
-            raise HistodsError(
-                f"{folder} holds another evaluation; remove it, or choose another folder with --out."
-            )
-        return
-    if any(not path.name.startswith(".") for path in folder.iterdir()):  # the lock, or what a killed call left
-        raise HistodsError(f"{folder} holds files of something else; choose another folder with --out.")
-    write_json(mark, own)
-
-
 def _identity(settings: Settings) -> list[str | int]:
     """The settings that change what is found."""
     return [settings.features, settings.seed, settings.segmenter_steps, settings.downstream]
-
-
-def _digest(identity: object) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()

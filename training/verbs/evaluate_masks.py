@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,15 @@ import numpy as np
 
 from histods.errors import HistodsError
 from histods.images.reader import read_mask
-from histods.io.atomic import write_json
+from histods.io.atomic import only_one, write_json
 from histods.io.workspace import Workspace
 from histods.printing import printed
 from histods.records import silent
 from training.distributed import processes
 from training.evaluation.comparison import choose_real
 from training.evaluation.masks import compare_masks
+from training.evaluation.result_folder import check_place, claim
+from training.inference.output_folder import digest_of
 from training.runs.checkpoint import read_run
 from training.verbs.generate_masks import MASK_RUN, MaskOrder, make_masks
 
@@ -104,23 +105,26 @@ def evaluate_masks(
         count=count,
         seed=seed,
     )
-    report = progress or silent
-    with processes(device) as process:
-        made = make_masks(order, process, report)
-    comparison = compare_masks(
-        (real.held_out.whole_mask(index) for index in range(len(real.held_out))),
-        real.held_out.groups,
-        (_read(path) for path in made.values()),
-        read.classes,
-        strip=max(2, 2 * reduce),
-        seed=seed,
-    )
-    identity = hashlib.sha256(f"{real.held_out.digest} {order.folder.folder.name} {count} {seed}".encode())
-    name = f"{read.folder.name}-{read.checkpoint.name}-{identity.hexdigest()[:8]}"
+    identity = [real.held_out.digest, order.folder.folder.name, count, seed]
+    name = f"{read.folder.name}-{read.checkpoint.name}-{digest_of(identity)[:8]}"
     folder = Path(out) if out is not None else space.evaluations / name
-    record = folder / "masks.json"
-    result = EvaluateMasksResult(
-        record=record,
+    check_place(space, folder, ())
+    with only_one(folder, "evaluates"):
+        claim(folder, identity)
+        with processes(device) as process:
+            made = make_masks(order, process, progress or silent)
+        comparison = compare_masks(
+            (real.held_out.whole_mask(index) for index in range(len(real.held_out))),
+            real.held_out.groups,
+            (_read(path) for path in made.values()),
+            read.classes,
+            strip=max(2, 2 * reduce),
+            seed=seed,
+        )
+        document = {"run": read.folder.name, "step": read.step, "split": real.split, **comparison.as_dict()}
+        write_json(folder / "masks.json", document)
+    return EvaluateMasksResult(
+        record=folder / "masks.json",
         masks=order.folder.folder,
         run=read.folder.name,
         step=read.step,
@@ -128,8 +132,6 @@ def evaluate_masks(
         comparison=comparison,
         warnings=real.warnings,
     )
-    write_json(record, {"run": result.run, "step": result.step, "split": real.split, **comparison.as_dict()})
-    return result
 
 
 def makes_masks(run: str | Path, workspace: str | Path | None) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ from training.evaluation.tuning.choice import CERTAIN, Score, dice_of, share_bet
 from training.evaluation.tuning.search import search
 from training.evaluation.tuning.trials import Studio, joined, look_at_real
 from training.inference.mask_inputs import MaskReader
+from training.inference.output_folder import digest_of
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampling
 from training.inference.tuned_sampling import FILE as SETTING
@@ -223,7 +222,7 @@ class _Tuning:
             self.segmenter_steps,
             self.seed,
         ]
-        folder = self.home / f"{run.folder.name}-{run.checkpoint.name}-{_digest(identity)[:8]}"
+        folder = self.home / f"{run.folder.name}-{run.checkpoint.name}-{digest_of(identity)[:8]}"
         make_folders(folder)
         with only_one(folder, "tunes"):
             judge = _Judge(self)
@@ -405,7 +404,9 @@ class _Judge:
             JPEG_QUALITY,
             tuning.seed,
         ]
-        return self._studio.look(_digest(identity)[:32], lambda: self._pipeline(candidate), first, last, progress)
+        return self._studio.look(
+            digest_of(identity)[:32], lambda: self._pipeline(candidate), first, last, progress
+        )
 
     def _pipeline(self, candidate: Candidate) -> SamplingPipeline:
         run, device = self._tuning.run, self._tuning.device
@@ -438,7 +439,3 @@ def _trial(candidate: Candidate, forwards: int, few: Score, final: Score | None)
         search=TrialScore(frechet=few.frechet, dice=few.dice),
         final=None if final is None else TrialScore(frechet=final.frechet, dice=final.dice),
     )
-
-
-def _digest(identity: object) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
