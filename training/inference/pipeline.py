@@ -55,7 +55,7 @@ class SamplingPipeline:
         schedule: the noise schedule.
         space: the latent space.
         prediction: what the network predicts.
-        sampling: how noise becomes an image.
+        sampling: sampler, steps and guidance.
         device: where to compute.
         guide: the network to guide away from, and what it predicts; by default the network without condition.
         half: let the network compute in bfloat16.

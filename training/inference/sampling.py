@@ -1,4 +1,4 @@
-"""How noise becomes an image: the settings of a call, their ranges, and how they are recorded."""
+"""The settings of sampling: sampler, steps, guidance and others, their ranges, and how they are recorded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = {"dpm": "DPM-Solver++(2M)", "ddim": "DDIM", "unipc": "UniPC"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How noise becomes an image.
+    """The settings of sampling.
 
     Attributes:
         sampler: `dpm`, DPM-Solver++(2M), `ddim`, or `unipc`.

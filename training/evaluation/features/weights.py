@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NOT_TENSORS = "damaged, or not tensors alone"
-"""The reason where PyTorch refuses a file; its own message advises to run the code in it."""
+"""Why a file is refused that PyTorch could read only by running code in it."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

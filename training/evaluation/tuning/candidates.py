@@ -35,7 +35,7 @@ class Candidate:
     """A way of sampling.
 
     Attributes:
-        sampling: how noise becomes an image.
+        sampling: sampler, steps and guidance.
         ema_length: average of weights of this length; None for the run's own.
     """
 
