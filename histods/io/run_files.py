@@ -62,6 +62,11 @@ class RunSummary:
     map_digest: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def makes_masks(self) -> bool:
+        """Whether it makes masks instead of images."""
+        return self.settings.get("data.what") == "masks"
+
 
 def list_runs(space: Workspace) -> list[RunSummary]:
     """The runs of a workspace by name; damaged values are None."""

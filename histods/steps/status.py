@@ -150,6 +150,8 @@ def _runs(space: Workspace, *, outdated: bool = False) -> Iterator[Stage]:
     }
     for found in list_runs(space):
         name = "" if found.run == "default" else f" --name {shlex.quote(found.run)}"
+        if found.makes_masks:
+            name = " --what masks" + ("" if found.run == "masks" else f" --name {shlex.quote(found.run)}")
         run, command = f"run {found.run}", f"histods train{name}{space.option}"
         step, steps, digest = found.step, found.steps, found.index_digest
         if step is None or steps is None:
@@ -188,10 +190,12 @@ def _choose_next(space: Workspace, parts: tuple[Stage, ...]) -> str:
     unfinished = next((one for one in runs if one.state == "missing"), None)
     if unfinished is not None:
         return unfinished.command
-    finished = [one.name.removeprefix("run ") for one in runs if one.state == "done"]
+    makers = {found.run for found in list_runs(space) if found.makes_masks}
+    images = [one for one in runs if one.name.removeprefix("run ") not in makers]
+    finished = [one.name.removeprefix("run ") for one in images if one.state == "done"]
     if finished:
         return sample_command(space, finished[-1])
-    return f"histods train{' --name NEW' if runs else ''}{option}{space.option}"
+    return f"histods train{' --name NEW' if images else ''}{option}{space.option}"
 
 
 def sample_command(space: Workspace, run: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from histods import audit, fix, remap, shard, split, status
+from histods.io.workspace import Workspace
 from histods.synthetic import make_demo
 from tests.commands import histods
 
@@ -117,6 +118,21 @@ def test_a_run_is_out_of_date_when_what_it_was_made_from_is(site: Site) -> None:
     assert status(site.workspace).next == f"histods train --name NEW{option}"
     site.map.write_text(site.map.read_text().replace("Stroma", "Necrosis"))
     assert status(site.workspace).next == f"histods remap --map {site.map}{option}"
+
+
+def test_a_run_of_masks_is_not_sampled_from_like_one_of_images(site: Site) -> None:
+    """What it is taken from is its configuration."""
+    runs = Workspace(site.workspace).runs
+    for name, what in (("default", "images"), ("masks", "masks")):
+        checkpoint = runs / name / "checkpoints" / "step-00000002"
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (runs / name / "config.yaml").write_text(f"data: {{what: {what}}}\nrun: {{steps: 2}}\n")
+        (checkpoint.parent / "latest").write_text("step-00000002\n")
+        (checkpoint / "state.json").write_text('{"step": 2}')
+    found = status(site.workspace)
+    commands = {part.name: part.command for part in found.parts if part.name.startswith("run ")}
+    assert commands["run masks"].startswith("histods train --what masks -w")
+    assert found.next.startswith("histods sample --run default --masks MASKS"), found.next
 
 
 def test_a_label_map_beside_the_images_is_what_comes_next_for_audit_and_status_alike(tmp_path: Path) -> None:
