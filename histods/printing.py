@@ -29,6 +29,11 @@ class _Facts(NamedTuple):
     numbers: list[bool]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 pixel", "12,345 pixels"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printed(*, table: str | None = None, hide: Sequence[str] = ()) -> Callable[[type[T]], type[T]]:
     """Let a dataclass show itself as a short table, whatever it holds.
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import MaxNLocator
 
 from histods.palette import Fill, class_fill
+from histods.printing import counted
 from reports.class_table import percent_of
 from reports.style import AXIS_LABEL, GAP, MARGIN, PAGE, RULE, TOP, Canvas, RowLabels, Size, row_pitch
-from reports.text_layout import counted, percent_text, pixels_text, text_width, tick_text, wrapped
+from reports.text_layout import percent_text, pixels_text, text_width, tick_text, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ import polars as pl
 from histods.checks import CHECKS
 from histods.measurement.findings_file import to_csv
 from histods.palette import SEVERITIES, class_fill
+from histods.printing import counted
 from reports.bars import Bar, Scale, draw_bars
 from reports.class_table import printable
-from reports.text_layout import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

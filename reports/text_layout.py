@@ -9,6 +9,8 @@ from functools import lru_cache
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from histods.printing import counted
+
 FONT = "DejaVu Sans"
 """Comes with Matplotlib, so widths are the same on every machine."""
 BODY = 7.0
@@ -77,11 +79,6 @@ def pixels_text(percent: float, pixels: int) -> str:
     """A share of the pixels; if it is too small for a percentage, also the number of pixels."""
     text = percent_text(percent)
     return f"{text} ({counted(pixels, 'pixel')})" if text.startswith("<") else text
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 pixel", "12,345 pixels"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def tick_text(value: float) -> str:

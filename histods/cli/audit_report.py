@@ -11,6 +11,7 @@ from rich.text import Text
 from histods.cli.console import print_command, print_grid, print_line, print_table
 from histods.cli.group_table import show_groups
 from histods.cli.next_step import drafts_labels, in_workspace, offer_groups
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,19 +45,15 @@ def why_failed(result: AuditResult, fail_on: str) -> str | None:
         )
         return f"Exit status 1: no image has a mask. {how}."
     if not usable:
-        return f"Exit status 1: {_count(errors, 'error')}, and no sample can be used."
+        return f"Exit status 1: {counted(errors, 'error')}, and no sample can be used."
     scripts = "--fail-on never makes the status 0 in scripts"
     if not errors:
-        return f"Exit status 1: {_count(warnings, 'warning')}; all {usable:,} samples can be used ({scripts})."
-    aside = _count(counts.excluded, "sample") + (" is" if counts.excluded == 1 else " are")
+        return f"Exit status 1: {counted(warnings, 'warning')}; all {usable:,} samples can be used ({scripts})."
+    aside = counted(counts.excluded, "sample") + (" is" if counts.excluded == 1 else " are")
     return (
-        f"Exit status 1: {_count(errors, 'error')}. {aside} set aside; the other {usable:,} can be used, so that "
+        f"Exit status 1: {counted(errors, 'error')}. {aside} set aside; the other {usable:,} can be used, so that "
         f"you can continue ({scripts})."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def show_audit(
@@ -100,7 +97,7 @@ def _show_labels(console: Console, result: AuditResult, most: int) -> None:
         of = f", the {len(shown)} largest of {len(result.labels):,}" if left else ""
         print_table(
             console,
-            f"Labels in the {_count(result.masks_in_use, 'mask')} in use{of}",
+            f"Labels in the {counted(result.masks_in_use, 'mask')} in use{of}",
             ["label", "name", "pixels", "%", "masks"],
             [[str(row.label), row.name, row.pixels, f"{row.percent:.4f}", row.images] for row in shown],
             numbers=[0, 2, 3, 4],
@@ -112,7 +109,7 @@ def _show_labels(console: Console, result: AuditResult, most: int) -> None:
     if excluded.masks:
         print_line(
             console,
-            f"Not counted here: {excluded.pixels:,} pixels in {_count(excluded.masks, 'mask')} of excluded "
+            f"Not counted here: {excluded.pixels:,} pixels in {counted(excluded.masks, 'mask')} of excluded "
             "samples; audit.json lists their labels.",
         )
         print_line(console, "")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from histods.cli.console import print_line, print_table
 from histods.errors import HistodsError
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,8 +20,8 @@ def show_mask_evaluation(console: Console, result: EvaluateMasksResult) -> None:
     found = result.comparison
     print_line(
         console,
-        f"Masks of {result.run} at step {result.step:,}: {found.generated:,} generated and {found.real:,} real "
-        f"masks (the split {result.split}, {found.groups:,} slides).",
+        f"Masks of {result.run} at step {result.step:,}: {found.generated:,} generated and "
+        f"{counted(found.real, 'real mask')} (the split {result.split}, {counted(found.groups, 'slide')}).",
     )
     print_table(
         console,

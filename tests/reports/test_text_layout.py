@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.text_layout import counted, percent_text, pixels_text, shortened, text_width, tick_text, wrapped
+from histods.printing import counted
+from reports.text_layout import percent_text, pixels_text, shortened, text_width, tick_text, wrapped
 
 TEXT = st.lists(st.text("abWil", min_size=1, max_size=9), min_size=1, max_size=6).map(" ".join)
 

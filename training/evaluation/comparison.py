@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histods.errors import HistodsError
+from histods.printing import counted
 from histods.shards.images.reader import ShardReader
 from histods.shards.images.shard_set import ShardSet
 from histods.shards.latents.latent_set import LatentSet
@@ -152,7 +153,7 @@ def choose_real(
         samples, said = _without_slides(ShardImages(reader, samples), tuned.slides)
         warnings.append(said)
     if count is not None and len(samples) < count:
-        warnings.append(f"The split {chosen} has only {len(samples):,} images to generate others for")
+        warnings.append(f"The split {chosen} has only {counted(len(samples), 'image')} to generate others for")
     training_reader = ShardReader(folder, trained)
     training = ShardImages(training_reader, _with_classes(training_reader), reduce)
     held_out = ShardImages(reader, samples if count is None else evenly(samples, count), reduce)

@@ -166,8 +166,8 @@ def _choose(
         half = "" if len(real) == len(chosen.held_out) else "half of "
         whole = f", or tune on all of them with --split {chosen.split}" if half else ""
         raise HistodsError(
-            f"There are only {len(real)} images in {half}the split {chosen.split}, and tuning takes at least "
-            f"{FEWEST}: run 'histods split{space.option}' with a larger share for validation{whole}."
+            f"Tuning takes at least {FEWEST} images, and {half}the split {chosen.split} has {len(real)}: "
+            f"run 'histods split{space.option}' with a larger share for validation{whole}."
         )
     if (slides := len(set(real.groups))) < FEWEST_SLIDES:
         warnings.append(

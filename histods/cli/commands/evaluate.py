@@ -23,6 +23,7 @@ from histods.cli.options import (
     WorkspaceOption,
 )
 from histods.io.evaluation_file import METRICS
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -161,8 +162,9 @@ def show_evaluation(console: Console, result: EvaluateResult) -> None:
     of = "two folders" if found.run is None else f"{found.run} at step {found.step:,}"
     print_line(
         console,
-        f"Evaluation of {of}: {found.generated:,} generated and {found.real:,} real images ({found.real_from}, "
-        f"{found.slides:,} slides), features '{found.judge.features}' ({found.judge.width}).",
+        f"Evaluation of {of}: {found.generated:,} generated and {counted(found.real, 'real image')} "
+        f"({found.real_from}, "
+        f"{counted(found.slides, 'slide')}), features '{found.judge.features}' ({found.judge.width}).",
     )
     print_table(
         console,
@@ -228,7 +230,7 @@ def _show_copies(console: Console, found: EvaluationFile) -> None:
         return
     print_table(
         console,
-        f"Compared with {found.training:,} training images: are there copies?",
+        f"Compared with {counted(found.training, 'training image')}: are there copies?",
         ["compared by", "authentic %", "of real images %", "C_T", "suspicious"],
         [
             [

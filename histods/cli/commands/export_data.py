@@ -21,6 +21,7 @@ from histods.cli.options import (
     WorkspaceOption,
 )
 from histods.exports.base import FORMATS
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,20 +151,16 @@ def _show_left_out(console: Console, result: ExportDataResult) -> None:
     if result.unlabelled:
         print_line(
             console,
-            f"Left out: {_count(result.unlabelled, 'sample')} without a labelled pixel; "
+            f"Left out: {counted(result.unlabelled, 'sample')} without a labelled pixel; "
             "--keep-unlabelled exports them.",
         )
     if result.excluded:
-        print_line(console, f"Left out: {_count(result.excluded, 'sample')} that the audit excludes.")
+        print_line(console, f"Left out: {counted(result.excluded, 'sample')} that the audit excludes.")
     for path, reason in result.unreadable[:_SHOWN]:
         print_line(console, f"warning: {path} is left out: {reason}")
     if len(result.unreadable) > _SHOWN:
         more = len(result.unreadable) - _SHOWN
-        print_line(console, f"warning: {_count(more, 'more image')} that cannot be decoded left out")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+        print_line(console, f"warning: {counted(more, 'more image')} that cannot be decoded left out")
 
 
 def to_document(result: ExportDataResult) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from histods.cli.console import print_line, print_table, run_command
 from histods.cli.next_step import print_next
 from histods.cli.options import DebugOption, JsonOption, QuietOption, WorkersOption
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +81,7 @@ def show_import_data(console: Console, result: ImportDataResult) -> None:
     of = f", the {_SHOWN} largest of {len(result.classes):,}" if len(result.classes) > _SHOWN else ""
     print_table(
         console,
-        f"Labels of {_count(result.masks, 'mask')}{of}",
+        f"Labels of {counted(result.masks, 'mask')}{of}",
         ["label", "name", "annotations read", "pixels", "masks"],
         [[str(row.label), row.name, row.annotations, row.pixels, row.masks] for row in shown],
         numbers=[0, 2, 3, 4],
@@ -96,9 +97,9 @@ def show_import_data(console: Console, result: ImportDataResult) -> None:
         )
     if result.cut:
         verb = "reaches" if result.cut == 1 else "reach"
-        print_line(console, f"{_count(result.cut, 'annotation')} {verb} out of the image, cut at its edge.")
+        print_line(console, f"{counted(result.cut, 'annotation')} {verb} out of the image, cut at its edge.")
     if result.crowds:
-        print_line(console, f"{_count(result.crowds, 'annotation')} drawn as a group of objects (iscrowd).")
+        print_line(console, f"{counted(result.crowds, 'annotation')} drawn as a group of objects (iscrowd).")
     _show_counts(console, "Annotations that are in no mask", result.left_out)
     if any(row.reason == NO_CLASS for row in result.left_out):
         print_line(console, "--unclassified NAME draws annotations without a class as one of NAME.")
@@ -109,11 +110,11 @@ def show_import_data(console: Console, result: ImportDataResult) -> None:
             console, f"All of them, with reasons: {' and '.join(str(result.folder / name) for name in tables)}"
         )
     there = f", {result.present:,} were there already" if result.present else ""
-    drawn = _count(result.drawn, "annotation")
-    print_line(console, f"{_count(result.written, 'mask')} written{there}, with {drawn}: {result.folder}")
+    drawn = counted(result.drawn, "annotation")
+    print_line(console, f"{counted(result.written, 'mask')} written{there}, with {drawn}: {result.folder}")
     if result.images < result.masks:
         alone = result.masks - result.images
-        print_line(console, f"{_count(alone, 'mask')} without an image, for 'histods sample --masks'.")
+        print_line(console, f"{counted(alone, 'mask')} without an image, for 'histods sample --masks'.")
 
 
 def _show_counts(console: Console, title: str, rows: tuple[LeftOutCount, ...]) -> None:
@@ -130,10 +131,6 @@ def _show_counts(console: Console, title: str, rows: tuple[LeftOutCount, ...]) -
     if len(rows) > _SHOWN:
         rest = sum(row.number for row in rows[_SHOWN:])
         print_line(console, f"{rest:,} more for {len(rows) - _SHOWN:,} other reasons")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def to_document(result: ImportDataResult) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from histods.cli.options import (
     WorkersOption,
     WorkspaceOption,
 )
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,12 +104,12 @@ def show_tile(console: Console, result: TileResult) -> None:
             f"{result.coverage:.2f} tiles on average.",
         )
     else:
-        print_line(console, f"Edges: {_count(result.padded, 'tile')} padded to the right and below: {padding}.")
+        print_line(console, f"Edges: {counted(result.padded, 'tile')} padded to the right and below: {padding}.")
     if result.small:
         how = f"padded ({padding})" if result.edge == "shift" else "padded"
         print_line(
             console,
-            f"{_count(len(result.small), 'image')} smaller than a tile, {how}: {_first(result.small)}",
+            f"{counted(len(result.small), 'image')} smaller than a tile, {how}: {_first(result.small)}",
         )
     _show_left_out(console, result)
     if result.off_palette:
@@ -124,9 +125,11 @@ def show_tile(console: Console, result: TileResult) -> None:
         groups = (
             "their image as group" if not result.groups - result.own_groups else f"{groups}, or the image itself"
         )
-    print_line(console, f"Tiles have {groups} ({_count(result.groups, 'group')}), so that none straddles a split.")
+    print_line(
+        console, f"Tiles have {groups} ({counted(result.groups, 'group')}), so that none straddles a split."
+    )
     there = f", {result.present:,} were there already" if result.present else ""
-    print_line(console, f"{_count(result.written, 'tile')} written{there}: {result.folder}")
+    print_line(console, f"{counted(result.written, 'tile')} written{there}: {result.folder}")
 
 
 def _show_left_out(console: Console, result: TileResult) -> None:
@@ -142,16 +145,12 @@ def _show_left_out(console: Console, result: TileResult) -> None:
     if result.blank_images:
         print_line(console, f"All tiles are blank in {_first(result.blank_images)}")
     if result.left_out:
-        print_line(console, f"{_count(result.left_out, 'excluded sample')} of the audit left out.")
+        print_line(console, f"{counted(result.left_out, 'excluded sample')} of the audit left out.")
     for path, reason in result.unreadable[:_SHOWN]:
         print_line(console, f"warning: no tiles of {path}: {reason}")
     if len(result.unreadable) > _SHOWN:
         more = len(result.unreadable) - _SHOWN
-        print_line(console, f"warning: no tiles of {_count(more, 'more image')} that cannot be decoded")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+        print_line(console, f"warning: no tiles of {counted(more, 'more image')} that cannot be decoded")
 
 
 def _first(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from histods.errors import HistodsError
+from histods.printing import counted
 from histods.sampling.philox import choose, philox4x64
 from histods.sampling.streams import Stream
 from training.evaluation.metrics.matrices import feature_matrices, kernel_of_selves, sum_over_pairs
@@ -57,7 +58,8 @@ def kernel_distance(
     fewest = min(len(first), len(second))
     if fewest < size:
         raise HistodsError(
-            f"A set has {fewest:,} samples, fewer than a subset of the kernel distance ({size:,}); add images."
+            f"A set has {counted(fewest, 'sample')}, fewer than a subset of the kernel distance ({size:,}); "
+            "add images."
         )
     estimates = [
         _unbiased(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.errors import HistodsError
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ def _matrix(name: str, features: ArrayLike, least: int) -> Matrix:
         )
     if len(matrix) < least:
         raise HistodsError(
-            f"The {name} set has {len(matrix):,} samples, and this needs at least {least:,}; add images."
+            f"The {name} set has {counted(len(matrix), 'sample')}, and this needs at least {least:,}; add images."
         )
     if len(matrix) and not (matrix.min() >= -_LARGEST and matrix.max() <= _LARGEST):  # false for NaN, too
         wrong = np.flatnonzero(~(np.abs(matrix) <= _LARGEST).all(axis=1))

@@ -101,5 +101,5 @@ def test_one_feature_has_the_distance_of_means_and_deviations() -> None:
 
 
 def test_one_sample_has_no_covariance() -> None:
-    with pytest.raises(HistodsError, match="second set has 1 samples, and this needs at least 2; add images"):
+    with pytest.raises(HistodsError, match="second set has 1 sample, and this needs at least 2; add images"):
         frechet_distance(mixed(0, 5, 3), mixed(0, 1, 3))
