@@ -132,7 +132,8 @@ def _explain(error: Exception) -> str:
     if isinstance(error, HistodsError):
         return str(error)
     if isinstance(error, typer.exceptions.TyperException):
-        return f"{error.format_message().rstrip('.')}; see '{_called()} --help'."
+        said = error.format_message().rstrip(".").replace("Value error, ", "")  # Typer's word for a wrong choice
+        return f"{said}; see '{_called()} --help'."
     if isinstance(error, OSError):
         places = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         found = f"{error.strerror or error}{': ' if places else ''}{places}"

@@ -384,3 +384,12 @@ def test_names_never_steer_the_terminal(tmp_path: Path) -> None:
     assert not set(result.stdout + result.stderr) & {"\x1b", "\x9b", "\u202e"}
     refusal = histods("audit", root / "b\x1b[2J", "-w", tmp_path / "o")
     assert refusal.stderr.startswith(f"histods: {root}/b\\x1b[2J does not exist;")
+
+
+def test_a_wrong_choice_is_said_in_plain_words() -> None:
+    result = histods("sample", "--masks", "x", "--sampler", "foo")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "histods: Invalid value for '--sampler': 'foo' is not one of 'dpm', 'ddim', 'unipc'; "
+        "see 'histods sample --help'.\n"
+    )
