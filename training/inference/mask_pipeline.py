@@ -17,6 +17,7 @@ import torch
 from torch.nn.functional import conv2d, interpolate, pad
 
 from histods.errors import HistodsError
+from training.data.masks import one_hot
 from training.diffusion.guidance import guided
 from training.diffusion.noise import normal_noise
 from training.diffusion.samplers import ddim, dpm_solver_2m
@@ -40,6 +41,8 @@ _BLUR = (0.25, 0.5, 0.25)
 which linear interpolation alone would round off but keep; a strip of one cell, with half of its value left and a
 quarter on either side, still has the largest value."""
 _FITTINGS, _FILLINGS = 20, 10
+SETTLING_ROUNDS = 16
+_MOST_NOISE, _LEAST_NOISE = 2.0, 0.1  # of the rounds, over the signal
 _LEAST_PROBABILITY = 1e-3
 _LEAST_SHARE = 1e-6
 _ROWS = 64  # of cells, enlarged at once
@@ -89,6 +92,12 @@ class MaskPipeline:
             HistodsError: the result is not finite.
         """
         wanted_BK = wanted_BK.to(self.device)
+        total = self.sampling.steps + SETTLING_ROUNDS
+
+        def told(step: int, _steps: int) -> None:
+            if progress is not None:
+                progress(step, total)
+
         noise_BKhw = normal_noise(seeds, (wanted_BK.shape[1], *size), self.device)
         denoise = self._steered(self._predict(wanted_BK, size, seeds), wanted_BK)
         sampling = self.sampling
@@ -100,7 +109,7 @@ class MaskPipeline:
                 prediction="x0",
                 steps=sampling.steps,
                 clip=self.space.clip,
-                progress=progress,
+                progress=told,
             )
         else:
             x_BKhw = ddim(
@@ -112,14 +121,43 @@ class MaskPipeline:
                 eta=sampling.eta,
                 clip=self.space.clip,
                 seeds=seeds,
-                progress=progress,
+                progress=told,
             )
         if not torch.isfinite(x_BKhw).all():
             raise HistodsError(
                 "The network's masks hold numbers that are not finite: its weights have diverged; "
                 "choose an earlier checkpoint (--mask-run RUN/checkpoints/step-N)."
             )
-        return self.space.denormalise(x_BKhw).clamp(0, 1)
+        planes_BKhw = self.space.denormalise(x_BKhw).clamp(0, 1)
+        for number, level in enumerate(settling_levels(self.schedule), start=1):
+            planes_BKhw = self._settle(planes_BKhw, denoise, wanted_BK, level, seeds, number)
+            told(sampling.steps + number, total)
+        return planes_BKhw
+
+    def _settle(
+        self,
+        planes_BKhw: Tensor,
+        denoise: Denoise,
+        wanted_BK: Tensor,
+        level: int,
+        seeds: Sequence[int],
+        number: int,
+    ) -> Tensor:
+        """Take the most likely class of each cell, add noise, and let the network predict the planes again.
+
+        Sampled planes are soft where the network was not sure, and their largest values leave specks and slivers
+        that no training mask has. The network never saw such masks: when they are sharp and noisy again, it
+        removes them. Adding noise to what was sampled and denoising it again is how Xu et al. correct errors of
+        sampling ("Restart sampling for improving generative processes", NeurIPS 2023). Making values discrete in
+        between is particular to masks.
+        """
+        pairs = zip(planes_BKhw, wanted_BK, strict=True)
+        classes_B1hw = torch.stack([fill_shares(*pair).argmax(dim=0, keepdim=True) for pair in pairs])
+        sharp_BKhw = one_hot(classes_B1hw, planes_BKhw.shape[1])
+        noise_BKhw = normal_noise(seeds, sharp_BKhw.shape[1:], self.device, stream=self.sampling.steps + number)
+        level_B = torch.full((len(sharp_BKhw),), level, device=self.device)
+        x_BKhw = self.schedule.add_noise(self.space.normalise(sharp_BKhw), noise_BKhw, level_B)
+        return self.space.denormalise(denoise(x_BKhw, level_B)).clamp(0, 1)
 
     def _predict(self, wanted_BK: Tensor, size: tuple[int, int], seeds: Sequence[int]) -> Denoise:
         """The network's prediction, in windows for large masks."""
@@ -146,6 +184,16 @@ class MaskPipeline:
             return self.space.normalise(tilt(self.space.denormalise(x0_BKhw), wanted_BK))
 
         return denoise
+
+
+def settling_levels(schedule: Schedule) -> list[int]:
+    """Noise levels of the rounds in which masks settle, the noisiest first.
+
+    They are even in the logarithm of noise over signal.
+    """
+    ratios_T = (schedule.noise_T / schedule.signal_T).log()
+    wanted = torch.linspace(math.log(_MOST_NOISE), math.log(_LEAST_NOISE), SETTLING_ROUNDS)
+    return [int((ratios_T - value).abs().argmin()) for value in wanted.to(ratios_T)]
 
 
 def tilt(planes_BKhw: Tensor, wanted_BK: Tensor) -> Tensor:
@@ -194,8 +242,9 @@ def fill_shares(planes_Khw: Tensor, wanted_K: Tensor) -> Tensor:
             if 0 < count < cells:
                 rivals_Khw = values_Khw + offsets_K[:, None, None]
                 rivals_Khw[label] = -torch.inf
-                lacking_N = (rivals_Khw.amax(dim=0) - values_Khw[label]).flatten().sort().values
-                offsets_K[label] = (lacking_N[count - 1] + lacking_N[count]) / 2
+                lacking_N = (rivals_Khw.amax(dim=0) - values_Khw[label]).flatten()
+                last, next_one = lacking_N.kthvalue(count).values, lacking_N.kthvalue(count + 1).values
+                offsets_K[label] = (last + next_one) / 2
     return planes_Khw * offsets_K.exp()[:, None, None]
 
 

@@ -16,7 +16,7 @@ from histods.io.atomic import only_one
 from histods.io.workspace import read_json
 from training.data.masks import SHARES
 from training.inference.generated_masks import MaskFolder, complete, parse_proportions, parse_size
-from training.inference.mask_pipeline import MaskPipeline, enlarge, fill_shares
+from training.inference.mask_pipeline import SETTLING_ROUNDS, MaskPipeline, enlarge, fill_shares
 from training.inference.output_folder import digest_of, seed_of
 from training.inference.sampling import Sampling
 from training.runs.checkpoint import load_model, read_run, read_tensors
@@ -89,6 +89,7 @@ class MaskOrder:
             "sampler": sampling.sampler,
             "steps": sampling.steps,
             "guidance": sampling.guidance,
+            "settling_rounds": SETTLING_ROUNDS,
             "seed": self.seed,
         }
 

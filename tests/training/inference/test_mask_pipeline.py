@@ -18,7 +18,14 @@ from training.config.sections import DiffusionConfig
 from training.data.masks import one_hot, reduce_by_majority
 from training.diffusion.process import Schedule
 from training.evaluation.masks import measure_masks, strip_share
-from training.inference.mask_pipeline import MaskPipeline, enlarge, fill_shares, tilt
+from training.inference.mask_pipeline import (
+    SETTLING_ROUNDS,
+    MaskPipeline,
+    enlarge,
+    fill_shares,
+    settling_levels,
+    tilt,
+)
 from training.inference.sampling import Sampling
 from training.latents.latent_space import LatentSpace
 from training.model.unet import UNet
@@ -26,6 +33,8 @@ from training.model.unet import UNet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from training.config.sections import Prediction
 
 NAN = float("nan")
 FACTOR = 8
@@ -137,6 +146,23 @@ def test_filled_planes_have_the_shares_asked_for() -> None:
     shares = np.bincount(large.ravel(), minlength=4) / large.size
     assert shares[1] == 0
     assert np.abs(shares[2:] - [0.2, 0.5]).max() < 0.03
+
+
+@pytest.mark.parametrize("prediction", ["v", "flow"])
+def test_masks_settle_from_twice_as_much_noise_as_signal_to_a_tenth(prediction: Prediction) -> None:
+    schedule = Schedule.of(DiffusionConfig(prediction=prediction))
+    levels = settling_levels(schedule)
+    ratios = [float(schedule.noise_T[level] / schedule.signal_T[level]) for level in levels]
+    assert len(levels) == SETTLING_ROUNDS
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] == pytest.approx(2, rel=0.02)
+    assert ratios[-1] == pytest.approx(0.1, rel=0.02)
+
+
+def test_progress_counts_the_rounds_in_which_masks_settle() -> None:
+    told: list[tuple[int, int]] = []
+    pipeline(network(), steps=2)(torch.full((1, 4), NAN), (16, 16), [1], lambda *args: told.append(args))
+    assert told == [(number, 2 + SETTLING_ROUNDS) for number in range(1, 3 + SETTLING_ROUNDS)]
 
 
 def test_a_mask_does_not_depend_on_others_of_its_batch() -> None:

@@ -101,12 +101,12 @@ def test_shares_that_sum_to_one_leave_nothing_to_others(workspace: Path) -> None
 
 
 def test_borders_between_two_classes_have_no_third(free: list[NDArray[np.uint8]]) -> None:
-    """Real masks have 0.05 strips per border, where regions meet or end; grey levels would have 0.2 and more."""
+    """Real masks have 0.05 strips per border, where regions meet or end. Without settling there would be 0.1."""
     real = strip_share(measure_masks([planted(number) for number in range(200)], 4, strip=2 * REDUCE))
     made = strip_share(measure_masks(free, 4, strip=2 * REDUCE))
     assert real is not None
     assert made is not None
-    assert made < real + 0.08
+    assert made < real + 0.015
 
 
 def test_masks_resemble_those_of_training(free: list[NDArray[np.uint8]]) -> None:
@@ -114,7 +114,7 @@ def test_masks_resemble_those_of_training(free: list[NDArray[np.uint8]]) -> None
     real, made = measure_masks([planted(number) for number in range(200)], 4), measure_masks(free, 4)
     assert np.abs(real.proportions_NK.mean(axis=0) - made.proportions_NK.mean(axis=0)).sum() / 2 < 0.2
     sizes = [np.log(np.concatenate([one[3] for one in side.sizes])) for side in (real, made)]
-    assert wasserstein(*sizes) < 2
+    assert wasserstein(*sizes) < 1.5
 
 
 def digests(folder: Path) -> dict[str, str]:
