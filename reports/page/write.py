@@ -16,10 +16,10 @@ from histods.io.workspace import Workspace
 from histods.palette import class_fill
 from histods.printing import escaped, printed
 from histods.version import __version__
-from reports.page import classes, evaluations, findings, overview, runs, split, stored, thumbnails
 from reports.page.packing import pack, script_json
 from reports.page.pictures import Pictures
 from reports.page.section import Content, Missing
+from reports.page.sections import classes, evaluations, findings, overview, runs, split, stored, thumbnails
 from reports.page.source import read_source
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _drawn_labels(drawn: list[dict[str, Any] | None]) -> list[int]:
 def _tables(source: Source, drawn: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
     """The class of each label of the pictures in each class system, so that masks are drawn in its colours."""
     from histods.classes.class_system import list_label_maps, read_kept_map
-    from reports.page.class_comparison import class_of
+    from reports.page.sections.class_comparison import class_of
 
     systems = []
     for name in list_label_maps(source.space):

@@ -19,7 +19,7 @@ from histods.images.reduced import Picture
 from histods.masks.fit import CELLS_AFTER
 from histods.masks.grids import CELLS, SIDE, measure_appearance, measure_layout
 from histods.run_lengths import find_runs
-from reports.page.thumbnails import WORST, choose_worst
+from reports.page.sections.thumbnails import WORST, choose_worst
 from tests.datasets.tissues import make_pairs
 
 if TYPE_CHECKING:

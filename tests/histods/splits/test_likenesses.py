@@ -13,8 +13,8 @@ from PIL import Image
 from histods import Manifest, audit, fix, split
 from histods.io.workspace import Workspace
 from reports.page.pictures import Pictures
+from reports.page.sections.split import build
 from reports.page.source import read_source
-from reports.page.split import build
 from tests.commands import histods
 from tests.reports.page.workspaces import write_pair
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from histods import shard
 from histods.io.workspace import Workspace
 from reports.page.pictures import Pictures
+from reports.page.sections.stored import build
 from reports.page.source import read_source
-from reports.page.stored import build
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,17 +18,17 @@ from histods import audit, split
 from histods.io.workspace import Workspace
 from histods.labels.label_map import LabelMap
 from histods.labels.label_map_file import BUNDLED, read_label_map
-from reports.page.class_comparison import compare
-from reports.page.classes import OTHERS
-from reports.page.classes import SECTION as CLASSES
-from reports.page.findings import pack_columns, with_folders
-from reports.page.overview import list_actions, list_unchecked
 from reports.page.pictures import Pictures, fitted, shrink_labels
-from reports.page.runs import SECTION as RUNS
-from reports.page.runs import evenly, smooth, thin
+from reports.page.sections.class_comparison import compare
+from reports.page.sections.classes import OTHERS
+from reports.page.sections.classes import SECTION as CLASSES
+from reports.page.sections.findings import pack_columns, with_folders
+from reports.page.sections.overview import list_actions, list_unchecked
+from reports.page.sections.runs import SECTION as RUNS
+from reports.page.sections.runs import evenly, smooth, thin
+from reports.page.sections.split import SECTION as SPLIT
+from reports.page.sections.thumbnails import SECTION, choose_worst
 from reports.page.source import read_source
-from reports.page.split import SECTION as SPLIT
-from reports.page.thumbnails import SECTION, choose_worst
 from tests.reports.page.workspaces import Made, write_pair, write_run
 
 
@@ -140,13 +140,13 @@ def test_the_newest_runs_are_shown_within_the_budget(tmp_path: Path, monkeypatch
         run = tmp_path / "runs" / f"run{number}"
         write_run(run, 0.001)
         os.utime(run / "metrics.jsonl", (1000 - number, 1000 - number))
-    monkeypatch.setattr("reports.page.runs.MAX_RUNS", 2)
+    monkeypatch.setattr("reports.page.sections.runs.MAX_RUNS", 2)
     source = read_source(Workspace(tmp_path))
     content = RUNS.build(source, Pictures(source))
     assert [run["name"] for run in content.values["runs"]] == ["run0", "run1"]
     assert content.values["left_out"] == 2
     assert all(len(run["previews"]) == 3 for run in content.values["runs"])
-    monkeypatch.setattr("reports.page.runs._Budget", lambda: SimpleNamespace(left=100))
+    monkeypatch.setattr("reports.page.sections.runs._Budget", lambda: SimpleNamespace(left=100))
     assert not [run for run in RUNS.build(source, Pictures(source)).values["runs"] if run["previews"]]
 
 

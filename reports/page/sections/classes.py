@@ -13,8 +13,8 @@ from histods.errors import HistodsError
 from histods.palette import class_fill
 from histods.printing import escaped
 from reports.class_table import COUNTED_LIMIT, DRAWN_LIMIT, RAW, largest
-from reports.page.class_comparison import class_of, compare
 from reports.page.section import Content, Missing, Section
+from reports.page.sections.class_comparison import class_of, compare
 
 if TYPE_CHECKING:
     from histods.labels.label_map import LabelMap

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from histods import audit
 from histods.io.workspace import Workspace
 from reports.evaluation_charts import draw_evaluation
-from reports.page.evaluations import MAX_EVALUATIONS
-from reports.page.evaluations import SECTION as EVALUATIONS
 from reports.page.pictures import Pictures
+from reports.page.sections.evaluations import MAX_EVALUATIONS
+from reports.page.sections.evaluations import SECTION as EVALUATIONS
 from reports.page.source import read_source
 from reports.page.write import report
 from tests.evaluations import make_evaluation
