@@ -13,9 +13,9 @@ import polars as pl
 from histods.errors import HistodsError
 from histods.io.atomic import write_text
 from histods.io.workspace import Workspace
-from histods.palette import class_fill
 from histods.printing import escaped, printed
 from histods.version import __version__
+from reports.page.fills import paint_class
 from reports.page.packing import pack, script_json
 from reports.page.pictures import Pictures
 from reports.page.section import Content, Missing
@@ -24,6 +24,7 @@ from reports.page.source import read_source
 
 if TYPE_CHECKING:
     from histods.records import Progress
+    from reports.page.fills import Paint
     from reports.page.section import Section
     from reports.page.source import Source
 
@@ -196,9 +197,9 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _labels(source: Source, drawn: list[dict[str, Any] | None]) -> dict[int, tuple[str, str]]:
+def _labels(source: Source, drawn: list[dict[str, Any] | None]) -> dict[int, tuple[str, Paint]]:
     """Name and colour of each label of the pictures."""
-    return {label: (escaped(source.names.name(label)), class_fill(label).face) for label in _drawn_labels(drawn)}
+    return {label: (escaped(source.names.name(label)), paint_class(label)) for label in _drawn_labels(drawn)}
 
 
 def _drawn_labels(drawn: list[dict[str, Any] | None]) -> list[int]:
@@ -220,7 +221,7 @@ def _tables(source: Source, drawn: list[dict[str, Any] | None]) -> list[dict[str
         systems.append(
             {
                 "name": escaped(name),
-                "classes": [(escaped(text), class_fill(at).face) for at, text in enumerate(label_map.classes)],
+                "classes": [(escaped(text), paint_class(at)) for at, text in enumerate(label_map.classes)],
                 "of": of,
             }
         )

@@ -13,6 +13,7 @@ from histods.errors import HistodsError
 from histods.palette import class_fill
 from histods.printing import escaped
 from reports.class_table import COUNTED_LIMIT, DRAWN_LIMIT, RAW, largest
+from reports.page.fills import paint_class
 from reports.page.section import Content, Missing, Section
 from reports.page.sections.class_comparison import class_of, compare
 
@@ -113,7 +114,7 @@ def _describe(system: ClassSystem) -> dict[str, Any]:
             {
                 "index": row.index,
                 "name": escaped(row.name),
-                "colour": class_fill(row.index).face,
+                **paint_class(row.index),
                 "pixels": row.pixels,
                 "percent": row.percent,
                 "images": row.images,
@@ -126,11 +127,14 @@ def _describe(system: ClassSystem) -> dict[str, Any]:
 
 
 def _note(system: ClassSystem) -> str:
-    """What the charts leave out, and where colours repeat."""
+    """What the charts leave out, and where colours or even hatches repeat."""
     drawn = system.drawn
     notes = [system.say_drawn(len(drawn))] if len(drawn) < len(system.classes) else []
-    if len({class_fill(row.index).face for row in drawn}) < len(drawn):
-        notes.append("Colours repeat; the numbers tell classes of one colour apart")
+    fills = [class_fill(row.index) for row in drawn]
+    if len(set(fills)) < len(fills):
+        notes.append("Colours and hatches repeat; the numbers tell classes apart")
+    elif len({fill.face for fill in fills}) < len(fills):
+        notes.append("Colours repeat; hatches tell classes of one colour apart")
     return ". ".join(notes)
 
 
@@ -256,7 +260,7 @@ def _side_by_side(maps: list[LabelMap], labels: ClassSystem, source: Source) -> 
                 "classes": [
                     None
                     if index is None
-                    else {"index": index, "name": escaped(one.classes[index]), "colour": class_fill(index).face}
+                    else {"index": index, "name": escaped(one.classes[index]), **paint_class(index)}
                     for one, index in zip(maps, classes, strict=True)
                 ],
             }

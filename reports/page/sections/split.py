@@ -11,6 +11,7 @@ from histods.palette import split_fill
 from histods.printing import escaped
 from histods.splits.split_table import check_split, read_any_split, with_split_groups
 from reports.balance_table import count_balance, order_splits, read_split_names
+from reports.page.fills import paint
 from reports.page.section import Content, Missing, Section
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def build(source: Source, pictures: Pictures) -> Content:
             "straddling": straddling,
         },
         data={
-            "names": [
-                {"name": escaped(name), "colour": split_fill(name, at).face} for at, name in enumerate(names)
-            ],
+            "names": [{"name": escaped(name), **paint(split_fill(name, at))} for at, name in enumerate(names)],
             "balance": _balances(source, sides, problems),
             "straddling": straddling,
         },
@@ -83,7 +82,7 @@ def _sizes(samples: pl.DataFrame, names: tuple[str, ...]) -> list[dict[str, Any]
         | {
             "split": escaped(name),
             "percent": 100 * rows[name]["samples"] / total,
-            "colour": split_fill(name, at).face,
+            **paint(split_fill(name, at)),
         }
         for at, name in enumerate(names)
         if name in rows

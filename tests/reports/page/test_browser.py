@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.reports.page.tabs import Opened
 from tests.reports.page.workspaces import FORMULA, HOSTILE
 
 if TYPE_CHECKING:
@@ -21,43 +21,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PAINTED = """[...document.querySelectorAll("#thumbnails .picture:not(.side) canvas")].map((canvas) =>
     canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.filter(
         (value, place) => place % 4 === 3 && value > 0).length).reduce((sum, one) => sum + one, 0)"""
 """Pixels of masks that are drawn over images."""
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-class Opened:
-    """The page in a tab, and everything that it said or asked for."""
-
-    def __init__(self, browser: Browser, file: Path, *, width: int = 1280, scheme: str = "light") -> None:
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if scheme == "dark" else "light",
-            reduced_motion="reduce",
-        )
-        self.tab: Page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.tab.on("console", lambda message: self.said.append(message.text))
-        self.tab.on("pageerror", lambda error: self.said.append(str(error)))
-        self.tab.on("dialog", lambda dialog: self.said.append(f"dialog {dialog.message}"))
-        self.tab.on("request", lambda request: self.asked.append(request.url))
-        self.tab.goto(file.as_uri())
-        self.tab.wait_for_selector("#finding-grid [data-place]", timeout=20_000)
 
 
 @pytest.fixture(scope="module")

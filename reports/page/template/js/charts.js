@@ -58,7 +58,17 @@ function rowName(row, left, middle, number) {
   return parts;
 }
 
-// rows: name, index, colour, value, shown (the value in words), text (on hover).
+// A rectangle in the colour of an entry, and over it the hatch of one whose colour others have, too.
+function painted(entry, shape) {
+  const ground = s("rect", { ...shape, fill: entry.colour });
+  return entry.hatch ? [ground, s("rect", { ...shape, class: "hatch", fill: `url(#${entry.hatch})` })] : [ground];
+}
+
+function swatch(entry) {
+  return s("svg", { width: 12, height: 12, class: "swatch", "aria-hidden": "true" }, ...painted(entry, { width: 12, height: 12, rx: 2 }));
+}
+
+// rows: name, index, colour, hatch, value, shown (the value in words), text (on hover).
 function bars(node, label, rows) {
   chart(node, label, (width) => {
     const left = nameColumn(rows, width - 40) + 34;
@@ -71,13 +81,13 @@ function bars(node, label, rows) {
       return mark(row.text,
         s("rect", { x: 0, y: place * ROW, width, height: ROW, class: "hit" }),
         ...rowName(row, left, middle, true),
-        s("rect", { x: left, y: middle - 7, width: long, height: 14, rx: 2, fill: row.colour, class: "bar" }),
+        ...painted(row, { x: left, y: middle - 7, width: long, height: 14, rx: 2, class: "bar" }),
         s("text", { x: left + long + 6, y: middle, class: "value", text: row.shown }));
     }));
   });
 }
 
-// rows: name, index, parts (value, colour, text); each row is divided into its parts.
+// rows: name, index, parts (value, colour, hatch, text); each row is divided into its parts.
 function stacks(node, label, rows, numbered) {
   chart(node, label, (width) => {
     const left = nameColumn(rows, width) + (numbered ? 34 : 8);
@@ -87,8 +97,8 @@ function stacks(node, label, rows, numbered) {
       let start = left;
       const pieces = row.parts.filter((part) => part.value > 0).map((part) => {
         const share = part.value / total;
-        const piece = mark(`${row.name}: ${part.text}, ${percent(share)}`, s("rect", {
-          x: start, y: place * ROW + 3, width: Math.max(share * room - 0.5, 0.5), height: ROW - 6, fill: part.colour, class: "bar",
+        const piece = mark(`${row.name}: ${part.text}, ${percent(share)}`, ...painted(part, {
+          x: start, y: place * ROW + 3, width: Math.max(share * room - 0.5, 0.5), height: ROW - 6, class: "bar",
         }));
         start += share * room;
         return piece;
@@ -128,6 +138,5 @@ function matrix(node, label, classes, together) {
 
 function legend(entries) {
   return h("ul", { class: "legend" }, ...entries.map((entry) =>
-    h("li", {}, s("svg", { width: 12, height: 12, class: "swatch", "aria-hidden": "true" },
-      s("rect", { width: 12, height: 12, rx: 2, fill: entry.colour })), " " + entry.name)));
+    h("li", {}, swatch(entry), " " + entry.name)));
 }

@@ -41,10 +41,13 @@ function drawSystem(place) {
   bars(find("percent"), title("Share of pixels"), rows.map((row) => bar(row.percent, percent(row.percent / 100), row)));
   bars(find("images"), title("Images"), rows.map((row) => bar(row.images || 0, whole.format(row.images || 0), row)));
   if (find("groups")) {
-    const colour = (index) => (of.has(index) ? of.get(index).colour : "#888888");
+    const others = { name: "others", colour: "#888888" };
     stacks(find("groups"), title("Mix of the groups"), system.groups.rows.map((group) => ({
       name: group.name,
-      parts: group.parts.map(([index, value]) => ({ value, colour: colour(index), text: of.has(index) ? of.get(index).name : "others" })),
+      parts: group.parts.map(([index, value]) => {
+        const one = of.get(index) || others;
+        return { ...one, value, text: one.name };
+      }),
     })), false);
     find("groups").after(legend(rows));
   }
@@ -62,6 +65,6 @@ function classGallery(system, row, one) {
     return h("div", {}, h("p", { class: "note", text: title }), node);
   };
   return h("article", { "aria-label": row.name },
-    h("h4", {}, s("svg", { width: 12, height: 12, class: "swatch", "aria-hidden": "true" }, s("rect", { width: 12, height: 12, rx: 2, fill: row.colour })), ` ${row.index} ${row.name}`),
+    h("h4", {}, swatch(row), ` ${row.index} ${row.name}`),
     h("div", { class: "pairs" }, part("largest share", one.clear), part("smallest share", one.doubtful)));
 }

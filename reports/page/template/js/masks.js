@@ -25,17 +25,31 @@ function rgb(colour) {
   return [1, 3, 5].map((from) => parseInt(colour.slice(from, from + 2), 16));
 }
 
-// What each label of a picture is in the chosen class system: key, name, colour, ground (whether it is left clear).
+// What each label of a picture is in the chosen class system: key, name, colour, hatch, ground (whether it is left clear).
 function meaning(number, system) {
   const labels = pictures[number].labels || [];
   const table = data.systems.find((one) => one.name === system);
-  if (!table && system !== "labels") return labels.map(() => ({ key: -1, name: "no class", colour: "#c8c8c8", ground: true }));
+  const none = { key: -1, name: "no class", colour: "#c8c8c8", ground: true };
   return labels.map((label) => {
-    if (!table) return { key: label, name: data.labels[label][0], colour: data.labels[label][1], ground: label === 0 };
-    const index = table.of[label];
-    if (index === null || index === undefined) return { key: -1, name: "no class", colour: "#c8c8c8", ground: true };
-    return { key: index, name: table.classes[index][0], colour: table.classes[index][1], ground: index === 0 };
+    const key = table ? table.of[label] : system === "labels" ? label : null;
+    if (key === null || key === undefined) return none;
+    const [name, paint] = table ? table.classes[key] : data.labels[key];
+    return { ...paint, key, name, ground: key === 0 };
   });
+}
+
+// Lines of hatches in masks, in pixels: far enough apart to see the tissue between them.
+const HATCH_EVERY = 10, HATCH_WIDTH = 2;
+
+// The colour of the lines of a hatch; null without one.
+function hatchInk(kind) {
+  if (!kind.hatch) return null;
+  const target = kind.hatch.endsWith("light") ? 255 : 0;
+  return rgb(kind.colour).map((value) => value + (target - value) * 0.6);
+}
+
+function isHatched(hatch, across, down) {
+  return (hatch.startsWith("slash") ? across + down : across) % HATCH_EVERY < HATCH_WIDTH;
 }
 
 // look: mode (fill, outline, side, image), opacity 0..1, system, only (the one class that is coloured).
@@ -48,22 +62,25 @@ async function paintMask(canvas, number, look) {
   if (look.mode === "image") return;
   const made = context.createImageData(mask.width, mask.height);
   const colours = kinds.map((kind) => rgb(kind.colour));
+  const all = look.only === null || look.only === undefined;
+  const inks = kinds.map((kind) => (all ? hatchInk(kind) : null));
   const alphas = kinds.map((kind) => {
-    if (look.only !== null && look.only !== undefined) return kind.key === look.only ? 255 : 0;
+    if (!all) return kind.key === look.only ? 255 : 0;
     return kind.ground ? 0 : 255;
   });
   const strength = look.mode === "fill" ? look.opacity : 1;
   const { places, width, height } = mask;
   for (let at = 0; at < places.length; at += 1) {
     const place = places[at];
-    let alpha = look.mode === "side" && (look.only === null || look.only === undefined) ? 255 : alphas[place];
+    let alpha = look.mode === "side" && all ? 255 : alphas[place];
     if (look.mode === "outline" && alpha) {
       const across = at % width, down = (at - across) / width, key = kinds[place].key;
       const edge = (across > 0 && kinds[places[at - 1]].key !== key) || (across < width - 1 && kinds[places[at + 1]].key !== key)
         || (down > 0 && kinds[places[at - width]].key !== key) || (down < height - 1 && kinds[places[at + width]].key !== key);
       if (!edge) alpha = 0;
     }
-    made.data.set(colours[place], 4 * at);
+    const ink = inks[place] && isHatched(kinds[place].hatch, at % width, Math.floor(at / width));
+    made.data.set(ink ? inks[place] : colours[place], 4 * at);
     made.data[4 * at + 3] = alpha * strength;
   }
   context.putImageData(made, 0, 0);

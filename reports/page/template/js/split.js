@@ -8,7 +8,7 @@ function startSplit() {
   const draw = () => {
     const one = balance[choice.selectedIndex];
     const parts = (pixels, images) => pixels.map((value, side) => ({
-      value, colour: names[side].colour, text: `${names[side].name}, ${whole.format(value)} pixels` + (images ? ` in ${whole.format(images[side])} images` : ""),
+      ...names[side], value, text: `${names[side].name}, ${whole.format(value)} pixels` + (images ? ` in ${whole.format(images[side])} images` : ""),
     }));
     const inner = h("div");
     node.replaceChildren(legend(names), inner);
