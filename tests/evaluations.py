@@ -1,4 +1,4 @@
-"""An evaluation as `evaluation.json` holds it, for tests of what reads it."""
+"""Evaluations as `evaluation.json` and `masks.json` hold them, for tests of what reads them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from histods.io.evaluation_file import (
     Judge,
     NearPair,
 )
+from histods.io.mask_evaluation_file import MaskDistance, MaskEvaluationFile
 
 
 def make_evaluation(**changes: Any) -> EvaluationFile:
@@ -67,3 +68,29 @@ def make_evaluation(**changes: Any) -> EvaluationFile:
         "warnings": ("Generated images are near <script>",),
     }
     return EvaluationFile(**(values | changes))
+
+
+def make_mask_evaluation(**changes: Any) -> MaskEvaluationFile:
+    """An evaluation of a run of masks: Fat is in no mask, and Nerve only in some of one kind."""
+    nothing = MaskDistance(distance=None, floor=None)
+    values: dict[str, Any] = {
+        "run": "masks",
+        "step": 900,
+        "split": "test",
+        "warnings": ("The split test has few masks <i>",),
+        "real": 120,
+        "generated": 200,
+        "groups": 6,
+        "mean_proportions": MaskDistance(distance=0.102, floor=0.051),
+        "proportions": {
+            "Tumour <b>": MaskDistance(distance=0.0224, floor=0.0111),
+            "Nerve": MaskDistance(distance=0.03, floor=0.0),
+            "Fat": MaskDistance(distance=0.0, floor=0.0),
+        },
+        "region_sizes": {"Tumour <b>": MaskDistance(distance=1.5, floor=0.35), "Nerve": nothing, "Fat": nothing},
+        "adjacency": MaskDistance(distance=0.25, floor=0.09),
+        "strips": MaskDistance(distance=0.0513, floor=0.0021),
+        "real_strips": 0.0212,
+        "generated_strips": 0.0725,
+    }
+    return MaskEvaluationFile(**(values | changes))

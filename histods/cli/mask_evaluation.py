@@ -11,7 +11,7 @@ from histods.printing import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.evaluation.masks import MaskDistance
+    from histods.io.mask_evaluation_file import MaskDistance
     from training.verbs.evaluate_masks import EvaluateMasksResult
 
 

@@ -9,12 +9,12 @@ Shapes: N masks, K classes, H and W pixels.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from histods.errors import HistodsError
+from histods.io.mask_evaluation_file import MaskComparison, MaskDistance
 from histods.run_lengths import SPECK_PIXELS, find_runs
 from training.evaluation.metrics.intervals import halves
 
@@ -54,52 +54,6 @@ class MaskStatistics(NamedTuple):
             self.strips_N[rows],
             self.borders_N[rows],
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MaskDistance:
-    """A distance between generated and real masks.
-
-    Attributes:
-        distance: the distance; None if there is nothing to compare, as where one side lacks a class.
-        floor: the mean distance between halves of the real masks; None with fewer than two groups, or likewise.
-    """
-
-    distance: float | None
-    floor: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MaskComparison:
-    """How generated masks differ from real ones.
-
-    Attributes:
-        real: number of real masks.
-        generated: number of generated masks.
-        groups: number of groups (slides) of the real masks.
-        mean_proportions: total variation of the mean proportions of classes, 0 to 1.
-        proportions: for each class, the Wasserstein-1 distance of its share per mask, 0 to 1.
-        region_sizes: for each class, the Wasserstein-1 distance of the natural logarithm of its regions' pixels.
-        adjacency: total variation of which classes share borders, weighted by their length, 0 to 1.
-        strips: the difference of the numbers of strips per border: short runs between two other classes.
-        real_strips: that number for real masks; None without borders.
-        generated_strips: that number for generated masks.
-    """
-
-    real: int
-    generated: int
-    groups: int
-    mean_proportions: MaskDistance
-    proportions: dict[str, MaskDistance]
-    region_sizes: dict[str, MaskDistance]
-    adjacency: MaskDistance
-    strips: MaskDistance
-    real_strips: float | None
-    generated_strips: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The comparison as plain values, for JSON."""
-        return asdict(self)
 
 
 def compare_masks(

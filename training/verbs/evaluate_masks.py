@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from histods.errors import HistodsError
 from histods.images.reader import read_mask
-from histods.io.atomic import only_one, write_json
+from histods.io.atomic import only_one
+from histods.io.mask_evaluation_file import MaskEvaluationFile
 from histods.io.workspace import Workspace
 from histods.printing import printed
 from histods.records import silent
@@ -25,8 +26,8 @@ from training.verbs.generate_masks import MASK_RUN, MaskOrder, make_masks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from histods.io.mask_evaluation_file import MaskComparison
     from histods.records import Progress
-    from training.evaluation.masks import MaskComparison
 
 MASK_COUNT = 200
 """Masks to generate by default."""
@@ -121,10 +122,15 @@ def evaluate_masks(
             strip=max(2, 2 * reduce),
             seed=seed,
         )
-        document = {"run": read.folder.name, "step": read.step, "split": real.split, **comparison.as_dict()}
-        write_json(folder / "masks.json", document)
+        record = MaskEvaluationFile(
+            run=read.folder.name,
+            step=read.step,
+            split=real.split,
+            warnings=real.warnings,
+            **{field.name: getattr(comparison, field.name) for field in fields(comparison)},
+        ).write(folder)
     return EvaluateMasksResult(
-        record=folder / "masks.json",
+        record=record,
         masks=order.folder.folder,
         run=read.folder.name,
         step=read.step,

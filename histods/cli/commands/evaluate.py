@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from histods.cli.commands.sample import SamplerName
 from histods.cli.console import print_line, print_table, run_command
 from histods.cli.mask_evaluation import mask_document, refuse_options, show_mask_evaluation
-from histods.cli.next_step import print_next
+from histods.cli.next_step import in_workspace, print_next
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from histods.io.evaluation_file import Distance, EvaluationFile
     from training.verbs.evaluate import EvaluateResult
+    from training.verbs.evaluate_masks import EvaluateMasksResult
 
 EXAMPLE = "histods evaluate --run default --count 2000"
 _BETTER = {"frechet": "less", "kernel": "less", "cmmd": "less", "precision": "more", "recall": "more"}
@@ -86,6 +86,12 @@ def evaluate(
     from training.verbs.evaluate import evaluate as run_evaluate
     from training.verbs.evaluate_masks import MASK_COUNT, evaluate_masks, makes_masks
 
+    report = in_workspace("histods report", workspace)
+
+    def show_masks(console: Console, result: EvaluateMasksResult) -> None:
+        show_mask_evaluation(console, result)
+        print_next(console, report)
+
     if images is None and makes_masks(run, workspace):
         refuse_options(
             run,
@@ -111,7 +117,7 @@ def evaluate(
                 device=device,
                 progress=watch,
             ),
-            show_mask_evaluation,
+            show_masks,
             mask_document,
             quiet=quiet,
             json_output=json_output,
@@ -123,8 +129,7 @@ def evaluate(
         show_evaluation(console, result)
         pictures = [*charts, *([] if result.pairs is None else [result.pairs])]
         print_line(console, f"Written: {result.record} (look at {', '.join(path.name for path in pictures)})")
-        option = "" if workspace == DEFAULT_WORKSPACE else f" -w {shlex.quote(str(workspace))}"
-        print_next(console, f"histods report{option}")
+        print_next(console, report)
 
     run_command(
         lambda watch: run_evaluate(

@@ -1,4 +1,4 @@
-"""Evaluations of generated images: distances beside their floor, faithfulness to masks, copies, and pictures."""
+"""Evaluations of generated images: distances beside their floor, faithfulness, copies, pictures; and of masks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
 from histods.io.evaluation_file import FILE, METRICS, EvaluationFile
+from histods.io.mask_evaluation_file import FILE as MASK_FILE
+from histods.io.mask_evaluation_file import MaskEvaluationFile
 from histods.printing import escaped
 from reports.page.packing import data_uri
 from reports.page.section import Content, Missing, Section
+from reports.page.sections.mask_evaluations import describe_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,21 +34,27 @@ _MAX_FILE_BYTES, _MAX_SIDE = 20_000_000, 1600
 def build(source: Source, _: Pictures) -> Content:
     """Read the newest evaluations of the workspace."""
     space = source.space
-    files = sorted(space.evaluations.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    files = [*space.evaluations.glob(f"*/{FILE}"), *space.evaluations.glob(f"*/{MASK_FILE}")]
+    files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     if not files:
         missing = Missing(
-            reason="No generated images have been evaluated yet.", command=f"histods evaluate{space.option}"
+            reason="No generated images or masks have been evaluated yet.",
+            command=f"histods evaluate{space.option}",
         )
         return Content(missing=missing)
     problems: list[str] = []
-    found = []
+    images, masks = [], []
     for path in files[:MAX_EVALUATIONS]:
         try:
-            found.append(_describe(path.parent, EvaluationFile.read(path)))
+            if path.name == MASK_FILE:
+                masks.append(describe_masks(path.parent, MaskEvaluationFile.read(path)))
+            else:
+                images.append(_describe(path.parent, EvaluationFile.read(path)))
         except HistodsError as error:
             problems.append(str(error))
     return Content(
-        values={"evaluations": found, "left_out": max(0, len(files) - MAX_EVALUATIONS)}, problems=tuple(problems)
+        values={"evaluations": images, "masks": masks, "left_out": max(0, len(files) - MAX_EVALUATIONS)},
+        problems=tuple(problems),
     )
 
 
@@ -100,4 +109,4 @@ def _read_pictures(folder: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-SECTION = Section(name="evaluations", title="Evaluation of generated images", build=build)
+SECTION = Section(name="evaluations", title="Evaluations", build=build)

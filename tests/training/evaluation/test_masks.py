@@ -14,10 +14,12 @@ from scipy.stats import wasserstein_distance
 
 from histods.errors import HistodsError
 from tests.training.mask_runs import CLASSES, planted
-from training.evaluation.masks import MaskComparison, compare_masks, measure_masks, strip_share, wasserstein
+from training.evaluation.masks import compare_masks, measure_masks, strip_share, wasserstein
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from histods.io.mask_evaluation_file import MaskComparison
 
 MASKS = [planted(number) for number in range(40)]
 SLIDES = [f"slide {number // 4}" for number in range(40)]

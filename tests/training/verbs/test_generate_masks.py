@@ -16,6 +16,7 @@ from PIL import Image
 from histods import audit
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest
+from histods.io.mask_evaluation_file import MaskEvaluationFile
 from tests.commands import histods
 from tests.forked import Forked
 from tests.training.mask_runs import CLASSES, REDUCE, make_masks, planted, train_masks
@@ -286,7 +287,9 @@ def test_masks_are_compared_with_real_ones_beside_what_real_ones_differ_by(
     assert made.returncode == 0, made.stderr
     assert f"{COUNT} generated and {COUNT} real masks (the split all," in " ".join(made.stdout.split())
     assert "was trained on the split all" in " ".join(made.stdout.split())
+    assert "Next: histods report -w" in " ".join(made.stdout.split())
     found = json.loads((tmp_path / "masks.json").read_text())
+    assert "was trained on the split all" in MaskEvaluationFile.read(tmp_path / "masks.json").warnings[0]
     assert found["generated"] == len(free)
     assert 0 < found["mean_proportions"]["floor"] < 0.5
     assert found["generated_strips"] == strip_share(measure_masks(free, len(CLASSES), strip=2 * REDUCE))
