@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from histods.io.tuning_file import Trial, TrialScore, TuningFile
+    from histods.io.tuning_file import TrialScore, TuningFile
 
 _BLUE, _ORANGE = "#2a6f97", "#d98e04"
 _WIDTH, _HEIGHT = 7.2, 3.4
@@ -87,22 +87,10 @@ def _draw_panel(axes: Axes, tuning: TuningFile, scores: list[tuple[int, TrialSco
             continue
         right = score.frechet > (low + high) / 2
         axes.annotate(
-            _name(tuning.trials[place]),
+            tuning.trials[place].text,
             (score.frechet, score.dice),
             (-5 if right else 5, 6 if place == tuning.best else -11),
             textcoords="offset points",
             ha="right" if right else "left",
             size=SMALL,
         )
-
-
-def _name(one: Trial) -> str:
-    """A trial in few words."""
-    low, high = one.guidance_interval
-    words = [f"{one.sampler}, {one.levels}" if one.levels != "time" else one.sampler, f"{one.steps} steps"]
-    words.append("no guidance" if one.guidance == 1 else f"guidance {one.guidance:g}")
-    if (low, high) != (0, 1):
-        words.append(f"{low:g}:{high:g}")
-    if one.ema_length is not None:
-        words.append(f"EMA {one.ema_length:g}")
-    return ", ".join(words)

@@ -54,6 +54,21 @@ class Trial:
     search: TrialScore
     final: TrialScore | None
 
+    @property
+    def text(self) -> str:
+        """The setting in few words."""
+        low, high = self.guidance_interval
+        words = [
+            self.sampler if self.levels == "time" else f"{self.sampler}, {self.levels}",
+            f"{self.steps} steps",
+        ]
+        words.append("no guidance" if self.guidance == 1 else f"guidance {self.guidance:g}")
+        if (low, high) != (0, 1):
+            words.append(f"{low:g}:{high:g}")
+        if self.ema_length is not None:
+            words.append(f"EMA {self.ema_length:g}")
+        return ", ".join(words)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TuningFile:

@@ -1,21 +1,18 @@
-"""Training runs: their curves, the previews as time goes by, and images that were made with them."""
+"""Training runs: their curves, previews, tunings, and images that were made with them."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
 from histods.io.atomic import refuse_pipe
 from histods.io.run_files import is_number, list_runs
-from histods.io.workspace import read_json
 from histods.printing import escaped
-from reports.page.packing import data_uri
 from reports.page.section import Content, Missing, Section
+from reports.page.sections.run_pictures import Budget, read_previews, read_sheets
+from reports.page.sections.tunings import read_tunings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,16 +25,8 @@ if TYPE_CHECKING:
 MAX_RUNS = 8
 MAX_POINTS = 800
 """Points of a curve that are drawn; of more, each is the mean of its neighbours."""
-MAX_PREVIEWS = 12
-MAX_SHEETS = 6
-MAX_BYTES = 4_000_000
-"""Of all previews and contact sheets as texts of the page; those beyond are left out."""
-_PREVIEW_SIDE, _SHEET_SIDE = 720, 1400
-_MAX_FILE_BYTES = 60_000_000
-_MAX_PICTURE_PIXELS = 60_000_000
 _SMOOTHED_OVER = 50
 """Parts into which a curve is cut: the smoothed one forgets what is longer ago than one of them."""
-_STEP = re.compile(r"step-(\d{1,12})\.png")
 
 
 def build(source: Source, _: Pictures) -> Content:
@@ -50,14 +39,16 @@ def build(source: Source, _: Pictures) -> Content:
     found = sorted(list_runs(space), key=lambda one: _changed(space.runs / one.run), reverse=True)
     left_out = max(0, len(found) - MAX_RUNS)
     summaries = sorted(found[:MAX_RUNS], key=lambda one: one.run)
-    budget = _Budget()
+    budget = Budget()
     runs = [_read_run(space.runs / one.run, one, budget, problems) for one in summaries]
-    sheets = list(_read_sheets(space.folder / "samples", budget, problems))
+    tunings = list(read_tunings(space, [one.run for one in summaries], budget, problems))
+    sheets = list(read_sheets(space.folder / "samples", budget, problems))
     differ = _settings_that_differ(summaries)
     return Content(
         values={
             "runs": runs,
             "left_out": left_out,
+            "tunings": tunings,
             "sheets": sheets,
             "differ": differ,
             "option": space.option,
@@ -68,13 +59,6 @@ def build(source: Source, _: Pictures) -> Content:
     )
 
 
-@dataclass(slots=True)
-class _Budget:
-    """Bytes that previews and contact sheets may still take."""
-
-    left: int = MAX_BYTES
-
-
 def _changed(run: Path) -> float:
     """When a run last wrote a line of its metrics."""
     try:
@@ -83,7 +67,7 @@ def _changed(run: Path) -> float:
         return 0.0
 
 
-def _read_run(folder: Path, summary: RunSummary, budget: _Budget, problems: list[str]) -> dict[str, Any]:
+def _read_run(folder: Path, summary: RunSummary, budget: Budget, problems: list[str]) -> dict[str, Any]:
     """One run: how far it is, its curves and previews."""
     lines = list(_read_metrics(folder / "metrics.jsonl", problems))
     train = [line for line in lines if line.get("kind") == "train"]
@@ -105,7 +89,7 @@ def _read_run(folder: Path, summary: RunSummary, budget: _Budget, problems: list
             "ema": thin(_curve(validation, "ema")),
         },
         "buckets": [thin(curve) for curve in _buckets(validation)],
-        "previews": list(_read_previews(folder / "samples", budget, problems)),
+        "previews": list(read_previews(folder / "samples", budget, problems)),
     }
 
 
@@ -165,73 +149,6 @@ def thin(curve: Sequence[tuple[int, float]], points: int = MAX_POINTS) -> list[t
     width = -(-len(curve) // points) if curve else 1
     parts = (curve[first : first + width] for first in range(0, len(curve), width))
     return [(part[-1][0], math.fsum(value for _, value in part) / len(part)) for part in parts]
-
-
-def _read_previews(folder: Path, budget: _Budget, problems: list[str]) -> Iterator[dict[str, Any]]:
-    """Previews of a run from the first to the last, evenly chosen."""
-    found = sorted(
-        (int(match[1]), path) for path in folder.glob("step-*.png") if (match := _STEP.fullmatch(path.name))
-    )
-    for step, path in evenly(found, MAX_PREVIEWS):
-        picture = _read_picture(path, _PREVIEW_SIDE, budget, problems)
-        if picture is not None:
-            yield {"step": step} | picture
-
-
-def _read_sheets(folder: Path, budget: _Budget, problems: list[str]) -> Iterator[dict[str, Any]]:
-    """Contact sheets of generated images, and the run that made them."""
-    paths = sorted({*folder.glob("overview/contact_sheet.png"), *folder.glob("*/overview/contact_sheet.png")})
-    for path in paths[:MAX_SHEETS]:
-        picture = _read_picture(path, _SHEET_SIDE, budget, problems)
-        if picture is None:
-            continue
-        try:
-            recipe = read_json(path.with_name("samples.json")).get("recipe")
-        except HistodsError as error:
-            problems.append(str(error))
-            recipe = None
-        facts = recipe if isinstance(recipe, dict) else {}
-        yield {"folder": escaped(str(path.parent.parent)), "facts": _facts(facts)} | picture
-
-
-def _facts(recipe: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is plain in the recipe of a sample: sampler, steps, guidance, seed."""
-    names = ("sampler", "steps", "guidance", "weights", "seed")
-    return [
-        (name, escaped(str(recipe[name]))) for name in names if isinstance(recipe.get(name), str | int | float)
-    ]
-
-
-def evenly(values: Sequence[Any], most: int) -> list[Any]:
-    """At most so many values, evenly chosen, the first and the last among them."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
-
-
-def _read_picture(path: Path, side: int, budget: _Budget, problems: list[str]) -> dict[str, Any] | None:
-    """A picture that a run wrote, made smaller; None if the page is full or it is unreadable."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        refuse_pipe(path)
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ValueError("the file is too large")  # noqa: TRY301 - one line for all
-        with Image.open(path, formats=["PNG"]) as opened:
-            if opened.width * opened.height > _MAX_PICTURE_PIXELS:
-                raise ValueError("it has too many pixels")  # noqa: TRY301 - one line for all
-            picture = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, HistodsError) as error:
-        problems.append(f"{path} cannot be shown ({error}).")
-        return None
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=84, optimize=True)
-    image = data_uri("image/jpeg", file.getvalue())
-    if len(image) > budget.left:
-        return None
-    budget.left -= len(image)
-    return {"image": image, "width": picture.width, "height": picture.height}
 
 
 def _settings_that_differ(runs: Sequence[RunSummary]) -> dict[str, Any] | None:

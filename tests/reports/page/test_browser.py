@@ -171,6 +171,15 @@ def test_previews_are_stepped_through(tab: Page) -> None:
     assert tab.inner_text("[data-previews='0'] output") == "step 20"
 
 
+def test_tunings_and_evaluations_are_tables_beside_their_evidence(tab: Page) -> None:
+    runs, evaluations = tab.locator("#runs"), tab.locator("#evaluations")
+    expect(runs).to_contain_text("Nothing beats the default, dpm, 25 steps, guidance 3, by more than chance")
+    expect(runs.get_by_role("row", name="dpm, 25 steps, no guidance")).to_contain_text("best")
+    rows = evaluations.get_by_role("row", name="Tumour <b>")
+    expect(rows.last).to_have_text("Tumour <b>0.02240.01111.50.35")
+    expect(evaluations).to_contain_text("Neither real nor generated masks have Fat.")
+
+
 def test_dark_is_chosen_by_the_system_or_by_hand(browser: Browser, page: ReportResult, tab: Page) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = tab.evaluate(ground)

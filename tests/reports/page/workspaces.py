@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from histods import audit, remap, shard, split
-from tests.evaluations import make_evaluation
+from tests.evaluations import make_evaluation, make_mask_evaluation
+from tests.tunings import make_tuning
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 FORMULA = "=1+1.jpg"
@@ -67,6 +68,8 @@ def make_workspace(folder: Path) -> Made:
     for name, rate in (("first", 0.001), ("second", 0.002)):
         write_run(made.workspace / "runs" / name, rate)
     make_evaluation(run="second").write(made.workspace / "evaluations" / "second")
+    make_mask_evaluation().write(made.workspace / "evaluations" / "of-masks")
+    make_tuning(run="second", changed=False, better=0.8).write(made.workspace / "tunings" / "second")
     sheet = made.workspace / "samples" / "first-ema" / "overview"
     sheet.mkdir(parents=True)
     Image.new("RGB", (300, 200), (200, 220, 240)).save(sheet / "contact_sheet.png")

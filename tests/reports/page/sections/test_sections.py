@@ -24,8 +24,9 @@ from reports.page.sections.classes import OTHERS
 from reports.page.sections.classes import SECTION as CLASSES
 from reports.page.sections.findings import pack_columns, with_folders
 from reports.page.sections.overview import list_actions, list_unchecked
+from reports.page.sections.run_pictures import evenly
 from reports.page.sections.runs import SECTION as RUNS
-from reports.page.sections.runs import evenly, smooth, thin
+from reports.page.sections.runs import smooth, thin
 from reports.page.sections.split import SECTION as SPLIT
 from reports.page.sections.thumbnails import SECTION, choose_worst
 from reports.page.source import read_source
@@ -146,7 +147,7 @@ def test_the_newest_runs_are_shown_within_the_budget(tmp_path: Path, monkeypatch
     assert [run["name"] for run in content.values["runs"]] == ["run0", "run1"]
     assert content.values["left_out"] == 2
     assert all(len(run["previews"]) == 3 for run in content.values["runs"])
-    monkeypatch.setattr("reports.page.sections.runs._Budget", lambda: SimpleNamespace(left=100))
+    monkeypatch.setattr("reports.page.sections.runs.Budget", lambda: SimpleNamespace(left=100))
     assert not [run for run in RUNS.build(source, Pictures(source)).values["runs"] if run["previews"]]
 
 

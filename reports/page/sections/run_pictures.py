@@ -1,0 +1,101 @@
+"""The pictures of runs, all within one budget: previews, contact sheets, charts of tunings."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from histods.errors import HistodsError
+from histods.io.atomic import refuse_pipe
+from histods.io.workspace import read_json
+from histods.printing import escaped
+from reports.page.packing import data_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+MAX_PREVIEWS = 12
+MAX_SHEETS = 6
+MAX_BYTES = 4_000_000
+"""Of all previews and contact sheets as texts of the page; those beyond are left out."""
+_PREVIEW_SIDE, _SHEET_SIDE = 720, 1400
+_MAX_FILE_BYTES = 60_000_000
+_MAX_PICTURE_PIXELS = 60_000_000
+_STEP = re.compile(r"step-(\d{1,12})\.png")
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes that previews and contact sheets may still take."""
+
+    left: int = MAX_BYTES
+
+
+def read_previews(folder: Path, budget: Budget, problems: list[str]) -> Iterator[dict[str, Any]]:
+    """Previews of a run from the first to the last, evenly chosen."""
+    found = sorted(
+        (int(match[1]), path) for path in folder.glob("step-*.png") if (match := _STEP.fullmatch(path.name))
+    )
+    for step, path in evenly(found, MAX_PREVIEWS):
+        picture = read_picture(path, _PREVIEW_SIDE, budget, problems)
+        if picture is not None:
+            yield {"step": step} | picture
+
+
+def read_sheets(folder: Path, budget: Budget, problems: list[str]) -> Iterator[dict[str, Any]]:
+    """Contact sheets of generated images, and the run that made them."""
+    paths = sorted({*folder.glob("overview/contact_sheet.png"), *folder.glob("*/overview/contact_sheet.png")})
+    for path in paths[:MAX_SHEETS]:
+        picture = read_picture(path, _SHEET_SIDE, budget, problems)
+        if picture is None:
+            continue
+        try:
+            recipe = read_json(path.with_name("samples.json")).get("recipe")
+        except HistodsError as error:
+            problems.append(str(error))
+            recipe = None
+        facts = recipe if isinstance(recipe, dict) else {}
+        yield {"folder": escaped(str(path.parent.parent)), "facts": _facts(facts)} | picture
+
+
+def _facts(recipe: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is plain in the recipe of a sample: sampler, steps, guidance, seed."""
+    names = ("sampler", "steps", "guidance", "weights", "seed")
+    return [
+        (name, escaped(str(recipe[name]))) for name in names if isinstance(recipe.get(name), str | int | float)
+    ]
+
+
+def evenly(values: Sequence[Any], most: int) -> list[Any]:
+    """At most so many values, evenly chosen, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
+
+
+def read_picture(path: Path, side: int, budget: Budget, problems: list[str]) -> dict[str, Any] | None:
+    """A picture that a run wrote, made smaller; None if the page is full or it is unreadable."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        refuse_pipe(path)
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ValueError("the file is too large")  # noqa: TRY301 - one line for all
+        with Image.open(path, formats=["PNG"]) as opened:
+            if opened.width * opened.height > _MAX_PICTURE_PIXELS:
+                raise ValueError("it has too many pixels")  # noqa: TRY301 - one line for all
+            picture = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, HistodsError) as error:
+        problems.append(f"{path} cannot be shown ({error}).")
+        return None
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=84, optimize=True)
+    image = data_uri("image/jpeg", file.getvalue())
+    if len(image) > budget.left:
+        return None
+    budget.left -= len(image)
+    return {"image": image, "width": picture.width, "height": picture.height}
