@@ -13,6 +13,7 @@ histods-out/
   latents/                                       histods encode
   runs/NAME/                                     histods train
   samples/NAME/                                  histods sample
+  samples-elsewhere/DIGEST.json                  histods sample --out: where those images are
   evaluations/NAME/                              histods evaluate
   tunings/NAME/                                  histods tune
   fixes/CODE-N.jsonl fixes/CODE-N/               histods fix: the journal of each, and replaced originals
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 DEFAULT_WORKSPACE = Path("histods-out")
 VARIABLE = "HISTODS_WORKSPACE"
 """The environment's variable that names another workspace by default."""
-_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "evaluations", "tunings", "fixes")
+_FOLDERS = ("remap", "charts", "shards", "latents", "runs", "samples-elsewhere", "evaluations", "tunings", "fixes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,11 @@ class Workspace:
     def runs(self) -> Path:
         """Folder of training runs."""
         return self.folder / "runs"
+
+    @property
+    def samples_elsewhere(self) -> Path:
+        """Folder of notes of where generated images are that are not in `samples`."""
+        return self.folder / "samples-elsewhere"
 
     @property
     def evaluations(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
@@ -15,6 +15,7 @@ import torch
 
 from histods.errors import HistodsError
 from histods.io.atomic import only_one, write_bytes
+from histods.io.samples_elsewhere import note_place
 from histods.io.workspace import Workspace, read_json
 from histods.printing import printed
 from histods.records import silent
@@ -272,6 +273,8 @@ def _sample(order: Order, progress: Progress | None) -> SampleResult:
                     store.forget(item for item in items if item.name in missing)
                 records = store.finish(items)
                 write_bytes(store.contact_sheet, draw_sheet(order.title, folder, records, run.classes))
+                with suppress(OSError):  # a workspace of others, which cannot be written, has no say in this
+                    note_place(order.space, run.folder, folder)
         where = describe(process.device)
         return SampleResult(
             folder=folder,

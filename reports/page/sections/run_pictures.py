@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
 from histods.io.atomic import refuse_pipe
+from histods.io.samples_elsewhere import read_places
 from histods.io.workspace import read_json
 from histods.printing import escaped
 from reports.page.packing import data_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+
+    from histods.io.workspace import Workspace
 
 MAX_PREVIEWS = 12
 MAX_SHEETS = 6
@@ -24,6 +28,7 @@ MAX_BYTES = 4_000_000
 _PREVIEW_SIDE, _SHEET_SIDE = 720, 1400
 _MAX_FILE_BYTES = 60_000_000
 _MAX_PICTURE_PIXELS = 60_000_000
+_SHEET = Path("overview", "contact_sheet.png")
 _STEP = re.compile(r"step-(\d{1,12})\.png")
 
 
@@ -45,10 +50,14 @@ def read_previews(folder: Path, budget: Budget, problems: list[str]) -> Iterator
             yield {"step": step} | picture
 
 
-def read_sheets(folder: Path, budget: Budget, problems: list[str]) -> Iterator[dict[str, Any]]:
-    """Contact sheets of generated images, and the run that made them."""
-    paths = sorted({*folder.glob("overview/contact_sheet.png"), *folder.glob("*/overview/contact_sheet.png")})
-    for path in paths[:MAX_SHEETS]:
+def read_sheets(space: Workspace, budget: Budget, problems: list[str]) -> tuple[list[dict[str, Any]], int]:
+    """Contact sheets of generated images, the newest ones, and how many older ones there are."""
+    samples = space.folder / "samples"
+    folders = (*read_places(space, problems), samples, *samples.glob("*"))
+    paths = {os.path.realpath(folder): folder / _SHEET for folder in folders}.values()
+    found = sorted((-when, path) for path in paths if (when := _written(path)) is not None)
+    sheets = []
+    for _, path in found[:MAX_SHEETS]:
         picture = read_picture(path, _SHEET_SIDE, budget, problems)
         if picture is None:
             continue
@@ -58,12 +67,21 @@ def read_sheets(folder: Path, budget: Budget, problems: list[str]) -> Iterator[d
             problems.append(str(error))
             recipe = None
         facts = recipe if isinstance(recipe, dict) else {}
-        yield {"folder": escaped(str(path.parent.parent)), "facts": _facts(facts)} | picture
+        sheets.append({"folder": escaped(str(path.parent.parent)), "facts": _facts(facts)} | picture)
+    return sheets, max(0, len(found) - MAX_SHEETS)
+
+
+def _written(path: Path) -> float | None:
+    """When a file was written; None if it is not there, or nobody may know."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
 
 
 def _facts(recipe: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is plain in the recipe of a sample: sampler, steps, guidance, seed."""
-    names = ("sampler", "steps", "guidance", "weights", "seed")
+    """What is plain in the recipe of a sample: run, sampler, steps, guidance, seed."""
+    names = ("run", "step", "sampler", "steps", "guidance", "weights", "seed")
     return [
         (name, escaped(str(recipe[name]))) for name in names if isinstance(recipe.get(name), str | int | float)
     ]

@@ -42,7 +42,7 @@ def build(source: Source, _: Pictures) -> Content:
     budget = Budget()
     runs = [_read_run(space.runs / one.run, one, budget, problems) for one in summaries]
     tunings = list(read_tunings(space, [one.run for one in summaries], budget, problems))
-    sheets = list(read_sheets(space.folder / "samples", budget, problems))
+    sheets, more_sheets = read_sheets(space, budget, problems)
     differ = _settings_that_differ(summaries)
     return Content(
         values={
@@ -50,6 +50,7 @@ def build(source: Source, _: Pictures) -> Content:
             "left_out": left_out,
             "tunings": tunings,
             "sheets": sheets,
+            "more_sheets": more_sheets,
             "differ": differ,
             "option": space.option,
             "sample": f"histods sample --masks MASKS{space.option}",

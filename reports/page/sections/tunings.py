@@ -33,7 +33,8 @@ def read_tunings(
         setting = _read_setting(space.runs / run / SETTING, problems)
         named = [one for one in of_run if setting is not None and one[0].name == setting.get("tuning")]
         if setting is not None and not named:
-            problems.append(f"{space.runs / run / SETTING} is of a tuning that is not in {space.tunings}.")
+            path = space.runs / run / SETTING
+            problems.append(f"{path}, the way of sampling in use, is of a tuning that is not in {space.tunings}.")
         if of_run:
             folder, found = (named or of_run)[-1]
             yield {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from histods import audit
 from histods.dataset.manifest import Manifest
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest
+from histods.io.samples_elsewhere import read_places
+from histods.io.workspace import Workspace
 from tests.commands import histods
 from training import load_model
 from training.autoencoders.linear import LinearAutoencoder
@@ -431,3 +434,16 @@ def test_the_command_speaks_json_and_says_where_to_look(workspace: Path, masks: 
     assert document["written"] == 5
     assert Path(document["contact_sheet"]).is_file()
     assert "images made" in result.stderr
+
+
+def test_images_elsewhere_are_noted_in_the_workspace_if_it_can_be_written(masks: Path, tmp_path: Path) -> None:
+    make_run(tmp_path / "out" / "runs" / "default")
+    space = Workspace(tmp_path / "out")
+    options: dict[str, Any] = {"masks": masks / "patch.0_mask.png", "workspace": space.folder, "steps": 1}
+    sample(**options)
+    assert not space.samples_elsewhere.exists()
+    sample(**options, out=tmp_path / "images")
+    assert read_places(space, []) == [tmp_path / "images"]
+    shutil.rmtree(space.samples_elsewhere)
+    space.samples_elsewhere.touch()  # so that nothing can be written there
+    assert sample(**options, out=tmp_path / "others").written == 1

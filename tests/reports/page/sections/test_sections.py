@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histods import audit, split
+from histods.io.samples_elsewhere import note_place
 from histods.io.workspace import Workspace
 from histods.labels.label_map import LabelMap
 from histods.labels.label_map_file import BUNDLED, read_label_map
@@ -24,7 +26,7 @@ from reports.page.sections.classes import OTHERS
 from reports.page.sections.classes import SECTION as CLASSES
 from reports.page.sections.findings import pack_columns, with_folders
 from reports.page.sections.overview import list_actions, list_unchecked
-from reports.page.sections.run_pictures import evenly
+from reports.page.sections.run_pictures import MAX_SHEETS, evenly
 from reports.page.sections.runs import SECTION as RUNS
 from reports.page.sections.runs import smooth, thin
 from reports.page.sections.split import SECTION as SPLIT
@@ -176,3 +178,52 @@ def test_curves_are_thinned_and_smoothed() -> None:
     assert {round(value, 9) for _, value in flat} == {2.0}
     assert (smooth([]), thin([])) == ([], [])
     assert evenly(list(range(100)), 3) == [0, 50, 99]
+
+
+def _write_sheet(folder: Path, when: int = 0, **recipe: object) -> Path:
+    sheet = folder / "overview" / "contact_sheet.png"
+    sheet.parent.mkdir(parents=True)
+    Image.new("RGB", (60, 40), (200, 220, 240)).save(sheet)
+    (sheet.parent / "samples.json").write_text(json.dumps({"recipe": recipe}))
+    os.utime(sheet, (when, when))
+    return folder
+
+
+def test_contact_sheets_elsewhere_are_shown_while_they_are_there(tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "out")
+    write_run(space.runs / "x", 0.001)
+    for folder in (_write_sheet(tmp_path / "elsewhere", run="x", step=60), tmp_path / "gone"):
+        note_place(space, space.runs / "x", folder)
+    source = read_source(space)
+    found = RUNS.build(source, Pictures(source))
+    (sheet,) = found.values["sheets"]
+    assert sheet["folder"] == str(tmp_path / "elsewhere")
+    assert sheet["facts"] == [("run", "x"), ("step", "60")]
+    assert found.problems == ()
+
+
+def test_the_newest_contact_sheets_are_shown_once_each(tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "out")
+    write_run(space.runs / "x", 0.001)
+    for when in range(MAX_SHEETS):
+        _write_sheet(space.folder / "samples" / f"s{when}", when + 1)
+    oldest, newest = (_write_sheet(tmp_path / f"t{when}", when) for when in (0, 99))
+    (space.folder / "samples" / "link").symlink_to(newest)
+    for folder in (oldest, newest):
+        note_place(space, space.runs / "x", folder)
+    source = read_source(space)
+    values = RUNS.build(source, Pictures(source)).values
+    shown = [Path(sheet["folder"]).name for sheet in values["sheets"]]
+    assert shown == ["link", *(f"s{when}" for when in range(MAX_SHEETS - 1, 0, -1))]
+    assert values["more_sheets"] == 2
+
+
+def test_a_damaged_note_of_samples_is_said(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    write_run(space.runs / "x", 0.001)
+    space.samples_elsewhere.mkdir()
+    for name, text in (("a", "{"), ("b", '{"folder": 3}'), ("c", '{"folder": "a\\u0000b"}')):
+        (space.samples_elsewhere / f"{name}.json").write_text(text)
+    source = read_source(space)
+    problems = RUNS.build(source, Pictures(source)).problems
+    assert ["JSON" in problems[0], *("names no folder of samples" in line for line in problems[1:])] == [True] * 3
