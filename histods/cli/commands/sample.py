@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from histods.cli.console import print_line, print_table, run_command
-from histods.cli.next_step import print_next
+from histods.cli.next_step import in_workspace, print_next
 from histods.cli.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -22,6 +22,7 @@ from histods.cli.options import (
     WorkspaceOption,
 )
 from histods.errors import HistodsError
+from histods.io.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -251,7 +252,15 @@ def show_sample(console: Console, result: SampleResult) -> None:
     if result.passed_over:
         print_line(console, f"{result.passed_over:,} files beside the masks are no masks and were passed over.")
     print_line(console, f"Written: {result.folder} (look at {result.contact_sheet})")
-    print_next(console, f"histods export --run {shlex.quote(str(result.run))}")
+    print_next(console, _next_command(result.run))
+
+
+def _next_command(run: Path) -> str:
+    """Evaluate the run where its workspace has real images to compare with, else export it."""
+    space = Workspace(run.parent.parent)
+    if run.parent == space.runs and (space.shards / "shards.json").is_file():
+        return in_workspace(f"histods evaluate --run {shlex.quote(run.name)}", space.folder)
+    return f"histods export --run {shlex.quote(str(run))}"
 
 
 def to_document(result: SampleResult) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""`histods sample`: what was made, and the command that shares the network; images are made by other tests."""
+"""`histods sample`: what was made, and the next command; images are made by other tests."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,17 @@ def test_what_was_made_is_shown_with_its_warnings(result: SampleResult, printed:
         "Next: histods export --run '/runs/my run'",
     ):
         assert said in shown
+
+
+def test_a_run_whose_workspace_has_real_images_is_evaluated_next(
+    result: SampleResult, printed: Callable[..., str], tmp_path: Path
+) -> None:
+    space = tmp_path / "out"
+    here = dataclasses.replace(result, run=space / "runs" / "my run")
+    assert "Next: histods export --run" in printed(show_sample, here)
+    (space / "shards").mkdir(parents=True)
+    (space / "shards" / "shards.json").touch()
+    assert f"Next: histods evaluate --run 'my run' -w {space}" in printed(show_sample, here)
 
 
 def test_the_document_is_json_with_the_same_numbers(result: SampleResult) -> None:
