@@ -34,8 +34,8 @@ _MAX_FILE_BYTES, _MAX_SIDE = 20_000_000, 1600
 def build(source: Source, _: Pictures) -> Content:
     """Read the newest evaluations of the workspace."""
     space = source.space
-    files = [*space.evaluations.glob(f"*/{FILE}"), *space.evaluations.glob(f"*/{MASK_FILE}")]
-    files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    found = (*space.evaluations.glob(f"*/{FILE}"), *space.evaluations.glob(f"*/{MASK_FILE}"))
+    files = sorted(found, key=lambda path: (path.stat().st_mtime, path), reverse=True)
     if not files:
         missing = Missing(
             reason="No generated images or masks have been evaluated yet.",

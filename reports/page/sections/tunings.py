@@ -1,4 +1,4 @@
-"""Tunings of the runs: which way of sampling was found, against which default, on what and how certainly."""
+"""Tunings of the runs: which way of sampling was found, against which setting, on what and how certainly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reports.page.sections.run_pictures import Budget
 
 SETTING = "sampling.json"
-"""In the folder of a run: the setting that its last tuning found, if it was better than the default."""
+"""In the folder of a run: the setting that its last tuning found, if it was better than the untuned one."""
 _SETTINGS = ("sampler", "levels", "steps", "guidance", "guidance_interval", "ema_length")
 _PICTURE_SIDE = 1400
 
@@ -51,7 +51,7 @@ def read_tunings(
 
 def _read_all(space: Workspace, problems: list[str]) -> Iterator[tuple[Path, TuningFile]]:
     """Folders of tunings and what they hold, the last one last."""
-    for path in sorted(space.tunings.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime):
+    for path in sorted(space.tunings.glob(f"*/{FILE}"), key=lambda path: (path.stat().st_mtime, path)):
         try:
             found = TuningFile.read(path)
         except HistodsError as error:
@@ -76,17 +76,17 @@ def _read_setting(path: Path, problems: list[str]) -> dict[str, Any] | None:
 
 def _conclude(found: TuningFile, setting: dict[str, Any] | None) -> Iterator[tuple[bool | None, str]]:
     """What a tuning found, and what to be careful with; whether each is sound, or None where it says neither."""
-    default, best = found.trials[0], found.trials[found.best]
+    best, untuned = found.trials[found.best], f"the untuned setting, {found.trials[0].text}"
     draws = "" if found.better is None else f"in {100 * found.better:.1f} % of the bootstrap draws"
     if found.changed and setting is None:
-        yield False, f"{best.text} is better than the default, {default.text}, {draws}; but {SETTING} is gone"
+        yield False, f"{best.text} is better than {untuned}, {draws}; but {SETTING} is gone"
     elif found.changed:
-        yield True, f"Images are sampled with {best.text}: better than the default, {default.text}, {draws}"
+        yield True, f"Images are sampled with {best.text}: better than {untuned}, {draws}"
     elif found.best:
-        yield None, f"Nothing beats the default, {default.text}, by more than chance: {best.text} does {draws}"
+        yield None, f"Nothing beats {untuned}, by more than chance: {best.text} does {draws}"
     else:
         others = counted(len(found.trials) - 1, "other way")
-        yield None, f"None of {others} of sampling beats the default, {default.text}"
+        yield None, f"None of {others} of sampling beats {untuned}"
     as_found = all(setting.get(name) == _plain(getattr(best, name)) for name in _SETTINGS) if setting else False
     if setting is not None and not (found.changed and as_found):
         yield False, f"{SETTING} of the run is not what this tuning found"
@@ -113,7 +113,7 @@ def _rows(found: TuningFile) -> list[tuple[str, str, str, str]]:
     return [
         (
             escaped(one.text),
-            ", ".join(name for name, is_it in (("default", not place), ("best", place == found.best)) if is_it),
+            ", ".join(name for name, is_it in (("untuned", not place), ("best", place == found.best)) if is_it),
             f"{one.final.frechet:.4g}",
             f"{one.final.dice:.3f}",
         )

@@ -173,7 +173,9 @@ def test_previews_are_stepped_through(tab: Page) -> None:
 
 def test_tunings_and_evaluations_are_tables_beside_their_evidence(tab: Page) -> None:
     runs, evaluations = tab.locator("#runs"), tab.locator("#evaluations")
-    expect(runs).to_contain_text("Nothing beats the default, dpm, 25 steps, guidance 3, by more than chance")
+    expect(runs).to_contain_text(
+        "Nothing beats the untuned setting, dpm, 25 steps, guidance 3, by more than chance"
+    )
     expect(runs.get_by_role("row", name="dpm, 25 steps, no guidance")).to_contain_text("best")
     rows = evaluations.get_by_role("row", name="Tumour <b>")
     expect(rows.last).to_have_text("Tumour <b>0.02240.01111.50.35")

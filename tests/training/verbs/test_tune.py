@@ -8,7 +8,9 @@ import pytest
 
 from histods.errors import HistodsError
 from histods.io.tuning_file import TuningFile
-from histods.io.workspace import read_json
+from histods.io.workspace import Workspace, read_json
+from reports.page.sections.run_pictures import Budget
+from reports.page.sections.tunings import read_tunings
 from tests.training.evaluation.planted import make_shards
 from training import evaluate, sample, train, tune
 
@@ -81,6 +83,15 @@ def test_the_file_says_what_was_tried_and_what_is_best(found: TuneResult) -> Non
     finals = {place: one.final.frechet for place, one in enumerate(document.trials) if one.final is not None}
     assert len(finals) == 4
     assert document.best == min(finals, key=lambda place: finals[place])
+
+
+def test_the_page_says_that_the_winner_is_sampled_with(workspace: Path, found: TuneResult) -> None:
+    problems: list[str] = []
+    (shown,) = read_tunings(Workspace(workspace), [found.document.run], Budget(), problems)
+    assert not problems
+    assert shown["name"] == found.folder.name
+    assert shown["lines"][0][0] is True
+    assert not [line for _, line in shown["lines"] if "sampling.json" in line]
 
 
 def test_sample_takes_the_winner_unless_an_option_replaces_it(

@@ -1,4 +1,4 @@
-"""What the page says of tunings: what was found against which default, and whether sampling uses it."""
+"""What the page says of tunings: what was found against which setting, and whether sampling uses it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOUND: dict[str, Any] = {
     "guidance_interval": [0.0, 1.0],
     "ema_length": None,
 }
-DEFAULT = "dpm, 25 steps, guidance 3"
+UNTUNED = "dpm, 25 steps, guidance 3"
 
 
 def _run(folder: Path, setting: dict[str, Any] | None = None) -> Workspace:
@@ -50,7 +50,7 @@ def _lines(space: Workspace) -> list[tuple[bool | None, str]]:
     return lines
 
 
-def test_what_was_found_is_said_against_which_default_and_with_what_evidence(tmp_path: Path) -> None:
+def test_what_was_found_is_said_against_which_setting_and_with_what_evidence(tmp_path: Path) -> None:
     space = _run(tmp_path, FOUND | {"tuning": "t"})
     tuning = make_tuning(warnings=("Few slides",))
     tuning.write(space.tunings / "t")
@@ -59,14 +59,14 @@ def test_what_was_found_is_said_against_which_default_and_with_what_evidence(tmp
     assert one["lines"] == [
         (
             True,
-            f"Images are sampled with dpm, 25 steps, no guidance: better than the default, {DEFAULT}, "
+            f"Images are sampled with dpm, 25 steps, no guidance: better than the untuned setting, {UNTUNED}, "
             "in 100.0 % of the bootstrap draws",
         ),
         (False, "Few slides"),
     ]
     assert {"compared on": "80 masks of 5 slides", "split": "val"}.items() <= dict(one["facts"]).items()
     assert one["trials"] == [  # those of the final comparison
-        (DEFAULT, "default", "0.9", "0.800"),
+        (UNTUNED, "untuned", "0.9", "0.800"),
         ("dpm, 25 steps, no guidance", "best", "0.2", "0.800"),
     ]
     assert one["picture"]["width"] > 1000
@@ -77,16 +77,18 @@ def test_what_was_found_is_said_against_which_default_and_with_what_evidence(tmp
     [
         (
             {"changed": False, "better": 0.8},
-            f"Nothing beats the default, {DEFAULT}, by more than chance: dpm, 25 steps, no guidance does "
+            f"Nothing beats the untuned setting, {UNTUNED}, by more than chance: dpm, 25 steps, no guidance does "
             "in 80.0 % of the bootstrap draws",
         ),
         (
             {"changed": False, "better": None, "best": 0},
-            f"None of 2 other ways of sampling beats the default, {DEFAULT}",
+            f"None of 2 other ways of sampling beats the untuned setting, {UNTUNED}",
         ),
     ],
 )
-def test_that_nothing_beats_the_default_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_that_nothing_beats_the_untuned_setting_is_said(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
     space = _run(tmp_path)
     make_tuning(**changes).write(space.tunings / "t")
     assert _lines(space) == [(None, said)]
