@@ -40,7 +40,8 @@ _BLUR = (0.25, 0.5, 0.25)
 """Weights of a plane's cell and its neighbours along each axis before it is enlarged. Borders of cells are steps,
 which linear interpolation alone would round off but keep; a strip of one cell, with half of its value left and a
 quarter on either side, still has the largest value."""
-_FITTINGS, _FILLINGS = 20, 10
+_FITTINGS = 20
+_FILLING_SWEEPS, _SETTLING_SWEEPS = 10, 2
 SETTLING_ROUNDS = 16
 _MOST_NOISE, _LEAST_NOISE = 2.0, 0.1  # of the rounds, over the signal
 _LEAST_PROBABILITY = 1e-3
@@ -151,9 +152,8 @@ class MaskPipeline:
         sampling ("Restart sampling for improving generative processes", NeurIPS 2023). Making values discrete in
         between is particular to masks.
         """
-        pairs = zip(planes_BKhw, wanted_BK, strict=True)
-        classes_B1hw = torch.stack([fill_shares(*pair).argmax(dim=0, keepdim=True) for pair in pairs])
-        sharp_BKhw = one_hot(classes_B1hw, planes_BKhw.shape[1])
+        filled_BKhw = fill_shares(planes_BKhw, wanted_BK, _SETTLING_SWEEPS)
+        sharp_BKhw = one_hot(filled_BKhw.argmax(dim=1, keepdim=True), planes_BKhw.shape[1])
         noise_BKhw = normal_noise(seeds, sharp_BKhw.shape[1:], self.device, stream=self.sampling.steps + number)
         level_B = torch.full((len(sharp_BKhw),), level, device=self.device)
         x_BKhw = self.schedule.add_noise(self.space.normalise(sharp_BKhw), noise_BKhw, level_B)
@@ -217,43 +217,42 @@ def tilt(planes_BKhw: Tensor, wanted_BK: Tensor) -> Tensor:
     return planes_BKhw / planes_BKhw.sum(dim=1, keepdim=True)
 
 
-def fill_shares(planes_Khw: Tensor, wanted_K: Tensor) -> Tensor:
+def fill_shares(planes_BKhw: Tensor, wanted_BK: Tensor, sweeps: int = _FILLING_SWEEPS) -> Tensor:
     """Weigh planes so that as many cells as are asked for have the largest value in the plane of a known class.
 
     Planes of a network that is not sure are soft, and a class that is likely nowhere would win no cell, although
     its plane has the right mean. A weight per class moves borders to the cells that are the next most likely.
 
     Args:
-        planes_Khw: probabilities of the classes.
-        wanted_K: proportions; NaN for free classes.
+        planes_BKhw: probabilities of the classes.
+        wanted_BK: proportions; NaN for free classes.
+        sweeps: how often to find the weight of each class, given those of the others.
 
     Returns:
         The planes times a weight for each class; 1 for free ones.
     """
-    values_Khw = _blur(planes_Khw)[:, 1:-1, 1:-1].clamp_min(_LEAST_PROBABILITY**2).log()
-    cells = values_Khw[0].numel()
-    counts = {
-        label: round(share * cells) for label, share in enumerate(wanted_K.tolist()) if not math.isnan(share)
-    }
-    offsets_K = torch.zeros(len(values_Khw), device=values_Khw.device)
-    offsets_K[[label for label, count in counts.items() if not count]] = -torch.inf
-    for _ in range(_FILLINGS):
-        for label, count in counts.items():
-            if 0 < count < cells:
-                rivals_Khw = values_Khw + offsets_K[:, None, None]
-                rivals_Khw[label] = -torch.inf
-                lacking_N = (rivals_Khw.amax(dim=0) - values_Khw[label]).flatten()
-                last, next_one = lacking_N.kthvalue(count).values, lacking_N.kthvalue(count + 1).values
-                offsets_K[label] = (last + next_one) / 2
-    return planes_Khw * offsets_K.exp()[:, None, None]
+    values_BKhw = _blur(planes_BKhw)[..., 1:-1, 1:-1].clamp_min(_LEAST_PROBABILITY**2).log()
+    cells = values_BKhw[0, 0].numel()
+    counts_BK = (wanted_BK.nan_to_num().double() * cells).round().long()
+    offsets_BK = torch.where(wanted_BK.isnan() | (counts_BK > 0), 0.0, -torch.inf).to(values_BKhw)
+    fitted_BK = ~wanted_BK.isnan() & (counts_BK > 0) & (counts_BK < cells)
+    for label in list(range(values_BKhw.shape[1])) * sweeps:
+        rivals_BKhw = values_BKhw + offsets_BK[:, :, None, None]
+        rivals_BKhw[:, label] = -torch.inf
+        lacking_BN = (rivals_BKhw.amax(dim=1) - values_BKhw[:, label]).flatten(1).sort(dim=1).values
+        count_B1 = counts_BK[:, label, None].clamp(1, cells - 1)
+        next_two_B2 = lacking_BN.gather(1, torch.cat([count_B1 - 1, count_B1], dim=1))
+        offsets_BK[:, label] = torch.where(fitted_BK[:, label], next_two_B2.mean(dim=1), offsets_BK[:, label])
+    return planes_BKhw * offsets_BK.exp()[:, :, None, None]
 
 
-def _blur(planes_Khw: Tensor) -> Tensor:
-    """Planes with a little blur, [K, h + 2, w + 2]: with one more cell on each side."""
-    weights = torch.tensor(_BLUR, device=planes_Khw.device)
+def _blur(planes_BKhw: Tensor) -> Tensor:
+    """Planes with a little blur, [B, K, h + 2, w + 2]: with one more cell on each side."""
+    weights = torch.tensor(_BLUR, device=planes_BKhw.device)
     kernel = (weights[:, None] * weights)[None, None]
-    padded_K1hw = pad(planes_Khw[:, None], (2, 2, 2, 2), mode="replicate")
-    return conv2d(padded_K1hw, kernel)[:, 0]
+    padded_N1hw = pad(planes_BKhw.flatten(0, 1)[:, None], (2, 2, 2, 2), mode="replicate")
+    blurred_N1hw = conv2d(padded_N1hw, kernel)
+    return blurred_N1hw.reshape(*planes_BKhw.shape[:2], *blurred_N1hw.shape[-2:])
 
 
 def enlarge(planes_Khw: Tensor, factor: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -267,7 +266,7 @@ def enlarge(planes_Khw: Tensor, factor: int, height: int, width: int) -> NDArray
     """
     if factor == 1:
         return planes_Khw.argmax(dim=0)[:height, :width].to(torch.uint8).cpu().numpy()
-    smooth_Khw = _blur(planes_Khw)
+    smooth_Khw = _blur(planes_Khw[None])[0]
     strips = []
     for top in range(0, planes_Khw.shape[1], _ROWS):
         rows_1Khw = smooth_Khw[None, :, top : top + _ROWS + 2]

@@ -212,7 +212,7 @@ def _make(
             seeds = [seed_of(order.seed, f"masks/{number}", 0) for number in part]
             full_BK = torch.tensor(np.stack([complete(wanted_K, shares_NK, seed) for seed in seeds])).float()
             planes_BKhw = pipeline(full_BK, (cells[0], cells[1]), seeds, tell)
-            for number, full_K, planes_Khw in zip(part, full_BK, planes_BKhw, strict=True):
+            filled_BKhw = fill_shares(planes_BKhw, full_BK.to(device))
+            for number, filled_Khw in zip(part, filled_BKhw, strict=True):
                 if number < order.count and not store.path(number).is_file():
-                    filled_Khw = fill_shares(planes_Khw, full_K)
                     store.write(number, enlarge(filled_Khw, factor, order.height, order.width))

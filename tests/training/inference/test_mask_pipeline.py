@@ -134,7 +134,7 @@ def test_without_a_wish_nothing_is_tilted_or_filled() -> None:
     planes = torch.rand(1, 4, 8, 8).softmax(dim=1)
     free = torch.full((1, 4), NAN)
     assert torch.allclose(tilt(planes, free), planes)
-    assert torch.equal(fill_shares(planes[0], free[0]), planes[0])
+    assert torch.equal(fill_shares(planes, free), planes)
 
 
 def test_filled_planes_have_the_shares_asked_for() -> None:
@@ -142,7 +142,7 @@ def test_filled_planes_have_the_shares_asked_for() -> None:
     planes = torch.randn(4, 32, 32, generator=generator).mul(0.3).softmax(dim=0)
     planes[2] *= 0.1  # likely nowhere
     wanted = torch.tensor([NAN, 0.0, 0.2, 0.5])
-    large = enlarge(fill_shares(planes, wanted), 2, 64, 64)
+    large = enlarge(fill_shares(planes[None], wanted[None])[0], 2, 64, 64)
     shares = np.bincount(large.ravel(), minlength=4) / large.size
     assert shares[1] == 0
     assert np.abs(shares[2:] - [0.2, 0.5]).max() < 0.03
