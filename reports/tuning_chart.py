@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from histods.io.atomic import replacing
 from histods.palette import INK
 from reports.style import GREY, HEAD, SMALL, chart_style
+from reports.text_layout import text_width
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,12 +86,13 @@ def _draw_panel(axes: Axes, tuning: TuningFile, scores: list[tuple[int, TrialSco
     for place, score in scores:
         if len(scores) > _NAMED or place not in (0, tuning.best):
             continue
-        right = score.frechet > (low + high) / 2
+        name = tuning.trials[place].text
+        # The point divides its name as it divides the axis, so that no name reaches out of the panel.
+        before = text_width(name, SMALL) * 72 * (score.frechet - low) / (high - low)
         axes.annotate(
-            tuning.trials[place].text,
+            name,
             (score.frechet, score.dice),
-            (-5 if right else 5, 6 if place == tuning.best else -11),
+            (-before, 6 if place == tuning.best else -11),
             textcoords="offset points",
-            ha="right" if right else "left",
             size=SMALL,
         )

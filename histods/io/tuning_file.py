@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from histods.io.atomic import write_json
 from histods.io.workspace import read_as
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ class Trial:
         low, high = self.guidance_interval
         words = [
             self.sampler if self.levels == "time" else f"{self.sampler}, {self.levels}",
-            f"{self.steps} steps",
+            counted(self.steps, "step"),
         ]
         words.append("no guidance" if self.guidance == 1 else f"guidance {self.guidance:g}")
         if (low, high) != (0, 1):
