@@ -177,7 +177,8 @@ def _without_slides(images: ShardImages, slides: Collection[str]) -> tuple[NDArr
     others_N = np.array([group not in slides for group in images.groups], dtype=bool)
     if not others_N.any():
         return images.samples, "The way of sampling was tuned on the same images, which flatters it"
-    said = f"{len(slides):,} slides, on which the way of sampling was tuned, are left out"
+    left_out = "is left out" if len(slides) == 1 else "are left out"
+    said = f"{counted(len(slides), 'slide')}, on which the way of sampling was tuned, {left_out}"
     return images.samples[others_N], said
 
 

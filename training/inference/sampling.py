@@ -6,6 +6,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from histods.errors import HistodsError
+from histods.printing import counted
 from training.diffusion.levels import Levels
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Sampling:
     def __str__(self) -> str:
         method = _NAMES[self.sampler] + (f", eta {self.eta:g}" if self.sampler == "ddim" else "")
         even = " even in log SNR" if self.levels == "log-snr" else ""
-        words = [method, f"{self.steps} steps{even}", f"guidance {self.guidance:g}"]
+        words = [method, f"{counted(self.steps, 'step')}{even}", f"guidance {self.guidance:g}"]
         if self.guidance_interval != (0.0, 1.0):
             words.append("guided at {:g} to {:g} of noise".format(*self.guidance_interval))
         if self.guidance_rescale:

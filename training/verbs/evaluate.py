@@ -102,7 +102,7 @@ def evaluate(
         out: folder for the results; by default one in `evaluations` of the workspace.
         steps: sampling steps.
         guidance: guidance scale.
-        sampler: `dpm` or `ddim`.
+        sampler: `dpm`, `unipc` or `ddim`.
         weights: `ema` or `model`.
         segmenter_steps: training steps of each segmenter.
         seed: the seed of sampling, segmenters, subsets and bootstrap.

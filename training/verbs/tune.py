@@ -12,7 +12,7 @@ from histods.errors import HistodsError
 from histods.io.atomic import make_folders, only_one
 from histods.io.tuning_file import Trial, TrialScore, TuningFile
 from histods.io.workspace import Workspace
-from histods.printing import printed
+from histods.printing import counted, printed
 from histods.records import silent
 from training.distributed import choose_device, describe
 from training.evaluation.comparison import choose_real, evenly
@@ -67,6 +67,7 @@ class TuneResult:
         folder: the folder of the tuning.
         record: `tuning.json`.
         setting: `sampling.json` of the run, which `sample` reads; None if the run keeps the untuned setting.
+        removed: that file, if an earlier tuning had written it and this one found nothing better; else None.
         device: description of the device.
         document: all that was found.
     """
@@ -74,6 +75,7 @@ class TuneResult:
     folder: Path
     record: Path
     setting: Path | None
+    removed: Path | None
     device: str
     document: TuningFile
 
@@ -171,8 +173,8 @@ def _choose(
         )
     if (slides := len(set(real.groups))) < FEWEST_SLIDES:
         warnings.append(
-            f"With {slides} slides, chance is judged by draws of images instead of slides: whether other slides "
-            "would give the same is not known"
+            f"With {counted(slides, 'slide')}, chance is judged by draws of images instead of slides: whether "
+            "other slides would give the same is not known"
         )
     few = _few(min(count, len(real)))
     picked = evenly(np.arange(len(real)), count)
@@ -237,9 +239,16 @@ class _Tuning:
             )
             document = self._document(found, judge, passes, most, today)
             record = document.write(folder)
+            own = run.folder / SETTING
+            was_tuned = own.exists()
             setting = self._keep(found.best, document, folder.name)
         return TuneResult(
-            folder=folder, record=record, setting=setting, device=describe(self.device), document=document
+            folder=folder,
+            record=record,
+            setting=setting,
+            removed=own if was_tuned and setting is None else None,
+            device=describe(self.device),
+            document=document,
         )
 
     def _lengths(self) -> list[float]:

@@ -18,6 +18,7 @@ from histods.cli.options import (
     RunOption,
     WorkspaceOption,
 )
+from histods.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +34,7 @@ def tune(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     data: Annotated[Path | None, typer.Option(help="Folder of shards; the workspace's by default.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Held-out split; val by default, else half of the slides of test.")
+        str | None, typer.Option(help="Held-out split; by default val, or else half of the slides of test.")
     ] = None,
     count: Annotated[
         int, typer.Option(help="Masks to generate images for; a quarter of them, at least 20, serve the search.")
@@ -41,8 +42,8 @@ def tune(
     forwards: Annotated[
         int | None,
         typer.Option(
-            help="Passes through the network per image; as many as sampling takes without tuning by default, "
-            "which are 50: 25 steps with guidance."
+            help="Passes through the network per image at most: a step takes two with guidance, and one without. "
+            "By default as many as an image takes without tuning, such as 50 for 25 steps."
         ),
     ] = None,
     trials: Annotated[int, typer.Option(help="Ways of sampling to try at most.")] = 24,
@@ -54,7 +55,7 @@ def tune(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by main
 ) -> None:
-    """Find guidance, sampler and steps that suit a run at the same cost; sample then takes them by default."""
+    """Find guidance, sampler and steps that suit a run, at no higher cost; 'histods sample' then takes them."""
     from reports.tuning_chart import draw_tuning
     from training.verbs.tune import tune as run_tune
 
@@ -92,8 +93,9 @@ def show_tuning(console: Console, result: TuneResult) -> None:
     found = result.document
     print_line(
         console,
-        f"Tuning of {found.run} at step {found.step:,}: {found.images:,} masks of {found.slides:,} slides of the "
-        f"split {found.split}, at most {found.forwards} passes through the network per image.",
+        f"Tuning of {found.run} at step {found.step:,}: {counted(found.images, 'mask')} of "
+        f"{counted(found.slides, 'slide')} of the split {found.split}, at most {found.forwards} passes through "
+        "the network per image.",
     )
     lengths = any(one.ema_length is not None for one in found.trials)
     columns = ["sampler", "steps", "guidance", "noise", *(["EMA"] if lengths else []), "FD-own", "Dice", ""]
@@ -116,8 +118,8 @@ def show_tuning(console: Console, result: TuneResult) -> None:
         )
     print_line(
         console,
-        "Best: the least FD-own among those whose Dice is within 0.02 of the best, or of that of real images "
-        f"({found.real_dice:.3f}), whichever is less.",
+        "Best: the least FD-own (distance to real images) among those whose Dice (agreement with their masks) is "
+        f"within 0.02 of the best, or of that of real images ({found.real_dice:.3f}), whichever is less.",
     )
     if result.setting is not None:
         print_line(
@@ -128,6 +130,8 @@ def show_tuning(console: Console, result: TuneResult) -> None:
     else:
         draws = "" if found.better is None else f" (the best does in {found.better:.1%} of the draws)"
         print_line(console, f"Nothing beats the untuned setting by more than chance{draws}: the run keeps it.")
+        if result.removed is not None:
+            print_line(console, f"Removed: {result.removed}, which an earlier tuning had found.")
     for line in found.warnings:
         print_line(console, f"warning: {line}.")
 
