@@ -29,9 +29,11 @@ CONTEXT.set_forkserver_preload(
         "torch._dynamo",  # any optimizer imports it
         "torch.distributed.elastic.multiprocessing",
         "torch.utils.tensorboard",
+        "monai.networks.nets.basic_unet",  # which takes as long as PyTorch
         "training.verbs.train",
         "training.verbs.encode",
         "training.verbs.sample",
+        "training.verbs.tune",
         "training.data.image_loader",
         "tests.training.saving",
     ]
