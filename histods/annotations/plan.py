@@ -1,4 +1,4 @@
-"""What will be drawn into which image: all files of annotations are read once, and nothing is written."""
+"""What will be drawn into which image: all files of annotations are read, and nothing is written."""
 
 from __future__ import annotations
 
@@ -111,6 +111,56 @@ class Source(NamedTuple):
         return self.folder / file
 
 
+class Reader:
+    """Reads files of annotations, first to plan and then to draw; the last one is kept, so that one is read once.
+
+    Args:
+        source: where the files are.
+        unclassified: class of annotations without one; None leaves them out.
+    """
+
+    def __init__(self, source: Source, unclassified: str | None) -> None:
+        self.source = source
+        self._unclassified = unclassified
+        self._last: tuple[str, Found] | None = None
+
+    def read(self, file: str) -> Found:
+        """Read a file.
+
+        Raises:
+            UnreadableFileError: it is damaged, or of no known format; the message is a part of a sentence.
+        """
+        self._last = None  # before another one is in memory
+        found = read_annotations(self.source.path(file), self._unclassified)
+        self._last = file, found
+        return found
+
+    def read_again(self, file: str, digest: str) -> Found:
+        """The contents of a file that was read before.
+
+        Args:
+            file: the file.
+            digest: its SHA-256 then.
+
+        Raises:
+            StaleFileError: it is not kept, and has changed since.
+        """
+        if self._last is not None and self._last[0] == file:
+            return self._last[1]
+        try:
+            found = self.read(file)
+        except UnreadableFileError as error:
+            raise StaleFileError(
+                f"{self.source.path(file)} has changed since it was first read ({error}); "
+                "run the same command again."
+            ) from error
+        if found.digest != digest:
+            raise StaleFileError(
+                f"{self.source.path(file)} has changed since it was first read; run the same command again."
+            )
+        return found
+
+
 class _Index(NamedTuple):
     """The images of a folder, and its other files that are not annotations."""
 
@@ -138,20 +188,19 @@ def find_source(root: Path, annotations: Path | None) -> Source:
     return Source(place, files, is_named=False)
 
 
-def make_plan(root: Path, source: Source, unclassified: str | None, *, alone: bool, progress: Progress) -> Plan:
+def make_plan(root: Path, reader: Reader, *, alone: bool, progress: Progress) -> Plan:
     """Read all files of annotations, and decide what becomes of each image.
 
     Args:
         root: the folder of the images.
-        source: the files of annotations.
-        unclassified: class of annotations without one; None leaves them out.
+        reader: reads the files of annotations.
         alone: whether a file of annotations without an image gets a mask.
         progress: called with a stage, files done and files in all.
 
     Raises:
         HistodsError: the file that was named cannot be read.
     """
-    suffixes = image_suffixes()
+    source, suffixes = reader.source, image_suffixes()
     listing = scan(root)
     states = zip(listing.paths, listing.sizes.tolist(), listing.mtimes.tolist(), strict=True)
     images = {path: (size, time) for path, size, time in states if path.lower().endswith(suffixes)}
@@ -165,24 +214,17 @@ def make_plan(root: Path, source: Source, unclassified: str | None, *, alone: bo
     for number, file in enumerate(source.files):
         progress("reading annotations", number, len(source.files))
         try:
-            found = read_annotations(source.path(file), unclassified)
+            categories += _plan_file(plan, claims, index, reader, file, alone=alone)
         except UnreadableFileError as error:
             if source.is_named:
                 raise HistodsError(f"{source.path(file)}: {error}; export it again.") from error
             of = index.images.find_named(_stem(file)) or [Match("")]
             plan.skipped += [Skipped(one.path, file, "unreadable annotations", str(error)) for one in of]
-            continue
-        plan.digests[file] = found.digest
-        plan.formats.add(found.format.NAME)
-        categories += found.annotations.categories
-        plan.lost += [Lost(file, "", one) for one in found.annotations.left_out]
-        for place, image in enumerate(found.annotations.images):
-            _claim(plan, claims, index, file, place, image, alone=alone)
-            plan.annotations.update(shape.name for shape in image.shapes)
     progress("reading annotations", len(source.files), len(source.files))
     plan.categories = merge_categories(categories)
-    for drawing, problem in _settle(plan, claims):  # few, so that their annotations are read again
-        image = read_again(source, drawing.file, plan, unclassified).annotations.images[drawing.place]
+    for drawing, problem in _settle(plan, claims):  # few, so that their annotations may be read again
+        file = drawing.file
+        image = reader.read_again(file, plan.digests[file]).annotations.images[drawing.place]
         lost = [] if drawing.region is not None else _all_lost(image, f"its image is left out: {problem}")
         plan.lost += [Lost(drawing.file, drawing.image or drawing.key, one) for one in lost]
     plan.states = {one.image: images[one.image] for one in plan.drawings if one.image is not None}
@@ -191,6 +233,24 @@ def make_plan(root: Path, source: Source, unclassified: str | None, *, alone: bo
     others = (path for path in sorted(images) if path not in named and path.rpartition(".")[0] not in masks)
     plan.skipped += [Skipped(path, "", "no annotations", "no file of annotations names it") for path in others]
     return plan
+
+
+def _plan_file(
+    plan: Plan, claims: dict[str, list[Drawing]], index: _Index, reader: Reader, file: str, *, alone: bool
+) -> list[Category]:
+    """Add what becomes of the images that a file annotates; its classes.
+
+    Raises:
+        UnreadableFileError: it is damaged, or of no known format; the message is a part of a sentence.
+    """
+    found = reader.read(file)
+    plan.digests[file] = found.digest
+    plan.formats.add(found.format.NAME)
+    plan.lost += [Lost(file, "", one) for one in found.annotations.left_out]
+    for place, image in enumerate(found.annotations.images):
+        _claim(plan, claims, index, file, place, image, alone=alone)
+        plan.annotations.update(shape.name for shape in image.shapes)
+    return found.annotations.categories
 
 
 def _claim(
@@ -316,22 +376,3 @@ def _stem(file: str) -> str:
 
 def _key(path: str) -> str:
     return path.rpartition(".")[0]
-
-
-def read_again(source: Source, file: str, plan: Plan, unclassified: str | None) -> Found:
-    """Read a file of annotations a second time.
-
-    Raises:
-        StaleFileError: it has changed since.
-    """
-    try:
-        found = read_annotations(source.path(file), unclassified)
-    except UnreadableFileError as error:
-        raise StaleFileError(
-            f"{source.path(file)} has changed since it was first read ({error}); run the same command again."
-        ) from error
-    if found.digest != plan.digests[file]:
-        raise StaleFileError(
-            f"{source.path(file)} has changed since it was first read; run the same command again."
-        )
-    return found

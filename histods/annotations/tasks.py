@@ -1,4 +1,4 @@
-"""The tasks for workers: files of annotations are read a second time, one after the other, as workers ask."""
+"""The tasks for workers, made file by file as workers ask: a file that is not kept is read a second time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from histods.annotations.draw import DrawTask
-from histods.annotations.plan import meets, read_again
+from histods.annotations.plan import meets
 from histods.annotations.shapes import LeftOut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from histods.annotations.formats import Found
     from histods.annotations.match import Region
-    from histods.annotations.plan import Drawing, Plan, Source
+    from histods.annotations.plan import Drawing, Plan, Reader
     from histods.annotations.shapes import ImageShapes, Shape
 
 NOT_NAMED = "of a class that the labels file does not name"
@@ -26,10 +27,9 @@ _CHUNK_IMAGES, _CHUNK_SHAPES = 32, 2000
 
 def chunk_tasks(
     plan: Plan,
-    source: Source,
+    reader: Reader,
     labels: Mapping[str, int],
     *,
-    unclassified: str | None,
     size: tuple[int, int] | None,
     done: AbstractSet[str],
 ) -> Iterator[list[DrawTask]]:
@@ -37,9 +37,8 @@ def chunk_tasks(
 
     Args:
         plan: what is to be drawn.
-        source: the files of annotations.
+        reader: reads the files of annotations.
         labels: the label of each class that has one.
-        unclassified: class of annotations without one.
         size: width and height of masks without images.
         done: keys of the images that are done.
 
@@ -48,7 +47,7 @@ def chunk_tasks(
     """
     chunk: list[DrawTask] = []
     shapes = 0
-    for task in _tasks(plan, source, labels, unclassified, size, done):
+    for task in _tasks(plan, reader, labels, size, done):
         chunk.append(task)
         shapes += len(task.shapes)
         if len(chunk) == _CHUNK_IMAGES or shapes >= _CHUNK_SHAPES:
@@ -60,21 +59,25 @@ def chunk_tasks(
 
 def _tasks(
     plan: Plan,
-    source: Source,
+    reader: Reader,
     labels: Mapping[str, int],
-    unclassified: str | None,
     size: tuple[int, int] | None,
     done: AbstractSet[str],
 ) -> Iterator[DrawTask]:
     todo = sorted((one for one in plan.drawings if one.key not in done), key=lambda one: (one.file, one.key))
     for file, drawings in groupby(todo, key=lambda one: one.file):
-        found = read_again(source, file, plan, unclassified)
-        ordered: dict[int, _Ordered] = {}
-        for drawing in drawings:
-            image = found.annotations.images[drawing.place]
-            if drawing.place not in ordered:
-                ordered[drawing.place] = _Ordered(image, larger_first=found.format.LARGER_FIRST)
-            yield _task(drawing, image, ordered[drawing.place], labels, size)
+        yield from _tasks_of_file(reader.read_again(file, plan.digests[file]), drawings, labels, size)
+
+
+def _tasks_of_file(
+    found: Found, drawings: Iterable[Drawing], labels: Mapping[str, int], size: tuple[int, int] | None
+) -> Iterator[DrawTask]:
+    ordered: dict[int, _Ordered] = {}
+    for drawing in drawings:
+        image = found.annotations.images[drawing.place]
+        if drawing.place not in ordered:
+            ordered[drawing.place] = _Ordered(image, larger_first=found.format.LARGER_FIRST)
+        yield _task(drawing, image, ordered[drawing.place], labels, size)
 
 
 class _Ordered:

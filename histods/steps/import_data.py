@@ -16,7 +16,7 @@ from histods.annotations.classes import format_labels, list_labels, number_class
 from histods.annotations.draw import WRITTEN, DrawFolders, draw_images
 from histods.annotations.folder import claim, open_journal, read_done, write_tables
 from histods.annotations.mark import LABELS, SCHEMA_VERSION, ImportMark, write_mark
-from histods.annotations.plan import find_source, make_plan
+from histods.annotations.plan import Reader, find_source, make_plan
 from histods.annotations.shapes import parse_class_name
 from histods.annotations.tasks import chunk_tasks
 from histods.dataset.filled_folder import remove_incomplete
@@ -144,7 +144,8 @@ def import_data(
     if folder.exists() and not folder.is_dir():
         raise HistodsError(f"{folder} is a file; --to must name a folder.")
     table = None if labels is None else read_labels(find_label_map(labels, images))
-    plan = make_plan(images, source, default, alone=extent is not None, progress=report)
+    reader = Reader(source, default)
+    plan = make_plan(images, reader, alone=extent is not None, progress=report)
     _check_plan(plan, source, images)
     numbers = number_classes(plan.categories, table)
     listed = list_labels(plan.categories, numbers, table)
@@ -165,7 +166,7 @@ def import_data(
             ready = frozenset(done["key"])
             todo = [one.key for one in plan.drawings if one.key not in ready]
             write_mark(folder, mark)
-            chunks = chunk_tasks(plan, source, numbers, unclassified=default, size=extent, done=ready)
+            chunks = chunk_tasks(plan, reader, numbers, size=extent, done=ready)
             _run(
                 engine,
                 chunks,

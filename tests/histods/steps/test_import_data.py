@@ -524,17 +524,32 @@ def test_what_is_missing_or_torn_is_made_again(root: Path, tmp_path: Path) -> No
     assert tree(to) == before
 
 
-def test_annotations_that_change_under_way_end_it(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write(root / "a.geojson", collection(feature("A", [square(0, 0, 3)])))
+def _change_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a file of annotations change after it was first read, and before anything is drawn."""
 
     def change(*_: object) -> None:
         write(path, collection(feature("A", [square(0, 0, 4)])))
 
     monkeypatch.setattr("histods.steps.import_data.write_mark", change)
+
+
+def test_annotations_that_change_under_way_end_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(root / "a.geojson", collection(feature("A", [square(0, 0, 3)])))
+    write(root / "c.geojson", collection(feature("A", [square(0, 0, 3)])))
+    _change_under_way(path, monkeypatch)
     with pytest.raises(StaleFileError, match=r"a\.geojson has changed since it was first read; run the same"):
         run(root, tmp_path / "out")
+
+
+def test_a_single_file_is_read_once_and_drawn_as_it_was_read(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(root / "a.geojson", collection(feature("A", [square(0, 0, 3)])))
+    _change_under_way(path, monkeypatch)
+    run(root, tmp_path / "out")
+    assert np.asarray(Image.open(tmp_path / "out" / "a_mask.png")).sum() == 9
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
