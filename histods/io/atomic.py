@@ -126,10 +126,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)  # if it were a link, its target would be overwritten
         yield temporary
         temporary.replace(path)
-    except OSError as error:
-        if error.filename not in (None, str(temporary), temporary):
+    except Exception as error:
+        named, code = getattr(error, "filename", None), getattr(error, "errno", None) or _code_in(str(error))
+        if named not in (None, str(temporary), temporary) or not (code or isinstance(error, OSError)):
             raise
-        code = error.errno or _code_in(str(error))
         raise OSError(code, os.strerror(code) if code else str(error), str(path)) from error
     finally:
         with suppress(OSError):  # the first error counts
@@ -200,8 +200,8 @@ def _is_dead(process: int) -> bool:
 
 
 def _code_in(text: str) -> int | None:
-    """The error number that a third-party library puts only into its message."""
-    found = re.search(r"\[errno (\d+)\]", text, re.IGNORECASE)
+    """The error number that a third-party library, in Python or Rust, puts only into its message."""
+    found = re.search(r"\b(?:errno|os error) (\d+)[\])]", text, re.IGNORECASE)
     return None if found is None else int(found.group(1))
 
 

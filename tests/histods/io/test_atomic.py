@@ -53,3 +53,13 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_an_error_of_the_file_whichever_library_wrote(tmp_path: Path) -> None:
+    """Libraries in Rust raise errors of their own, with the number in the message alone."""
+    with pytest.raises(OSError, match="No space left on device") as caught, replacing(tmp_path / "x"):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert (caught.value.errno, caught.value.filename) == (28, str(tmp_path / "x"))
+    with pytest.raises(RuntimeError, match="a fault"), replacing(tmp_path / "x"):
+        raise RuntimeError("a fault")
+    assert not list(tmp_path.iterdir())
