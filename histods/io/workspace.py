@@ -259,8 +259,12 @@ def _say_overlap(place: Path, dataset: Path, written: Sequence[str] | None = Non
     return f"Commands write into {place / inner}, where the dataset {dataset} lies" if inner in written else None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, advice: str = "make it again") -> dict[str, Any]:
     """Read a JSON object that histods wrote.
+
+    Args:
+        path: the file.
+        advice: what to do where it is damaged.
 
     Raises:
         HistodsError: the file does not hold a JSON object.
@@ -269,9 +273,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise HistodsError(f"{path} cannot be read as JSON ({error}); make it again.") from error
+        raise HistodsError(f"{path} cannot be read as JSON ({error}); {advice}.") from error
     if not isinstance(document, dict):
-        raise HistodsError(f"{path} holds a {type(document).__name__} instead of a JSON object; make it again.")
+        raise HistodsError(f"{path} holds a {type(document).__name__} instead of a JSON object; {advice}.")
     return document
 
 
@@ -288,6 +292,6 @@ def read_as(kind: type[Class], path: Path, *, what: str, advice: str) -> Class:
         HistodsError: it is damaged, or of another version.
     """
     try:
-        return build(kind, read_json(path))
+        return build(kind, read_json(path, advice))
     except ValueError as error:
         raise HistodsError(f"{path} is not {what} of this version ({error}); {advice}.") from error

@@ -83,16 +83,15 @@ class TunedSampling:
         path = run / FILE
         if not path.exists():
             return None
-        document = read_json(path)
+        advice = "remove it, or run 'histods tune' again"
+        document = read_json(path, advice)
         try:
             found = build(cls, document)
             _, _ = found.guidance_interval
             Sampling.of(config, **found.defaults(without={"ema_length"}))
         except (ValueError, HistodsError) as error:
             reason = str(error).rstrip(".")
-            raise HistodsError(
-                f"{path} is not a way of sampling this run ({reason}); remove it, or run 'histods tune' again."
-            ) from error
+            raise HistodsError(f"{path} is not a way of sampling this run ({reason}); {advice}.") from error
         return found
 
     def defaults(self, without: Collection[str] = ()) -> dict[str, Any]:
