@@ -162,6 +162,37 @@ def choose_real(
     )
 
 
+def check_sizes(chosen: RealImages, run: Run, factor: int, doing: tuple[str, str]) -> None:
+    """Refuse held-out images of several sizes, and sizes that the network of a run does not take.
+
+    Args:
+        chosen: the images.
+        run: the run that makes others for their masks.
+        factor: pixels per latent.
+        doing: what that is for, for the messages: "tuning" and "tune".
+
+    Raises:
+        HistodsError: they differ in size, or a side is no multiple of what it must be.
+    """
+    held_out, config = chosen.held_out, run.config
+    noun, verb = doing
+    sizes = {held_out.whole_mask(number).shape[:2] for number in range(len(held_out))}
+    if len(sizes) > 1:
+        raise HistodsError(
+            f"The images of the split {chosen.split} have {len(sizes)} sizes, and {noun} takes images of one; "
+            "shard images of one size, and name their folder with --data."
+        )
+    reader = MaskReader(
+        len(run.classes),
+        factor * config.model.size_multiple,
+        reduce=config.data.reduce,
+        window=config.model.image_size,
+        factor=factor,
+    )
+    for height, width in sizes:
+        reader.check_sides(f"A mask of the split {chosen.split}", height, width, f"{verb} on others with --data")
+
+
 def _trained_on(run: Run, shards: ShardSet, latents: Path) -> bool:
     """Whether a run was trained on these shards, or on their latents."""
     if run.state.index_digest == shards.index_digest:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import torch
     from numpy.typing import NDArray
 
     from histods.io.evaluation_file import CopyTest, DownstreamScore
@@ -75,7 +74,11 @@ class Settings:
 
 
 def compare(
-    settings: Settings, sets: Comparison, synthetic: ImageSet | None, folder: Path
+    settings: Settings,
+    sets: Comparison,
+    synthetic: ImageSet | None,
+    encoder: FeatureExtractor | None,
+    folder: Path,
 ) -> tuple[EvaluationFile, Path | None]:
     """Compare sets of images, and write `evaluation.json` and `copies.png`.
 
@@ -83,6 +86,7 @@ def compare(
         settings: how.
         sets: the images.
         synthetic: generated images for masks of the training split, to train segmenters on; None for none.
+        encoder: computes the features; None for the segmenter that is trained on the real training images.
         folder: where to write.
 
     Returns:
@@ -96,9 +100,8 @@ def compare(
             "--downstream needs masks of generated, of held-out and of training images; name the folder of the "
             "training images with --train."
         )
-    device = choose_device(settings.device)
     segmenter = _segmenter(settings, sets)
-    extract = _extractor(settings, segmenter, device)
+    extract = encoder or _own_features(segmenter)
     training = sets.training
     if training is not None:
         training = training.select(evenly(np.arange(len(training)), MAX_TRAINING))
@@ -167,9 +170,20 @@ def _segmenter(settings: Settings, sets: Comparison) -> Segmenter | None:
     )
 
 
-def _extractor(settings: Settings, segmenter: Segmenter | None, device: torch.device) -> FeatureExtractor:
-    if settings.features != OWN:
-        return load_features(settings.features, device=device)
+def load_encoder(settings: Settings) -> FeatureExtractor | None:
+    """The encoder of the features, loaded before images are made; None for the features `own`.
+
+    Raises:
+        HistodsError: there is none, or it encodes no images.
+    """
+    return (
+        None
+        if settings.features == OWN
+        else load_features(settings.features, device=choose_device(settings.device))
+    )
+
+
+def _own_features(segmenter: Segmenter | None) -> OwnFeatures:
     if segmenter is None:
         raise HistodsError(
             "The features 'own' are those of a segmenter that is trained on real training images, all with masks, "

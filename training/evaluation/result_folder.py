@@ -25,8 +25,10 @@ def check_place(space: Workspace, folder: Path, sources: Sequence[Path]) -> None
         sources: folders of images that are compared.
 
     Raises:
-        HistodsError: the folder lies in one of them.
+        HistodsError: the folder lies in one of them, or is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise HistodsError(f"{folder} is a file; --out must name a folder.")
     for source in sources:
         if folder.resolve().is_relative_to(source.resolve()):
             raise HistodsError(f"{folder} lies in {source}, whose images are compared; choose another --out.")

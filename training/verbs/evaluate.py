@@ -15,8 +15,8 @@ from histods.io.workspace import Workspace, read_json
 from histods.printing import printed
 from histods.records import silent
 from training.distributed import choose_device, describe
-from training.evaluation.comparison import Comparison, choose_real, evenly, read_folders
-from training.evaluation.evaluation import Settings, compare
+from training.evaluation.comparison import Comparison, check_sizes, choose_real, evenly, read_folders
+from training.evaluation.evaluation import Settings, compare, load_encoder
 from training.evaluation.features.own import OWN
 from training.evaluation.image_sets import FolderImages
 from training.evaluation.result_folder import check_place, claim
@@ -29,6 +29,7 @@ from training.verbs.sample import sample
 
 if TYPE_CHECKING:
     from histods.records import Progress
+    from training.evaluation.features.base import FeatureExtractor
     from training.evaluation.image_sets import ImageSet, ShardImages
     from training.inference.sampling import Sampler
     from training.runs.checkpoint import Run, Weights
@@ -194,6 +195,8 @@ def _of_run(settings: Settings, order: _Order, out: Path | None) -> EvaluateResu
     name = f"{run.folder.name}-{run.checkpoint.name}-{digest_of(identity)[:8]}"
     folder = out or settings.home / name
     check_place(order.space, folder, ())
+    check_sizes(chosen, run, run.load_autoencoder().factor, ("an evaluation", "evaluate"))
+    encoder = load_encoder(settings)
     with only_one(folder, "evaluates"):
         claim(folder, identity)
         made = _sample(settings, order, chosen.held_out, folder / "held-out")
@@ -216,7 +219,7 @@ def _of_run(settings: Settings, order: _Order, out: Path | None) -> EvaluateResu
             training = chosen.training
             few = training.select(evenly(np.arange(len(training)), order.count))
             synthetic = _sample(settings, order, few, folder / "training")
-        return _finish(settings, comparison, synthetic, folder)
+        return _finish(settings, comparison, synthetic, encoder, folder)
 
 
 def _sample(settings: Settings, order: _Order, real: ShardImages, folder: Path) -> FolderImages:
@@ -273,13 +276,20 @@ def _of_folders(
         warnings=sets.warnings,
     )
     check_place(space, folder, [one for one in (images, real, train) if one is not None])
+    encoder = load_encoder(settings)
     with only_one(folder, "evaluates"):
         claim(folder, identity)
-        return _finish(settings, comparison, sets.generated if sets.generated.masked else None, folder)
+        return _finish(settings, comparison, sets.generated if sets.generated.masked else None, encoder, folder)
 
 
-def _finish(settings: Settings, sets: Comparison, synthetic: ImageSet | None, folder: Path) -> EvaluateResult:
-    document, pairs = compare(settings, sets, synthetic, folder)
+def _finish(
+    settings: Settings,
+    sets: Comparison,
+    synthetic: ImageSet | None,
+    encoder: FeatureExtractor | None,
+    folder: Path,
+) -> EvaluateResult:
+    document, pairs = compare(settings, sets, synthetic, encoder, folder)
     where = describe(choose_device(settings.device))
     return EvaluateResult(folder=folder, record=folder / FILE, pairs=pairs, device=where, document=document)
 

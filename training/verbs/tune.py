@@ -15,7 +15,7 @@ from histods.io.workspace import Workspace
 from histods.printing import counted, printed
 from histods.records import silent
 from training.distributed import choose_device, describe
-from training.evaluation.comparison import choose_real, evenly
+from training.evaluation.comparison import check_sizes, choose_real, evenly
 from training.evaluation.distances import cut_in_halves
 from training.evaluation.image_sets import JPEG_QUALITY
 from training.evaluation.segmenter.fit import fit_segmenter
@@ -23,7 +23,6 @@ from training.evaluation.tuning.candidates import LENGTHS, Candidate, Passes
 from training.evaluation.tuning.choice import CERTAIN, Score, dice_of, share_better
 from training.evaluation.tuning.search import search
 from training.evaluation.tuning.trials import Studio, joined, look_at_real
-from training.inference.mask_inputs import MaskReader
 from training.inference.output_folder import digest_of
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampling
@@ -315,7 +314,7 @@ class _Judge:
         self._tuning = tuning
         run, device, training = tuning.run, tuning.device, tuning.chosen.training
         self._autoencoder = run.load_autoencoder(device)
-        self._check_sizes()
+        check_sizes(tuning.chosen, run, self._autoencoder.factor, ("tuning", "tune"))
         self._half = device.type == "cuda" and run.config.run.precision == "bf16"
         self._segmenter = fit_segmenter(
             training,
@@ -373,28 +372,6 @@ class _Judge:
     def looks(self, candidate: Candidate) -> Looks:
         """What was seen in its images."""
         return self._looks[candidate]
-
-    def _check_sizes(self) -> None:
-        """Refuse images of several sizes, and sizes that the network does not take."""
-        run = self._tuning.run
-        real = self._tuning.real
-        reader = MaskReader(
-            len(run.classes),
-            self._autoencoder.factor * run.config.model.size_multiple,
-            reduce=run.config.data.reduce,
-            window=run.config.model.image_size,
-            factor=self._autoencoder.factor,
-        )
-        sizes = {real.whole_mask(number).shape[:2] for number in range(len(real))}
-        if len(sizes) > 1:
-            raise HistodsError(
-                f"The images of the split {self._tuning.chosen.split} have {len(sizes)} sizes, and tuning takes "
-                "images of one; shard images of one size, and name their folder with --data."
-            )
-        for height, width in sizes:
-            reader.check_sides(
-                f"A mask of the split {self._tuning.chosen.split}", height, width, "tune on others with --data"
-            )
 
     def _look(self, candidate: Candidate, first: int, last: int, progress: Any) -> Looks:
         tuning, length = self._tuning, candidate.ema_length
