@@ -43,12 +43,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         pytest.param(
             ["evaluate", "--count", 12, "--steps", 1, "--segmenter-steps", 2],
-            ["images/*.png", "features/*/part-00000.safetensors", "evaluation.json"],
+            ["images/*.png", "evaluation.json"],
             id="evaluate a run",
         ),
         pytest.param(
             ["evaluate", "--run", "masks", "--count", 4],
-            ["generated_00002.png", "masks.json"],
+            ["generated_00002.png", "evaluations/*/masks.json"],
             id="evaluate a run of masks",
         ),
         pytest.param(
