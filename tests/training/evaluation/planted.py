@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from histods.io.evaluation_file import EvaluationFile
 
 COLOURS = np.array([[236, 214, 226], [160, 60, 130], [225, 130, 170], [90, 40, 110]], dtype=np.float64)
 CLASSES = ("Unknown", "A", "B", "C")
@@ -56,3 +59,26 @@ def make_shards(folder: Path, *, slides: int, patches: int, side: int = 32, seed
     split(workspace=workspace, test=0.4)
     shard(workspace=workspace, map=folder / "four.yml", workers=1)
     return workspace
+
+
+def swap_masks(images: Path, out: Path, by: int) -> Path:
+    """Copy images with the mask of the image that is `by` places later, in order of names; returns `out`."""
+    for path in images.glob("*.png"):
+        shutil.copy(path, out / path.name)
+    masks = sorted(out.glob("*_mask.png"))
+    contents = [path.read_bytes() for path in masks]
+    for path, content in zip(masks, contents[by:] + contents[:by], strict=True):
+        path.write_bytes(content)
+    return out
+
+
+def frechet_of(found: EvaluationFile) -> float:
+    value = found.distances["frechet"].value
+    assert value is not None
+    return value
+
+
+def dice_of(found: EvaluationFile) -> float:
+    assert found.faithfulness is not None
+    assert found.faithfulness.dice is not None
+    return found.faithfulness.dice

@@ -13,7 +13,7 @@ from PIL import Image
 from histods import audit, shard, split
 from histods.errors import HistodsError
 from histods.io.evaluation_file import EvaluationFile
-from tests.training.evaluation.planted import CLASSES, MAP, make_shards, plant
+from tests.training.evaluation.planted import CLASSES, MAP, dice_of, frechet_of, make_shards, plant, swap_masks
 from training import evaluate, train
 from training.evaluation.comparison import choose_real
 from training.runs.checkpoint import read_run
@@ -56,23 +56,11 @@ def late(workspace: Path) -> EvaluationFile:
     return _evaluate(workspace, 200)
 
 
-def _frechet(found: EvaluationFile) -> float:
-    value = found.distances["frechet"].value
-    assert value is not None
-    return value
-
-
-def _dice(found: EvaluationFile) -> float:
-    assert found.faithfulness is not None
-    assert found.faithfulness.dice is not None
-    return found.faithfulness.dice
-
-
 @pytest.mark.slow
 def test_images_get_better_with_training(workspace: Path, late: EvaluationFile) -> None:
     early = _evaluate(workspace, 40)
-    assert _frechet(late) < _frechet(early) / 3
-    assert _dice(early) + 0.1 < _dice(late)
+    assert frechet_of(late) < frechet_of(early) / 3
+    assert dice_of(early) + 0.1 < dice_of(late)
     assert late.faithfulness is not None
     assert late.faithfulness.real_dice is not None
     assert late.faithfulness.real_dice > 0.9
@@ -84,18 +72,11 @@ def test_shuffled_masks_are_seen_by_faithfulness_and_not_by_distances(
     workspace: Path, late: EvaluationFile, tmp_path: Path
 ) -> None:
     """The same images, each beside the mask of another."""
-    images = Path(late.generated_from)
-    for path in images.glob("*.png"):
-        shutil.copy(path, tmp_path / path.name)
-    masks = sorted(tmp_path.glob("*_mask.png"))
-    contents = [path.read_bytes() for path in masks]
-    for path, content in zip(masks, contents[1:] + contents[:1], strict=True):
-        path.write_bytes(content)
-    real = workspace.parent / "data"
-    found = evaluate(images=tmp_path, real=real, workspace=workspace, **FOLDERS).document
-    assert _dice(found) < 0.6 * _dice(late)
+    images, real = Path(late.generated_from), workspace.parent / "data"
+    found = evaluate(images=swap_masks(images, tmp_path, by=1), real=real, workspace=workspace, **FOLDERS).document
+    assert dice_of(found) < 0.6 * dice_of(late)
     right = evaluate(images=images, real=real, workspace=workspace, **FOLDERS).document
-    assert found.distances["frechet"].value == right.distances["frechet"].value
+    assert frechet_of(found) == frechet_of(right)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from PIL import Image
 from histods import audit, shard, split
 from histods.images.reader import read_mask
 from histods.io.evaluation_file import EvaluationFile
+from tests.training.evaluation.planted import dice_of, frechet_of, swap_masks
 from training import evaluate, train
 
 pytest.importorskip("monai")
@@ -99,25 +100,13 @@ def late(workspace: Path) -> EvaluationFile:
     return _evaluate(workspace, LATE)
 
 
-def _frechet(found: EvaluationFile) -> float:
-    value = found.distances["frechet"].value
-    assert value is not None
-    return value
-
-
-def _dice(found: EvaluationFile) -> float:
-    assert found.faithfulness is not None
-    assert found.faithfulness.dice is not None
-    return found.faithfulness.dice
-
-
 def test_images_of_real_tissue_get_better_with_training(workspace: Path, late: EvaluationFile) -> None:
     early = _evaluate(workspace, EARLY)
     assert late.faithfulness is not None
     assert late.faithfulness.real_dice is not None
     assert late.faithfulness.real_dice > 0.55
-    assert _frechet(late) < 0.6 * _frechet(early)
-    assert _dice(early) + 0.08 < _dice(late)
+    assert frechet_of(late) < 0.6 * frechet_of(early)
+    assert dice_of(early) + 0.08 < dice_of(late)
     assert not any(test.suspicious for test in late.copies)
 
 
@@ -125,16 +114,9 @@ def test_shuffled_masks_of_real_tissue_are_seen_by_faithfulness(
     workspace: Path, late: EvaluationFile, tmp_path: Path
 ) -> None:
     """The same images, each beside the mask of another."""
-    images = Path(late.generated_from)
-    for path in images.glob("*.png"):
-        shutil.copy(path, tmp_path / path.name)
-    masks = sorted(tmp_path.glob("*_mask.png"))
-    contents = [path.read_bytes() for path in masks]
-    half = len(masks) // 2
-    for path, content in zip(masks, contents[half:] + contents[:half], strict=True):
-        path.write_bytes(content)
-    found = evaluate(images=tmp_path, real=workspace.parent / "data", workspace=workspace, **JUDGED).document
-    assert _dice(found) < 0.6 * _dice(late)
+    images = swap_masks(Path(late.generated_from), tmp_path, by=60)
+    found = evaluate(images=images, real=workspace.parent / "data", workspace=workspace, **JUDGED).document
+    assert dice_of(found) < 0.6 * dice_of(late)
 
 
 def test_a_run_that_knows_eight_real_tiles_by_heart_is_said_to_copy(tmp_path: Path) -> None:
