@@ -26,33 +26,49 @@ if TYPE_CHECKING:
 
 LEAST_MASKS = 8
 """Labels in fewer masks are taken together: too little shows how they look."""
+MOST_LABELS = 63
+"""Labels beyond the commonest ones are taken together, since time grows with the square of those of a mask."""
 LEAST_CONTRAST = 3.0
 """Grey levels by which the cells of an image deviate from their mean; below that there is nothing to fit."""
 TELLING = 2.0
-"""Times chance that a mask must be expected to agree for any placement to count as better."""
+"""Usual z that a mask needs for any placement to count as better."""
 TELLING_ALONE = 2.5
-"""The same where a mask is flagged for agreeing too little alone."""
-CHANCE = 2.0
-"""Times chance beyond which a mask fits, however much better others do."""
-SPREADS = (4.0, 5.0)
-"""How far below the usual agreement a mask is flagged, in deviations of those that fit."""
-WIDE = (0.2, 0.22)
-"""From which to which deviation that number rises: where looks vary so much, some right masks hardly agree."""
-FITTING = 0.6
-"""Share of the usual agreement that a better placement reaches, and that the mask as it is does not."""
-FOLLOWING = 0.8
-"""Share of the expected agreement that typical masks of a dataset reach; else labels or places are too loose."""
-UNFITTING = 0.5
-"""Share of the usual agreement that a mask flagged for that alone lacks in any case."""
-OUTLYING = 0.2
-"""Share of the usual agreement below which masks do not count for the spread of those that fit."""
+"""The same where a mask is flagged for its own z alone."""
+FOLLOWING = 0.4
+"""Share of the expected z that half of a dataset's masks reach; else labels or places are too loose."""
+CLEAR = 2.5
+"""The z that half of a dataset's masks reach, likewise."""
+FITTING = 0.5
+"""Share of what is usual in this dataset that a better placement reaches."""
+PLACED = 0.8
+"""The same for a mask as it is beyond which it is not moved."""
+UNFITTING = 0.25
+"""The same for a mask as it is beyond which it is not flagged for that alone, unless z is below `BY_CHANCE`."""
+BY_CHANCE = 1.5
+"""z that masks of something else hardly ever exceed."""
+MOVED = 1.0
+"""By how much more z a moved mask needs to be better than a turned one does, as more places are tried."""
+OTHER = 2.0
+"""The same for the mask of another sample."""
+TURNED = 1.5
+"""By how much z a turned mask is better to count as turned when learning what is usual."""
+WRONG = 0.3
+"""Probability of a mask of something else from which a mask is flagged."""
+RIGHT = 0.01
+"""Share of the masks that may be flagged for their own z although they are right, by these probabilities."""
+LEAST_WRONG = 0.01
+"""Share of the masks that are thought to be of something else, at least."""
+LEAST_SPREAD = 0.1
+"""Deviation of the logarithm of z that right masks have at least."""
+OUTLYING = 0.15
+"""Share of the typical z below which masks do not count for the spread of those that fit."""
 _LEAST_TELLING = 10  # masks; fewer do not show what is usual
 
 _LIMITS = (
     Threshold(
         name="better",
-        default=2.5,
-        meaning="a placement agrees better by this many times what chance makes of masks of other images",
+        default=1.0,
+        meaning="a turned mask fits better by this many deviations of what masks of other images reach",
         source="measured on generated tissue of ten kinds; see docs/misplaced-masks.md",
         most=1000.0,
     ),
@@ -68,26 +84,35 @@ _LIMITS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Usual:
+    """What masks of a dataset reach.
+
+    Attributes:
+        typical: z of masks that fit, as a share of what is expected of them; 0 where few tell.
+        spread: deviation of the logarithm of that share.
+        wrong: share of masks that fit by chance alone.
+        tells: whether most masks follow their images.
+    """
+
+    typical: float = 0.0
+    spread: float = LEAST_SPREAD
+    wrong: float = LEAST_WRONG
+    tells: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Judged:
     """Samples whose mask and image can be compared, n of them.
 
     Attributes:
         rows: [n] their rows in the table.
-        fit: the agreements.
-        typical: agreement of the dataset's masks as a share of what is expected of them, about 1; 0 where few
-            tell.
-        spread: deviation of that share among masks that fit.
+        fit: how well the masks fit.
+        usual: what is usual in this dataset.
     """
 
     rows: NDArray[np.intp]
     fit: Fit
-    typical: float
-    spread: float
-
-    @property
-    def tells(self) -> bool:
-        """Whether the masks of this dataset generally follow their images."""
-        return self.typical >= FOLLOWING
+    usual: _Usual
 
 
 def _compared(samples: pl.DataFrame) -> pl.DataFrame:
@@ -110,7 +135,9 @@ def _judge(samples: pl.DataFrame, context: Context) -> _Judged | None:
         return None
     if not clear.all():
         rows, appearances = rows.filter(clear), appearances[clear]
-    layouts, labels = read_layouts(rows["layout"].to_list(), rows["labels"].to_list(), least_masks=LEAST_MASKS)
+    layouts, labels = read_layouts(
+        rows["layout"].to_list(), rows["labels"].to_list(), least_masks=LEAST_MASKS, most_labels=MOST_LABELS
+    )
     square = (rows["image_width"] == rows["image_height"]).to_numpy()
     digest = xxhash.xxh3_128(appearances.data)
     for array in (layouts, square):
@@ -120,21 +147,49 @@ def _judge(samples: pl.DataFrame, context: Context) -> _Judged | None:
         _last.clear()
         _last[name] = compare(appearances, layouts, labels, square)
     fit = _last[name]
-    typical, spread = _typical(fit)
-    return _Judged(rows=rows["row"].to_numpy().astype(np.intp), fit=fit, typical=typical, spread=spread)
+    return _Judged(rows=rows["row"].to_numpy().astype(np.intp), fit=fit, usual=_learn_usual(fit))
 
 
-def _typical(fit: Fit) -> tuple[float, float]:
-    """`typical` and `spread` of masks that tell, each turned as it fits best if that is clearly better."""
-    z = fit.turned / fit.chance
-    best = np.where(z.max(0) - z[0] > CHANCE, fit.turned.max(0), fit.turned[0])
-    telling = fit.usual >= TELLING * fit.chance
-    if telling.sum() < _LEAST_TELLING:
-        return 0.0, 0.0
-    shares = best[telling] / fit.usual[telling]
-    typical = float(np.median(shares))
-    fitting = shares[shares > OUTLYING * typical]  # so that misplaced masks do not count
-    return typical, float(np.median(fitting) - np.quantile(fitting, 0.16)) / max(typical, 1e-6)
+def _learn_usual(fit: Fit) -> _Usual:
+    """Learn what masks reach that tell, each turned as it fits best if that is clearly better.
+
+    By chance as many masks fit better than average as worse, and a mask in its place fits better. Those that fit
+    worse therefore tell how many of the others fit by chance alone; as many of the lowest are left out.
+    """
+    best = np.where(fit.turned.max(0) - fit.turned[0] > TURNED, fit.turned.max(0), fit.turned[0])
+    telling = fit.usual >= TELLING
+    shares = np.sort(best[telling] / fit.usual[telling])
+    chance = 2 * int((shares <= 0).sum())
+    fitting = shares[chance:]
+    if len(fitting) < _LEAST_TELLING:
+        return _Usual()
+    fitting = fitting[fitting > OUTLYING * np.median(fitting)]
+    typical, low = np.quantile(fitting, (0.5, 0.16))
+    spread = max(float(np.log(typical / low)), LEAST_SPREAD)
+    tells = bool(np.median(shares) >= FOLLOWING and np.median(best[telling]) >= CLEAR)
+    wrong = max(chance / len(shares), LEAST_WRONG)
+    return _Usual(typical=float(typical), spread=spread, wrong=wrong, tells=tells)
+
+
+def _chance_of_wrong(own: Floats, usual: Floats, learned: _Usual) -> Floats:
+    """Probability [n] that a mask is of something else, given its z `own` and what z is `usual` for one in place.
+
+    The z of a mask of something else is normal with deviation 1, that of one in place log-normal around the usual
+    one (the local false discovery rate of Efron 2004, doi:10.1198/016214504000000089, turned round).
+    """
+    z = np.maximum(own, 1e-3)
+    right = np.exp(-0.5 * (np.log(z / np.maximum(usual, 1e-3)) / learned.spread) ** 2) / (z * learned.spread)
+    wrong = learned.wrong * np.exp(-0.5 * own * own)
+    by_chance = wrong / (wrong + (1 - learned.wrong) * right + 1e-30)
+    return np.asarray(np.where(own <= 0, 1, by_chance), np.float32)
+
+
+def _surely_wrong(wrong: Floats) -> NDArray[np.bool_]:
+    """Masks [n], most probably wrong first, as long as hardly any right one is expected among them."""
+    order = np.argsort(-wrong, kind="stable")
+    expected = np.empty(len(wrong))
+    expected[order] = np.cumsum(1 - wrong[order], dtype=np.float64)
+    return np.asarray((wrong > WRONG) & (expected <= RIGHT * len(wrong)), np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -160,25 +215,24 @@ class _Verdicts:
 
 
 def _decide(judged: _Judged, better: float) -> _Verdicts:
-    fit = judged.fit
-    usual = judged.typical * fit.usual
-    own = fit.turned[0]
-    telling = (fit.usual >= TELLING * fit.chance) & judged.tells & (own < FITTING * usual)
+    fit, own = judged.fit, judged.fit.turned[0]
+    usual = judged.usual.typical * fit.usual
+    telling = (fit.usual >= TELLING) & judged.usual.tells
 
-    def beats(agreement: Floats, expected: Floats, by: float) -> NDArray[np.bool_]:
-        better_by = agreement - own >= by * fit.chance
-        return np.asarray(telling & better_by & (agreement >= FITTING * expected), np.bool_)
+    def beats(z: Floats, by: float) -> NDArray[np.bool_]:
+        return np.asarray(telling & (z - own >= by) & (z >= FITTING * usual), np.bool_)
 
     best_turn = fit.turned[1:].max(0)
-    turned, shifted = beats(best_turn, usual, better), beats(fit.shifted, usual, better)
-    by_shift = shifted & (~turned | (fit.shifted > best_turn))
-    low = min(UNFITTING, 1 - float(np.interp(judged.spread, WIDE, SPREADS)) * judged.spread)
-    alone = (own < low * usual) & (own < CHANCE * fit.chance) & (usual >= TELLING_ALONE * fit.chance)
+    turned, shifted = beats(best_turn, better), beats(fit.shifted, better + MOVED) & (own < PLACED * usual)
+    by_shift = shifted & (~turned | (fit.shifted > best_turn + MOVED))
+    judged_alone = telling & (fit.usual >= TELLING_ALONE) & (own < np.maximum(UNFITTING * usual, BY_CHANCE))
+    alone = judged_alone & _surely_wrong(np.where(judged_alone, _chance_of_wrong(own, usual, judged.usual), 0))
     return _Verdicts(
         turned=turned & ~by_shift,
         shifted=by_shift,
-        unfit=telling & alone & ~turned & ~shifted,
-        other=beats(fit.other, judged.typical * fit.usual[fit.nearest], better + 1),
+        unfit=alone & ~turned & ~shifted,
+        other=(fit.other - own >= better + OTHER)
+        & (fit.other >= FITTING * judged.usual.typical * fit.usual[fit.nearest]),
     )
 
 
@@ -203,24 +257,27 @@ def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
 
 
 def _explain(judged: _Judged, verdicts: _Verdicts, place: int, neighbour: str, width: int, height: int) -> str:
-    """What is wrong with one mask; `WORST` of the report reads the agreement of the mask as it is from it."""
-    fit = judged.fit
-    own = fit.turned[0, place]
+    """What is wrong with one mask; `WORST` of the report reads the agreement of the mask as it is from it.
+
+    The agreement is z as a share of what is usual: 1 for a mask in its place, 0 for one of something else.
+    """
+    fit, usual = judged.fit, judged.usual.typical * judged.fit.usual[place]
+    own = fit.turned[0, place] / usual
     if verdicts.shifted[place]:
-        how, agreement = f"when moved {_describe(SHIFTS[fit.shift[place]], width, height)}", fit.shifted[place]
+        how = f"when moved {_describe(SHIFTS[fit.shift[place]], width, height)}"
+        agreement = fit.shifted[place] / usual
     elif verdicts.turned[place]:
         number = int(fit.turned[1:, place].argmax()) + 1
-        how, agreement = f"when {TURNS[number]}", fit.turned[number, place]
+        how, agreement = f"when {TURNS[number]}", fit.turned[number, place] / usual
     elif verdicts.other[place]:
         return (
             f"the mask of {neighbour} fits the image better than its own mask: "
-            f"agreement {_two(fit.other[place])} instead of {_two(own)}"
+            f"agreement {_two(fit.other[place] / usual)} instead of {_two(own)}"
         )
     else:
-        usual = min(judged.typical * float(fit.usual[place]), 1.0)
         return (
             "the mask fits its image no better than masks of other images do: "
-            f"agreement {_two(own)}, where {_two(usual)} is usual for such a mask"
+            f"agreement {_two(own)}, where 1 is usual for such a mask"
         )
     return f"the mask fits its image better {how}: agreement {_two(agreement)} instead of {_two(own)}"
 
@@ -248,12 +305,12 @@ def note(samples: pl.DataFrame, context: Context) -> str | None:
     if judged is None:
         least = context.limits["least"]
         return f"misplaced_mask judged none of {masks} masks: it needs {least:g} with several labels; {look}."
-    if not judged.tells:
+    if not judged.usual.tells:
         return (
             f"misplaced_mask judged none of {masks} masks: they follow their images too little. Either their "
             f"labels hardly differ in colour and texture, or most masks are misplaced; {look}."
         )
-    told = int((judged.fit.usual >= TELLING * judged.fit.chance).sum())
+    told = int((judged.fit.usual >= TELLING).sum())
     if told == masks:
         return None
     return (

@@ -115,7 +115,41 @@ def make_grain(random: np.random.Generator, stain: NDArray[np.float64]) -> Pair:
     return _develop(blue, red, random, stain), _redraw((tissue + 1).astype(np.uint8), random)
 
 
-def make_regions(random: np.random.Generator, stain: NDArray[np.float64]) -> Pair:
+def make_fluorescence(random: np.random.Generator, stain: NDArray[np.float64]) -> Pair:
+    """Few to many bright nuclei on black, each in the mask."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    for _ in range(int(random.integers(6, 50))):
+        centre = tuple(int(value) for value in random.integers(0, SIDE, 2))
+        radii = tuple(int(value) for value in random.integers(3, 6, 2))
+        cv2.ellipse(mask, centre, radii, random.uniform(0, 180), 0, 360, 1, -1)
+    light = 8 + (1 + 0.15 * stain[0]) * random.uniform(60, 160) * _soft(mask) * (
+        1 + 0.2 * smooth_field(random, SIDE, 6)
+    )
+    light = light + random.normal(0, 4, (SIDE, SIDE)) + 2 * smooth_field(random, SIDE, 30)
+    image = np.clip(light, 0, 255)[..., None] * np.array([0.2, 0.3, 1.0])
+    return np.asarray(image, np.uint8), _redraw(mask, random, 0.005)
+
+
+def make_tumour(
+    random: np.random.Generator, stain: NDArray[np.float64], outside: tuple[float, float] = (0.4, 0.85)
+) -> Pair:
+    """Tumour in tissue on glass; the mask holds tumour alone, so that stroma and glass share a label."""
+    field = smooth_field(random, SIDE, SIDE * random.uniform(0.5, 0.9))
+    tissue = field > np.quantile(field, random.uniform(0.0, 0.5))
+    nest = smooth_field(random, SIDE, SIDE * random.uniform(0.25, 0.6))
+    tumour = tissue & (nest > np.quantile(nest, random.uniform(*outside)))
+    here, dense = _soft(tissue), _soft(tumour)
+    blue = 0.12 + 0.18 * dense + _scatter_nuclei(random, 0.006 + 0.02 * dense) * 0.5
+    red = 0.35 + 0.12 * smooth_field(random, SIDE, 25) + 0.1 * smooth_field(random, SIDE, 8) - 0.1 * dense
+    return _develop(blue * here, red * here, random, stain), _redraw(tumour.astype(np.uint8), random)
+
+
+def make_buds(random: np.random.Generator, stain: NDArray[np.float64]) -> Pair:
+    """The same with hardly any tumour in most patches, so that many masks differ in a few cells only."""
+    return make_tumour(random, stain, (0.4, 0.85) if random.random() < 0.4 else (0.97, 0.998))
+
+
+def make_regions(random: np.random.Generator, stain: NDArray[np.float64], contrast: float = 1.0) -> Pair:
     """Two to four of twelve labels, which look different from image to image; often partly annotated."""
     looks = np.random.default_rng(77).uniform(0, 1, (13, 3)) + random.normal(0, 0.12, (13, 3))
     labels = random.permutation(12)[: int(random.integers(2, 5))] + 1
@@ -123,7 +157,7 @@ def make_regions(random: np.random.Generator, stain: NDArray[np.float64]) -> Pai
     for label in labels[1:]:
         field = smooth_field(random, SIDE, SIDE * random.uniform(0.4, 0.9))
         tissue[field > np.quantile(field, random.uniform(0.5, 0.8))] = label
-    look = _soft(looks[tissue])
+    look = 0.5 + contrast * (_soft(looks[tissue]) - 0.5)
     blue = 0.15 + 0.3 * look[..., 0] + 0.4 * _scatter_nuclei(random, 0.004 + 0.012 * np.clip(look[..., 2], 0, 1))
     red = 0.25 + 0.35 * look[..., 1] + 0.06 * smooth_field(random, SIDE, 8)
     mask = _redraw(tissue, random)
@@ -131,6 +165,11 @@ def make_regions(random: np.random.Generator, stain: NDArray[np.float64]) -> Pai
         field = smooth_field(random, SIDE, SIDE * 0.6)
         mask[field < np.quantile(field, random.uniform(0.2, 0.6))] = 0
     return _develop(blue, red, random, stain), mask
+
+
+def make_faint(random: np.random.Generator, stain: NDArray[np.float64]) -> Pair:
+    """The same with 40 % of the contrast."""
+    return make_regions(random, stain, 0.4)
 
 
 def make_loose(random: np.random.Generator, stain: NDArray[np.float64]) -> Pair:
@@ -148,8 +187,12 @@ def make_loose(random: np.random.Generator, stain: NDArray[np.float64]) -> Pair:
 
 KINDS: dict[str, Kind] = {
     "nuclei": make_nuclei,
+    "fluorescence": make_fluorescence,
     "glands": make_glands,
     "grain": make_grain,
+    "tumour": make_tumour,
+    "buds": make_buds,
     "regions": make_regions,
+    "faint": make_faint,
     "loose": make_loose,
 }
