@@ -74,7 +74,7 @@ def cost_of(*command: str) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, memory)
 
 
-def border_ratios(run: Run, out: Path, steps: int, back: int = 1) -> tuple[float, float]:
+def border_ratios(run: Run, out: Path, steps: int, back: int = 1) -> list[tuple[float, float]]:
     """Differences across borders of one of the last steps over those elsewhere, of rows and of columns.
 
     Args:
@@ -82,13 +82,17 @@ def border_ratios(run: Run, out: Path, steps: int, back: int = 1) -> tuple[float
         out: the folder of one image.
         steps: the steps of the image.
         back: 1 for the last step, 2 for the one before.
+
+    Returns:
+        For rows and for columns: the ratio, and the standard deviation of the ratios of all grids that there could
+        have been, which is its noise.
     """
     record = json.loads((out / "overview" / "samples.json").read_text())["images"][0]
     pixels = decode_rgb((out / record["image"]).read_bytes())
     levels = choose_levels(run.schedule, run.config.diffusion.prediction, steps, run.space.clip, "time")
     factor = run.load_autoencoder("cpu").factor
     side = run.config.model.image_size // factor
-    ratios = []
+    found = []
     for axis, offset in enumerate(grid_offset(record["seed"], levels[-1 - back], side)):
         length = pixels.shape[axis]
         change = np.array(
@@ -98,10 +102,12 @@ def border_ratios(run: Run, out: Path, steps: int, back: int = 1) -> tuple[float
             ]
         )
         between = np.arange(factor - 1, length - 1, factor)  # where latents meet
-        borders = [piece.first * factor - 1 for piece in cut_axis(length // factor, side, offset)[1:]]
-        others = np.setdiff1d(between, borders)
-        ratios.append(float(change[borders].mean() / change[others].mean()))
-    return ratios[0], ratios[1]
+        ratios = []
+        for other in range(side):
+            borders = [piece.first * factor - 1 for piece in cut_axis(length // factor, side, other)[1:]]
+            ratios.append(float(change[borders].mean() / change[np.setdiff1d(between, borders)].mean()))
+        found.append((ratios[offset], float(np.std(ratios))))
+    return found
 
 
 def main() -> None:
@@ -133,8 +139,8 @@ def main() -> None:
             flush=True,
         )
         if side > window and not options.reference:
-            ratios = [border_ratios(run, out, options.steps, back) for back in (1, 2)]
-            print("  ", " ".join(f"{row:.3f} {column:.3f}" for row, column in ratios), file=sys.stderr)
+            found = [*border_ratios(run, out, options.steps), *border_ratios(run, out, options.steps, back=2)]
+            print("  ", ", ".join(f"{ratio:.3f} (noise {noise:.3f})" for ratio, noise in found), file=sys.stderr)
 
 
 if __name__ == "__main__":
