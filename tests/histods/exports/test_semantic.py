@@ -1,10 +1,14 @@
-"""Hugging Face `datasets` loads what was exported; Ultralytics and FiftyOne are held to their documented rules.
+"""Hugging Face `datasets` loads what was exported, and so does Ultralytics; FiftyOne has its documented rules.
 
-Ultralytics needs torchvision, and FiftyOne a database server: neither can be in this environment.
+Ultralytics needs torchvision, which comes with PyTorch for CUDA, so it is in another environment, whose Python
+`HISTODS_ULTRALYTICS` names. FiftyOne needs a database server.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VALUES = [255, 0, 1]
+READ = """
+import json, sys
+from pathlib import Path
+from ultralytics.data.dataset import SemanticDataset
+from ultralytics.data.utils import check_det_dataset
+data = check_det_dataset(sys.argv[1])
+found = {}
+for split in ("train", "val", "test"):
+    dataset = SemanticDataset(img_path=data[split], data=data, task="semantic", augment=False, imgsz=64)
+    for index, label in enumerate(dataset.labels):
+        found[Path(label["im_file"]).stem] = [split, dataset.load_mask(index).tolist()]
+print(json.dumps([data["names"], found]))
+"""
 
 
 @pytest.fixture
@@ -64,6 +81,26 @@ def test_masks_are_where_ultralytics_looks_for_them(exported: Callable[[str], Ex
             assert np.array_equal(np.asarray(mask), expected[image.stem])
             seen.add(image.stem)
     assert seen == set(expected)
+
+
+def test_ultralytics_reads_every_pixel(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    python = os.environ.get("HISTODS_ULTRALYTICS")
+    if python is None:
+        pytest.skip("HISTODS_ULTRALYTICS names no Python with Ultralytics")
+    found = exported("semantic")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [python, "-c", READ, str(found.folder / "data.yaml")]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment | {"YOLO_OFFLINE": "true"}, capture_output=True, check=True
+    )
+    names, masks = json.loads(done.stdout.splitlines()[-1])
+    assert names == {"0": "Tumour", "1": "Stroma"}
+    expected = found.masks(VALUES)
+    assert set(masks) == set(expected)
+    by_name = {row["name"]: row for row in found.rows.values()}
+    for name, (split_name, mask) in masks.items():
+        assert split_name == by_name[name]["split"]
+        assert np.array_equal(np.array(mask), expected[name])
 
 
 def test_files_pair_by_stem_as_fiftyone_pairs_them(exported: Callable[[str], Exported]) -> None:
