@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from histods.errors import HistodsError
 from histods.io.atomic import write_json
 from histods.io.workspace import read_as
 
@@ -92,4 +93,9 @@ class MaskEvaluationFile(MaskComparison):
         Raises:
             HistodsError: it is damaged, or of another version.
         """
-        return read_as(cls, path, what="an evaluation of masks", advice="evaluate again")
+        found = read_as(cls, path, what="an evaluation of masks", advice="evaluate again")
+        if found.proportions.keys() != found.region_sizes.keys():
+            raise HistodsError(
+                f"{path} has proportions and sizes of regions of different classes; evaluate again."
+            )
+        return found

@@ -39,3 +39,9 @@ def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path: Path, change: d
     with pytest.raises(HistodsError, match="is not an evaluation of masks of this version") as caught:
         MaskEvaluationFile.read(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_class_without_sizes_of_its_regions_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = make_mask_evaluation(region_sizes={}).write(tmp_path)
+    with pytest.raises(HistodsError, match=r"sizes of regions of different classes; evaluate again\.$"):
+        MaskEvaluationFile.read(path)
