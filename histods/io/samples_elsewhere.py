@@ -1,16 +1,18 @@
 """Where `histods sample --out` put images outside the workspace, so that the report finds their contact sheets.
 
-One small file for each folder, `samples-elsewhere/DIGEST.json`, so that calls at the same time do not meet.
+One small file for each folder, `samples-elsewhere/DIGEST.json`, so that calls at the same time do not meet. It is
+ASCII, since JSON escapes a name of bytes that are no UTF-8, which UTF-8 itself cannot hold.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
-from histods.io.atomic import write_json
+from histods.io.atomic import write_text
 from histods.io.checked import is_path
 from histods.io.workspace import read_json
 
@@ -34,7 +36,7 @@ def note_place(space: Workspace, run: Path, folder: Path) -> None:
     if run.resolve().parent != space.runs.resolve() or any(place.is_relative_to(one.resolve()) for one in inside):
         return
     name = hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    write_json(space.samples_elsewhere / f"{name}.json", {"folder": str(place)})
+    write_text(space.samples_elsewhere / f"{name}.json", json.dumps({"folder": str(place)}, indent=2) + "\n")
 
 
 def read_places(space: Workspace, problems: list[str]) -> list[Path]:
