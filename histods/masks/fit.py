@@ -3,13 +3,14 @@
 The score of a mask on an image is the log-likelihood of the image given the mask, under a model learned from the
 whole dataset (`histods.masks.mixed_model`). What a score means differs from image to image, since smooth
 structures fit or do not fit as a whole. Its scale is what chance gives in that image: mean and deviation of the
-scores of the masks of the 63 or more samples beside it. In these units, z, a mask of something else has about 0
-with a deviation of 1. What a mask in its place has, its usual z, follows from the model: the expected scores of
-this mask and of the others on an image that looks as the mask says.
+scores of the masks of the 63 or more samples beside it, or of all others where there are fewer. In these units, z,
+a mask of something else has about 0 with a deviation of 1. What a mask in its place has, its usual z, follows from
+the model: the expected scores of this mask and of the others on an image that looks as the mask says.
 
-No sample is judged by what was learned of itself: looks are learned four times, each time without a quarter of the
-samples. It is then repeated with each mask placed as it fits best and without those that fit in no position, so
-that misplaced masks do not blur what is learned, even if they are the majority.
+No sample is judged by looks that were learned from it: they are learned four times, each time without a quarter of
+the samples; only variances are learned from all. Learning is then repeated with each mask placed as it fits best
+and without those that fit in no position, so that misplaced masks do not blur what is learned, even if they are
+the majority.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def compare(appearances: Bytes, layouts: Bytes, labels: int, square: NDArray[np.
     """Compare masks with their images, after learning from all of them.
 
     Args:
-        appearances: [n, CELLS, FEATURES] of the images.
+        appearances: [n, CELLS, FEATURES] of the images, at least one.
         layouts: [n, CELLS] of the masks: numbers below `labels`.
         labels: how many numbers there are.
         square: [n] whether a patch is as high as wide, so that its mask can be turned by 90 degrees.
@@ -120,7 +121,7 @@ def compare(appearances: Bytes, layouts: Bytes, labels: int, square: NDArray[np.
         What depends on nothing but these arrays.
     """
     step = -(-len(layouts) // _LEARNED)
-    some = np.flatnonzero(np.arange(len(layouts)) // FOLDS % max(step, 1) == 0)  # as many of each fold
+    some = np.flatnonzero(np.arange(len(layouts)) // FOLDS % step == 0)  # as many of each fold
     model = _learn_in_place(appearances[some], layouts[some], labels, square[some])
     return _compare(model, appearances, layouts, square, in_full=True)
 
@@ -153,8 +154,6 @@ def _compare(model: Model, appearances: Bytes, layouts: Bytes, square: NDArray[n
     shifted, shift = np.full(samples, -np.inf, np.float32), np.zeros(samples, np.intp)
     nearest = np.zeros(samples, np.intp)
     for rows in _blocks(samples):
-        if not rows.size:
-            continue
         image = centre(appearances[rows]) @ model.scale
         scorer = Scorer.of(model, layouts[rows], rows)
         scores = scorer.score_all(image)
