@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FILE = "tuning.json"
+SETTING = "sampling.json"
+"""In the folder of a run: the setting that its last tuning found, if it was better than the untuned one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from histods.errors import HistodsError
 from histods.io.atomic import write_json
 from histods.io.checked import build
+from histods.io.tuning_file import SETTING
 from histods.io.workspace import read_json
 from training.diffusion.levels import Levels  # noqa: TC001 - read by build
 from training.inference.sampling import Sampler, Sampling
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from training.config.sections import DiffusionConfig
 
-FILE = "sampling.json"
 _GUIDANCE = frozenset({"guidance", "guidance_interval", "guidance_rescale", "guide", "reference"})
 _SOLVER = frozenset({"sampler", "levels", "eta", "reference"})
 _REPLACED_BY = {
@@ -69,7 +69,7 @@ class TunedSampling:
 
     def write(self, run: Path) -> Path:
         """Write it into a run's folder; the file."""
-        path = run / FILE
+        path = run / SETTING
         write_json(path, asdict(self))
         return path
 
@@ -80,7 +80,7 @@ class TunedSampling:
         Raises:
             HistodsError: the file is damaged, or of another version.
         """
-        path = run / FILE
+        path = run / SETTING
         if not path.exists():
             return None
         advice = "remove it, or run 'histods tune' again"

@@ -10,7 +10,7 @@ import numpy as np
 
 from histods.errors import HistodsError
 from histods.io.atomic import make_folders, only_one
-from histods.io.tuning_file import Trial, TrialScore, TuningFile
+from histods.io.tuning_file import SETTING, Trial, TrialScore, TuningFile
 from histods.io.workspace import Workspace
 from histods.printing import counted, printed
 from histods.records import silent
@@ -26,7 +26,6 @@ from training.evaluation.tuning.trials import Studio, joined, look_at_real
 from training.inference.output_folder import digest_of
 from training.inference.pipeline import SamplingPipeline
 from training.inference.sampling import Sampling
-from training.inference.tuned_sampling import FILE as SETTING
 from training.inference.tuned_sampling import TunedSampling
 from training.runs.checkpoint import read_run
 from training.runs.post_hoc_ema import MAX_MISFIT, find_snapshots, plan_average

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from histods.errors import HistodsError
-from histods.io.tuning_file import FILE, TuningFile
+from histods.io.tuning_file import FILE, SETTING, TuningFile
 from histods.io.workspace import read_json
 from histods.printing import counted, escaped
 from reports.page.sections.run_pictures import read_picture
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from histods.io.workspace import Workspace
     from reports.page.sections.run_pictures import Budget
 
-SETTING = "sampling.json"
-"""In the folder of a run: the setting that its last tuning found, if it was better than the untuned one."""
 _SETTINGS = ("sampler", "levels", "steps", "guidance", "guidance_interval", "ema_length")
 _PICTURE_SIDE = 1400
 
