@@ -259,6 +259,20 @@ def _say_overlap(place: Path, dataset: Path, written: Sequence[str] | None = Non
     return f"Commands write into {place / inner}, where the dataset {dataset} lies" if inner in written else None
 
 
+def refuse_file(folder: Path, option: str) -> None:
+    """Refuse a place to write to that is no folder.
+
+    Args:
+        folder: the place, which need not exist.
+        option: the option that names it.
+
+    Raises:
+        HistodsError: it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise HistodsError(f"{folder} is a file; {option} must name a folder.")
+
+
 def read_json(path: Path, advice: str = "make it again") -> dict[str, Any]:
     """Read a JSON object that histods wrote.
 

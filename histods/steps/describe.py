@@ -6,9 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from histods.dataset.croissant import CroissantFacts, write_croissant
-from histods.errors import HistodsError
 from histods.io.strict_yaml import NonStringScalar, Origin, Value, load_yaml, nearest, show
-from histods.io.workspace import Workspace
+from histods.io.workspace import Workspace, refuse_file
 from histods.printing import printed
 from histods.splits.split_table import read_split
 
@@ -48,8 +47,7 @@ def describe(
         StaleFileError: the manifest or the split changed since it was read.
     """
     space, folder = Workspace.find(workspace), Path(to)
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; --to must name a folder.")
+    refuse_file(folder, "--to")
     known = CroissantFacts() if facts is None else read_facts(Path(facts))
     audit = space.read_audit()
     split = read_split(space, audit.manifest_digest) is not None

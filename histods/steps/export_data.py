@@ -35,7 +35,7 @@ from histods.exports.parts import iter_notes, list_done, read_part, remove_parts
 from histods.exports.writer import SAMPLES, ExportOptions, ExportTask, plan_export, write_export
 from histods.io.atomic import locked, write_text
 from histods.io.csv_table import to_csv
-from histods.io.workspace import Workspace
+from histods.io.workspace import Workspace, refuse_file
 from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.records import ClassCount
@@ -138,8 +138,7 @@ def export_data(
         raise HistodsError(f"--unknown cannot be {unknown!r}; choose {' or '.join(UNKNOWN)}.")
     audit = space.read_audit()
     space.check_place(folder, "--to", Path(audit.root))
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; --to must name a folder.")
+    refuse_file(folder, "--to")
     table = Manifest.read(space.manifest).table
     used = table.filter(pc.not_equal(table["role"], "excluded"))
     names = labels_of_audit(audit)

@@ -25,7 +25,7 @@ from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
 from histods.images.header import MAX_PIXELS
 from histods.io.atomic import locked, write_text
-from histods.io.workspace import Workspace
+from histods.io.workspace import Workspace, refuse_file
 from histods.labels.label_map_file import find_label_map
 from histods.labels.label_names import read_labels
 from histods.printing import printed
@@ -141,8 +141,7 @@ def import_data(
     source = find_source(images, None if annotations is None else Path(annotations))
     for place in (images, source.folder.resolve()) if not source.is_named else (images,):
         Workspace.find().check_place(folder, "--to", place)
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; --to must name a folder.")
+    refuse_file(folder, "--to")
     table = None if labels is None else read_labels(find_label_map(labels, images))
     reader = Reader(source, default)
     plan = make_plan(images, reader, alone=extent is not None, progress=report)

@@ -15,7 +15,7 @@ from histods.classes.class_system import choose_map, choose_workspace_map, flatt
 from histods.dataset.manifest import SCHEMA_VERSION, Manifest, write_table
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import locked, write_json
-from histods.io.workspace import Workspace, read_json
+from histods.io.workspace import Workspace, read_json, refuse_file
 from histods.labels.audit_labels import labels_of_audit
 from histods.labels.bundled_labels import doubt_bundled_map
 from histods.labels.dataset_csv import write_dataset_csv
@@ -175,8 +175,7 @@ def remap(
     )
     tasks = list(plan_masks(samples, histograms.lists()))
     folder = Path(write_masks)
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; --write-masks must name a folder.")
+    refuse_file(folder, "--write-masks")
     with locked(folder, "writes masks"):
         claim_folder(folder, result.map_digest, audit.manifest_digest)
         report = run_mask_tasks(work, tasks, folder, workers, progress)

@@ -16,7 +16,7 @@ from histods.dataset.manifest import Manifest, to_polars
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError
 from histods.io.atomic import only_one
-from histods.io.workspace import Workspace
+from histods.io.workspace import Workspace, refuse_file
 from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.shards.base import Shard, read_index, write_index
@@ -110,8 +110,7 @@ def shard(
         raise HistodsError(f"--shard-mb {shard_mb} is below 1; 512 is usual.")
     audit = space.read_audit()
     space.check_place(folder, "--out", Path(audit.root))
-    if folder.is_file():
-        raise HistodsError(f"{folder} is a file; --out must name a folder.")
+    refuse_file(folder, "--out")
     with engine_for("local", workers) as engine:
         if not (folder / ShardSet.FILE).is_file():  # else there may be nothing to write
             engine.warm_up(get_ready)

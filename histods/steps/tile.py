@@ -16,7 +16,7 @@ from histods.dataset.manifest import Manifest
 from histods.engines import Failed, engine_for
 from histods.errors import HistodsError, StaleFileError
 from histods.io.atomic import locked
-from histods.io.workspace import Workspace
+from histods.io.workspace import Workspace, refuse_file
 from histods.labels.audit_labels import labels_of_audit
 from histods.printing import printed
 from histods.splits.preassigned import read_split_column
@@ -139,8 +139,7 @@ def tile(
     audit = space.read_audit()
     root = Path(audit.root)
     space.check_place(folder, "--to", root)
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; --to must name a folder.")
+    refuse_file(folder, "--to")
     names = labels_of_audit(audit)
     options = TileOptions(
         root=audit.root,

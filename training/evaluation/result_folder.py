@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from histods.errors import HistodsError
 from histods.io.atomic import write_json
-from histods.io.workspace import read_json
+from histods.io.workspace import read_json, refuse_file
 from training.inference.output_folder import digest_of
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ def check_place(space: Workspace, folder: Path, sources: Sequence[Path]) -> None
     Raises:
         HistodsError: the folder lies in one of them, or is a file.
     """
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; --out must name a folder.")
+    refuse_file(folder, "--out")
     for source in sources:
         if folder.resolve().is_relative_to(source.resolve()):
             raise HistodsError(f"{folder} lies in {source}, whose images are compared; choose another --out.")

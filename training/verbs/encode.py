@@ -20,7 +20,7 @@ import torch
 
 from histods.errors import HistodsError
 from histods.io.atomic import file_digest, only_one
-from histods.io.workspace import Workspace, read_json
+from histods.io.workspace import Workspace, read_json, refuse_file
 from histods.printing import printed
 from histods.shards.base import read_index, write_index
 from histods.shards.images.reader import ShardReader
@@ -106,8 +106,7 @@ def encode(
         return _verify(folder, source, progress)
     if views not in (1, 8):
         raise HistodsError(f"--views is {views}; it must be 8 or 1: choose one of them.")
-    if folder.is_file():
-        raise HistodsError(f"{folder} is a file; --out must name a folder.")
+    refuse_file(folder, "--out")
     if space.audit.is_file():
         space.check_place(folder, "--out", Path(read_json(space.audit)["root"]))
     arguments: dict[str, Any] = {"source": source, "folder": folder, "vae": vae, "views": views, "device": device}

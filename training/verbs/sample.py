@@ -16,7 +16,7 @@ import torch
 from histods.errors import HistodsError
 from histods.io.atomic import only_one, write_bytes
 from histods.io.samples_elsewhere import note_place
-from histods.io.workspace import Workspace, read_json
+from histods.io.workspace import Workspace, read_json, refuse_file
 from histods.printing import printed
 from histods.records import silent
 from training.distributed import describe, processes
@@ -372,8 +372,7 @@ def _choose_folder(space: Workspace, run: Run, recipe: dict[str, Any], out: str 
 
 def _check_place(space: Workspace, folder: Path, masks: Path) -> None:
     """Refuse to write to the folder of the masks, or of what is kept, or of the dataset."""
-    if folder.exists() and not folder.is_dir():
-        raise HistodsError(f"{folder} is a file; --out must name a folder.")
+    refuse_file(folder, "--out")
     source = (masks if masks.is_dir() else masks.parent).resolve()
     target = folder.resolve()
     if target == source or (masks.is_dir() and (target.is_relative_to(source) or source.is_relative_to(target))):

@@ -19,6 +19,8 @@ from reports.page.packing import data_uri
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from PIL import Image
+
     from histods.io.workspace import Workspace
 
 MAX_PREVIEWS = 12
@@ -99,13 +101,7 @@ def read_picture(path: Path, side: int, budget: Budget, problems: list[str]) -> 
     from PIL import Image, UnidentifiedImageError
 
     try:
-        refuse_pipe(path)
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ValueError("the file is too large")  # noqa: TRY301 - one line for all
-        with Image.open(path, formats=["PNG"]) as opened:
-            if opened.width * opened.height > _MAX_PICTURE_PIXELS:
-                raise ValueError("it has too many pixels")  # noqa: TRY301 - one line for all
-            picture = opened.convert("RGB")
+        picture = _decode(path)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, HistodsError) as error:
         problems.append(f"{path} cannot be shown ({error}).")
         return None
@@ -117,3 +113,15 @@ def read_picture(path: Path, side: int, budget: Budget, problems: list[str]) -> 
         return None
     budget.left -= len(image)
     return {"image": image, "width": picture.width, "height": picture.height}
+
+
+def _decode(path: Path) -> Image.Image:
+    from PIL import Image
+
+    refuse_pipe(path)
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError("the file is too large")
+    with Image.open(path, formats=["PNG"]) as opened:
+        if opened.width * opened.height > _MAX_PICTURE_PIXELS:
+            raise ValueError("it has too many pixels")
+        return opened.convert("RGB")

@@ -21,6 +21,21 @@ COLOURS = np.array([[236, 214, 226], [160, 60, 130], [225, 130, 170], [90, 40, 1
 CLASSES = ("Unknown", "A", "B", "C")
 MAP = "name: four\nclasses: [Unknown, A, B, C]\nmap: {Unknown: [0], A: [1], B: [2], C: [3]}\n"
 
+SMALL_NETWORK = (
+    "model.dim=16",
+    "model.dim_mults=[1, 2]",
+    "model.dropout=0.0",
+    "optimizer.lr=4e-3",
+    "optimizer.warmup_steps=20",
+    "data.batch_size=8",
+    "data.workers=0",
+    "data.unconditional=0.0",
+    "run.preview_every=0",
+    "run.validate_every=0",
+    "run.keep_checkpoints=10",
+)
+"""Settings of a network that learns planted tissue in a few hundred steps."""
+
 
 def paint(mask: NDArray[np.uint8], random: np.random.Generator, hue: NDArray[np.float64]) -> NDArray[np.uint8]:
     """A patch: each class in its colour, stripes in class B, the hue of its slide, and a little grain."""

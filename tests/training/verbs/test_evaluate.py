@@ -13,26 +13,22 @@ from PIL import Image
 from histods import audit, shard, split
 from histods.errors import HistodsError
 from histods.io.evaluation_file import EvaluationFile
-from tests.training.evaluation.planted import CLASSES, MAP, dice_of, frechet_of, make_shards, plant, swap_masks
+from tests.training.evaluation.planted import (
+    CLASSES,
+    MAP,
+    SMALL_NETWORK,
+    dice_of,
+    frechet_of,
+    make_shards,
+    plant,
+    swap_masks,
+)
 from training import evaluate, train
 from training.evaluation.comparison import choose_real
 from training.runs.checkpoint import read_run
 
 pytest.importorskip("monai")
 
-SETTINGS = (
-    "model.dim=16",
-    "model.dim_mults=[1, 2]",
-    "model.dropout=0.0",
-    "optimizer.lr=4e-3",
-    "optimizer.warmup_steps=20",
-    "data.batch_size=8",
-    "data.workers=0",
-    "data.unconditional=0.0",
-    "run.preview_every=0",
-    "run.validate_every=0",
-    "run.keep_checkpoints=9",
-)
 FOLDERS: dict[str, Any] = {"segmenter_steps": 60, "device": "cpu"}
 JUDGED: dict[str, Any] = {"steps": 8, **FOLDERS}
 
@@ -41,7 +37,7 @@ JUDGED: dict[str, Any] = {"steps": 8, **FOLDERS}
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten slides of eight patches, and a run with checkpoints early and late."""
     made = make_shards(tmp_path_factory.mktemp("evaluated"), slides=10, patches=8, side=32)
-    settings = [*SETTINGS, "model.spatial=true", "run.steps=200", "run.checkpoint_every=40"]
+    settings = [*SMALL_NETWORK, "model.spatial=true", "run.steps=200", "run.checkpoint_every=40"]
     train(workspace=made, settings=settings, device="cpu")
     return made
 
@@ -89,7 +85,7 @@ def test_a_run_that_knows_eight_patches_by_heart_is_said_to_copy(tmp_path: Path)
     split(workspace=space, test=0.83)
     shard(workspace=space, map=tmp_path / "four.yml", workers=1)
     settings = [
-        *SETTINGS,
+        *SMALL_NETWORK,
         "model.spatial=false",
         "data.augment=false",
         "run.steps=500",

@@ -19,7 +19,7 @@ from PIL import Image
 from histods import audit, shard, split
 from histods.images.reader import read_mask
 from histods.io.evaluation_file import EvaluationFile
-from tests.training.evaluation.planted import dice_of, frechet_of, swap_masks
+from tests.training.evaluation.planted import SMALL_NETWORK, dice_of, frechet_of, swap_masks
 from training import evaluate, train
 
 pytest.importorskip("monai")
@@ -36,19 +36,7 @@ classes: [Unknown, Carcinoma, Necrosis, Stroma, Other]
 map: {Unknown: [0], Carcinoma: [1], Necrosis: [2], Stroma: [3], Other: [4]}
 """
 LABELS = (0, 4, 7, 8, 9)  # of the classes, in these patches
-SETTINGS = (
-    "model.dim=24",
-    "model.dim_mults=[1, 2]",
-    "model.dropout=0.0",
-    "optimizer.lr=4e-3",
-    "optimizer.warmup_steps=20",
-    "data.batch_size=8",
-    "data.workers=0",
-    "data.unconditional=0.0",
-    "run.preview_every=0",
-    "run.validate_every=0",
-    "run.keep_checkpoints=10",
-)
+SETTINGS = (*SMALL_NETWORK, "model.dim=24")
 JUDGED: dict[str, Any] = {"segmenter_steps": 400, "device": "cpu"}
 EARLY, LATE = 100, 800
 

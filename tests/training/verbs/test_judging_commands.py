@@ -97,7 +97,7 @@ def useless(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (folder / name).mkdir()
         (folder / name / file).write_text(json.dumps(content))
-    (folder / "file").write_text("x")
+    (folder / "notes.txt").write_text("x")
     return folder
 
 
@@ -125,8 +125,8 @@ def useless(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ((*IMAGES, "--features", "USELESS/no folder"), "USELESS/no folder"),
         ((*IMAGES, "-o", "USELESS/of another"), "of another holds another evaluation; remove it, or choose"),
         ((*MASKS, "-o", "USELESS/of another"), "of another holds another evaluation; remove it, or choose"),
-        ((*IMAGES, "-o", "USELESS/file"), "file is a file; --out must name a folder."),
-        ((*MASKS, "-o", "USELESS/file"), "file is a file; --out must name a folder."),
+        ((*IMAGES, "-o", "USELESS/notes.txt"), "notes.txt is a file; --out must name a folder."),
+        ((*MASKS, "-o", "USELESS/notes.txt"), "notes.txt is a file; --out must name a folder."),
         ((*IMAGES, "-o", "/proc/nowhere"), "/proc/nowhere; fix that and run the same command again"),
         ((*MASKS, "-o", "/proc/nowhere"), "/proc/nowhere; fix that and run the same command again"),
     ],

@@ -11,7 +11,7 @@ from histods.io.tuning_file import TuningFile
 from histods.io.workspace import Workspace, read_json
 from reports.page.sections.run_pictures import Budget
 from reports.page.sections.tunings import read_tunings
-from tests.training.evaluation.planted import make_shards
+from tests.training.evaluation.planted import SMALL_NETWORK, make_shards
 from training import evaluate, sample, train, tune
 
 if TYPE_CHECKING:
@@ -22,20 +22,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("monai")
 
-SETTINGS = (
-    "model.dim=16",
-    "model.dim_mults=[1, 2]",
-    "model.dropout=0.0",
-    "model.spatial=true",
-    "optimizer.lr=4e-3",
-    "optimizer.warmup_steps=20",
-    "data.batch_size=8",
-    "data.workers=0",
-    "data.unconditional=0.0",
-    "run.steps=160",
-    "run.preview_every=0",
-    "run.validate_every=0",
-)
+SETTINGS = (*SMALL_NETWORK, "model.spatial=true", "run.steps=160")
 UNTUNED: dict[str, Any] = {"steps": 4, "guidance": 3.0, "sampler": "dpm"}
 OPTIONS: dict[str, Any] = {"segmenter_steps": 40, "device": "cpu", "forwards": 8, "trials": 6, "count": 20}
 
