@@ -164,7 +164,8 @@ def _choose(
             real = real.select(np.flatnonzero(half_N == 0))
     if len(real) < FEWEST:
         half = "" if len(real) == len(chosen.held_out) else "half of "
-        whole = f", or tune on all of them with --split {chosen.split}" if half else ""
+        enough = len(chosen.held_out) >= FEWEST
+        whole = f", or tune on all of them with --split {chosen.split}" if half and enough else ""
         raise HistodsError(
             f"Tuning takes at least {FEWEST} images, and {half}the split {chosen.split} has {len(real)}: "
             f"run 'histods split{space.option}' with a larger share for validation{whole}."

@@ -171,11 +171,22 @@ def test_where_nothing_better_is_found_the_setting_of_an_earlier_tuning_goes_and
     assert "Removed" not in _run(workspace, *words).stdout
 
 
-def test_too_few_images_are_refused_in_one_line_with_what_to_type(workspace: Path, tmp_path: Path) -> None:
-    few = make_shards(tmp_path, slides=3, patches=8)
+@pytest.mark.parametrize(
+    ("slides", "patches", "there", "whole"),
+    [
+        (3, 8, "the split test has 8", ""),
+        (6, 4, "half of the split test has 4", ""),
+        (6, 12, "half of the split test has 12", ", or tune on all of them with --split test"),
+    ],
+)
+def test_too_few_images_are_refused_in_one_line_with_what_to_type(
+    workspace: Path, tmp_path: Path, slides: int, patches: int, there: str, whole: str
+) -> None:
+    """The whole split is offered only if it is enough."""
+    few = make_shards(tmp_path, slides=slides, patches=patches)
     done = _run(workspace, "tune", *TUNE, "--data", few / "shards")
     assert done.returncode == 2
     assert done.stderr == (
-        "histods: Tuning takes at least 20 images, and the split test has 8: "
-        f"run 'histods split -w {workspace}' with a larger share for validation.\n"
+        f"histods: Tuning takes at least 20 images, and {there}: "
+        f"run 'histods split -w {workspace}' with a larger share for validation{whole}.\n"
     )
