@@ -16,6 +16,8 @@ SCHEMA_VERSION = 1
 FILE = "tuning.json"
 SETTING = "sampling.json"
 """In the folder of a run: the setting that its last tuning found, if it was better than the untuned one."""
+FEWEST_SLIDES = 5
+"""Slides below which draws of them say nothing: single images are drawn, and no setting is kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +115,11 @@ class TuningFile:
     better: float | None
     changed: bool
     warnings: tuple[str, ...] = ()
+
+    @property
+    def few_slides(self) -> bool:
+        """Whether the slides are too few to tell that others would give the same."""
+        return self.slides < FEWEST_SLIDES
 
     def write(self, folder: Path) -> Path:
         """Write `tuning.json` to a folder; its path."""

@@ -38,8 +38,8 @@ TUNE = ("--forwards", 2, "--count", 20, "--segmenter-steps", 25, "--device", "cp
 
 
 def make_spoilt(folder: Path) -> Path:
-    """Plant 100 patches of five slides, two of them held out, and train a run with snapshots; the workspace."""
-    workspace = make_shards(folder, slides=5, patches=20)
+    """Plant 100 patches of 25 slides, ten of them held out, and train a run with snapshots; the workspace."""
+    workspace = make_shards(folder, slides=25, patches=4)
     train(workspace=workspace, settings=SETTINGS, device="cpu")
     run = workspace / "runs" / "default"
     own = load_file(run / "checkpoints" / f"step-{STEPS:08d}" / "ema.safetensors")

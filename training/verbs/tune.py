@@ -10,7 +10,7 @@ import numpy as np
 
 from histods.errors import HistodsError
 from histods.io.atomic import make_folders, only_one
-from histods.io.tuning_file import SETTING, Trial, TrialScore, TuningFile
+from histods.io.tuning_file import FEWEST_SLIDES, SETTING, Trial, TrialScore, TuningFile
 from histods.io.workspace import Workspace
 from histods.printing import counted, printed
 from histods.records import silent
@@ -50,8 +50,6 @@ TRIALS = 24
 """Candidates to try by default; more than there are without snapshots."""
 FEWEST = 20
 """Images below which a comparison is mostly chance, and not made."""
-FEWEST_SLIDES = 5
-"""Slides below which draws of them are too few to say anything, and single images are drawn."""
 SPLITS = ("val", "test")
 _SHARE = 4  # the search takes one in so many masks
 
@@ -99,8 +97,8 @@ def tune(
     through the network allow: a guided step takes two, another one. Of the candidates that follow their masks
     (a Dice coefficient within 0.02 of the best, or of that of real images if that is less), the one with the least
     Fréchet distance to the real images, by the features of a segmenter trained on real ones, is best. It becomes
-    `sampling.json` of the run if it is better than the untuned setting in 97.5 % of bootstrap draws of slides;
-    else that file is removed. A killed call goes on when called again.
+    `sampling.json` of the run if it is better than the untuned setting in 97.5 % of bootstrap draws of slides,
+    of which there are at least five; else that file is removed. A killed call goes on when called again.
 
     Args:
         run: a run's folder, one of its checkpoints, or its name among the workspace's runs.
@@ -172,8 +170,8 @@ def _choose(
         )
     if (slides := len(set(real.groups))) < FEWEST_SLIDES:
         warnings.append(
-            f"With {counted(slides, 'slide')}, chance is judged by draws of images instead of slides: whether "
-            "other slides would give the same is not known"
+            f"{counted(slides, 'slide')} cannot tell whether other slides would give the same, so the run keeps "
+            f"the untuned setting whatever is found; tune on at least {FEWEST_SLIDES} slides"
         )
     few = _few(min(count, len(real)))
     picked = evenly(np.arange(len(real)), count)
@@ -283,7 +281,7 @@ class _Tuning:
             ),
             best=list(found.search).index(found.best),
             better=better,
-            changed=better is not None and better >= CERTAIN,
+            changed=better is not None and better >= CERTAIN and len(set(self.real.groups)) >= FEWEST_SLIDES,
             warnings=(*self.warnings, *([few] if judge.few <= width else [])),
         )
 

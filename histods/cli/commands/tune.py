@@ -128,8 +128,19 @@ def show_tuning(console: Console, result: TuneResult) -> None:
             "'histods sample' takes it for this run from now on.",
         )
     else:
-        draws = "" if found.better is None else f" (the best does in {found.better:.1%} of the draws)"
-        print_line(console, f"Nothing beats the untuned setting by more than chance{draws}: the run keeps it.")
+        if found.better is None:
+            said = "Nothing beats the untuned setting: the run keeps it."
+        elif found.few_slides:
+            said = (
+                f"The best is better than the untuned setting in {found.better:.1%} of the draws of images, but "
+                f"{counted(found.slides, 'slide')} do not show that for others: the run keeps the untuned setting."
+            )
+        else:
+            said = (
+                f"Nothing beats the untuned setting by more than chance (the best does in {found.better:.1%} of "
+                "the draws): the run keeps it."
+            )
+        print_line(console, said)
         if result.removed is not None:
             print_line(console, f"Removed: {result.removed}, which an earlier tuning had found.")
     for line in found.warnings:

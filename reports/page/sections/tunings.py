@@ -80,6 +80,9 @@ def _conclude(found: TuningFile, setting: dict[str, Any] | None) -> Iterator[tup
         yield False, f"{best.text} is better than {untuned}, {draws}; but {SETTING} is gone"
     elif found.changed:
         yield True, f"Images are sampled with {best.text}: better than {untuned}, {draws}"
+    elif found.best and found.few_slides:
+        few = f"but {counted(found.slides, 'slide')} do not show that for others"
+        yield None, f"{best.text} is better than {untuned}, in draws of images; {few}"
     elif found.best:
         yield None, f"Nothing beats {untuned}, by more than chance: {best.text} does {draws}"
     else:

@@ -81,14 +81,17 @@ def test_what_was_found_is_said_against_which_setting_and_with_what_evidence(tmp
             "in 80.0 % of the bootstrap draws",
         ),
         (
+            {"changed": False, "better": 0.99, "slides": 2},
+            f"dpm, 25 steps, no guidance is better than the untuned setting, {UNTUNED}, in draws of images; "
+            "but 2 slides do not show that for others",
+        ),
+        (
             {"changed": False, "better": None, "best": 0},
             f"None of 2 other ways of sampling beats the untuned setting, {UNTUNED}",
         ),
     ],
 )
-def test_that_nothing_beats_the_untuned_setting_is_said(
-    tmp_path: Path, changes: dict[str, Any], said: str
-) -> None:
+def test_why_the_untuned_setting_stays_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     space = _run(tmp_path)
     make_tuning(**changes).write(space.tunings / "t")
     assert _lines(space) == [(None, said)]
