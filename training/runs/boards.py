@@ -114,7 +114,7 @@ class WeightsAndBiases:
         self._run.log({name: self._picture(pixels)}, step=step)
 
     def close(self, *, finished: bool) -> None:
-        """Wait until everything is written or sent."""
+        """End the run; the process of Weights & Biases may write the last lines a moment later."""
         self._run.finish(exit_code=0 if finished else 1)
 
 
