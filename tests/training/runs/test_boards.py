@@ -61,9 +61,10 @@ def test_mlflow_has_one_run_with_settings_numbers_and_previews(
 
 
 def _missing(names: Sequence[bytes], parts: Sequence[Path]) -> list[bytes]:
-    """What is not in the files of a run, yet."""
+    """What is not in the files of a run, yet: names of numbers, and the picture of the first part."""
     written = b"".join(file.read_bytes() for part in parts for file in part.rglob("*.wandb"))
-    return [name for name in names if name not in written]
+    pictures = [file.suffix for file in parts[0].rglob("*preview*") if file.is_file()]
+    return [*(name for name in names if name not in written), *([] if pictures == [".png"] else [b"a picture"])]
 
 
 def test_weights_and_biases_has_one_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,13 +73,13 @@ def test_weights_and_biases_has_one_run_that_goes_on(tmp_path: Path, monkeypatch
     watch(tmp_path, "wandb")
     number = read_json(tmp_path / "boards.json")["wandb"]
     parts = sorted((tmp_path / "wandb").glob("offline-run-*"))
-    assert [part.name.rpartition("-")[2] for part in parts] == [number, number]
+    # offline-run-TIME-NUMBER; with -1 behind it for a second one of the same second
+    assert [part.name.split("-")[3] for part in parts] == [number, number]
     names = (b"loss/train", b"images per second", b"loss/validation ema", b"preview", b"model.dim")
     until = time.monotonic() + 300
     while missing := _missing(names, parts):  # the process of Weights & Biases outlives the run
         assert time.monotonic() < until, missing
         time.sleep(0.05)
-    assert [file.suffix for file in parts[0].rglob("*preview*") if file.is_file()] == [".png"]
 
 
 @pytest.mark.parametrize("board", ["wandb", "mlflow"])
