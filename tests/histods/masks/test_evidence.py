@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import struct
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from histods.colours.colour_labels import labels_from_pixels
 from histods.images.reader import decode_mask
 from histods.masks.evidence import count_objects, is_white_zero, lossy_storage, why_not_labels
 from histods.run_lengths import find_runs, histogram
+from histods.synthetic.tissue import make_patch
 from tests.histods.checks.mask_files import palette_image, photograph, pillow, regions, tiff
 
 if TYPE_CHECKING:
@@ -75,6 +79,26 @@ def test_a_photograph_is_told_from_masks_of_many_labels() -> None:
     noise = np.random.default_rng(0).integers(0, 9, (64, 64)).astype(np.uint8)
     assert why(grey(noise)) is None  # few labels, however they are spread
     assert why(grey(np.zeros((1, 1), np.uint8))) is None
+
+
+def stored_as_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(pillow(pixels, "JPEG", quality=quality))))
+
+
+def test_small_regions_stored_as_jpeg_are_told_from_photographs() -> None:
+    """Masks of 64 to 128 pixels have regions too small for areas; by areas alone, a sixth would be taken."""
+    taken: dict[str, list[bool]] = {"mask": [], "photograph": []}
+    for number, size in product(range(40), (64, 96, 128)):
+        patch = make_patch(5, number, size=size, slide=number % 8 + 1)
+        far = np.array([2, 50, 26, 10, 41, 18], np.uint8)
+        labels = far[np.searchsorted(np.unique(patch.mask), patch.mask) % len(far)]
+        taken["mask"].append(why(grey(stored_as_jpeg(labels, 75))) is not None)
+        shades = patch.image[..., 1].astype(float)
+        for picture in (shades, 255 * (shades / 255) ** 2.5, 1.5 * (shades - shades.min())):
+            pixels = np.clip(picture, 0, 255).astype(np.uint8)
+            taken["photograph"] += [why(grey(one)) is not None for one in (pixels, stored_as_jpeg(pixels, 75))]
+    assert np.mean(taken["mask"]) <= 0.05
+    assert np.mean(taken["photograph"]) >= 0.98
 
 
 @settings(max_examples=40, deadline=None)
