@@ -36,7 +36,13 @@ STEPS = 400
 """Steps of training: a minute or two on two cores."""
 SIDE = 128
 """Of patches, pixels: large enough to see tissue in, small enough to train on quickly."""
-SETTINGS = ("run.checkpoint_every=100", "run.validate_every=100", "run.preview_every=200", "data.workers=1")
+PAIRS = 600
+VAL, TEST = 0.25, 0.25
+"""Shares of the samples, six slides each: `tune` decides from five on, and `evaluate` sees how slides differ."""
+SETTINGS = (
+    *("run.checkpoint_every=100", "run.validate_every=100", "run.preview_every=200"),
+    *("ema.snapshots_every=100", "data.workers=1"),
+)
 SAMPLED_MASKS = 8
 SAMPLING_STEPS = 10
 
@@ -123,7 +129,7 @@ def demo(
     if progress is not None:
         progress("drawing charts", 0, 0)
     charts = plot(workspace)
-    splits = split(workspace=workspace, test=0.2, progress=progress)
+    splits = split(workspace=workspace, test=TEST, val=VAL, progress=progress)
     shard(workspace=workspace, map=MAPS[0], workers=workers, progress=progress)
     shards = shard(workspace=workspace, verify=True, workers=workers, progress=progress)
     training = _train(folder, workspace, shards.map, steps, progress) if find_spec("torch") else None
@@ -202,6 +208,6 @@ def _plant(folder: Path, dataset: Path) -> tuple[Fault, ...]:
             shutil.rmtree(part, ignore_errors=True)
     write_text(mark, "This folder was made by 'histods demo'.\n")
     make_unconditional(folder / "unlabelled", size=SIDE)
-    planted = make_demo(dataset, size=SIDE)
+    planted = make_demo(dataset, pairs=PAIRS, size=SIDE)
     planted.write_planted_csv(listed)
     return planted.faults

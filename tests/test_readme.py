@@ -156,7 +156,7 @@ def test_the_tour_does_what_the_readme_shows(tmp_path: Path) -> None:
     code = "\n".join(block for text in texts for block in blocks("python", text))
     complete([sys.executable, "-c", code], env=environment, prepare=partial(os.chdir, folder))
     manifest = Manifest.read(tmp_path / "histods-demo" / "tour" / "manifest.parquet")
-    assert len(manifest) == 215
+    assert len(manifest) == 615
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

@@ -19,12 +19,13 @@ from histods.synthetic.tissue import make_patch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SLIDES = 8
 GROUP_REGEX = r"(slide_\d+)"
 """Extracts the slide from a key of a demo dataset."""
 
 SMALLEST_PAIRS = 120
 SMALLEST_SIZE = 96  # smaller masks are mostly edges, so specks prove nothing
+_FEWEST_SLIDES = 8
+_PAIRS_PER_SLIDE = 25  # where that makes more slides
 _COLUMNS = 20  # patches per row of a slide
 _ZERO_SHARE = 0.25  # of the samples without another defect
 _FIRST_UNCONDITIONAL = 1_000_000  # patch numbers that no pair has
@@ -67,7 +68,8 @@ def make_demo(
     Args:
         folder: a new or empty folder.
         seed: 0 or more; the same seed gives the same bytes.
-        pairs: samples before copies, at least 120; about 91 of them carry a defect.
+        pairs: samples before copies, at least 120; about 91 of them carry a defect. They are of 8 slides, or of
+            more from 225 pairs on, one per 25.
         size: side of a patch in pixels, at least 96.
         layout: `suffix` (`x.jpg` and `x_mask.png`) or `folders` (`images/x.jpg` and `masks/x.png`).
 
@@ -82,10 +84,11 @@ def make_demo(
     folder = Path(folder).absolute()
     outside = folder.with_name(f"{folder.name}_outside")
     plan = _plan(seed, pairs)
+    slides = max(_FEWEST_SLIDES, pairs // _PAIRS_PER_SLIDE)
     faults: list[Fault] = []
     with building(folder) as root:
         for index, write in enumerate(plan):
-            slide = index * SLIDES // pairs + 1
+            slide = index * slides // pairs + 1
             place = f"x{index % _COLUMNS:03d}_y{index // _COLUMNS:03d}"
             site = Site(
                 root=root,

@@ -39,7 +39,7 @@ def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path)
     assert result.split.check.sound
     usable = result.audit.counts.conditional + result.audit.counts.unconditional
     assert sum(samples for _, samples, _ in result.shards.splits.values()) == usable
-    assert set(result.shards.splits) == {"train", "test"}
+    assert set(result.shards.splits) == {"train", "val", "test"}
     trained = result.training
     assert trained is not None
     assert (trained.run.step, trained.run.finished) == (6, True)
