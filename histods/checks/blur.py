@@ -32,10 +32,11 @@ from histods.checks.pictures import CONTRAST, TISSUE, has_tissue
 from histods.measurement.extra_measure import Measure
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from histods.checks.base import Context
     from histods.images.reduced import Picture
 
-_FINE, _COARSE = 0.8, 3.2  # deviations of Gaussians in pixels
 _LEAST_ENERGY = 0.25  # squared grey levels: less is rounding, not structure
 
 
@@ -46,18 +47,18 @@ def measure_sharpness(picture: Picture) -> float | None:
     grey = picture.grey
     if picture.header.width == grey.shape[1]:  # decoded in full
         grey = np.asarray(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
-    sharp = grey.astype(np.float32)
-    fine = cv2.GaussianBlur(sharp, _size(_FINE), _FINE)
-    coarse = cv2.GaussianBlur(sharp, _size(_COARSE), _COARSE)
-    pixels = sharp.size
+    fine, coarse = (cv2.sepFilter2D(grey, cv2.CV_32F, kernel, kernel) for kernel in (_FINE, _COARSE))
+    sharp, pixels = grey.astype(np.float32), grey.size
     energy = cv2.norm(fine, coarse, cv2.NORM_L2SQR) / pixels
     return None if energy < _LEAST_ENERGY else cv2.norm(sharp, fine, cv2.NORM_L2SQR) / pixels / energy
 
 
-def _size(deviation: float) -> tuple[int, int]:
-    """Pixels of a Gaussian, three deviations to each side."""
-    side = 2 * round(3 * deviation) + 1
-    return side, side
+def _gaussian(deviation: float) -> NDArray[np.float32]:
+    """A Gaussian of three deviations, in pixels, to each side."""
+    return np.asarray(cv2.getGaussianKernel(2 * round(3 * deviation) + 1, deviation, cv2.CV_32F), np.float32)
+
+
+_FINE, _COARSE = _gaussian(0.8), _gaussian(3.2)
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:

@@ -326,7 +326,7 @@ CHECK = Check(
     judge=judge,
     note=note,
     measures=(
-        Measure(column="appearance", type=pa.binary(), quality=True, of_image=measure_appearance),
+        Measure(column="appearance", version=2, type=pa.binary(), quality=True, of_image=measure_appearance),
         Measure(column="layout", type=pa.binary(), quality=True, of_mask=measure_layout),
     ),
     thresholds=_LIMITS,

@@ -113,6 +113,7 @@ CHECK = Check(
         BRIGHTEST,
         Measure(
             column="ink",
+            version=2,
             type=pa.struct([(name, pa.float32()) for name in COLOURS]),
             quality=True,
             of_image=measure_ink,

@@ -59,8 +59,8 @@ def _gain(picture: Picture) -> float:
     return 255 / max(picture.brightest, _DARKEST)
 
 
-TISSUE = Measure(column="tissue", type=pa.float32(), quality=True, of_image=measure_tissue)
-CONTRAST = Measure(column="contrast", type=pa.float32(), quality=True, of_image=measure_contrast)
+TISSUE = Measure(column="tissue", version=2, type=pa.float32(), quality=True, of_image=measure_tissue)
+CONTRAST = Measure(column="contrast", version=2, type=pa.float32(), quality=True, of_image=measure_contrast)
 BRIGHTEST = Measure(column="brightest", type=pa.uint8(), quality=True, of_image=measure_brightest)
 
 

@@ -128,6 +128,7 @@ CHECK = Check(
         *over_exposed.CHECK.measures,
         Measure(
             column="absorbance",
+            version=2,
             type=pa.struct([(name, pa.float32()) for name in CHANNELS]),
             quality=True,
             of_image=measure_absorbance,

@@ -68,6 +68,12 @@ class Picture:
         return np.asarray(_shrink(self.pixels), np.uint8)
 
     @cached_property
+    def luma_means(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """[height / 4, width / 4] float32 each: means of luma and of its square over cells of 4x4 pixels."""
+        grey = self.grey.astype(np.float32)
+        return np.asarray(_shrink(grey), np.float32), np.asarray(_shrink(grey * grey), np.float32)
+
+    @cached_property
     def is_small(self) -> bool:
         """Whether it has too few pixels to be judged by them."""
         height, width = self.grey.shape
@@ -75,15 +81,22 @@ class Picture:
 
 
 def _shrink(values: NDArray[Any]) -> NDArray[Any]:
-    """Means of cells of `CELL` x `CELL` pixels; what is left at the right and at the bottom is not used."""
+    """Means of cells of `CELL` x `CELL` pixels; what is left at the right and at the bottom is not used.
+
+    By halves, for which OpenCV has vector instructions: 39 microseconds for colours of 256x256 pixels, not 91.
+    Bytes are rounded twice, and a quarter of a grey level too bright in the mean.
+    """
     height, width = (side // CELL for side in values.shape[:2])
-    return cv2.resize(values[: height * CELL, : width * CELL], (width, height), interpolation=cv2.INTER_AREA)
+    halves = cv2.resize(
+        values[: height * CELL, : width * CELL], (2 * width, 2 * height), interpolation=cv2.INTER_AREA
+    )
+    return cv2.resize(halves, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def cell_variance(picture: Picture) -> NDArray[np.float32]:
     """[height / 4, width / 4] float32: variance of luma within each cell."""
-    grey = picture.grey.astype(np.float32)
-    return np.asarray(_shrink(grey * grey) - _shrink(grey) ** 2, np.float32)
+    mean, square = picture.luma_means
+    return np.asarray(square - mean * mean, np.float32)
 
 
 def reduction(width: int, height: int) -> int:
