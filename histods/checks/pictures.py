@@ -61,7 +61,7 @@ def _gain(picture: Picture) -> float:
 
 TISSUE = Measure(column="tissue", version=2, type=pa.float32(), quality=True, of_image=measure_tissue)
 CONTRAST = Measure(column="contrast", version=2, type=pa.float32(), quality=True, of_image=measure_contrast)
-BRIGHTEST = Measure(column="brightest", type=pa.uint8(), quality=True, of_image=measure_brightest)
+BRIGHTEST = Measure(column="brightest", version=2, type=pa.uint8(), quality=True, of_image=measure_brightest)
 
 
 def has_tissue(least: float = LEAST_TISSUE) -> pl.Expr:
