@@ -7,11 +7,14 @@ import io
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from histods.errors import UnreadableFileError
+from histods.images.header import Header
 from histods.images.reader import check_image, decode_rgb
-from histods.images.reduced import reduce_image
+from histods.images.reduced import CELL, Picture, cell_variance, reduce_image
 from histods.synthetic.tissue import make_patch
 
 TISSUE = cv2.resize(make_patch(1, 2, size=512).image, (1100, 1030))
@@ -64,3 +67,23 @@ def test_damage_of_pixels_is_told() -> None:
         content[middle : middle + 400] = b"\xff\x3f" * 200
         with pytest.raises(UnreadableFileError):
             reduce_image(bytes(content), header)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(CELL, 70), st.integers(CELL, 300), st.integers(0, 99))
+def test_cells_are_means_of_their_pixels(height: int, width: int, seed: int) -> None:
+    """Bytes are rounded at each of two halvings, up where in the middle."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    picture = Picture(pixels, Header(format="png", width=width, height=height), b"")
+
+    def means(values: np.ndarray) -> np.ndarray:
+        rows, columns = height // CELL, width // CELL
+        whole = values[: rows * CELL, : columns * CELL].astype(np.float64)
+        return np.asarray(whole.reshape(rows, CELL, columns, CELL, *values.shape[2:]).mean(axis=(1, 3)))
+
+    beyond = picture.cells - means(pixels)
+    assert beyond.min() >= -0.5
+    assert beyond.max() <= 1
+    luma = picture.grey.astype(np.float64)
+    np.testing.assert_allclose(picture.luma_means[0], means(luma), atol=1e-3)
+    np.testing.assert_allclose(cell_variance(picture), means(luma**2) - means(luma) ** 2, atol=0.05)
