@@ -175,7 +175,6 @@ def _train(folder: Path, workspace: Path, label_map: str, steps: int, progress: 
             run=run.folder,
             masks=masks,
             workspace=workspace,
-            out=workspace / "samples" / "demo",
             count=2,
             steps=SAMPLING_STEPS,
             device="cpu",

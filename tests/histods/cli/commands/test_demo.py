@@ -18,7 +18,7 @@ from histods.demo_pipeline import demo
 
 @pytest.mark.usefixtures("_small_demo")
 @pytest.mark.slow
-def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path) -> None:
+def test_the_demo_goes_on_after_a_kill_and_with_more_steps_and_finds_what_it_planted(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     process = subprocess.Popen(
         [sys.executable, "-m", "histods", "demo", str(folder), "-q"], start_new_session=True
@@ -51,6 +51,9 @@ def test_the_demo_goes_on_after_a_kill_and_finds_what_it_planted(tmp_path: Path)
     assert again.shards.splits == result.shards.splits
     assert again.training is not None
     assert (again.training.run.began, again.training.samples.written) == (6, 0)
+    longer = demo(folder, steps=8, workers=2)
+    assert longer.training is not None
+    assert (longer.training.run.began, longer.training.run.step, longer.training.samples.written) == (6, 8, 16)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
