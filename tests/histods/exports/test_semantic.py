@@ -1,7 +1,8 @@
-"""Hugging Face `datasets` loads what was exported, and so does Ultralytics; FiftyOne has its documented rules.
+"""Hugging Face `datasets` loads what was exported, and so do Ultralytics and FiftyOne.
 
-Ultralytics needs torchvision, which comes with PyTorch for CUDA, so it is in another environment, whose Python
-`HISTODS_ULTRALYTICS` names. FiftyOne needs a database server.
+Ultralytics needs torchvision, which comes with PyTorch for CUDA, and FiftyOne a MongoDB server. They are in other
+environments, whose Python `HISTODS_ULTRALYTICS` and `HISTODS_FIFTYONE` name; `FIFTYONE_DATABASE_URI` names the
+server.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
@@ -38,6 +39,23 @@ for split in ("train", "val", "test"):
     for index, label in enumerate(dataset.labels):
         found[Path(label["im_file"]).stem] = [split, dataset.load_mask(index).tolist()]
 print(json.dumps([data["names"], found]))
+"""
+
+READ_FIFTYONE = """
+import json, sys
+from pathlib import Path
+import fiftyone
+found = {}
+for split in ("train", "val", "test"):
+    dataset = fiftyone.Dataset.from_dir(
+        dataset_type=fiftyone.types.ImageSegmentationDirectory,
+        data_path=str(Path(sys.argv[1], "images", split)),
+        labels_path=str(Path(sys.argv[1], "masks", split)),
+    )
+    for sample in dataset:
+        found[Path(sample.filepath).stem] = [split, sample.ground_truth.get_mask().tolist()]
+    dataset.delete()
+print(json.dumps(found))
 """
 
 
@@ -84,17 +102,31 @@ def test_masks_are_where_ultralytics_looks_for_them(exported: Callable[[str], Ex
 
 
 def test_ultralytics_reads_every_pixel(exported: Callable[[str], Exported], tmp_path: Path) -> None:
-    python = os.environ.get("HISTODS_ULTRALYTICS")
-    if python is None:
-        pytest.skip("HISTODS_ULTRALYTICS names no Python with Ultralytics")
     found = exported("semantic")
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [python, "-c", READ, str(found.folder / "data.yaml")]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment | {"YOLO_OFFLINE": "true"}, capture_output=True, check=True
-    )
-    names, masks = json.loads(done.stdout.splitlines()[-1])
+    names, masks = _read("ULTRALYTICS", READ, found.folder / "data.yaml", tmp_path)
     assert names == {"0": "Tumour", "1": "Stroma"}
+    _compare(masks, found)
+
+
+def test_fiftyone_reads_every_pixel(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    found = exported("semantic")
+    _compare(_read("FIFTYONE", READ_FIFTYONE, found.folder, tmp_path), found)
+
+
+def _read(library: str, program: str, what: Path, folder: Path) -> Any:
+    """What a program prints as its last line, in the environment of a library."""
+    python = os.environ.get(f"HISTODS_{library}")
+    if python is None:
+        pytest.skip(f"HISTODS_{library} names no Python with it")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"YOLO_OFFLINE": "true", "FIFTYONE_DO_NOT_TRACK": "true", "HOME": str(folder)}
+    command = [python, "-c", program, str(what)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _compare(masks: dict[str, tuple[str, list[list[int]]]], found: Exported) -> None:
+    """The masks that a library read, each with its split, are those that were exported."""
     expected = found.masks(VALUES)
     assert set(masks) == set(expected)
     by_name = {row["name"]: row for row in found.rows.values()}
