@@ -17,10 +17,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 		--constraint constraints.txt setuptools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 		--prefer-binary --constraint constraints.txt --editable '.[$(EXTRAS)]'
-# nnU-Net, whose readers and checks tests use, and torch-fidelity, whose formulas they use, ask for a torchvision that
-# fits no CPU build; these do without it.
+# Tests use nnU-Net's readers and checks, torch-fidelity's formulas and timm's networks. All ask for a torchvision that
+# fits no CPU build, and these parts of them do without it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
-		--constraint constraints.txt nnunetv2 batchgenerators acvl_utils torch_fidelity
+		--constraint constraints.txt nnunetv2 batchgenerators acvl_utils torch_fidelity timm
 	touch $@
 
 demo: $(VENV)/installed

@@ -171,8 +171,9 @@ def _load_timm(
     try:
         import timm
     except ImportError as error:
+        missing = (error.name or "timm").partition(".")[0]  # timm, or torchvision, which it needs
         raise MissingExtraError(
-            f'The encoder {name} needs timm, which is not installed; run "pip install timm".'
+            f'The encoder {name} needs {missing}, which is not installed; run "pip install {missing}".'
         ) from error
     tensors = _timm_weights(folder)
     try:

@@ -1,4 +1,4 @@
-"""Encoders in the layout of timm, where it is installed: the same features as its own network computes."""
+"""Encoders in the layout of timm: the same features as its own network computes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.abc
 import json
 import sys
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,6 @@ from training.evaluation.features.base import load_features
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pytestmark = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 
 NAME = "vit_tiny_patch16_224"
 ARGUMENTS = {"img_size": 32, "patch_size": 8, "init_values": 1e-5, "dynamic_img_size": True}
@@ -91,6 +88,16 @@ def refusal(folder: Path) -> str:
         load_features(str(folder))
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_timm_without_torchvision_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(tmp_path)
+    for module in [name for name in sys.modules if name.partition(".")[0] in ("timm", "torchvision")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert refusal(tmp_path) == (
+        f'The encoder {tmp_path} needs torchvision, which is not installed; run "pip install torchvision".'
+    )
 
 
 def test_features_are_those_of_timms_network(network: Any, tmp_path: Path) -> None:
