@@ -19,6 +19,7 @@ from training.evaluation.comparison import check_sizes, choose_real, evenly
 from training.evaluation.distances import cut_in_halves
 from training.evaluation.image_sets import JPEG_QUALITY
 from training.evaluation.segmenter.fit import fit_segmenter
+from training.evaluation.segmenter.network import WIDTH
 from training.evaluation.tuning.candidates import LENGTHS, Candidate, Passes
 from training.evaluation.tuning.choice import CERTAIN, Score, dice_of, share_better
 from training.evaluation.tuning.search import search
@@ -51,7 +52,10 @@ TRIALS = 24
 FEWEST = 20
 """Images below which a comparison is mostly chance, and not made."""
 SPLITS = ("val", "test")
-_SHARE = 4  # the search takes one in so many masks
+_SEARCHED = 2 * WIDTH
+"""Masks of the search: of fewer than twice the features, a Fréchet distance is mostly chance, and favours images
+that vary less."""
+_SHARE = 4  # the search takes one in so many masks, if that is more
 
 
 @printed(hide=("document",))
@@ -105,7 +109,7 @@ def tune(
         workspace: folder of runs, shards and tunings.
         data: folder of shards; by default those of the workspace.
         split: the held-out split; by default `val`, else half of the slides of `test`.
-        count: number of masks; a quarter of them, at least 20, serve the search, and all the final comparison.
+        count: number of masks; a quarter of them, at least 64, serve the search, and all the final comparison.
         forwards: most passes through the network per image; by default those of the untuned setting.
         trials: most candidates.
         segmenter_steps: training steps of the segmenter.
@@ -182,7 +186,7 @@ def _choose(
 
 def _few(images: int) -> int:
     """The number of images of the search."""
-    return max(FEWEST, images // _SHARE)
+    return min(images, max(_SEARCHED, images // _SHARE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,11 +253,16 @@ class _Tuning:
         )
 
     def _lengths(self) -> list[float]:
-        """Averages of weights that the snapshots of the run can make; none without snapshots."""
+        """Averages of weights, besides the run's own, that its snapshots can make; none without snapshots."""
         if not find_snapshots(self.run.folder):
             return []
         at = self.run.checkpoint, self.run.step
-        return [length for length in LENGTHS if plan_average(*at, length).error <= MAX_MISFIT]
+        own = self.run.config.ema
+        return [
+            length
+            for length in LENGTHS
+            if (own.kind, own.sigma_rel) != ("power", length) and plan_average(*at, length).error <= MAX_MISFIT
+        ]
 
     def _document(self, found: Found, judge: _Judge, passes: Passes, most: int, today: Candidate) -> TuningFile:
         better = None

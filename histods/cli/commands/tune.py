@@ -37,7 +37,7 @@ def tune(
         str | None, typer.Option(help="Held-out split; by default val, or else half of the slides of test.")
     ] = None,
     count: Annotated[
-        int, typer.Option(help="Masks to generate images for; a quarter of them, at least 20, serve the search.")
+        int, typer.Option(help="Masks to generate images for; a quarter of them, at least 64, serve the search.")
     ] = 200,
     forwards: Annotated[
         int | None,

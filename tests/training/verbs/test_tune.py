@@ -13,6 +13,7 @@ from reports.page.sections.run_pictures import Budget
 from reports.page.sections.tunings import read_tunings
 from tests.training.evaluation.planted import SMALL_NETWORK, make_shards
 from training import evaluate, sample, train, tune
+from training.verbs.tune import _few
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +137,11 @@ def test_a_damaged_setting_of_a_run_is_said_in_one_line(
             assert "\n" not in str(caught.value)
     finally:
         found.setting.write_bytes(content)
+
+
+@pytest.mark.parametrize(("images", "few"), [(20, 20), (64, 64), (200, 64), (400, 100)])
+def test_a_search_has_twice_as_many_images_as_features_where_there_are(images: int, few: int) -> None:
+    assert _few(images) == few
 
 
 @pytest.mark.parametrize(
