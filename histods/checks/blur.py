@@ -1,11 +1,11 @@
 """`blur`: an image out of focus.
 
 Sharpness is the energy of the finest structures over that of the next coarser ones (differences of Gaussians of
-0.8 px, and of 0.8 and 3.2 px), at half the image's resolution or less. The ratio depends little on what the
-image shows, since focus removes fine structures first, whatever their contrast; comparing an image with a
-blurred copy of itself is the idea of Crete et al. (SPIE 6492, 2007), whose own measure separated our images
-worse. Measured, as JPEG of quality 50 to 95, blurred at full resolution by a Gaussian of so many pixels, minimum
-to maximum:
+0.8 px, and of 0.8 and 3.2 px), at half the image's resolution or less, the coarser at every other pixel: that
+takes half the time, and changes the ratio by 0.5 % in the mean. The ratio depends little on what the image
+shows, since focus removes fine structures first, whatever their contrast; comparing an image with a blurred copy
+of itself is the idea of Crete et al. (SPIE 6492, 2007), whose own measure separated our images worse. Measured,
+as JPEG of quality 50 to 95, blurred at full resolution by a Gaussian of so many pixels, minimum to maximum:
 
 | images                | 0           | 1.5         | 2           | 2.5         | 3           | 4           |
 | --------------------- | ----------- | ----------- | ----------- | ----------- | ----------- | ----------- |
@@ -20,6 +20,7 @@ A blur of less than 1.5 px, and a blur in a small part of the image, is not foun
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
@@ -47,10 +48,13 @@ def measure_sharpness(picture: Picture) -> float | None:
     grey = picture.grey
     if picture.header.width == grey.shape[1]:  # decoded in full
         grey = np.asarray(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
-    fine, coarse = (cv2.sepFilter2D(grey, cv2.CV_32F, kernel, kernel) for kernel in (_FINE, _COARSE))
-    sharp, pixels = grey.astype(np.float32), grey.size
-    energy = cv2.norm(fine, coarse, cv2.NORM_L2SQR) / pixels
-    return None if energy < _LEAST_ENERGY else cv2.norm(sharp, fine, cv2.NORM_L2SQR) / pixels / energy
+    fine = cv2.sepFilter2D(grey, cv2.CV_32F, _FINE, _FINE)
+    some = np.ascontiguousarray(fine[::2, ::2])
+    coarse = cv2.sepFilter2D(some, cv2.CV_32F, _FINE_TO_COARSE, _FINE_TO_COARSE)
+    energy = cv2.norm(some, coarse, cv2.NORM_L2SQR) / some.size
+    if energy < _LEAST_ENERGY:
+        return None
+    return cv2.norm(grey.astype(np.float32), fine, cv2.NORM_L2SQR) / grey.size / energy
 
 
 def _gaussian(deviation: float) -> NDArray[np.float32]:
@@ -58,7 +62,8 @@ def _gaussian(deviation: float) -> NDArray[np.float32]:
     return np.asarray(cv2.getGaussianKernel(2 * round(3 * deviation) + 1, deviation, cv2.CV_32F), np.float32)
 
 
-_FINE, _COARSE = _gaussian(0.8), _gaussian(3.2)
+_FINE = _gaussian(0.8)
+_FINE_TO_COARSE = _gaussian(math.sqrt(3.2**2 - 0.8**2) / 2)  # for every other pixel of the fine image
 
 
 def judge(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
@@ -80,7 +85,7 @@ CHECK = Check(
     measures=(
         TISSUE,
         CONTRAST,
-        Measure(column="sharpness", type=pa.float32(), quality=True, of_image=measure_sharpness),
+        Measure(column="sharpness", version=2, type=pa.float32(), quality=True, of_image=measure_sharpness),
     ),
     thresholds=(
         Threshold(

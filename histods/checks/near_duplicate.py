@@ -31,6 +31,7 @@ import pyarrow as pa
 from histods.checks.base import Check, Threshold, found
 from histods.checks.pictures import CONTRAST, TISSUE, has_tissue
 from histods.checks.similar_hashes import find_pairs
+from histods.images.reduced import CELL
 from histods.measurement.extra_measure import Measure
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def measure_frequencies(picture: Picture) -> bytes | None:
     """The 63 lowest frequencies but the constant as signed bytes, the largest as 127; null for flat pictures."""
     if picture.is_small:
         return None
-    small = cv2.resize(picture.grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    whole = min(picture.grey.shape) >= CELL * _SIDE
+    luma = picture.luma_means[0] if whole else picture.grey.astype(np.float32)
+    small = np.rint(cv2.resize(luma, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))  # so that flat ones are flat
     lowest = cv2.dct(small)[:_LOWEST, :_LOWEST].ravel()[1:]
     largest = float(np.abs(lowest).max())
     return None if largest < 1 else np.rint(lowest * (127 / largest)).astype(np.int8).tobytes()
@@ -136,7 +139,7 @@ CHECK = Check(
     measures=(
         TISSUE,
         CONTRAST,
-        Measure(column="frequencies", type=pa.binary(), quality=True, of_image=measure_frequencies),
+        Measure(column="frequencies", version=2, type=pa.binary(), quality=True, of_image=measure_frequencies),
     ),
     thresholds=(
         Threshold(
