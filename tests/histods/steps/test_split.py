@@ -700,6 +700,14 @@ def test_a_new_audit_makes_the_split_stale_and_a_new_split_mends_it(tmp_path: Pa
     assert found[1] == file_digest(site.space.split)
 
 
+ENDED_BEFORE_IT_RENAMES = """
+import os, signal
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from histods.__main__ import main
+main()
+"""
+
+
 def test_a_kill_leaves_the_old_split_or_the_new_one(tmp_path: Path) -> None:
     space = write_dataset(tmp_path / "out", 20_000, 20_000, 5, groups=300)
     split(workspace=space.folder, test=0.4)
@@ -707,20 +715,24 @@ def test_a_kill_leaves_the_old_split_or_the_new_one(tmp_path: Path) -> None:
     split(workspace=space.folder, test=0.2)
     new = space.split.read_bytes()
     assert old != new
-    moments, in_the_middle = random.Random(0), 0
+    options = ["split", "--test", "0.2", "-w", str(space.folder), "-q"]
+    split(workspace=space.folder, test=0.4)
+    done = subprocess.run([sys.executable, "-c", ENDED_BEFORE_IT_RENAMES, *options], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert any(space.folder.rglob("*.part"))
+    assert space.split.read_bytes() == old
+    moments = random.Random(0)
     for _ in range(4):
         split(workspace=space.folder, test=0.4)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "histods", "split", "--test", "0.2", "-w", space.folder, "-q"]
-        )
+        for part in space.folder.rglob("*.part"):
+            part.unlink()
+        process = subprocess.Popen([sys.executable, "-m", "histods", *options])
         while process.poll() is None and not any(space.folder.rglob("*.part")):  # until something is written
             pass
         time.sleep(moments.uniform(0, 0.01))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        in_the_middle += any(space.folder.rglob("*.part"))
         assert space.split.read_bytes() in (old, new)
-    assert in_the_middle
     split(workspace=space.folder, test=0.2)
     assert space.split.read_bytes() == new
 

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from histods import HistodsError, audit
+from histods import HistodsError, audit, demo_pipeline
 from histods.demo_pipeline import demo
 
 
 @pytest.mark.usefixtures("_small_demo")
 @pytest.mark.slow
-def test_the_demo_goes_on_after_a_kill_and_with_more_steps_and_finds_what_it_planted(tmp_path: Path) -> None:
+def test_the_demo_goes_on_after_a_kill_and_with_more_steps_and_finds_what_it_planted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fewer pairs; the tour of the README makes all of them."""
+    monkeypatch.setattr(demo_pipeline, "PAIRS", 200)
     folder = tmp_path / "demo"
     process = subprocess.Popen(
         [sys.executable, "-m", "histods", "demo", str(folder), "-q"], start_new_session=True
