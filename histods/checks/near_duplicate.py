@@ -31,7 +31,6 @@ import pyarrow as pa
 from histods.checks.base import Check, Threshold, found
 from histods.checks.pictures import CONTRAST, TISSUE, has_tissue
 from histods.checks.similar_hashes import find_pairs
-from histods.images.reduced import CELL
 from histods.measurement.extra_measure import Measure
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ def measure_frequencies(picture: Picture) -> bytes | None:
     """The 63 lowest frequencies but the constant as signed bytes, the largest as 127; null for flat pictures."""
     if picture.is_small:
         return None
-    whole = min(picture.grey.shape) >= CELL * _SIDE
-    luma = picture.luma_means[0] if whole else picture.grey.astype(np.float32)
+    _, luma, _ = picture.means_for(_SIDE)
     small = np.rint(cv2.resize(luma, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))  # so that flat ones are flat
     lowest = cv2.dct(small)[:_LOWEST, :_LOWEST].ravel()[1:]
     largest = float(np.abs(lowest).max())

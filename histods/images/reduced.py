@@ -74,6 +74,16 @@ class Picture:
         grey = self.grey.astype(np.float32)
         return np.asarray(_shrink(grey), np.float32), np.asarray(_shrink(grey * grey), np.float32)
 
+    def means_for(self, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """Colours, luma and its square to average over a grid of `side` x `side`, [height, width, 3 or nothing].
+
+        Those of cells where each square of the grid has at least one; else of pixels.
+        """
+        if min(self.grey.shape) >= side * CELL:
+            return self.cells, *self.luma_means
+        luma = self.grey.astype(np.float32)
+        return self.pixels, luma, luma * luma
+
     @cached_property
     def is_small(self) -> bool:
         """Whether it has too few pixels to be judged by them."""

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from histods.images.reduced import CELL
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -31,16 +29,11 @@ _CHUNK = 8192  # masks whose labels are numbered at once
 
 def measure_appearance(picture: Picture) -> bytes:
     """Mean colour and texture of each cell of an image: `CELLS` x `FEATURES` uint8, row by row."""
-    if min(picture.grey.shape) >= SIDE * CELL:
-        colours, (luma, square) = picture.cells, picture.luma_means
-    else:
-        luma = picture.grey.astype(np.float32)
-        colours, square = picture.pixels, luma * luma
-    means, mean, squares = (
-        cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for values in (colours, luma, square)
+    colours, luma, square = (
+        cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for values in picture.means_for(SIDE)
     )
-    deviation = np.sqrt(np.maximum(squares - mean * mean, 0)).astype(np.uint8)
-    return np.dstack([means, deviation]).tobytes()
+    deviation = np.sqrt(np.maximum(square - luma * luma, 0)).astype(np.uint8)
+    return np.dstack([colours, deviation]).tobytes()
 
 
 def measure_layout(mask: Mask, runs: Runs) -> bytes | None:
