@@ -265,9 +265,9 @@ class _Tuning:
         ]
 
     def _document(self, found: Found, judge: _Judge, passes: Passes, most: int, today: Candidate) -> TuningFile:
-        better = None
+        slides, better = len(set(self.real.groups)), None
         if found.best != today:
-            drawn = self.real.groups if len(set(self.real.groups)) >= FEWEST_SLIDES else self.real.keys
+            drawn = self.real.groups if slides >= FEWEST_SLIDES else self.real.keys
             better = share_better(judge.looks(found.best), judge.looks(today), judge.real, drawn, seed=self.seed)
         width = judge.real.features_ND.shape[1]
         few = (
@@ -277,7 +277,7 @@ class _Tuning:
             run=self.run.folder.name,
             step=self.run.step,
             split=self.chosen.split,
-            slides=len(set(self.real.groups)),
+            slides=slides,
             images=len(self.real),
             search_images=judge.few,
             forwards=most,
@@ -290,7 +290,7 @@ class _Tuning:
             ),
             best=list(found.search).index(found.best),
             better=better,
-            changed=better is not None and better >= CERTAIN and len(set(self.real.groups)) >= FEWEST_SLIDES,
+            changed=better is not None and better >= CERTAIN and slides >= FEWEST_SLIDES,
             warnings=(*self.warnings, *([few] if judge.few <= width else [])),
         )
 
