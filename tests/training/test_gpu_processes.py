@@ -21,7 +21,7 @@ from tests.conftest import make_site
 from tests.forked import server
 from tests.training.sharing import fail, share
 from tests.training.trained_runs import ROOT, start_together
-from tests.training.verbs.test_encode import tree
+from tests.training.verbs.encoded import tree
 from tests.training.verbs.test_sample import halves, make_run, write_mask
 from tests.watchdog import finish
 from training import gpu_processes, sample
